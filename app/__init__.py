@@ -1,0 +1,3 @@
+"""The governed registry for prefix-tuning artifacts: the server."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,125 @@
+"""Base models over HTTP."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from pydantic import Field, model_validator
+
+from app.api.fields import Digest, In, JsonObject, Line, Out
+from app.api.problems import refuses
+from app.db.base_models import base_model_by_digest
+from app.db.models import BaseModelRow
+from app.deps import Caller, Now, SessionsDep
+from app.domain.access import Role, nothing_named
+from app.domain.errors import (
+    BaseModelDiffersError,
+    Fault,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from app.domain.geometry import Geometry, GeometryError, geometry_from_config
+from app.domain.identity import DIGEST_PATTERN
+from app.services import base_models
+
+router = APIRouter(prefix="/base-models", tags=["base models"])
+
+
+class ArchitectureIn(In):
+    model_type: Line
+    layers: int
+    attention_heads: int
+    kv_heads: int
+    head_dim: int
+    hidden_size: int
+    context_window: int | None = None
+
+
+class BaseModelIn(In):
+    name: Line = Field(examples=["acme/tiny-llama"])
+    revision: Line | None = None
+    digest: Digest
+    parameters: int = Field(ge=1, lt=2**53)
+    licence: Line | None = None
+    architecture: ArchitectureIn | None = None
+    config: JsonObject | None = Field(
+        default=None, description="The model's Hugging Face config.json, instead of architecture."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "BaseModelIn":
+        if (self.architecture is None) == (self.config is None):
+            raise ValueError("give architecture or config, one of them")
+        return self
+
+    def geometry(self) -> Geometry:
+        """Return the geometry, given or derived.
+
+        Raises:
+            InvalidRequestError: It cannot be derived, or no model has it.
+        """
+        try:
+            if self.architecture is not None:
+                return Geometry(**self.architecture.model_dump())
+            return geometry_from_config(self.config or {})
+        except (GeometryError, ValueError) as error:
+            fault = Fault("geometry", str(error))
+            message = f"The base model's geometry is not usable: {error}"
+            raise InvalidRequestError(message, [fault]) from error
+
+
+class BaseModelOut(Out):
+    digest: str
+    name: str
+    revision: str | None
+    parameters: int
+    licence: str | None
+    architecture: dict[str, Any]
+    created_at: datetime
+    created_by: str
+
+
+def base_model_out(row: BaseModelRow) -> BaseModelOut:
+    geometry = row.geometry
+    return BaseModelOut(
+        digest=row.digest,
+        name=row.name,
+        revision=row.revision,
+        parameters=row.parameters,
+        licence=row.licence,
+        architecture={name: getattr(geometry, name) for name in geometry.__slots__},
+        created_at=row.created_at,
+        created_by=row.created_by.name,
+    )
+
+
+@router.post("", status_code=201, responses=refuses(ForbiddenError, BaseModelDiffersError))
+def register_base_model(
+    body: BaseModelIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+) -> BaseModelOut:
+    """Register a base model by the digest of its weights; the same again answers 200."""
+    facts = base_models.BaseModelFacts(
+        digest=body.digest,
+        name=body.name,
+        revision=body.revision,
+        parameters=body.parameters,
+        licence=body.licence,
+        geometry=body.geometry(),
+    )
+    row, new = base_models.register(sessions, facts=facts, caller=caller, now=now)
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/base-models/{row.digest}"
+    return base_model_out(row)
+
+
+@router.get("/{digest}", responses=refuses(ForbiddenError, NotFoundError))
+def base_model(
+    digest: Annotated[str, Path(pattern=DIGEST_PATTERN)], sessions: SessionsDep, caller: Caller
+) -> BaseModelOut:
+    caller.require_anywhere(*(role for role in Role if role is not Role.AUDITOR))
+    with sessions() as session:
+        row = base_model_by_digest(session, digest)
+    if row is None:
+        raise nothing_named("base model", digest)
+    return base_model_out(row)

@@ -1,0 +1,103 @@
+"""What wire models are made of: names, digests, texts, times, and JSON that can be hashed."""
+
+from datetime import UTC
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import rfc8785
+from fastapi import Depends, Path, Query
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from app.db.paging import PageRequest
+from app.domain.errors import NotFoundError
+from app.domain.identity import (
+    DIGEST_PATTERN,
+    LABEL_PATTERN,
+    RESERVED_NAMESPACES,
+    PrefixName,
+    is_name,
+)
+
+T = TypeVar("T")
+
+_JSON_LIMIT_BYTES: Final = 64 * 1024
+LARGEST_NUMBER: Final = 2**31 - 1
+
+
+class In(BaseModel):
+    """What comes in: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Out(BaseModel):
+    """What goes out."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class PageOut(Out, Generic[T]):
+    """A keyset page; `next` is the cursor that continues after it, null at the end."""
+
+    items: list[T]
+    next: str | None
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError("use letters, digits, and single - . _ between them, at most 95")
+    return text
+
+
+def _namespace(text: str) -> str:
+    if text in RESERVED_NAMESPACES:
+        raise ValueError(f"{text} is reserved for the server itself")
+    return _name(text)
+
+
+def _printable(text: str) -> str:
+    if any(ord(character) < ord(" ") and character not in "\n\t" for character in text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _hashable(document: dict[str, Any]) -> dict[str, Any]:
+    try:
+        canonical = rfc8785.dumps(document)
+    except (rfc8785.CanonicalizationError, RecursionError) as error:
+        raise ValueError("must be JSON with finite numbers, integers below 2**53") from error
+    if len(canonical) > _JSON_LIMIT_BYTES:
+        raise ValueError(f"must be at most {_JSON_LIMIT_BYTES} bytes of JSON")
+    if b"\\u0000" in canonical:
+        raise ValueError("NUL characters are not allowed")
+    return document
+
+
+Name = Annotated[str, AfterValidator(_name), Field(examples=["brand-voice"])]
+Namespace = Annotated[str, AfterValidator(_namespace), Field(examples=["acme"])]
+Label = Annotated[str, Field(pattern=LABEL_PATTERN, examples=["production"])]
+Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, examples=[f"sha256:{'0' * 64}"])]
+Line = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
+Text = Annotated[str, Field(max_length=8192), AfterValidator(_printable)]
+Reason = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
+Time = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
+
+
+def _prefix(namespace: str, name: str) -> PrefixName:
+    """Return the prefix that a path names; what cannot be a name cannot exist either."""
+    prefix = PrefixName(namespace, name)
+    if not (is_name(namespace) and is_name(name)):
+        raise NotFoundError("There is no prefix of that name.")
+    return prefix
+
+
+def _page(
+    cursor: Annotated[str | None, Query(max_length=1024, description="`next` of a page.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Items a page.")] = 50,
+) -> PageRequest:
+    return PageRequest(limit, cursor)
+
+
+PrefixPath = Annotated[PrefixName, Depends(_prefix)]
+PageQuery = Annotated[PageRequest, Depends(_page)]

@@ -1,0 +1,66 @@
+"""Whether the server lives and can serve."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.api.fields import Out
+from app.db.schema import schema_revision
+from app.deps import BlobsDep, PartsDep, SessionsDep
+from app.domain.errors import RegistryError
+
+router = APIRouter(tags=["health"])
+
+State = Literal["ok", "failing"]
+
+
+class LivenessOut(Out):
+    status: Literal["ok"]
+
+
+class ReadinessOut(Out):
+    database: State
+    storage: State
+    migrations: State
+
+
+@router.get("/healthz")
+def healthz() -> LivenessOut:
+    """Answer while the process lives, whatever it depends on."""
+    return LivenessOut(status="ok")
+
+
+@router.get("/readyz", responses={503: {"model": ReadinessOut}})
+def readyz(
+    response: Response, parts: PartsDep, sessions: SessionsDep, blobs: BlobsDep
+) -> ReadinessOut:
+    """Say which of the parts this process needs are there; 503 unless all are."""
+
+    def database() -> bool:
+        with sessions() as session:
+            schema_revision(session)
+        return True
+
+    def migrations() -> bool:
+        with sessions() as session:
+            return schema_revision(session) == parts.expected_revision
+
+    def storage() -> bool:
+        blobs.check()
+        return True
+
+    found = ReadinessOut(
+        database=_state(database), storage=_state(storage), migrations=_state(migrations)
+    )
+    if "failing" in (found.database, found.storage, found.migrations):
+        response.status_code = 503
+    return found
+
+
+def _state(holds: Callable[[], bool]) -> State:
+    try:
+        return "ok" if holds() else "failing"
+    except (SQLAlchemyError, RegistryError):
+        return "failing"

@@ -1,0 +1,170 @@
+"""Receiving multipart bodies: parts go to spooled files and are hashed as they arrive.
+
+Starlette's form parser would read the whole body before a dependency can refuse the caller,
+keeps no digest and knows no limit per file; this one runs after authentication.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, Final, cast
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from app.domain.errors import (
+    Fault,
+    InvalidRequestError,
+    MalformedRequestError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from app.services.versions import ReceivedFile
+
+_SPOOL_BYTES: Final = 1 << 20
+_BATCH_BYTES: Final = 1 << 20
+_OVERHEAD_BYTES: Final = 1 << 16  # boundaries and part headers
+
+
+@asynccontextmanager
+async def received_parts(
+    request: Request, limits: Mapping[str, int]
+) -> AsyncIterator[dict[str, ReceivedFile]]:
+    """Yield the parts named in `limits`, each of at most so many bytes; all must be there.
+
+    The files are closed at the end, so what nobody stored leaves nothing behind.
+
+    Raises:
+        UnsupportedMediaTypeError: The body is not multipart/form-data.
+        MalformedRequestError: It breaks off, or is not well-formed.
+        TooLargeError: A part, or the announced body, exceeds its limit.
+        InvalidRequestError: Parts are missing, repeated or unknown; all of them are named.
+    """
+    boundary = _boundary(request)
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > sum(limits.values()) + _OVERHEAD_BYTES:
+        allowed = sum(limits.values())
+        raise TooLargeError(f"The body of {announced} bytes exceeds the {allowed} allowed here.")
+    with ExitStack() as files:
+        receiver = _Receiver(boundary, limits, files)
+        batch = bytearray()
+        async for chunk in request.stream():
+            batch += chunk
+            if len(batch) >= _BATCH_BYTES:
+                await run_in_threadpool(receiver.feed, bytes(batch))
+                batch.clear()
+        await run_in_threadpool(receiver.feed, bytes(batch))
+        yield receiver.finish()
+
+
+def _boundary(request: Request) -> bytes:
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data" or b"boundary" not in options:
+        raise UnsupportedMediaTypeError("Send the request as multipart/form-data.")
+    return options[b"boundary"]
+
+
+class _Part:
+    """A part that is arriving."""
+
+    def __init__(self, name: str, limit_bytes: int, files: ExitStack) -> None:
+        self.name = name
+        self._limit_bytes = limit_bytes
+        self._file = files.enter_context(SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115
+        self._hasher = hashlib.sha256()
+        self._size_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self._size_bytes += len(data)
+        if self._size_bytes > self._limit_bytes:
+            message = f"The part {self.name} exceeds the {self._limit_bytes} bytes allowed."
+            raise TooLargeError(message)
+        self._hasher.update(data)
+        self._file.write(data)
+
+    def finished(self) -> ReceivedFile:
+        self._file.seek(0)
+        digest = f"sha256:{self._hasher.hexdigest()}"
+        return ReceivedFile(cast("BinaryIO", self._file), digest, self._size_bytes)
+
+
+class _Receiver:
+    """Drives python-multipart's push parser and sorts what it calls back with."""
+
+    def __init__(self, boundary: bytes, limits: Mapping[str, int], files: ExitStack) -> None:
+        self._limits = limits
+        self._files = files
+        self._parts: dict[str, _Part] = {}
+        self._faults: list[Fault] = []
+        self._current: _Part | None = None
+        self._field, self._value, self._disposition = b"", b"", b""
+        self._complete = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin_part,
+                    "on_header_field": self._header_field,
+                    "on_header_value": self._header_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._open_part,
+                    "on_part_data": self._part_data,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError as error:
+            raise MalformedRequestError("The multipart boundary is not acceptable.") from error
+
+    def feed(self, data: bytes) -> None:
+        try:
+            self._parser.write(data)
+        except FormParserError as error:
+            message = "The multipart body is malformed; let an HTTP library write it."
+            raise MalformedRequestError(message) from error
+
+    def finish(self) -> dict[str, ReceivedFile]:
+        if not self._complete:
+            raise MalformedRequestError("The multipart body breaks off before its last boundary.")
+        missing = [name for name in self._limits if name not in self._parts]
+        self._faults += [Fault("missing", f"The part {name} is missing.") for name in missing]
+        if self._faults:
+            raise InvalidRequestError("The parts are not those expected; see faults.", self._faults)
+        return {name: part.finished() for name, part in self._parts.items()}
+
+    def _begin_part(self) -> None:
+        self._disposition = b""
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._field.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._field, self._value = b"", b""
+
+    def _open_part(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        self._current = None
+        if name not in self._limits:
+            known = ", ".join(self._limits)
+            message = f"There is no part {name[:80]!r}; send {known}."
+            self._faults.append(Fault("unknown-part", message))
+        elif name in self._parts:
+            self._faults.append(Fault("repeated-part", f"The part {name} comes twice."))
+        else:
+            self._current = _Part(name, self._limits[name], self._files)
+            self._parts[name] = self._current
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._current is not None:
+            self._current.write(data[start:end])
+
+    def _end(self) -> None:
+        self._complete = True

@@ -1,0 +1,188 @@
+"""Policies over HTTP, as JSON or YAML."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from app.api.fields import LARGEST_NUMBER, In, Label, Line, Out
+from app.api.problems import invalid_request, refuses
+from app.db.models import PolicyRow
+from app.db.policies import POLICY, policy_versioned
+from app.deps import Caller, LimitsDep, Now, SessionsDep
+from app.domain import policies as domain
+from app.domain.access import Role, nothing_named
+from app.domain.errors import (
+    ForbiddenError,
+    InvalidPolicyError,
+    MalformedRequestError,
+    NotFoundError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from app.domain.policies import Contributor
+from app.services import policies
+
+router = APIRouter(prefix="/policies", tags=["policies"])
+
+_YAML: Final = {"application/yaml", "application/x-yaml", "text/yaml"}
+
+Confidence = Annotated[float, Field(gt=0.5, lt=1)]
+Count = Annotated[int, Field(ge=0, le=20)]
+Period = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=3660))]
+
+
+class ApprovalsIn(In):
+    required: Count = 1
+    exclude: list[Contributor] = Field(default=list(domain.EVERY_CONTRIBUTOR))
+    human: bool = True
+    valid_for: Annotated[Period, Field(gt=timedelta(0))] = timedelta(days=7)
+    wait: Period = timedelta(0)
+
+
+class EvidenceDemandIn(In):
+    max_age: Annotated[Period, Field(gt=timedelta(0))] | None = None
+    samples: Literal["required", "optional"] = "optional"
+    exclude_evaluators: list[Literal[Contributor.AUTHOR, Contributor.OWNER]] = Field(default=[])
+
+
+class CardDemandIn(In):
+    required: list[Label] = Field(default=[], max_length=32)
+    forbid_uses: list[Label] = Field(default=[], max_length=32)
+
+
+class ArtifactDemandIn(In):
+    types: list[Literal["PREFIX_TUNING", "CARTRIDGE"]] = Field(
+        default=["PREFIX_TUNING", "CARTRIDGE"], min_length=1
+    )
+    max_parameter_fraction: float | None = Field(default=None, gt=0, le=1)
+    max_virtual_tokens: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
+
+
+class CanaryApprovalsIn(In):
+    required: Count
+
+
+class CanaryIn(In):
+    max_weight: int = Field(ge=1, le=9_999)
+    approvals: CanaryApprovalsIn
+
+
+class MarginsIn(In):
+    incumbent: float | None = None
+    base: float | None = None
+
+
+class RuleIn(In):
+    metric: Line = Field(pattern=r"^[^/]+/[^/]+$", description="suite/metric")
+    personas: list[Line] = Field(default=[], max_length=64)
+    locales: list[Line] = Field(default=[], max_length=64)
+    min_samples: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
+    at_least: float | None = None
+    at_most: float | None = None
+    confidence: Confidence = 0.95
+    no_worse_than: MarginsIn | None = None
+
+
+class PolicyIn(In):
+    """What a channel demands. What a rule leaves open is filled in from its suite."""
+
+    name: Label
+    approvals: ApprovalsIn
+    rules: list[RuleIn] = Field(min_length=1, max_length=64)
+    evidence: EvidenceDemandIn = EvidenceDemandIn()
+    card: CardDemandIn = CardDemandIn()
+    artifact: ArtifactDemandIn = ArtifactDemandIn()
+    canary: CanaryIn | None = None
+
+    def policy(self) -> domain.Policy:
+        return POLICY.validate_python(self.model_dump())
+
+
+class PolicyOut(Out):
+    name: str
+    version: int
+    digest: str
+    document: dict[str, Any] = Field(description="The whole text, with every gap filled in.")
+    created_at: datetime
+    created_by: str
+
+
+def _out(row: PolicyRow) -> PolicyOut:
+    return PolicyOut(
+        name=row.name,
+        version=row.version,
+        digest=row.digest,
+        document=row.document,
+        created_at=row.created_at,
+        created_by=row.created_by.name,
+    )
+
+
+async def _document(request: Request, _caller: Caller, limits: LimitsDep) -> PolicyIn:
+    """Read a policy as JSON or, by its content type, as YAML."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _YAML | {"application/json"}:
+        raise UnsupportedMediaTypeError("Send the policy as application/json or application/yaml.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limits.metadata_bytes:
+            raise TooLargeError(f"A policy may have {limits.metadata_bytes} bytes.")
+    return await run_in_threadpool(_parsed, bytes(body), is_yaml=kind in _YAML)
+
+
+def _parsed(body: bytes, *, is_yaml: bool) -> PolicyIn:
+    try:
+        if is_yaml:
+            return PolicyIn.model_validate(yaml.safe_load(body))
+        return PolicyIn.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_request(error.errors()) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRequestError("The body is not valid YAML.") from error
+
+
+Document = Annotated[PolicyIn, Depends(_document)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                kind: {"schema": {"$ref": "#/components/schemas/PolicyIn"}}
+                for kind in ("application/json", "application/yaml")
+            },
+        }
+    },
+    responses=refuses(ForbiddenError, InvalidPolicyError, TooLargeError, UnsupportedMediaTypeError),
+)
+def create_policy(
+    body: Document, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+) -> PolicyOut:
+    """Create the next version of a policy; the latest text again answers 200."""
+    row, new = policies.create(sessions, policy=body.policy(), caller=caller, now=now)
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/policies/{row.name}/{row.version}"
+    return _out(row)
+
+
+@router.get("/{name}/{version}", responses=refuses(ForbiddenError, NotFoundError))
+def policy(
+    name: Annotated[str, Path(max_length=64)],
+    version: Annotated[int, Path(ge=1, le=LARGEST_NUMBER)],
+    sessions: SessionsDep,
+    caller: Caller,
+) -> PolicyOut:
+    caller.require_anywhere(*(role for role in Role if role is not Role.AUDITOR))
+    with sessions() as session:
+        row = policy_versioned(session, name, version)
+    if row is None:
+        raise nothing_named("policy", f"{name} version {version}")
+    return _out(row)

@@ -1,0 +1,155 @@
+"""Prefixes over HTTP."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from app.api.fields import (
+    Digest,
+    In,
+    Label,
+    Line,
+    Name,
+    Namespace,
+    Out,
+    PageOut,
+    PageQuery,
+    PrefixPath,
+    Text,
+)
+from app.api.problems import refuses
+from app.db.channels import allocations_of, channels_of
+from app.db.models import Channel, Prefix
+from app.db.prefixes import PrefixFilter, prefixes_page
+from app.deps import Caller, Now, SessionsDep
+from app.domain.allocation import Share
+from app.domain.errors import (
+    AlreadyExistsError,
+    ForbiddenError,
+    NotFoundError,
+    UnknownReferenceError,
+)
+from app.domain.identity import PrefixName
+from app.services import prefixes
+from app.services.sight import seen_prefix
+
+router = APIRouter(prefix="/prefixes", tags=["prefixes"])
+
+
+class PrefixIn(In):
+    namespace: Namespace
+    name: Name
+    owner: Line = Field(description="The principal who is accountable; owning confers no right.")
+    description: Text = ""
+    intended_uses: list[Label] = Field(default_factory=list, max_length=32)
+
+
+class ShareOut(Out):
+    version: int
+    weight: int
+
+
+class ChannelSummaryOut(Out):
+    name: str
+    generation: int
+    allocation: list[ShareOut]
+
+
+class PrefixOut(Out):
+    namespace: str
+    name: str
+    owner: str
+    description: str
+    intended_uses: list[str]
+    created_at: datetime
+    created_by: str
+    latest: int | None = Field(description="The number of the latest version.")
+    channels: list[ChannelSummaryOut]
+
+
+def prefix_outs(session: Session, caller: Caller, found: Sequence[Prefix]) -> list[PrefixOut]:
+    """Return what the caller may see of each prefix, in two queries for all of them."""
+    channels = channels_of(session, [prefix.id for prefix in found])
+    every = [channel for each in channels.values() for channel in each]
+    allocations = allocations_of(session, every)
+    return [_out(prefix, channels.get(prefix.id, []), allocations, caller) for prefix in found]
+
+
+def _out(
+    prefix: Prefix,
+    channels: Sequence[Channel],
+    allocations: Mapping[UUID, list[Share]],
+    caller: Caller,
+) -> PrefixOut:
+    whole = caller.sees_everything(prefix.namespace)
+    return PrefixOut(
+        namespace=prefix.namespace,
+        name=prefix.name,
+        owner=prefix.owner.name,
+        description=prefix.description,
+        intended_uses=prefix.intended_uses,
+        created_at=prefix.created_at,
+        created_by=prefix.created_by.name,
+        latest=(prefix.last_number or None) if whole else None,
+        channels=[
+            ChannelSummaryOut(
+                name=channel.name,
+                generation=channel.generation,
+                allocation=[ShareOut.model_validate(s) for s in allocations.get(channel.id, [])],
+            )
+            for channel in channels
+            if caller.sees_channel(channel.name)
+        ],
+    )
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=refuses(ForbiddenError, AlreadyExistsError, UnknownReferenceError),
+)
+def create_prefix(
+    body: PrefixIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+) -> PrefixOut:
+    """Create an empty prefix, owned by a named principal."""
+    name = PrefixName(body.namespace, body.name)
+    row = prefixes.create(
+        sessions,
+        name=name,
+        owner=body.owner,
+        description=body.description,
+        intended_uses=body.intended_uses,
+        caller=caller,
+        now=now,
+    )
+    response.headers["Location"] = f"/v1/prefixes/{name}"
+    with sessions() as session:
+        return prefix_outs(session, caller, [row])[0]
+
+
+@router.get("", responses=refuses())
+def list_prefixes(
+    sessions: SessionsDep,
+    caller: Caller,
+    page: PageQuery,
+    namespace: Annotated[str | None, Query(max_length=96)] = None,
+    base_model: Digest | None = None,
+    q: Annotated[str | None, Query(max_length=96, description="Part of the full name.")] = None,
+) -> PageOut[PrefixOut]:
+    """List the prefixes that you may see, by name."""
+    wanted = PrefixFilter(namespace, base_model, q)
+    with sessions() as session:
+        found = prefixes_page(session, caller, wanted, page)
+        items = prefix_outs(session, caller, found.items)
+    return PageOut(items=items, next=found.next)
+
+
+@router.get("/{namespace}/{name}", responses=refuses(NotFoundError))
+def prefix(prefix: PrefixPath, sessions: SessionsDep, caller: Caller) -> PrefixOut:
+    with sessions() as session:
+        return prefix_outs(session, caller, [seen_prefix(session, caller, prefix)])[0]

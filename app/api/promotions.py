@@ -1,0 +1,289 @@
+"""Promotions over HTTP: requesting, reading, reviewing, withdrawing, breaking the glass."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field, model_validator
+from sqlalchemy.orm import Session
+
+from app.api.fields import (
+    LARGEST_NUMBER,
+    In,
+    Label,
+    Out,
+    PageOut,
+    PageQuery,
+    PrefixPath,
+    Reason,
+    Text,
+)
+from app.api.gates import DecisionOut
+from app.api.prefixes import ShareOut
+from app.api.problems import refuses
+from app.db.models import Promotion, ReviewRow
+from app.db.promotions import promotion_by_id, promotions_page
+from app.deps import Caller, Now, SessionsDep
+from app.domain.access import nothing_named
+from app.domain.allocation import ALL_TRAFFIC, Allocation, Share
+from app.domain.approvals import Verdict
+from app.domain.errors import (
+    AlreadyReviewedError,
+    ForbiddenError,
+    GateNotConfiguredError,
+    GateNotPassedError,
+    InvalidAllocationError,
+    InvalidTransitionError,
+    NotFoundError,
+    NothingToChangeError,
+    PolicyUnsatisfiableError,
+    SeparationOfDutiesError,
+    UnknownReferenceError,
+    VersionRevokedError,
+)
+from app.domain.lifecycle import PromotionState
+from app.services import promotions, reviews
+from app.services.reviewers import Reviewers, reviewers_of
+
+router = APIRouter(tags=["promotions"])
+
+
+class ShareIn(In):
+    version: int = Field(ge=1, le=LARGEST_NUMBER)
+    weight: int = Field(ge=0, le=ALL_TRAFFIC, description="Basis points.")
+
+
+class PromotionIn(In):
+    """Give `version` all of the channel's traffic, or split it by `allocation`."""
+
+    channel: Label
+    version: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
+    allocation: list[ShareIn] | None = Field(default=None, min_length=1, max_length=16)
+    reason: Reason
+
+    @model_validator(mode="after")
+    def _one_target(self) -> "PromotionIn":
+        if (self.version is None) == (self.allocation is None):
+            raise ValueError("give version or allocation, one of them")
+        return self
+
+    def wanted(self) -> Allocation:
+        if self.version is not None:
+            return (Share(self.version, ALL_TRAFFIC),)
+        return tuple(Share(share.version, share.weight) for share in self.allocation or ())
+
+
+class ReviewIn(In):
+    verdict: Verdict
+    comment: Text = ""
+
+    @model_validator(mode="after")
+    def _rejection_says_why(self) -> "ReviewIn":
+        if self.verdict is Verdict.REJECT and not self.comment.strip():
+            raise ValueError("a rejection needs a comment that says why")
+        return self
+
+
+class BreakGlassIn(In):
+    reason: Reason = Field(min_length=20)
+
+
+class ReviewOut(Out):
+    reviewer: str
+    verdict: Verdict
+    comment: str
+    at: datetime
+    counts: bool = Field(description="Whether it is about what the promotion is now.")
+
+
+class WaitingOut(Out):
+    approvals: int
+    eligible: list[str]
+    not_before: datetime | None
+
+
+class PromotionOut(Out):
+    id: UUID
+    prefix: str
+    channel: str
+    allocation: list[ShareOut]
+    reason: str
+    state: PromotionState
+    requested_by: str
+    created_at: datetime
+    decision: DecisionOut
+    evidence_digest: str
+    reviews: list[ReviewOut]
+    waiting_for: WaitingOut | None
+    expires_at: datetime
+    closed_at: datetime | None
+    closing_reason: str | None
+    break_glass: bool
+
+
+def promotion_outs(
+    session: Session, found: Sequence[Promotion], now: datetime
+) -> list[PromotionOut]:
+    states = reviewers_of(session, found, now=now)
+    return [_out(promotion, states[promotion.id], now) for promotion in found]
+
+
+def _out(row: Promotion, state: Reviewers, now: datetime) -> PromotionOut:
+    overdue = row.state is PromotionState.PENDING and row.expires_at <= now
+    shown = PromotionState.EXPIRED if overdue else row.state
+    return PromotionOut(
+        id=row.id,
+        prefix=str(row.channel.prefix.full_name),
+        channel=row.channel.name,
+        allocation=[ShareOut(version=s.version.number, weight=s.weight) for s in row.shares],
+        reason=row.reason,
+        state=shown,
+        requested_by=row.requested_by.name,
+        created_at=row.created_at,
+        decision=DecisionOut.model_validate(row.decision),
+        evidence_digest=row.evidence_digest,
+        reviews=[_review_out(review, row, state) for review in row.reviews],
+        waiting_for=_waiting(state) if shown is PromotionState.PENDING else None,
+        expires_at=row.expires_at,
+        closed_at=row.closed_at,
+        closing_reason=row.closing_reason,
+        break_glass=row.break_glass,
+    )
+
+
+def _waiting(state: Reviewers) -> WaitingOut:
+    names = [reviewer.name for reviewer in state.waited_for]
+    return WaitingOut(approvals=state.lacking, eligible=names, not_before=None)
+
+
+def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOut:
+    approves = review.verdict is Verdict.APPROVE
+    current = review.subject_digest == row.subject_digest
+    return ReviewOut(
+        reviewer=review.reviewer.name,
+        verdict=review.verdict,
+        comment=review.comment,
+        at=review.reviewed_at,
+        counts=current and (not approves or review.reviewer_id in state.approved),
+    )
+
+
+@router.post(
+    "/prefixes/{namespace}/{name}/promotions",
+    status_code=201,
+    responses=refuses(
+        ForbiddenError,
+        NotFoundError,
+        GateNotConfiguredError,
+        GateNotPassedError,
+        NothingToChangeError,
+        PolicyUnsatisfiableError,
+        VersionRevokedError,
+        InvalidAllocationError,
+        UnknownReferenceError,
+    ),
+)
+def request_promotion(
+    prefix: PrefixPath,
+    body: PromotionIn,
+    response: Response,
+    sessions: SessionsDep,
+    caller: Caller,
+    now: Now,
+) -> PromotionOut:
+    """Ask for a channel to move. The gate decides at once whether people may approve."""
+    row = promotions.request(
+        sessions,
+        prefix=prefix,
+        channel_name=body.channel,
+        wanted=body.wanted(),
+        reason=body.reason,
+        caller=caller,
+        now=now,
+    )
+    response.headers["Location"] = f"/v1/promotions/{row.id}"
+    return _shown(sessions, row, now)
+
+
+@router.get("/promotions", responses=refuses())
+def list_promotions(
+    sessions: SessionsDep,
+    caller: Caller,
+    page: PageQuery,
+    now: Now,
+    state: Annotated[PromotionState | None, Query()] = None,
+) -> PageOut[PromotionOut]:
+    """List the promotions that you may see, latest first."""
+    with sessions() as session:
+        found = promotions_page(session, caller, state, page)
+        items = promotion_outs(session, found.items, now)
+    return PageOut(items=items, next=found.next)
+
+
+@router.get("/promotions/{promotion_id}", responses=refuses(NotFoundError))
+def promotion(promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> PromotionOut:
+    with sessions() as session:
+        row = promotion_by_id(session, promotion_id)
+        if row is None or not caller.sees_everything(row.channel.prefix.namespace):
+            raise nothing_named("promotion", str(promotion_id))
+        return promotion_outs(session, [row], now)[0]
+
+
+@router.post(
+    "/promotions/{promotion_id}/reviews",
+    responses=refuses(
+        ForbiddenError,
+        SeparationOfDutiesError,
+        NotFoundError,
+        AlreadyReviewedError,
+        GateNotPassedError,
+        InvalidTransitionError,
+        VersionRevokedError,
+    ),
+)
+def review_promotion(
+    promotion_id: UUID, body: ReviewIn, sessions: SessionsDep, caller: Caller, now: Now
+) -> PromotionOut:
+    """Approve or reject. The last approval executes the promotion, one rejection ends it."""
+    row = reviews.review(
+        sessions,
+        promotion_id=promotion_id,
+        verdict=body.verdict,
+        comment=body.comment,
+        caller=caller,
+        now=now,
+    )
+    return _shown(sessions, row, now)
+
+
+@router.post(
+    "/promotions/{promotion_id}/withdraw",
+    responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError),
+)
+def withdraw_promotion(
+    promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now
+) -> PromotionOut:
+    """Take your own request back."""
+    row = promotions.withdraw(sessions, promotion_id=promotion_id, caller=caller, now=now)
+    return _shown(sessions, row, now)
+
+
+@router.post(
+    "/promotions/{promotion_id}/break-glass",
+    responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError, VersionRevokedError),
+)
+def break_glass(
+    promotion_id: UUID, body: BreakGlassIn, sessions: SessionsDep, caller: Caller, now: Now
+) -> PromotionOut:
+    """Execute without gate or approvals, marked so for ever."""
+    row = promotions.break_glass(
+        sessions, promotion_id=promotion_id, reason=body.reason, caller=caller, now=now
+    )
+    return _shown(sessions, row, now)
+
+
+def _shown(sessions: SessionsDep, row: Promotion, now: datetime) -> PromotionOut:
+    with sessions() as session:
+        return promotion_outs(session, [row], now)[0]

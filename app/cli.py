@@ -1,0 +1,175 @@
+"""The command `prefix-registry`."""
+
+import hashlib
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import __version__
+from app.db.schema import latest_revision, migrate, schema_revision
+from app.db.session import engine_for, sessions_on
+from app.deps import clock
+from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
+from app.domain.base_models import weights_digest
+from app.domain.errors import RegistryError
+from app.local.folder import LocalServerError
+from app.local.mode import run_local
+from app.main import create_app
+from app.services.bootstrap import ensure_principal, ensure_token
+from app.serving import listening_socket, serve, url_of
+from app.settings import Settings, SettingsError, settings_from_environment
+from app.storage.s3 import S3Blobs, prepare_bucket
+
+cli = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The governed registry for prefix-tuning artifacts. Settings come from REGISTRY_*.",
+)
+
+Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that serve.")]
+
+
+class UnusableError(Exception):
+    """What the command needs is not there; the message is one sentence for whoever started it."""
+
+
+def main() -> None:
+    """Run the command; what it cannot do it says in one sentence, with exit status 1."""
+    try:
+        cli()
+    except (UnusableError, SettingsError, LocalServerError, RegistryError) as error:
+        sys.exit(f"prefix-registry: {error}")
+    except OSError as error:
+        sys.exit(f"prefix-registry: {error.strerror or error}")
+    except SQLAlchemyError as error:
+        sys.exit(f"prefix-registry: the database refused: {_first_line(error)}")
+
+
+@cli.command("serve")
+def serve_command(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8080,
+    workers: Workers = 1,
+) -> None:
+    """Serve the registry; the database is migrated and the bucket there already."""
+    settings = settings_from_environment()
+    _require_migrated(settings)
+    S3Blobs(settings.s3_account).check()
+    with listening_socket(host, port) as bound:
+        typer.echo(f"Serving {url_of(bound)}")
+        serve(bound, workers=workers, app=lambda: create_app(settings))
+
+
+@cli.command()
+def local(
+    data: Annotated[Path, typer.Option(help="Folder that keeps everything.")] = Path("data"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8080,
+    workers: Workers = 1,
+) -> None:
+    """Serve a whole registry on this machine: PostgreSQL and S3 included, nothing to set up."""
+    run_local(data.absolute(), port=port, workers=workers, announce=typer.echo)
+
+
+@cli.command("migrate")
+def migrate_command() -> None:
+    """Bring the tables to this release, and let the service's role use them."""
+    settings = settings_from_environment()
+    service_role = make_url(settings.database_url).username
+    if service_role is None:
+        raise UnusableError("REGISTRY_DATABASE_URL names no user, and rights go to a user.")
+    engine = create_engine(settings.migration_database_url or settings.database_url)
+    with engine.begin() as connection:
+        migrate(connection, service_role=service_role)
+    engine.dispose()
+    typer.echo(f"The tables are at migration {latest_revision()}.")
+
+
+@cli.command("create-bucket")
+def create_bucket() -> None:
+    """Create the bucket unless it is there, and prove that it takes objects."""
+    account = settings_from_environment().s3_account
+    prepare_bucket(account)
+    typer.echo(f"The bucket {account.bucket} takes objects.")
+
+
+@cli.command()
+def token(
+    principal: Annotated[str, typer.Argument(help="Who is to hold it; made if missing.")],
+    kind: Annotated[PrincipalKind, typer.Option(help="What to make it.")] = PrincipalKind.HUMAN,
+    grant: Annotated[
+        list[str] | None, typer.Option(help="ROLE:NAMESPACE for a new principal; repeatable.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How long it is valid.")] = 30,
+) -> None:
+    """Issue a token and print it, this once. Whoever can run this rules the registry."""
+    settings = settings_from_environment()
+    _require_migrated(settings)
+    engine = engine_for(settings.database_url, pool_size=1)
+    sessions, now = sessions_on(engine), clock()
+    grants = {_grant(text) for text in grant or []}
+    ensure_principal(sessions, name=principal, kind=kind, grants=grants, now=now)
+    lifetime = timedelta(days=days)
+    issued = ensure_token(sessions, principal=principal, known=None, lifetime=lifetime, now=now)
+    engine.dispose()
+    typer.echo(issued)
+
+
+@cli.command("base-digest")
+def base_digest(
+    folder: Annotated[Path, typer.Argument(help="A model's folder.", exists=True, file_okay=False)],
+) -> None:
+    """Print the digest of a base model's *.safetensors files.
+
+    It is `sha256sum *.safetensors | LC_ALL=C sort -k2 | sha256sum` in that folder.
+    """
+    files = {}
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    if not files:
+        raise UnusableError(f"There are no *.safetensors files in {folder}.")
+    typer.echo(weights_digest(files))
+
+
+@cli.command()
+def version() -> None:
+    """Print the version of this program."""
+    typer.echo(__version__)
+
+
+def _grant(text: str) -> Grant:
+    role, separator, namespace = text.partition(":")
+    if role not in set(Role) or not separator or not namespace:
+        roles = ", ".join(Role)
+        message = f"A grant is ROLE:NAMESPACE, such as admin:{EVERYWHERE}; the roles are {roles}."
+        raise UnusableError(message)
+    return Grant(Role(role), namespace)
+
+
+def _require_migrated(settings: Settings) -> None:
+    engine = engine_for(settings.database_url, pool_size=1)
+    url = make_url(settings.database_url)
+    where = f"the database {url.database} at {url.host}"
+    try:
+        with sessions_on(engine)() as session:
+            found = schema_revision(session)
+    except SQLAlchemyError as error:
+        raise UnusableError(f"{where} does not answer: {_first_line(error)}") from error
+    finally:
+        engine.dispose()
+    if found != latest_revision():
+        raise UnusableError(
+            f"{where} is at migration {found}, and this release needs {latest_revision()}: "
+            "run `prefix-registry migrate`."
+        )
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().partition("\n")[0]

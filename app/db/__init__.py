@@ -1,0 +1,1 @@
+"""The SQL edge: tables, sessions, and one module of queries per concept."""

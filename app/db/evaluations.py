@@ -1,0 +1,103 @@
+"""Suites and evaluations, and their bridge to what the gate reads."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from app.db.models import EvaluationRow, EvaluationVoid, SuiteRow, Version
+from app.db.paging import Page, PageRequest, page_of
+from app.domain.evidence import Cell, CellKey, Evaluation
+from app.domain.suites import Suite
+
+SUITE: Final = TypeAdapter(Suite)
+
+_WHOLE = (
+    joinedload(EvaluationRow.suite),
+    joinedload(EvaluationRow.evaluator),
+    joinedload(EvaluationRow.voided).joinedload(EvaluationVoid.voided_by),
+    selectinload(EvaluationRow.cells),
+)
+
+
+def suite_versioned(session: Session, name: str, version: str) -> SuiteRow | None:
+    statement = select(SuiteRow).where(SuiteRow.name == name, SuiteRow.version == version)
+    return session.scalars(statement.options(joinedload(SuiteRow.created_by))).one_or_none()
+
+
+def latest_suite(session: Session, name: str) -> SuiteRow | None:
+    """Return the suite's version that was registered last."""
+    statement = (
+        select(SuiteRow)
+        .where(SuiteRow.name == name)
+        .order_by(SuiteRow.created_at.desc(), SuiteRow.id)
+        .limit(1)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def evaluations_page(
+    session: Session, version: Version, request: PageRequest
+) -> Page[EvaluationRow]:
+    """Return a version's evaluations, void ones too, latest first."""
+    statement = select(EvaluationRow).where(EvaluationRow.version_id == version.id)
+    key = [EvaluationRow.recorded_at, EvaluationRow.id]
+    return page_of(session, statement.options(*_WHOLE), key, request, descending=True)
+
+
+def evaluation_by_id(session: Session, evaluation_id: UUID) -> EvaluationRow | None:
+    loaded = (*_WHOLE, joinedload(EvaluationRow.version).joinedload(Version.prefix))
+    statement = select(EvaluationRow).where(EvaluationRow.id == evaluation_id)
+    statement = statement.options(*loaded).execution_options(populate_existing=True)
+    return session.scalars(statement).unique().one_or_none()
+
+
+def evidence_for(session: Session, version_ids: Sequence[UUID]) -> dict[UUID, list[Evaluation]]:
+    """Return the evaluations that count for each version: all that are not void."""
+    found: dict[UUID, list[Evaluation]] = {version_id: [] for version_id in version_ids}
+    for row in session.scalars(_counting().where(EvaluationRow.version_id.in_(version_ids))):
+        if row.version_id is not None:
+            found[row.version_id].append(evaluation_of(row))
+    return found
+
+
+def evaluators_of(session: Session, evaluation_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Return who recorded each of the evaluations."""
+    statement = select(EvaluationRow.id, EvaluationRow.evaluator_id)
+    found = session.execute(statement.where(EvaluationRow.id.in_(evaluation_ids)))
+    return {row.id: row.evaluator_id for row in found}
+
+
+def _counting() -> Select[EvaluationRow]:
+    return (
+        select(EvaluationRow)
+        .outerjoin(EvaluationVoid)
+        .where(EvaluationVoid.evaluation_id.is_(None))
+        .order_by(EvaluationRow.recorded_at, EvaluationRow.id)
+        .options(joinedload(EvaluationRow.suite), selectinload(EvaluationRow.cells))
+    )
+
+
+def evaluation_of(row: EvaluationRow) -> Evaluation:
+    return Evaluation(
+        id=row.id,
+        digest=row.digest,
+        suite=suite_of(row.suite),
+        kind=row.kind,
+        partial=row.partial,
+        evaluator_id=row.evaluator_id,
+        finished_at=row.finished_at,
+        cells={
+            CellKey(cell.metric, cell.persona, cell.locale): Cell(
+                cell.samples, cell.mean, cell.stderr
+            )
+            for cell in row.cells
+        },
+    )
+
+
+def suite_of(row: SuiteRow) -> Suite:
+    return SUITE.validate_python(row.document)

@@ -1,0 +1,42 @@
+"""The tables, by concept."""
+
+from app.db.models.artifacts import BaseModelRow, Prefix, Revocation, Version, VersionFile
+from app.db.models.audit import AuditChain, AuditEntry
+from app.db.models.base import APPEND_ONLY, Base
+from app.db.models.evidence import EvaluationCell, EvaluationRow, EvaluationVoid, SuiteRow
+from app.db.models.governance import (
+    Channel,
+    Generation,
+    GenerationShare,
+    PolicyRow,
+    Promotion,
+    PromotionShare,
+    ReviewRow,
+)
+from app.db.models.identity import ApiToken, Principal, RoleGrant
+
+__all__ = [
+    "APPEND_ONLY",
+    "ApiToken",
+    "AuditChain",
+    "AuditEntry",
+    "Base",
+    "BaseModelRow",
+    "Channel",
+    "EvaluationCell",
+    "EvaluationRow",
+    "EvaluationVoid",
+    "Generation",
+    "GenerationShare",
+    "PolicyRow",
+    "Prefix",
+    "Principal",
+    "Promotion",
+    "PromotionShare",
+    "ReviewRow",
+    "Revocation",
+    "RoleGrant",
+    "SuiteRow",
+    "Version",
+    "VersionFile",
+]

@@ -1,0 +1,156 @@
+"""Base models, prefixes, their versions and files: what is stored."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
+
+from app.db.models.base import APPEND_ONLY, Base, is_digest
+from app.db.models.identity import Principal
+from app.domain.geometry import Geometry
+from app.domain.identity import PrefixName
+from app.domain.manifest import revision_of
+
+
+class BaseModelRow(Base):
+    """A frozen model, identified by the digest of its weight files."""
+
+    __tablename__ = "base_model"
+    __table_args__ = (
+        is_digest("digest"),
+        CheckConstraint("parameters > 0", name="parameters_positive"),
+        Index(None, "name", "revision"),
+        {"info": APPEND_ONLY},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    digest: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    revision: Mapped[str | None]
+    parameters: Mapped[int] = mapped_column(BigInteger)
+    licence: Mapped[str | None]
+    geometry: Mapped[Geometry] = composite(
+        mapped_column("model_type"),
+        mapped_column("layers"),
+        mapped_column("attention_heads"),
+        mapped_column("kv_heads"),
+        mapped_column("head_dim"),
+        mapped_column("hidden_size"),
+        mapped_column("context_window"),
+    )
+    created_at: Mapped[datetime]
+    created_by_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+
+    created_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
+
+
+class Prefix(Base):
+    """A named line of versions. Its row orders version numbers and its audit chain."""
+
+    __tablename__ = "prefix"
+    __table_args__ = (
+        UniqueConstraint("namespace", "name"),
+        CheckConstraint("last_number >= 0", name="last_number_not_negative"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    namespace: Mapped[str]
+    name: Mapped[str]
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+    description: Mapped[str]
+    intended_uses: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    created_by_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+    last_number: Mapped[int] = mapped_column(default=0, server_default="0")
+
+    owner: Mapped[Principal] = relationship(
+        foreign_keys=[owner_id], lazy="raise", init=False, repr=False
+    )
+    created_by: Mapped[Principal] = relationship(
+        foreign_keys=[created_by_id], lazy="raise", init=False, repr=False
+    )
+
+    @property
+    def full_name(self) -> PrefixName:
+        return PrefixName(self.namespace, self.name)
+
+
+class Version(Base):
+    """One immutable upload of a prefix; that it was revoked is a row of its own."""
+
+    __tablename__ = "version"
+    __table_args__ = (
+        UniqueConstraint("prefix_id", "number"),
+        UniqueConstraint("prefix_id", "digest"),
+        is_digest("digest"),
+        CheckConstraint("number > 0", name="number_positive"),
+        {"info": APPEND_ONLY},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    prefix_id: Mapped[UUID] = mapped_column(ForeignKey("prefix.id"))
+    number: Mapped[int]
+    digest: Mapped[str]
+    base_model_id: Mapped[UUID] = mapped_column(ForeignKey("base_model.id"), index=True)
+    peft_type: Mapped[str]
+    virtual_tokens: Mapped[int]
+    dtype: Mapped[str]
+    parameters: Mapped[int] = mapped_column(BigInteger)
+    key_norms: Mapped[list[float]]
+    value_norms: Mapped[list[float]]
+    remarks: Mapped[list[str]]
+    card: Mapped[dict[str, Any]]
+    lineage: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    created_by_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+
+    files: Mapped[list["VersionFile"]] = relationship(
+        lazy="raise", order_by="VersionFile.name", default_factory=list, repr=False
+    )
+    prefix: Mapped[Prefix] = relationship(lazy="raise", init=False, repr=False)
+    base_model: Mapped[BaseModelRow] = relationship(lazy="raise", init=False, repr=False)
+    created_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
+    revocation: Mapped["Revocation | None"] = relationship(
+        lazy="raise", init=False, repr=False, uselist=False
+    )
+
+    @property
+    def revision(self) -> str:
+        return revision_of(self.digest)
+
+    @property
+    def parameter_fraction(self) -> float:
+        return self.parameters / self.base_model.parameters
+
+
+class VersionFile(Base):
+    """One file of a version. The bytes lie in the object store under their digest."""
+
+    __tablename__ = "version_file"
+    __table_args__ = (
+        is_digest("sha256"),
+        CheckConstraint("size_bytes >= 0", name="size_not_negative"),
+        Index(None, "sha256"),
+        {"info": APPEND_ONLY},
+    )
+
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("version.id"), primary_key=True, init=False)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class Revocation(Base):
+    """That a version may never be served again, and why."""
+
+    __tablename__ = "revocation"
+    __table_args__ = ({"info": APPEND_ONLY},)
+
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("version.id"), primary_key=True)
+    reason: Mapped[str]
+    revoked_at: Mapped[datetime]
+    revoked_by_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+
+    revoked_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)

@@ -1,0 +1,109 @@
+"""Suites, evaluations and their cells: what was measured."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.db.models.artifacts import Version
+from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
+from app.db.models.identity import Principal
+from app.domain.evidence import EvidenceKind
+
+
+class SuiteRow(Base):
+    """A registered suite version; `metrics` holds name, kind, direction and range of each."""
+
+    __tablename__ = "suite"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        is_digest("digest"),
+        {"info": APPEND_ONLY},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    name: Mapped[str]
+    version: Mapped[str]
+    document: Mapped[dict[str, Any]]
+    digest: Mapped[str]
+    created_at: Mapped[datetime]
+    created_by_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+
+    created_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
+
+
+class EvaluationRow(Base):
+    """One run of a suite on a version or, as the control run, on a bare base model."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (
+        CheckConstraint("(version_id IS NULL) <> (base_model_id IS NULL)", name="of_one_subject"),
+        is_digest("digest"),
+        Index(None, "version_id", "recorded_at", "id"),
+        Index(None, "base_model_id", "recorded_at", "id"),
+        {"info": APPEND_ONLY},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    version_id: Mapped[UUID | None] = mapped_column(ForeignKey("version.id"))
+    base_model_id: Mapped[UUID | None] = mapped_column(ForeignKey("base_model.id"))
+    suite_id: Mapped[UUID] = mapped_column(ForeignKey("suite.id"))
+    digest: Mapped[str]
+    kind: Mapped[EvidenceKind] = mapped_column(one_of(EvidenceKind))
+    partial: Mapped[bool]
+    harness: Mapped[dict[str, Any]]
+    settings: Mapped[dict[str, Any]]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+    evaluator_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+
+    cells: Mapped[list["EvaluationCell"]] = relationship(
+        lazy="raise",
+        order_by="EvaluationCell.metric, EvaluationCell.persona, EvaluationCell.locale",
+        default_factory=list,
+        repr=False,
+    )
+    version: Mapped[Version | None] = relationship(lazy="raise", init=False, repr=False)
+    suite: Mapped[SuiteRow] = relationship(lazy="raise", init=False, repr=False)
+    evaluator: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
+    voided: Mapped["EvaluationVoid | None"] = relationship(
+        lazy="raise", init=False, repr=False, uselist=False
+    )
+
+
+class EvaluationCell(Base):
+    """One aggregate of an evaluation: metric x persona x locale."""
+
+    __tablename__ = "evaluation_cell"
+    __table_args__ = (
+        CheckConstraint("samples > 0", name="samples_positive"),
+        CheckConstraint("stderr >= 0", name="stderr_not_negative"),
+        {"info": APPEND_ONLY},
+    )
+
+    evaluation_id: Mapped[UUID] = mapped_column(
+        ForeignKey("evaluation.id"), primary_key=True, init=False
+    )
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    persona: Mapped[str] = mapped_column(primary_key=True)
+    locale: Mapped[str] = mapped_column(primary_key=True)
+    samples: Mapped[int]
+    mean: Mapped[float]
+    stderr: Mapped[float | None]
+
+
+class EvaluationVoid(Base):
+    """That an evaluation no longer counts, and why; the evaluation itself stays."""
+
+    __tablename__ = "evaluation_void"
+    __table_args__ = ({"info": APPEND_ONLY},)
+
+    evaluation_id: Mapped[UUID] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
+    reason: Mapped[str]
+    voided_at: Mapped[datetime]
+    voided_by_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+
+    voided_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)

@@ -1,0 +1,55 @@
+"""Principals, their grants and their tokens."""
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.db.models.base import Base, one_of
+from app.domain.access import PrincipalKind, Role
+
+
+class Principal(Base):
+    """Somebody or something that acts: a person, a pipeline, a fleet."""
+
+    __tablename__ = "principal"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    name: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[PrincipalKind] = mapped_column(one_of(PrincipalKind))
+    created_at: Mapped[datetime]
+
+    grants: Mapped[list["RoleGrant"]] = relationship(
+        lazy="raise",
+        cascade="all, delete-orphan",
+        order_by="RoleGrant.namespace, RoleGrant.role",
+        default_factory=list,
+        repr=False,
+    )
+
+
+class RoleGrant(Base):
+    """One role of one principal in one namespace, or in all of them (`*`)."""
+
+    __tablename__ = "role_grant"
+    __table_args__ = (UniqueConstraint("principal_id", "role", "namespace"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"), init=False)
+    role: Mapped[Role] = mapped_column(one_of(Role))
+    namespace: Mapped[str]
+
+
+class ApiToken(Base):
+    """A bearer token, known only by its hash."""
+
+    __tablename__ = "api_token"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"), index=True)
+    hash: Mapped[str] = mapped_column(unique=True, repr=False)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    channels: Mapped[list[str] | None] = mapped_column(default=None)
+    revoked_at: Mapped[datetime | None] = mapped_column(default=None)

@@ -1,0 +1,77 @@
+"""Promotions: one whole, one locked, and the lists of them."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from app.db.models import Channel, Prefix, Promotion, PromotionShare, ReviewRow, Version
+from app.db.paging import Page, PageRequest, page_of
+from app.domain.access import EVERYWHERE, Caller
+from app.domain.gate import Decision
+from app.domain.lifecycle import PromotionState
+
+DECISION: Final = TypeAdapter(Decision)
+
+_WHOLE = (
+    joinedload(Promotion.channel).options(
+        joinedload(Channel.policy), joinedload(Channel.prefix).joinedload(Prefix.owner)
+    ),
+    joinedload(Promotion.requested_by),
+    selectinload(Promotion.shares)
+    .joinedload(PromotionShare.version)
+    .options(
+        joinedload(Version.base_model),
+        joinedload(Version.revocation),
+        joinedload(Version.prefix),
+    ),
+    selectinload(Promotion.reviews).joinedload(ReviewRow.reviewer),
+)
+
+
+def promotion_by_id(session: Session, promotion_id: UUID) -> Promotion | None:
+    statement = select(Promotion).where(Promotion.id == promotion_id).options(*_WHOLE)
+    fresh = statement.execution_options(populate_existing=True)
+    return session.scalars(fresh).unique().one_or_none()
+
+
+def pending_on(session: Session, channel: Channel) -> Sequence[Promotion]:
+    return _pending(session, Promotion.channel_id == channel.id)
+
+
+def pending_below(session: Session, prefix: Prefix) -> Sequence[Promotion]:
+    below = select(Channel.id).where(Channel.prefix_id == prefix.id)
+    return _pending(session, Promotion.channel_id.in_(below))
+
+
+def _pending(session: Session, where: ColumnElement[bool]) -> Sequence[Promotion]:
+    statement = (
+        select(Promotion)
+        .where(Promotion.state == PromotionState.PENDING, where)
+        .order_by(Promotion.created_at, Promotion.id)
+        .options(*_WHOLE)
+    )
+    return session.scalars(statement).unique().all()
+
+
+def promotions_page(
+    session: Session, caller: Caller, state: PromotionState | None, request: PageRequest
+) -> Page[Promotion]:
+    """Return the promotions in namespaces that the caller sees into, latest first."""
+    statement = select(Promotion).options(*_WHOLE)
+    seen = {name for name in caller.namespaces() if caller.sees_everything(name)}
+    if EVERYWHERE not in seen:
+        statement = statement.join(Promotion.channel).join(Channel.prefix)
+        statement = statement.where(Prefix.namespace.in_(seen))
+    if state is not None:
+        statement = statement.where(Promotion.state == state)
+    key = [Promotion.created_at, Promotion.id]
+    return page_of(session, statement, key, request, descending=True)
+
+
+def decision_document(decision: Decision) -> dict[str, Any]:
+    document: dict[str, Any] = DECISION.dump_python(decision, mode="json")
+    return document

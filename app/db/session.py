@@ -1,0 +1,45 @@
+"""Engines and session factories."""
+
+from typing import Final, TypeAlias, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+Sessions: TypeAlias = sessionmaker[Session]
+
+# A stuck query or a forgotten lock must end as an error for one caller, not as a full pool.
+_SERVER_TIMEOUTS: Final = (
+    "-c timezone=UTC -c statement_timeout=60000 -c lock_timeout=15000 "
+    "-c idle_in_transaction_session_timeout=60000"
+)
+
+
+T = TypeVar("T")
+
+
+def present(row: T | None) -> T:
+    """Return a row that the same transaction wrote or locked, so that it must be there."""
+    if row is None:
+        raise LookupError("a row that this transaction holds is not there")
+    return row
+
+
+def engine_for(url: str, *, pool_size: int = 10) -> Engine:
+    """Return an engine whose pool replaces connections that died while idle."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "options": _SERVER_TIMEOUTS},
+    )
+
+
+def sessions_on(bind: Engine | Connection) -> Sessions:
+    """Return a factory; objects stay readable after commit, so a use case may return them.
+
+    On a connection that is in a transaction already, a session's commit ends a savepoint only,
+    so that a test can undo everything.
+    """
+    return sessionmaker(bind, expire_on_commit=False, join_transaction_mode="create_savepoint")

@@ -1,0 +1,85 @@
+"""Versions: one by number or revision, the list of them, and what resolve needs."""
+
+from collections.abc import Collection, Mapping
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from app.db.channels import served
+from app.db.models import Channel, GenerationShare, Prefix, Revocation, Version
+from app.db.paging import Page, PageRequest, page_of
+from app.domain.access import Caller
+from app.domain.identity import PrefixName
+
+_WHOLE = (
+    joinedload(Version.base_model),
+    joinedload(Version.created_by),
+    joinedload(Version.prefix).joinedload(Prefix.owner),
+    joinedload(Version.revocation).joinedload(Revocation.revoked_by),
+    selectinload(Version.files),
+)
+
+
+def version_numbered(
+    session: Session, prefix: PrefixName, number: int, *, released_to: Caller | None = None
+) -> Version | None:
+    """Return a version with all that belongs to it.
+
+    With `released_to` it must be served now by a channel which that caller may read.
+    """
+    statement = _of(prefix).where(Version.number == number).options(*_WHOLE)
+    if released_to is not None:
+        statement = statement.where(served(Version.prefix_id, released_to, Version.id))
+    return session.scalars(statement).unique().one_or_none()
+
+
+def versions_numbered(
+    session: Session, prefix: PrefixName, numbers: Collection[int]
+) -> Mapping[int, Version]:
+    statement = _of(prefix).where(Version.number.in_(numbers)).options(*_WHOLE)
+    return {version.number: version for version in session.scalars(statement).unique()}
+
+
+def version_by_digest(session: Session, prefix_id: UUID, digest: str) -> Version | None:
+    statement = select(Version).where(Version.prefix_id == prefix_id, Version.digest == digest)
+    return session.scalars(statement.options(*_WHOLE)).unique().one_or_none()
+
+
+def versions_page(
+    session: Session,
+    prefix: PrefixName,
+    request: PageRequest,
+    *,
+    released_to: Caller | None = None,
+) -> Page[Version]:
+    """Return versions, latest first."""
+    statement = _of(prefix).options(*_WHOLE)
+    if released_to is not None:
+        statement = statement.where(served(Version.prefix_id, released_to, Version.id))
+    return page_of(session, statement, [Version.number], request, descending=True)
+
+
+def served_versions(session: Session, channel: Channel) -> list[GenerationShare]:
+    """Return the channel's current shares with versions, base models and files, in one query."""
+    statement = (
+        select(GenerationShare)
+        .where(
+            GenerationShare.channel_id == channel.id,
+            GenerationShare.number == channel.generation,
+        )
+        .options(
+            joinedload(GenerationShare.version).options(
+                joinedload(Version.base_model), joinedload(Version.files)
+            )
+        )
+    )
+    return list(session.scalars(statement).unique())
+
+
+def _of(prefix: PrefixName) -> Select[Version]:
+    return (
+        select(Version)
+        .join(Version.prefix)
+        .where(Prefix.namespace == prefix.namespace, Prefix.name == prefix.name)
+    )

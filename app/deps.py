@@ -1,0 +1,81 @@
+"""What an endpoint may ask for: who is calling, what time it is, where things are kept."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from app.db.session import Sessions
+from app.domain import access
+from app.domain.errors import UnauthenticatedError
+from app.services.identity import authenticate
+from app.storage.blobs import Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may cost: sizes in bytes, lifetimes in seconds."""
+
+    weights_bytes: int
+    config_bytes: int
+    metadata_bytes: int
+    presigned_lifetime_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that `create_app` wires and requests share."""
+
+    sessions: Sessions
+    blobs: Blobs
+    limits: Limits
+    expected_revision: str
+
+
+_bearer = HTTPBearer(auto_error=False, description="An API token, `prg_...`.")
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+PartsDep = Annotated[Parts, Depends(_parts)]
+
+
+def _sessions(parts: PartsDep) -> Sessions:
+    return parts.sessions
+
+
+def _blobs(parts: PartsDep) -> Blobs:
+    return parts.blobs
+
+
+def _limits(parts: PartsDep) -> Limits:
+    return parts.limits
+
+
+def clock() -> datetime:
+    """Return the time; everything else takes it as an argument."""
+    return datetime.now(UTC)  # noqa: TID251 - this is where the clock lives
+
+
+SessionsDep = Annotated[Sessions, Depends(_sessions)]
+BlobsDep = Annotated[Blobs, Depends(_blobs)]
+LimitsDep = Annotated[Limits, Depends(_limits)]
+Now = Annotated[datetime, Depends(clock)]
+
+
+def _caller(
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    sessions: SessionsDep,
+    now: Now,
+) -> access.Caller:
+    if credentials is None:
+        raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
+    return authenticate(sessions, token=credentials.credentials, now=now)
+
+
+Caller = Annotated[access.Caller, Depends(_caller)]

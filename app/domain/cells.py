@@ -1,0 +1,203 @@
+"""One rule against its cells: what was measured, what was demanded, what would satisfy it."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from app.domain.evidence import Cell, CellKey, Evaluation, possible_successes
+from app.domain.policies import Margins, Rule
+from app.domain.statistics import means, proportions
+from app.domain.suites import Metric, MetricKind
+
+Disqualify = Callable[[Evaluation], str | None]
+Demand = Literal["fact", "at_least", "at_most", "incumbent", "base"]
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    MISSING = "missing"
+    NOT_APPLICABLE = "not-applicable"
+
+
+@dataclass(frozen=True, slots=True)
+class CellRef:
+    persona: str
+    locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one demand found: `bound` is the confidence bound that was held against `demanded`."""
+
+    rule: str
+    version: int
+    outcome: Outcome
+    message: str
+    cell: CellRef | None = None
+    demand: Demand | None = None
+    observed: float | None = None
+    bound: float | None = None
+    demanded: float | None = None
+    margin: float | None = None
+    samples: int | None = None
+    evaluation: UUID | None = None
+
+    @property
+    def closes(self) -> bool:
+        """Whether the gate stays shut on this; what does not apply was said, not held against."""
+        return self.outcome not in (Outcome.PASSED, Outcome.NOT_APPLICABLE)
+
+
+def rule_findings(
+    rule: Rule,
+    evaluations: Sequence[Evaluation],
+    *,
+    version: int,
+    incumbent: int | None,
+    disqualify: Disqualify,
+) -> Iterable[Finding]:
+    """Yield a finding per demand and cell.
+
+    Every evaluation that measured a cell counts: one failure fails it, so running again until
+    green does not help. At least one must also be qualified to speak for the candidate.
+    """
+    complete = [each for each in evaluations if not each.partial]
+    for persona in rule.personas:
+        for locale in rule.locales:
+            key = CellKey(rule.metric_name, persona, locale)
+            blank = Finding(
+                rule.metric, version, Outcome.MISSING, "", cell=CellRef(persona, locale)
+            )
+            for limit in _limits(rule):
+                yield _limit_finding(rule, limit, key, blank, complete, disqualify)
+            yield from _margin_findings(rule.no_worse_than or Margins(), blank, incumbent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    demand: Literal["at_least", "at_most"]
+    value: float
+
+
+def _limits(rule: Rule) -> list[_Limit]:
+    limits = []
+    if rule.at_least is not None:
+        limits.append(_Limit("at_least", rule.at_least))
+    if rule.at_most is not None:
+        limits.append(_Limit("at_most", rule.at_most))
+    return limits
+
+
+def _limit_finding(
+    rule: Rule,
+    limit: _Limit,
+    key: CellKey,
+    blank: Finding,
+    evaluations: Sequence[Evaluation],
+    disqualify: Disqualify,
+) -> Finding:
+    blank = replace(blank, demand=limit.demand, demanded=limit.value)
+    measured = [each for each in evaluations if key in each.cells]
+    if not measured:
+        need = "" if rule.min_samples is None else f" with at least {rule.min_samples} samples"
+        message = f"No complete evaluation measured {key}; record one{need}."
+        return replace(blank, message=message)
+    judged = [_judge(rule, limit, key, blank, evaluation) for evaluation in measured]
+    for finding in judged:
+        if finding.outcome is Outcome.FAILED:
+            return finding
+    reasons = [disqualify(evaluation) for evaluation in measured]
+    if None in reasons:
+        return judged[reasons.index(None)]
+    message = f"{key} was measured, but the evaluation {reasons[-1]}; record another."
+    return replace(judged[-1], outcome=Outcome.FAILED, message=message)
+
+
+def _judge(
+    rule: Rule, limit: _Limit, key: CellKey, blank: Finding, evaluation: Evaluation
+) -> Finding:
+    cell = evaluation.cells[key]
+    seen = replace(blank, observed=cell.mean, samples=cell.samples, evaluation=evaluation.id)
+    if rule.min_samples is not None and cell.samples < rule.min_samples:
+        message = (
+            f"{key} has {cell.samples} samples; the rule demands {rule.min_samples} in every "
+            "evaluation of it."
+        )
+        return replace(seen, outcome=Outcome.FAILED, message=message)
+    metric = evaluation.suite.metric(key.metric)
+    bound = None if metric is None else _bound(metric, cell, limit, rule.confidence)
+    if bound is None:
+        message = (
+            f"{key} cannot be tested: it takes {means.SMALLEST_SAMPLE} samples and a stderr "
+            f"to bound a mean, and there are {cell.samples}."
+        )
+        return replace(seen, outcome=Outcome.FAILED, message=message)
+    return _verdict(replace(seen, bound=bound), limit, key, rule.confidence)
+
+
+def _bound(metric: Metric, cell: Cell, limit: _Limit, confidence: float) -> float | None:
+    """Return the one-sided bound on the side of the limit; None where none can be had."""
+    lower = limit.demand == "at_least"
+    if metric.kind is MetricKind.MEAN:
+        return _mean_bound(metric, cell, confidence, lower=lower)
+    counts = possible_successes(cell)
+    if counts is None:
+        return None
+    fewest, most = counts
+    if lower:
+        return proportions.lower_bound(fewest, cell.samples, confidence)
+    return proportions.upper_bound(most, cell.samples, confidence)
+
+
+def _mean_bound(metric: Metric, cell: Cell, confidence: float, *, lower: bool) -> float | None:
+    if cell.stderr is None or cell.samples < means.SMALLEST_SAMPLE:
+        return None
+    worst = metric.range[0 if lower else 1]
+    bound = means.lower_bound if lower else means.upper_bound
+    return bound(
+        cell.samples,
+        cell.mean,
+        cell.stderr,
+        confidence,
+        worst=worst if math.isfinite(worst) else None,
+    )
+
+
+def _verdict(seen: Finding, limit: _Limit, key: CellKey, confidence: float) -> Finding:
+    bound = seen.bound
+    if bound is None:
+        raise ValueError("a verdict needs a bound")
+    lower = limit.demand == "at_least"
+    passed = bound >= limit.value if lower else bound <= limit.value
+    side = "at least" if lower else "at most"
+    shown = f"At {confidence:.0%} confidence {key} is {side} {bound:.4g}"
+    if passed:
+        message = f"{shown}; {limit.value:g} was demanded."
+        return replace(seen, outcome=Outcome.PASSED, message=message)
+    message = (
+        f"{shown} ({seen.observed:.4g} over {seen.samples} samples), and {limit.value:g} was "
+        "demanded; a better version or more samples would show it."
+    )
+    return replace(seen, outcome=Outcome.FAILED, message=message)
+
+
+def _margin_findings(margins: Margins, blank: Finding, incumbent: int | None) -> Iterable[Finding]:
+    """Yield the comparisons. They pair samples by id, so aggregates can never satisfy them."""
+    if margins.incumbent is not None:
+        blank = replace(blank, demand="incumbent", margin=margins.incumbent)
+        if incumbent is None:
+            message = "The channel has no incumbent to compare with."
+            yield replace(blank, outcome=Outcome.NOT_APPLICABLE, message=message)
+        else:
+            message = (
+                f"Comparing with version {incumbent} takes paired samples of both versions; "
+                "record evaluations with samples."
+            )
+            yield replace(blank, message=message)
+    if margins.base is not None:
+        message = "Comparing with the base model takes a control run with samples; record one."
+        yield replace(blank, demand="base", margin=margins.base, message=message)

@@ -1,0 +1,212 @@
+"""Everything a caller can be refused for: one class per stable code, listed in docs/problems.md."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with what was sent: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+class RegistryError(Exception):
+    """A refusal the caller can act on.
+
+    `detail` is a full sentence that names the thing and says what would work; `facts` are
+    members that the problem document carries beside it.
+    """
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, **facts: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.facts = facts
+
+
+class FaultyError(RegistryError):
+    """A refusal that lists every fault at once rather than the first."""
+
+    def __init__(self, detail: str, faults: Sequence[Fault]) -> None:
+        super().__init__(detail, faults=[asdict(fault) for fault in faults])
+        self.faults = tuple(faults)
+
+
+# Who is calling
+
+
+class UnauthenticatedError(RegistryError):
+    code = "unauthenticated"
+    title = "A valid token is needed"
+
+
+class ForbiddenError(RegistryError):
+    code = "forbidden"
+    title = "The caller's grants do not cover this"
+
+
+class SeparationOfDutiesError(RegistryError):
+    code = "separation-of-duties"
+    title = "A contributor may not review this"
+
+
+# What does not exist, or looks so to this caller
+
+
+class NotFoundError(RegistryError):
+    code = "not-found"
+    title = "There is no such thing"
+
+
+class ChannelEmptyError(RegistryError):
+    code = "channel-empty"
+    title = "The channel serves nothing"
+
+
+class VersionRevokedError(RegistryError):
+    code = "version-revoked"
+    title = "The version was revoked"
+
+
+# What contradicts what is already there
+
+
+class AlreadyExistsError(RegistryError):
+    code = "already-exists"
+    title = "The name is taken"
+
+
+class BaseModelDiffersError(RegistryError):
+    code = "base-model-differs"
+    title = "The digest is registered with other facts"
+
+
+class BaseModelMismatchError(RegistryError):
+    code = "base-model-mismatch"
+    title = "The version is for another base model"
+
+
+class EvidenceForAnotherArtifactError(RegistryError):
+    code = "evidence-for-another-artifact"
+    title = "The evaluation is of another artifact"
+
+
+class AlreadyVoidError(RegistryError):
+    code = "already-void"
+    title = "The evaluation is void already"
+
+
+class PolicyUnsatisfiableError(RegistryError):
+    code = "policy-unsatisfiable"
+    title = "Nobody could satisfy the policy"
+
+
+class GateNotConfiguredError(RegistryError):
+    code = "gate-not-configured"
+    title = "The channel has no policy"
+
+
+class GateNotPassedError(RegistryError):
+    code = "gate-not-passed"
+    title = "The evaluation gate did not pass"
+
+
+class NothingToChangeError(RegistryError):
+    code = "nothing-to-change"
+    title = "The channel serves exactly this already"
+
+
+class AlreadyReviewedError(RegistryError):
+    code = "already-reviewed"
+    title = "The reviewer has decided already"
+
+
+class InvalidTransitionError(RegistryError):
+    code = "invalid-transition"
+    title = "The promotion is not pending"
+
+
+class AuditBrokenError(RegistryError):
+    code = "audit-broken"
+    title = "The audit chain does not verify"
+
+
+# What cannot be accepted as it was sent
+
+
+class MalformedRequestError(RegistryError):
+    code = "malformed-request"
+    title = "The request cannot be read"
+
+
+class InvalidRequestError(FaultyError):
+    code = "invalid-request"
+    title = "The request has invalid fields"
+
+
+class InvalidArtifactError(FaultyError):
+    code = "invalid-artifact"
+    title = "The artifact is not a prefix for this base model"
+
+
+class InvalidEvaluationError(FaultyError):
+    code = "invalid-evaluation"
+    title = "The evaluation contradicts its suite"
+
+
+class InvalidSuiteError(FaultyError):
+    code = "invalid-suite"
+    title = "The suite contradicts itself"
+
+
+class InvalidPolicyError(FaultyError):
+    code = "invalid-policy"
+    title = "The policy cannot work as written"
+
+
+class InvalidAllocationError(FaultyError):
+    code = "invalid-allocation"
+    title = "The allocation is not a split of all traffic"
+
+
+class UnknownBaseModelError(RegistryError):
+    code = "unknown-base-model"
+    title = "The base model is not registered"
+
+
+class UnknownReferenceError(RegistryError):
+    code = "unknown-reference"
+    title = "The request names something that is not registered"
+
+
+class TooLargeError(RegistryError):
+    code = "too-large"
+    title = "The request is too large"
+
+
+class UnsupportedMediaTypeError(RegistryError):
+    code = "unsupported-media-type"
+    title = "The content type is not supported here"
+
+
+class RangeNotSatisfiableError(RegistryError):
+    code = "range-not-satisfiable"
+    title = "The range lies outside the file"
+
+
+# What is wrong on our side
+
+
+class DamagedObjectError(RegistryError):
+    code = "damaged-object"
+    title = "Stored bytes do not match their digest"
+
+
+class UnavailableError(RegistryError):
+    code = "unavailable"
+    title = "A part of the registry is not reachable"

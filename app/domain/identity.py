@@ -1,0 +1,63 @@
+"""How things are named: digests, prefix names, revisions."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import rfc8785
+
+from app.domain.errors import NotFoundError
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+
+DIGEST_PATTERN: Final = r"^sha256:[0-9a-f]{64}$"
+REVISION_PATTERN: Final = r"^[0-9a-f]{40}$"
+
+# The shape of a Hugging Face repository id (huggingface_hub.utils.validate_repo_id), so that any
+# prefix can be asked for by its clients.
+NAME_PATTERN: Final = r"^[A-Za-z0-9](?:[A-Za-z0-9]|[._-](?![._-])){0,94}$"
+_NAME = re.compile(NAME_PATTERN)
+
+# First path segments that the server itself answers on.
+RESERVED_NAMESPACES: Final = frozenset(
+    {"admin", "api", "docs", "healthz", "metrics", "openapi.json", "problems", "readyz", "v1"}
+)
+
+LABEL_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PrefixName:
+    """A prefix's full name, `namespace/name`."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    def missing(self) -> NotFoundError:
+        """The refusal for a prefix that is absent, or that the caller may not see."""
+        return NotFoundError(f"There is no prefix {self}, or your grants do not cover it.")
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may be a namespace or a prefix's own name."""
+    return bool(_NAME.fullmatch(text)) and text[-1].isalnum() and not text.endswith(".git")
+
+
+def sha256_digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def canonical_digest(document: Json) -> str:
+    """Return the digest of a JSON document in its canonical form (RFC 8785)."""
+    return sha256_digest(rfc8785.dumps(document))
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return a time the one way it is hashed: UTC, six decimals, `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

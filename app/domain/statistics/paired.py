@@ -1,0 +1,146 @@
+"""A candidate against a reference on the same samples: one-sided bounds on the difference.
+
+Difference means candidate - reference throughout. Non-inferiority by a margin is shown when the
+lower bound is >= -margin (higher is better) or the upper bound is <= margin (lower is better).
+"""
+
+import math
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+
+from app.domain.statistics import means
+from app.domain.statistics.distributions import normal_quantile
+from app.domain.statistics.levels import level, require_finite, require_probability, require_samples
+from app.domain.statistics.tango import nominal_lower_bound, wins_needed
+from app.domain.statistics.unconditional import (
+    Region,
+    greatest_refuted,
+    probability,
+    worst_case,
+)
+
+_DECIMALS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class PairedCounts:
+    """Pairs by which of the two succeeded; at least one pair.
+
+    Raises:
+        ValueError: A count is negative, or all are 0.
+    """
+
+    both: int
+    only_candidate: int
+    only_reference: int
+    neither: int
+
+    def __post_init__(self) -> None:
+        if min(astuple(self)) < 0 or self.n < 1:
+            raise ValueError("A paired comparison needs at least one pair and no negative count.")
+
+    @property
+    def n(self) -> int:
+        return self.both + self.only_candidate + self.only_reference + self.neither
+
+    @property
+    def difference(self) -> float:
+        """The observed difference of the two proportions."""
+        return (self.only_candidate - self.only_reference) / self.n
+
+    def mirrored(self) -> "PairedCounts":
+        """The same pairs with the roles exchanged."""
+        return PairedCounts(self.both, self.only_reference, self.only_candidate, self.neither)
+
+
+# A gate is evaluated when asked about, at request and at execution, and then under a lock.
+@lru_cache(maxsize=4096)
+def lower_bound(pairs: PairedCounts, confidence: float) -> float:
+    """Return the exact one-sided lower bound on the difference of paired proportions.
+
+    The tables are ordered by Tango's score bound, and the bound is the greatest difference that
+    the observed table, or one more favourable, refutes at every rate of discordance. So the true
+    difference lies below it with probability at most 1 - confidence, which Tango's own bound
+    does not ensure. It never falls when a pair changes for the better, and by construction a
+    larger margin never refuses what a smaller one let pass.
+
+    Rounded down in the ninth decimal: what numerics leave undecided counts against a claim. Takes
+    about 0.1 s for 1,000 pairs and 0.3 s for 10,000.
+
+    Raises:
+        ValueError: The confidence is outside (0.5, 1).
+    """
+    alpha = level(confidence)
+    wins, losses, n = pairs.only_candidate, pairs.only_reference, pairs.n
+    if losses == n:
+        return -1.0
+    nominal = nominal_lower_bound(wins, losses, n, confidence)
+    region = Region(n, wins_needed(n, nominal, -normal_quantile(alpha)))
+    bound = greatest_refuted(region, alpha, (wins + losses) / n)
+    return math.floor(bound * _DECIMALS) / _DECIMALS
+
+
+def upper_bound(pairs: PairedCounts, confidence: float) -> float:
+    """Return the exact one-sided upper bound on the difference; see `lower_bound`."""
+    return -lower_bound(pairs.mirrored(), confidence)
+
+
+def mean_lower_bound(
+    n: int, difference: float, variance: float, confidence: float, *, worst: float | None = None
+) -> float | None:
+    """Return the one-sided lower paired t bound on a mean difference.
+
+    Args:
+        n: Number of pairs.
+        difference: The mean of candidate - reference over the pairs, in the metric's unit.
+        variance: The sample variance (divisor n - 1) of those differences, in that unit squared.
+        confidence: 1 - alpha, between 0.5 and 1.
+        worst: The least difference that a pair can have, if there is one: for a metric on
+            [low, high], low - high.
+
+    Returns:
+        The bound, or None where none can be had; see `means.lower_bound`.
+
+    Raises:
+        ValueError: See `means.lower_bound`.
+    """
+    return means.lower_bound(n, difference, _stderr(n, variance), confidence, worst=worst)
+
+
+def mean_upper_bound(
+    n: int, difference: float, variance: float, confidence: float, *, worst: float | None = None
+) -> float | None:
+    """Return the one-sided upper paired t bound; `worst` is the greatest possible difference."""
+    return means.upper_bound(n, difference, _stderr(n, variance), confidence, worst=worst)
+
+
+def power(margin: float, discordance: float, n: int, confidence: float) -> float:
+    """Return the probability that n pairs of two equally good systems pass the margin.
+
+    Args:
+        margin: By how much the candidate may be worse, from 0 to 1.
+        discordance: The probability that exactly one of the two succeeds on a sample.
+        n: Number of pairs.
+        confidence: The rule's confidence.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    require_samples(n)
+    require_probability("margin", margin)
+    require_probability("discordance", discordance)
+    alpha, z = level(confidence), -normal_quantile(level(confidence))
+    low, high = -1.0, 1.0
+    while high - low > 1 / _DECIMALS:
+        middle = (low + high) / 2
+        region = Region(n, wins_needed(n, middle, z))
+        refuted = worst_case(region, -margin)[0] <= alpha
+        low, high = (low, middle) if refuted else (middle, high)
+    return probability(Region(n, wins_needed(n, high, z)), discordance, 0.0)
+
+
+def _stderr(n: int, variance: float) -> float:
+    require_finite("variance", variance)
+    if variance < 0 or n < 1:
+        raise ValueError("A paired mean needs at least one pair and a variance from 0 up.")
+    return math.sqrt(variance / n)

@@ -1,0 +1,160 @@
+"""How probable a set of paired tables is at worst, over all rates of discordance.
+
+A paired difference has a nuisance parameter, the probability that a pair is discordant. An exact
+unconditional test takes the least favourable one: Hsueh, Liu & Chen (2001, Biometrics 57:478-483).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from app.domain.statistics.distributions import binomial_upper_tail
+
+_SPREAD = 7.5
+_SKEW = 3
+_LEAST_POINTS = 64
+_MOST_POINTS = 400
+_PEAKS = 3
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_GOLDEN_STEPS = 24
+_DIFFERENCE_PRECISION = 1e-11
+_LEVEL_PRECISION = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A set of tables of n pairs: of m discordant ones the candidate wins needed[m] or more."""
+
+    n: int
+    needed: Sequence[int]
+
+
+def probability(region: Region, discordance: float, difference: float) -> float:
+    """Return the probability of the region, to about 1e-10.
+
+    The number of discordant pairs is binomial; given it, so is the number of wins.
+
+    Args:
+        region: The set of tables.
+        discordance: The probability that a pair is discordant, from |difference| to 1.
+        difference: P(candidate succeeds) - P(reference succeeds).
+    """
+    n = region.n
+    if discordance == 0:
+        return float(region.needed[0] == 0)
+    share = min(max((discordance + difference) / (2 * discordance), 0.0), 1.0)
+    if discordance == 1:
+        return next(_tails(region.needed, share, n, n))
+    spread = _SPREAD * (math.sqrt(n * discordance * (1 - discordance)) + _SKEW)
+    low = max(0, math.floor(n * discordance - spread))
+    high = min(n, math.ceil(n * discordance + spread))
+    weight = _mass(low, n, math.log(discordance), math.log1p(-discordance))
+    odds, total = discordance / (1 - discordance), 0.0
+    for discordant, tail in enumerate(_tails(region.needed, share, low, high), low):
+        total += weight * tail
+        weight *= odds * (n - discordant) / (discordant + 1)
+    return total
+
+
+def worst_case(region: Region, difference: float) -> tuple[float, float]:
+    """Return the greatest probability of the region at this difference, and where it is.
+
+    The search is a grid that is even in the arcsine of the root, the scale on which binomial
+    proportions have constant spread, then golden sections around the highest points.
+
+    Returns:
+        The probability, and the position of the discordance on its way from |difference| (0) to
+        1 (1).
+    """
+    points = min(_MOST_POINTS, _LEAST_POINTS + 2 * math.isqrt(region.n))
+
+    def at(angle: float) -> float:
+        return probability(region, _discordance(_position(angle), difference), difference)
+
+    angles = [math.pi / 2 * index / points for index in range(points + 1)]
+    found = sorted(((at(angle), angle) for angle in angles), reverse=True)
+    width = angles[1]
+    for _, angle in found[:_PEAKS]:
+        found.append(_peak(at, max(0.0, angle - width), min(math.pi / 2, angle + width)))
+    highest, angle = max(found)
+    return highest, _position(angle)
+
+
+def greatest_refuted(region: Region, alpha: float, discordance: float) -> float:
+    """Return the greatest difference at which the region's worst case is alpha at most.
+
+    This is Buehler's bound (1957, JASA 52:482-493) for the worst table of the region, and no
+    exact bound that orders the tables alike is greater. At a fixed position the probability
+    grows with the difference, so each round lowers the difference to where the position that was
+    worst so far has probability alpha, until no position is worse.
+
+    Args:
+        region: All tables at least as favourable as the observed one.
+        alpha: The level.
+        discordance: The observed share of discordant pairs, where the search begins.
+    """
+    difference, position = 1.0, discordance
+    while True:
+        difference = _solve(region, alpha, position, difference)
+        highest, position = worst_case(region, difference)
+        if highest <= alpha * (1 + _LEVEL_PRECISION):
+            return difference
+
+
+def _solve(region: Region, alpha: float, position: float, above: float) -> float:
+    low, high = -1.0, above
+    while high - low > _DIFFERENCE_PRECISION:
+        middle = (low + high) / 2
+        chance = probability(region, _discordance(position, middle), middle)
+        low, high = (middle, high) if chance <= alpha else (low, middle)
+    return low
+
+
+def _discordance(position: float, difference: float) -> float:
+    return abs(difference) + (1 - abs(difference)) * position
+
+
+def _position(angle: float) -> float:
+    return math.sin(angle) ** 2
+
+
+def _tails(needed: Sequence[int], share: float, low: int, high: int) -> Iterator[float]:
+    """Yield P(wins >= needed[m]) for m = low to high discordant pairs, each from the last."""
+    if share in (0.0, 1.0):
+        for m in range(low, high + 1):
+            yield float(needed[m] == 0 if share == 0 else needed[m] <= m)
+        return
+    log_win, log_loss = math.log(share), math.log1p(-share)
+    tail = binomial_upper_tail(needed[low], low, share) if low else float(needed[0] == 0)
+    for m in range(low, high):
+        yield tail
+        k = needed[m]
+        if needed[m + 1] == k:
+            tail += share * _mass(k - 1, m, log_win, log_loss)
+        else:
+            tail -= (1 - share) * _mass(k, m, log_win, log_loss)
+    yield tail
+
+
+def _mass(k: int, n: int, log_p: float, log_q: float) -> float:
+    """Return P(X = k) for X ~ Binomial(n, p), and 0 for a k that X cannot have."""
+    if k < 0 or k > n:
+        return 0.0
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(ways + k * log_p + (n - k) * log_q)
+
+
+def _peak(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
+    """Return the highest value between `low` and `high` and its place, by golden sections."""
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = function(left), function(right)
+    for _ in range(_GOLDEN_STEPS):
+        if at_left < at_right:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN * (high - low)
+            at_right = function(right)
+        else:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN * (high - low)
+            at_left = function(left)
+    return max((at_left, left), (at_right, right))

@@ -1,0 +1,88 @@
+"""Suites: what an evaluation measures, registered before anyone may report a number for it."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from app.domain.errors import Fault
+
+
+class MetricKind(StrEnum):
+    """A proportion scores each sample 0 or 1; a mean scores it with any number in its range."""
+
+    PROPORTION = "proportion"
+    MEAN = "mean"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    name: str
+    kind: MetricKind
+    higher_is_better: bool
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest value that one sample, and so any mean, can have."""
+        if self.kind is MetricKind.PROPORTION:
+            return 0.0, 1.0
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        return low, high
+
+    def admits(self, value: float) -> bool:
+        low, high = self.range
+        return math.isfinite(value) and low <= value <= high
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    name: str
+    version: str
+    dataset_digest: str
+    personas: tuple[str, ...]
+    locales: tuple[str, ...]
+    metrics: tuple[Metric, ...] = field(default_factory=tuple)
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    def metric(self, name: str) -> Metric | None:
+        return next((metric for metric in self.metrics if metric.name == name), None)
+
+
+def suite_faults(suite: Suite) -> tuple[Fault, ...]:
+    """Return everything that makes the suite contradict itself; empty means it may stand."""
+    faults = [
+        *_repeated("persona", suite.personas),
+        *_repeated("locale", suite.locales),
+        *_repeated("metric", [metric.name for metric in suite.metrics]),
+    ]
+    for metric in suite.metrics:
+        faults += _range_faults(metric)
+    return tuple(faults)
+
+
+def _repeated(kind: str, names: Sequence[str]) -> list[Fault]:
+    return [
+        Fault(f"{kind}-repeated", f"The {kind} {name} is listed {count} times; list it once.")
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
+
+
+def _range_faults(metric: Metric) -> list[Fault]:
+    bounds = [bound for bound in (metric.minimum, metric.maximum) if bound is not None]
+    if not all(map(math.isfinite, bounds)):
+        return [Fault("range-not-finite", f"The range of {metric.name} must be finite numbers.")]
+    if metric.kind is MetricKind.PROPORTION and bounds not in ([], [0.0, 1.0]):
+        message = f"{metric.name} is a proportion, so its range is 0 to 1; leave it out."
+        return [Fault("range-of-proportion", message)]
+    low, high = metric.range
+    if low >= high:
+        message = f"The minimum of {metric.name} must be below its maximum."
+        return [Fault("range-empty", message)]
+    return []

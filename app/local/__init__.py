@@ -1,0 +1,1 @@
+"""Everything on one machine: the real servers, started from wheels and stopped with us."""

@@ -1,0 +1,101 @@
+"""The folder of one local server: held by one start at a time, with its secrets and its log."""
+
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_POLL_S = 0.05
+
+
+class LocalServerError(RuntimeError):
+    """A server of local mode cannot run; the message says why and what would work."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFolder:
+    """A folder that is ours. `lock` is the descriptor that every process in it inherits."""
+
+    path: Path
+    lock: int
+
+    @property
+    def log(self) -> Path:
+        return self.path / "server.log"
+
+    def kept_secrets(self, *names: str) -> tuple[str, ...]:
+        """Return one random secret per name: drawn at the first start, then the same for ever."""
+        file = self.path / "secrets.json"
+        if not file.exists():
+            drawn = {name: secrets.token_hex(24) for name in names}
+            write_private(file, json.dumps(drawn))
+        kept = json.loads(file.read_text())
+        return tuple(kept[name] for name in names)
+
+
+@contextmanager
+def claimed(path: Path, *, wait_s: float = 3.0) -> Iterator[ServerFolder]:
+    """Make the folder if need be, and hold it alone.
+
+    The lock is never released explicitly: the server's processes inherit it, so it lasts until
+    the last of them is gone, also after a `kill -9` of any of them. Whoever holds it knows that
+    nothing runs in the folder any more.
+
+    Args:
+        path: A folder for this server only.
+        wait_s: How long the servers of a killed start may take to follow it.
+
+    Raises:
+        LocalServerError: Another start holds the folder, or it is not ours to write.
+    """
+    path = path.absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LocalServerError(
+            f"The folder {path} cannot be used ({error.strerror}); choose a folder that you own."
+        ) from error
+    try:
+        _acquire(lock, path, wait_s)
+        folder = ServerFolder(path, lock)
+        if folder.log.exists():
+            folder.log.replace(path / "server.previous.log")
+        yield folder
+    finally:
+        os.close(lock)
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only we may read, whole or not at all."""
+    draft = file.with_name(file.name + ".draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)
+
+
+def _acquire(lock: int, path: Path, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while not _locks(lock):
+        if time.monotonic() > deadline:
+            raise LocalServerError(
+                f"The folder {path} is in use by another start;"
+                " stop that one or choose another folder."
+            )
+        time.sleep(_POLL_S)
+
+
+def _locks(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

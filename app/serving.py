@@ -1,0 +1,67 @@
+"""Listening: the socket, and one process or several that serve on it."""
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from app.main import create_app_from_environment
+
+_BACKLOG: Final = 2048
+_FACTORY: Final = f"{create_app_from_environment.__module__}:{create_app_from_environment.__name__}"
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a bound socket for `host` and `port`; port 0 picks a free one.
+
+    It names its protocol, as uvicorn's own does not: asyncio sets TCP_NODELAY only on sockets
+    known to be TCP, and without it every request after a connection's first waits 40 ms for a
+    delayed acknowledgement (uvicorn#3149).
+
+    Raises:
+        OSError: The address is in use, or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
+
+
+def serve(bound: socket.socket, *, workers: int, app: Callable[[], FastAPI]) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM.
+
+    One worker runs `app` in this process; several are processes of their own, which read their
+    settings from the environment.
+    """
+    bound.listen(_BACKLOG)
+    if workers == 1:
+        config = _config(app())
+        uvicorn.Server(config).run(sockets=[bound])
+        return
+    config = _config(_FACTORY, factory=True, workers=workers)
+    Multiprocess(config, sockets=[bound]).run()
+
+
+def _config(app: FastAPI | str, *, factory: bool = False, workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=factory,
+        workers=workers,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )

@@ -1,0 +1,1 @@
+"""The bytes' edge: the object store and what is computed on tensors."""

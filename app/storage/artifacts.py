@@ -1,0 +1,62 @@
+"""Inspects an uploaded prefix: the header first, the elements only if the header allows it."""
+
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from app.domain.adapter import AdapterConfig, parse_config
+from app.domain.errors import Fault
+from app.domain.geometry import Geometry
+from app.domain.prefix import PrefixFacts, TensorScan, check_prefix, content_faults, scannable
+from app.domain.tensorfile import HEAD_BYTES, TensorFile, parse
+from app.storage.tensors import scan
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a prefix is, or everything that is wrong with it: `facts` only without `faults`.
+
+    `scan` is there whenever the elements could be read, `config` whenever it made sense.
+    """
+
+    facts: PrefixFacts | None
+    config: AdapterConfig | None
+    scan: TensorScan | None
+    faults: tuple[Fault, ...]
+
+
+def inspect(
+    config: bytes, weights: BinaryIO, *, geometry: Geometry, base_parameters: int
+) -> Inspection:
+    """Return what two uploaded files are for a base model.
+
+    Nothing that can execute reads them, and memory does not grow with them.
+
+    Args:
+        config: The bytes of `adapter_config.json`.
+        weights: A seekable file, `adapter_model.safetensors`.
+        geometry: The base model's dimensions.
+        base_parameters: How many parameters the base model has.
+    """
+    settings, config_faults = parse_config(config)
+    file, container_faults = _read_header(weights)
+    facts, prefix_faults = check_prefix(
+        settings, file, geometry=geometry, base_parameters=base_parameters
+    )
+    # Offsets of a faulty container are not to be trusted.
+    entry = scannable(file, geometry) if file and not container_faults else None
+    found = scan(weights, entry, geometry) if entry else None
+    faults = (
+        *config_faults,
+        *container_faults,
+        *prefix_faults,
+        *(content_faults(found) if found else ()),
+    )
+    return Inspection(None if faults else facts, settings, found, faults)
+
+
+def _read_header(weights: BinaryIO) -> tuple[TensorFile | None, tuple[Fault, ...]]:
+    weights.seek(0, os.SEEK_END)
+    size_bytes = weights.tell()
+    weights.seek(0)
+    return parse(weights.read(HEAD_BYTES), size_bytes=size_bytes)

@@ -1,0 +1,151 @@
+"""The one module that speaks S3."""
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import boto3  # noqa: TID251 - this is the module
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from app.domain.errors import UnavailableError
+from app.storage.blobs import key_of, missing
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+_CHUNK_BYTES: Final = 1 << 20
+_EXISTS: Final = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
+_ABSENT: Final = {"NoSuchKey", "404", "NotFound"}
+_OWNED: Final = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+
+
+@dataclass(frozen=True, slots=True)
+class S3Account:
+    """Where a bucket is and how to sign for it.
+
+    `public_endpoint_url` is the address that clients reach the store at, where it differs.
+    """
+
+    endpoint_url: str | None
+    access_key: str
+    secret_key: str
+    bucket: str
+    region: str = "us-east-1"
+    public_endpoint_url: str | None = None
+
+
+class S3Blobs:
+    """Blobs in one bucket of an S3-compatible store. Thread-safe; make one per process."""
+
+    def __init__(self, account: S3Account) -> None:
+        self._bucket = account.bucket
+        self._client = _client(account, account.endpoint_url)
+        public = account.public_endpoint_url
+        self._signer = self._client if public is None else _client(account, public)
+
+    def put(self, content: BinaryIO, *, digest: str, size_bytes: int) -> None:
+        checksum = base64.b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode()
+        with _answers("store an object"):
+            try:
+                # The store itself checks the checksum, and of two writers one wins: neither a
+                # broken transfer nor a race can leave other bytes under this key.
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key_of(digest),
+                    Body=content,
+                    ContentLength=size_bytes,
+                    ChecksumSHA256=checksum,
+                    IfNoneMatch="*",
+                )
+            except ClientError as error:
+                if _code(error) not in _EXISTS:
+                    raise
+
+    @contextmanager
+    def open(self, digest: str) -> Iterator[Iterator[bytes]]:
+        with _answers("read an object"):
+            try:
+                found = self._client.get_object(Bucket=self._bucket, Key=key_of(digest))
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    raise missing(digest) from error
+                raise
+            body = found["Body"]
+            try:
+                yield body.iter_chunks(_CHUNK_BYTES)
+            finally:
+                body.close()
+
+    def presigned_url(self, digest: str, *, file_name: str, lifetime_s: int) -> str:
+        parameters = {
+            "Bucket": self._bucket,
+            "Key": key_of(digest),
+            "ResponseContentDisposition": f'attachment; filename="{file_name}"',
+        }
+        return self._signer.generate_presigned_url(
+            "get_object", Params=parameters, ExpiresIn=lifetime_s
+        )
+
+    def check(self) -> None:
+        with _answers(f"find the bucket {self._bucket}"):
+            self._client.head_bucket(Bucket=self._bucket)
+
+
+def prepare_bucket(account: S3Account) -> None:
+    """Create the bucket unless it is ours already, and prove that it takes objects.
+
+    It asks once and waits little, so that a caller can repeat it while a store starts.
+
+    Raises:
+        UnavailableError: The store does not answer, or refuses.
+    """
+    client = _client(account, account.endpoint_url, attempts=1, read_timeout_s=5)
+    with _answers(f"prepare the bucket {account.bucket}"):
+        try:
+            client.create_bucket(Bucket=account.bucket)
+        except ClientError as error:
+            if _code(error) not in _OWNED:
+                raise
+        client.put_object(Bucket=account.bucket, Key="probe", Body=b"probe")
+        client.delete_object(Bucket=account.bucket, Key="probe")
+    client.close()
+
+
+def _client(
+    account: S3Account, endpoint_url: str | None, *, attempts: int = 3, read_timeout_s: int = 60
+) -> "S3Client":
+    config = Config(
+        signature_version="s3v4",
+        connect_timeout=3,
+        read_timeout=read_timeout_s,
+        max_pool_connections=32,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        # The checksum that is sent binds the body; signing it too would hash it again.
+        s3={"addressing_style": "path", "payload_signing_enabled": False},
+    )
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint_url,
+        aws_access_key_id=account.access_key,
+        aws_secret_access_key=account.secret_key,
+        region_name=account.region,
+        config=config,
+    )
+
+
+@contextmanager
+def _answers(what: str) -> Iterator[None]:
+    """Tell a store that is away, or refuses us, from a caller's mistake."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        reason = _code(error) if isinstance(error, ClientError) else type(error).__name__
+        message = f"The object store could not {what} ({reason}); try again shortly."
+        raise UnavailableError(message) from error
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")

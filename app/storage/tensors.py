@@ -1,0 +1,98 @@
+"""Reads every element of a prefix, in bounded memory. Nothing else computes on tensors."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from app.domain.geometry import Geometry
+from app.domain.prefix import DTYPES, TensorScan
+from app.domain.tensorfile import TensorEntry
+
+if TYPE_CHECKING:
+    from torch import Tensor  # noqa: TID251  # this is the one module that may
+
+# Small enough that a window and its float64 copy stay in a core's cache.
+WINDOW_BYTES: Final = 524_288
+
+
+def scan(file: BinaryIO, entry: TensorEntry, geometry: Geometry) -> TensorScan:
+    """Return what the elements of a prefix are like.
+
+    The file is read, not mapped: mapped pages would count as this process's memory. A window is a
+    whole number of segments, a segment being one token's key or value in one layer, so memory
+    does not depend on how long a prefix or a row of it is.
+
+    Args:
+        file: A seekable file whose container `parse` accepted.
+        entry: Its tensor of shape (virtual tokens, `geometry.columns`), in one of `DTYPES`.
+        geometry: The base model's dimensions.
+
+    Raises:
+        EOFError: The file is shorter than the entry says.
+    """
+    # Not at the top: a worker that only resolves should not pay for loading torch.
+    import torch  # noqa: PLC0415, TID251
+
+    dtype = getattr(torch, DTYPES[entry.dtype])
+    tally = _Tally(torch.zeros(geometry.layers * 2, dtype=torch.float64))
+    for window in _windows(file, entry, geometry.width * dtype.itemsize):
+        segments = torch.frombuffer(window, dtype=dtype).view(-1, geometry.width)
+        tally.add(segments, torch.arange(len(segments)))
+    return tally.result()
+
+
+class _Tally:
+    """Sums of squares per layer's key and value, and the elements that have none."""
+
+    def __init__(self, squares: "Tensor") -> None:
+        self._squares = squares
+        self._segments_seen = 0
+        self._non_finite = 0
+        self._first: tuple[int, int] | None = None
+
+    def add(self, segments: "Tensor", numbers: "Tensor") -> None:
+        sums = segments.double().square_().sum(dim=1)
+        # A float32 squared cannot overflow or vanish in float64, so the sums tell whether every
+        # element was finite, and whether every element was zero.
+        if not sums.isfinite().all():
+            self._count_non_finite(segments)
+        parts = (numbers + self._segments_seen) % len(self._squares)
+        self._squares.index_add_(0, parts, sums)
+        self._segments_seen += len(sums)
+
+    def result(self) -> TensorScan:
+        norms = self._squares.sqrt()
+        return TensorScan(
+            non_finite=self._non_finite,
+            first_non_finite=self._first,
+            key_norms=tuple(norms[0::2].tolist()),
+            value_norms=tuple(norms[1::2].tolist()),
+        )
+
+    def _count_non_finite(self, segments: "Tensor") -> None:
+        counts = (~segments.isfinite()).sum(dim=1)
+        self._non_finite += int(counts.sum())
+        if self._first is None:
+            segment = self._segments_seen + int(counts.nonzero()[0])
+            row, part = divmod(segment, len(self._squares))
+            self._first = (row, part // 2)
+
+
+def _windows(file: BinaryIO, entry: TensorEntry, segment_bytes: int) -> Iterator[memoryview]:
+    """Yield the tensor's bytes in windows that overwrite one another."""
+    window_bytes = max(1, WINDOW_BYTES // segment_bytes) * segment_bytes
+    buffer = memoryview(bytearray(min(window_bytes, entry.size_bytes)))
+    file.seek(entry.start)
+    for start in range(entry.start, entry.end, window_bytes):
+        window = buffer[: entry.end - start]
+        _fill(window, file)
+        yield window
+
+
+def _fill(window: memoryview, file: BinaryIO) -> None:
+    filled = 0
+    while filled < len(window):
+        chunk = file.read(len(window) - filled)
+        if not chunk:
+            raise EOFError("The file ends before its tensor does.")
+        window[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)

@@ -1,0 +1,681 @@
+"""The tables of the first release, and the triggers that keep history as it was."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision: str = "0001"
+down_revision: str | None = None
+branch_labels: Sequence[str] | None = None
+depends_on: Sequence[str] | None = None
+
+APPEND_ONLY = (
+    "audit_entry",
+    "base_model",
+    "evaluation",
+    "evaluation_cell",
+    "evaluation_void",
+    "generation",
+    "generation_share",
+    "policy",
+    "promotion_share",
+    "review",
+    "revocation",
+    "suite",
+    "version",
+    "version_file",
+)
+
+REFUSE_CHANGE = """
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'integrity_constraint_violation';
+END $$
+"""
+
+# A chain's end may only move on, one entry at a time; the update that locks it moves nothing.
+KEEP_CHAIN_END = """
+CREATE FUNCTION keep_chain_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.subject = OLD.subject AND (
+        NEW.length = OLD.length + 1 OR (NEW.length = OLD.length AND NEW.head = OLD.head)
+    ) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'the end of the audit chain % may only move on', OLD.subject
+        USING ERRCODE = 'integrity_constraint_violation';
+END $$
+"""
+
+
+def upgrade() -> None:
+    op.create_table(
+        "audit_chain",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("length", sa.Integer(), nullable=False),
+        sa.Column("head", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "head ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_chain_head_is_digest")
+        ),
+        sa.CheckConstraint("length >= 0", name=op.f("ck_audit_chain_length_not_negative")),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_audit_chain")),
+    )
+    op.create_table(
+        "principal",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "kind",
+            sa.Enum(
+                "human",
+                "service",
+                name="principalkind",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_principal")),
+        sa.UniqueConstraint("name", name=op.f("uq_principal_name")),
+    )
+    op.create_table(
+        "api_token",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("channels", postgresql.ARRAY(sa.Text()), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["principal_id"], ["principal.id"], name=op.f("fk_api_token_principal_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_token")),
+        sa.UniqueConstraint("hash", name=op.f("uq_api_token_hash")),
+    )
+    op.create_index(op.f("ix_api_token_principal_id"), "api_token", ["principal_id"], unique=False)
+    op.create_table(
+        "audit_entry",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("principal", sa.Text(), nullable=False),
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("previous", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "hash ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_entry_hash_is_digest")
+        ),
+        sa.CheckConstraint(
+            "previous ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_entry_previous_is_digest")
+        ),
+        sa.CheckConstraint("sequence > 0", name=op.f("ck_audit_entry_sequence_positive")),
+        sa.ForeignKeyConstraint(
+            ["subject"], ["audit_chain.subject"], name=op.f("fk_audit_entry_subject_audit_chain")
+        ),
+        sa.PrimaryKeyConstraint("subject", "sequence", name=op.f("pk_audit_entry")),
+        info={"append_only": True},
+    )
+    op.create_table(
+        "base_model",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Text(), nullable=True),
+        sa.Column("parameters", sa.BigInteger(), nullable=False),
+        sa.Column("licence", sa.Text(), nullable=True),
+        sa.Column("model_type", sa.Text(), nullable=False),
+        sa.Column("layers", sa.Integer(), nullable=False),
+        sa.Column("attention_heads", sa.Integer(), nullable=False),
+        sa.Column("kv_heads", sa.Integer(), nullable=False),
+        sa.Column("head_dim", sa.Integer(), nullable=False),
+        sa.Column("hidden_size", sa.Integer(), nullable=False),
+        sa.Column("context_window", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint(
+            "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_base_model_digest_is_digest")
+        ),
+        sa.CheckConstraint("parameters > 0", name=op.f("ck_base_model_parameters_positive")),
+        sa.ForeignKeyConstraint(
+            ["created_by_id"], ["principal.id"], name=op.f("fk_base_model_created_by_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_base_model")),
+        sa.UniqueConstraint("digest", name=op.f("uq_base_model_digest")),
+        info={"append_only": True},
+    )
+    op.create_index(
+        op.f("ix_base_model_name_revision"), "base_model", ["name", "revision"], unique=False
+    )
+    op.create_table(
+        "policy",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint(
+            "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_policy_digest_is_digest")
+        ),
+        sa.ForeignKeyConstraint(
+            ["created_by_id"], ["principal.id"], name=op.f("fk_policy_created_by_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_policy")),
+        sa.UniqueConstraint("name", "version", name=op.f("uq_policy_name_version")),
+        info={"append_only": True},
+    )
+    op.create_table(
+        "prefix",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("owner_id", sa.Uuid(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("intended_uses", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by_id", sa.Uuid(), nullable=False),
+        sa.Column("last_number", sa.Integer(), server_default="0", nullable=False),
+        sa.CheckConstraint("last_number >= 0", name=op.f("ck_prefix_last_number_not_negative")),
+        sa.ForeignKeyConstraint(
+            ["created_by_id"], ["principal.id"], name=op.f("fk_prefix_created_by_id_principal")
+        ),
+        sa.ForeignKeyConstraint(
+            ["owner_id"], ["principal.id"], name=op.f("fk_prefix_owner_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_prefix")),
+        sa.UniqueConstraint("namespace", "name", name=op.f("uq_prefix_namespace_name")),
+    )
+    op.create_table(
+        "role_grant",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "role",
+            sa.Enum(
+                "reader",
+                "publisher",
+                "evaluator",
+                "approver",
+                "admin",
+                "auditor",
+                name="role",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["principal_id"], ["principal.id"], name=op.f("fk_role_grant_principal_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_role_grant")),
+        sa.UniqueConstraint(
+            "principal_id",
+            "role",
+            "namespace",
+            name=op.f("uq_role_grant_principal_id_role_namespace"),
+        ),
+    )
+    op.create_table(
+        "suite",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("document", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint(
+            "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_suite_digest_is_digest")
+        ),
+        sa.ForeignKeyConstraint(
+            ["created_by_id"], ["principal.id"], name=op.f("fk_suite_created_by_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_suite")),
+        sa.UniqueConstraint("name", "version", name=op.f("uq_suite_name_version")),
+        info={"append_only": True},
+    )
+    op.create_table(
+        "channel",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("prefix_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("policy_id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["policy_id"], ["policy.id"], name=op.f("fk_channel_policy_id_policy")
+        ),
+        sa.ForeignKeyConstraint(
+            ["prefix_id"], ["prefix.id"], name=op.f("fk_channel_prefix_id_prefix")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_channel")),
+        sa.UniqueConstraint("prefix_id", "name", name=op.f("uq_channel_prefix_id_name")),
+    )
+    op.create_index(op.f("ix_channel_policy_id"), "channel", ["policy_id"], unique=False)
+    op.create_table(
+        "version",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("prefix_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("base_model_id", sa.Uuid(), nullable=False),
+        sa.Column("peft_type", sa.Text(), nullable=False),
+        sa.Column("virtual_tokens", sa.Integer(), nullable=False),
+        sa.Column("dtype", sa.Text(), nullable=False),
+        sa.Column("parameters", sa.BigInteger(), nullable=False),
+        sa.Column("key_norms", postgresql.ARRAY(sa.Double()), nullable=False),
+        sa.Column("value_norms", postgresql.ARRAY(sa.Double()), nullable=False),
+        sa.Column("remarks", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("card", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("lineage", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint(
+            "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_version_digest_is_digest")
+        ),
+        sa.CheckConstraint("number > 0", name=op.f("ck_version_number_positive")),
+        sa.ForeignKeyConstraint(
+            ["base_model_id"], ["base_model.id"], name=op.f("fk_version_base_model_id_base_model")
+        ),
+        sa.ForeignKeyConstraint(
+            ["created_by_id"], ["principal.id"], name=op.f("fk_version_created_by_id_principal")
+        ),
+        sa.ForeignKeyConstraint(
+            ["prefix_id"], ["prefix.id"], name=op.f("fk_version_prefix_id_prefix")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_version")),
+        sa.UniqueConstraint("prefix_id", "digest", name=op.f("uq_version_prefix_id_digest")),
+        sa.UniqueConstraint("prefix_id", "number", name=op.f("uq_version_prefix_id_number")),
+        info={"append_only": True},
+    )
+    op.create_index(op.f("ix_version_base_model_id"), "version", ["base_model_id"], unique=False)
+    op.create_table(
+        "evaluation",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("version_id", sa.Uuid(), nullable=True),
+        sa.Column("base_model_id", sa.Uuid(), nullable=True),
+        sa.Column("suite_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column(
+            "kind",
+            sa.Enum(
+                "samples",
+                "aggregates",
+                name="evidencekind",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("partial", sa.Boolean(), nullable=False),
+        sa.Column("harness", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("settings", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("evaluator_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint(
+            "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_evaluation_digest_is_digest")
+        ),
+        sa.CheckConstraint(
+            "(version_id IS NULL) <> (base_model_id IS NULL)",
+            name=op.f("ck_evaluation_of_one_subject"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["base_model_id"],
+            ["base_model.id"],
+            name=op.f("fk_evaluation_base_model_id_base_model"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["evaluator_id"], ["principal.id"], name=op.f("fk_evaluation_evaluator_id_principal")
+        ),
+        sa.ForeignKeyConstraint(
+            ["suite_id"], ["suite.id"], name=op.f("fk_evaluation_suite_id_suite")
+        ),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["version.id"], name=op.f("fk_evaluation_version_id_version")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluation")),
+        info={"append_only": True},
+    )
+    op.create_index(
+        op.f("ix_evaluation_base_model_id_recorded_at_id"),
+        "evaluation",
+        ["base_model_id", "recorded_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_evaluation_version_id_recorded_at_id"),
+        "evaluation",
+        ["version_id", "recorded_at", "id"],
+        unique=False,
+    )
+    op.create_table(
+        "promotion",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("channel_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "pending",
+                "executed",
+                "rejected",
+                "withdrawn",
+                "expired",
+                "superseded",
+                name="promotionstate",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("requested_by_id", sa.Uuid(), nullable=False),
+        sa.Column("policy_id", sa.Uuid(), nullable=False),
+        sa.Column("decision", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("evidence_digest", sa.Text(), nullable=False),
+        sa.Column("subject_digest", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closing_reason", sa.Text(), nullable=True),
+        sa.Column("break_glass", sa.Boolean(), server_default="false", nullable=False),
+        sa.CheckConstraint(
+            "(state = 'pending') = (closed_at IS NULL)", name=op.f("ck_promotion_closed_when_ended")
+        ),
+        sa.CheckConstraint(
+            "evidence_digest ~ '^sha256:[0-9a-f]{64}$'",
+            name=op.f("ck_promotion_evidence_digest_is_digest"),
+        ),
+        sa.CheckConstraint(
+            "subject_digest ~ '^sha256:[0-9a-f]{64}$'",
+            name=op.f("ck_promotion_subject_digest_is_digest"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["channel_id"], ["channel.id"], name=op.f("fk_promotion_channel_id_channel")
+        ),
+        sa.ForeignKeyConstraint(
+            ["policy_id"], ["policy.id"], name=op.f("fk_promotion_policy_id_policy")
+        ),
+        sa.ForeignKeyConstraint(
+            ["requested_by_id"],
+            ["principal.id"],
+            name=op.f("fk_promotion_requested_by_id_principal"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_promotion")),
+    )
+    op.create_index(
+        op.f("ix_promotion_channel_id_state"), "promotion", ["channel_id", "state"], unique=False
+    )
+    op.create_index(
+        op.f("ix_promotion_created_at_id"), "promotion", ["created_at", "id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_promotion_state_created_at_id"),
+        "promotion",
+        ["state", "created_at", "id"],
+        unique=False,
+    )
+    op.create_table(
+        "revocation",
+        sa.Column("version_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_by_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["revoked_by_id"], ["principal.id"], name=op.f("fk_revocation_revoked_by_id_principal")
+        ),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["version.id"], name=op.f("fk_revocation_version_id_version")
+        ),
+        sa.PrimaryKeyConstraint("version_id", name=op.f("pk_revocation")),
+        info={"append_only": True},
+    )
+    op.create_table(
+        "version_file",
+        sa.Column("version_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "sha256 ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_version_file_sha256_is_digest")
+        ),
+        sa.CheckConstraint("size_bytes >= 0", name=op.f("ck_version_file_size_not_negative")),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["version.id"], name=op.f("fk_version_file_version_id_version")
+        ),
+        sa.PrimaryKeyConstraint("version_id", "name", name=op.f("pk_version_file")),
+        info={"append_only": True},
+    )
+    op.create_index(op.f("ix_version_file_sha256"), "version_file", ["sha256"], unique=False)
+    op.create_table(
+        "evaluation_cell",
+        sa.Column("evaluation_id", sa.Uuid(), nullable=False),
+        sa.Column("metric", sa.Text(), nullable=False),
+        sa.Column("persona", sa.Text(), nullable=False),
+        sa.Column("locale", sa.Text(), nullable=False),
+        sa.Column("samples", sa.Integer(), nullable=False),
+        sa.Column("mean", sa.Double(), nullable=False),
+        sa.Column("stderr", sa.Double(), nullable=True),
+        sa.CheckConstraint("samples > 0", name=op.f("ck_evaluation_cell_samples_positive")),
+        sa.CheckConstraint("stderr >= 0", name=op.f("ck_evaluation_cell_stderr_not_negative")),
+        sa.ForeignKeyConstraint(
+            ["evaluation_id"],
+            ["evaluation.id"],
+            name=op.f("fk_evaluation_cell_evaluation_id_evaluation"),
+        ),
+        sa.PrimaryKeyConstraint(
+            "evaluation_id", "metric", "persona", "locale", name=op.f("pk_evaluation_cell")
+        ),
+        info={"append_only": True},
+    )
+    op.create_table(
+        "evaluation_void",
+        sa.Column("evaluation_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("voided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("voided_by_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["evaluation_id"],
+            ["evaluation.id"],
+            name=op.f("fk_evaluation_void_evaluation_id_evaluation"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["voided_by_id"],
+            ["principal.id"],
+            name=op.f("fk_evaluation_void_voided_by_id_principal"),
+        ),
+        sa.PrimaryKeyConstraint("evaluation_id", name=op.f("pk_evaluation_void")),
+        info={"append_only": True},
+    )
+    op.create_table(
+        "generation",
+        sa.Column("channel_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column(
+            "kind",
+            sa.Enum(
+                "promotion",
+                "rollback",
+                "break-glass",
+                "revocation",
+                name="generationkind",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("promotion_id", sa.Uuid(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("executed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("executed_by_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint("number > 0", name=op.f("ck_generation_number_positive")),
+        sa.ForeignKeyConstraint(
+            ["channel_id"], ["channel.id"], name=op.f("fk_generation_channel_id_channel")
+        ),
+        sa.ForeignKeyConstraint(
+            ["executed_by_id"],
+            ["principal.id"],
+            name=op.f("fk_generation_executed_by_id_principal"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["promotion_id"], ["promotion.id"], name=op.f("fk_generation_promotion_id_promotion")
+        ),
+        sa.PrimaryKeyConstraint("channel_id", "number", name=op.f("pk_generation")),
+        info={"append_only": True},
+    )
+    op.create_index(
+        op.f("ix_generation_channel_id_executed_at"),
+        "generation",
+        ["channel_id", "executed_at"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_generation_promotion_id"), "generation", ["promotion_id"], unique=False
+    )
+    op.create_table(
+        "promotion_share",
+        sa.Column("promotion_id", sa.Uuid(), nullable=False),
+        sa.Column("version_id", sa.Uuid(), nullable=False),
+        sa.Column("weight", sa.Integer(), nullable=False),
+        sa.CheckConstraint(
+            "weight BETWEEN 1 AND 10000", name=op.f("ck_promotion_share_weight_in_range")
+        ),
+        sa.ForeignKeyConstraint(
+            ["promotion_id"],
+            ["promotion.id"],
+            name=op.f("fk_promotion_share_promotion_id_promotion"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["version.id"], name=op.f("fk_promotion_share_version_id_version")
+        ),
+        sa.PrimaryKeyConstraint("promotion_id", "version_id", name=op.f("pk_promotion_share")),
+        info={"append_only": True},
+    )
+    op.create_index(
+        op.f("ix_promotion_share_version_id"), "promotion_share", ["version_id"], unique=False
+    )
+    op.create_table(
+        "review",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("promotion_id", sa.Uuid(), nullable=False),
+        sa.Column("reviewer_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "verdict",
+            sa.Enum(
+                "approve",
+                "reject",
+                name="verdict",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("comment", sa.Text(), nullable=False),
+        sa.Column("subject_digest", sa.Text(), nullable=False),
+        sa.Column("reviewed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "subject_digest ~ '^sha256:[0-9a-f]{64}$'",
+            name=op.f("ck_review_subject_digest_is_digest"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["promotion_id"], ["promotion.id"], name=op.f("fk_review_promotion_id_promotion")
+        ),
+        sa.ForeignKeyConstraint(
+            ["reviewer_id"], ["principal.id"], name=op.f("fk_review_reviewer_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_review")),
+        sa.UniqueConstraint(
+            "promotion_id",
+            "reviewer_id",
+            "subject_digest",
+            name=op.f("uq_review_promotion_id_reviewer_id_subject_digest"),
+        ),
+        info={"append_only": True},
+    )
+    op.create_table(
+        "generation_share",
+        sa.Column("channel_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("version_id", sa.Uuid(), nullable=False),
+        sa.Column("weight", sa.Integer(), nullable=False),
+        sa.CheckConstraint(
+            "weight BETWEEN 1 AND 10000", name=op.f("ck_generation_share_weight_in_range")
+        ),
+        sa.ForeignKeyConstraint(
+            ["channel_id", "number"],
+            ["generation.channel_id", "generation.number"],
+            name=op.f("fk_generation_share_channel_id_number_generation"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["version.id"], name=op.f("fk_generation_share_version_id_version")
+        ),
+        sa.PrimaryKeyConstraint(
+            "channel_id", "number", "version_id", name=op.f("pk_generation_share")
+        ),
+        info={"append_only": True},
+    )
+    op.create_index(
+        op.f("ix_generation_share_version_id"), "generation_share", ["version_id"], unique=False
+    )
+    op.execute(REFUSE_CHANGE)
+    op.execute(KEEP_CHAIN_END)
+    for table in APPEND_ONLY:
+        op.execute(
+            f"CREATE TRIGGER {table}_is_append_only BEFORE UPDATE OR DELETE ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+        )
+    for table in (*APPEND_ONLY, "audit_chain"):
+        op.execute(
+            f"CREATE TRIGGER {table}_is_not_truncated BEFORE TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )
+    op.execute(
+        "CREATE TRIGGER audit_chain_is_kept BEFORE DELETE ON audit_chain "
+        "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+    )
+    op.execute(
+        "CREATE TRIGGER audit_chain_only_grows BEFORE UPDATE ON audit_chain "
+        "FOR EACH ROW EXECUTE FUNCTION keep_chain_end()"
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("generation_share")
+    op.drop_table("review")
+    op.drop_table("promotion_share")
+    op.drop_table("generation")
+    op.drop_table("evaluation_void")
+    op.drop_table("evaluation_cell")
+    op.drop_table("version_file")
+    op.drop_table("revocation")
+    op.drop_table("promotion")
+    op.drop_table("evaluation")
+    op.drop_table("version")
+    op.drop_table("channel")
+    op.drop_table("suite")
+    op.drop_table("role_grant")
+    op.drop_table("prefix")
+    op.drop_table("policy")
+    op.drop_table("base_model")
+    op.drop_table("audit_entry")
+    op.drop_table("api_token")
+    op.drop_table("principal")
+    op.drop_table("audit_chain")
+    op.execute("DROP FUNCTION refuse_change()")
+    op.execute("DROP FUNCTION keep_chain_end()")

@@ -1,0 +1,104 @@
+"""What every test may ask for: real servers, a migrated database, clients, a world of its own."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.db.schema import latest_revision
+from app.db.session import engine_for, sessions_on
+from app.deps import Limits, Parts, clock
+from app.local.mode import Stores, prepare
+from app.main import app_of
+from app.storage.s3 import S3Account, S3Blobs
+from tests.builders import World
+
+pytest_plugins = ["tests.servers"]
+
+LIMITS = Limits(
+    weights_bytes=1 << 20,
+    config_bytes=1 << 16,
+    metadata_bytes=1 << 16,
+    presigned_lifetime_s=60,
+)
+
+
+class Clock:
+    """The time that the server sees: the real one, until a test moves it on."""
+
+    def __init__(self):
+        self.ahead = timedelta(0)
+
+    def __call__(self):
+        return datetime.now(UTC) + self.ahead  # noqa: TID251 - it stands in for the clock
+
+
+@pytest.fixture(scope="session")
+def stores(postgres_server, s3_server):
+    return Stores(postgres_server, s3_server)
+
+
+@pytest.fixture(scope="session")
+def tokens(stores):
+    """A token for each of the first principals, by name, on migrated tables."""
+    return prepare(stores, {})
+
+
+@pytest.fixture(scope="session")
+def engine(stores, tokens):
+    """An engine with the rights of the service's role."""
+    engine = engine_for(stores.postgres.service_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def sessions(engine):
+    return sessions_on(engine)
+
+
+@pytest.fixture(scope="session")
+def s3_account(s3_server):
+    return S3Account(
+        endpoint_url=s3_server.endpoint_url,
+        access_key=s3_server.access_key,
+        secret_key=s3_server.secret_key,
+        bucket=s3_server.bucket,
+    )
+
+
+@pytest.fixture(scope="session")
+def blobs(s3_account):
+    return S3Blobs(s3_account)
+
+
+@pytest.fixture(scope="session")
+def parts(sessions, blobs):
+    return Parts(sessions, blobs, LIMITS, latest_revision())
+
+
+@pytest.fixture(scope="session")
+def app(parts):
+    return app_of(parts)
+
+
+@pytest.fixture
+def time(app):
+    """The server's clock; set `ahead` to let time pass."""
+    moving = Clock()
+    app.dependency_overrides[clock] = moving
+    yield moving
+    del app.dependency_overrides[clock]
+
+
+@pytest.fixture
+def client(app):
+    # A failure of ours is an answer to be looked at, not an exception in the test.
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def world(client, tokens):
+    """A namespace that only this test uses, and short words for what one does in it."""
+    return World(client, tokens)

@@ -1,0 +1,85 @@
+"""Sample plans: the n they name is enough, stays enough, and is not wasteful."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from app.domain.statistics.planning import samples_for_mean, samples_for_proportion
+from app.domain.statistics.proportions import misses_allowed, power
+
+
+def last_n_that_falls_short(limit, truth, confidence, wanted, demand, highest):
+    """Brute force over every n, with SciPy's binomial."""
+    short = 0
+    misses = misses_allowed(limit, highest, confidence, demand)
+    rate = 1 - truth if demand == "at_least" else truth
+    null = 1 - limit if demand == "at_least" else limit
+    for n in range(highest, 0, -1):
+        allowed = np.arange(misses + 1)
+        fits = stats.binom.cdf(allowed, n, null) <= (1 - confidence) * (1 + 1e-9)
+        misses = int(fits.sum()) - 1
+        if misses < 0 or stats.binom.cdf(misses, n, rate) < wanted:
+            short = n
+            break
+    return short
+
+
+@pytest.mark.parametrize(
+    ("limit", "truth", "confidence", "wanted", "demand"),
+    [
+        pytest.param(0.85, 0.90, 0.95, 0.8, "at_least", id="tone"),
+        pytest.param(0.85, 0.95, 0.95, 0.9, "at_least", id="tone-far-better"),
+        pytest.param(0.01, 0.002, 0.95, 0.8, "at_most", id="toxicity"),
+        pytest.param(0.95, 1.0, 0.95, 0.9, "at_least", id="perfect"),
+        pytest.param(0.05, 0.0, 0.95, 0.9, "at_most", id="never"),
+        # Teeth one or two samples long: the first that suffices is not the last that falls short.
+        pytest.param(0.17, 0.2557085, 0.99, 0.95, "at_least", id="uneven-teeth"),
+        pytest.param(0.833, 0.684316, 0.99, 0.9, "at_most", id="uneven-teeth-at-most"),
+    ],
+)
+def test_from_the_planned_n_on_the_power_is_never_lost(limit, truth, confidence, wanted, demand):
+    n = samples_for_proportion(limit, truth, confidence, wanted, demand)
+
+    assert last_n_that_falls_short(limit, truth, confidence, wanted, demand, n + 300) == n - 1
+    assert power(limit, truth, n, confidence, demand) >= wanted
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.8, 0.9, 0.99])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("effect", [0.05, 0.2, 0.5])
+def test_a_planned_mean_is_within_one_sample_of_the_exact_noncentral_t(effect, confidence, wanted):
+    def exact_power(n):
+        critical = stats.t.ppf(confidence, n - 1)
+        return stats.nct.sf(critical, n - 1, effect * math.sqrt(n))
+
+    n = samples_for_mean(effect, confidence, wanted)
+
+    assert exact_power(n + 1) >= wanted
+    assert n == 30 or exact_power(n - 2) < wanted
+
+
+def test_a_mean_is_never_planned_below_the_smallest_sample():
+    assert samples_for_mean(10, 0.95, 0.8) == 30
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda: samples_for_proportion(0.9, 0.9, 0.95, 0.8), id="no-better"),
+        pytest.param(lambda: samples_for_proportion(0.1, 0.2, 0.95, 0.8, "at_most"), id="worse"),
+        pytest.param(lambda: samples_for_proportion(1.0, 1.0, 0.95, 0.8), id="limit-of-1"),
+        pytest.param(lambda: samples_for_proportion(0.5, math.nan, 0.95, 0.8), id="truth-nan"),
+        pytest.param(lambda: samples_for_proportion(0.5, 0.9, 0.95, 1), id="power-of-1"),
+        pytest.param(lambda: samples_for_proportion(0.5, 0.9, 0.5, 0.8), id="confidence-of-a-coin"),
+        pytest.param(lambda: samples_for_proportion(0.5, 0.5005, 0.95, 0.8), id="too-close"),
+        pytest.param(lambda: samples_for_mean(0, 0.95, 0.8), id="no-effect"),
+        pytest.param(lambda: samples_for_mean(math.inf, 0.95, 0.8), id="infinite-effect"),
+        pytest.param(lambda: samples_for_mean(0.5, 0.95, math.nan), id="mean-power-nan"),
+        pytest.param(lambda: samples_for_mean(0.001, 0.95, 0.8), id="mean-too-close"),
+    ],
+)
+def test_nonsense_is_refused_with_a_sentence(call):
+    with pytest.raises(ValueError, match=r"\.$"):
+        call()

@@ -1,0 +1,57 @@
+"""The real servers, started once per session (per worker under xdist), and clients for them."""
+
+import shutil
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+
+import boto3  # noqa: TID251 - a client beside the one under test
+import pytest
+from botocore.config import Config
+
+from app.local.postgres import running_postgres
+from app.local.s3 import running_s3
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_folder):
+    with running_postgres(server_folder / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(server_folder):
+    with running_s3(server_folder / "s3", probe=probe_bucket) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def server_folder():
+    """A folder that `nobody` can enter, which pytest's own temporary folders are not."""
+    folder = Path(tempfile.mkdtemp(prefix="prefix-registry-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def s3_client(endpoint, **credentials):
+    """Return a client that neither retries nor waits; close it."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint.endpoint_url,
+        region_name="us-east-1",
+        config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
+        aws_access_key_id=credentials.get("access_key", endpoint.access_key),
+        aws_secret_access_key=credentials.get("secret_key", endpoint.secret_key),
+    )
+
+
+def probe_bucket(endpoint):
+    """Make the bucket, write an object that is not empty and delete it, or raise."""
+    with closing(s3_client(endpoint)) as client:
+        # A request that comes while the server starts may never be answered.
+        client.meta.config.read_timeout = 1
+        with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=endpoint.bucket)
+        client.put_object(Bucket=endpoint.bucket, Key="probe", Body=b"bytes")
+        client.delete_object(Bucket=endpoint.bucket, Key="probe")

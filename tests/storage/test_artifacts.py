@@ -1,0 +1,165 @@
+"""An uploaded prefix, from its bytes to its facts or to all of its faults."""
+
+from io import BytesIO
+
+import pytest
+import torch  # noqa: TID251  # makes the tensors
+
+from app.domain.geometry import geometry_from_config
+from app.storage.artifacts import inspect
+from tests.adapters import LLAMA, a_config, a_raw_file, a_tensor, a_weights_file, an_entry
+from tests.tensorfiles import BAD, STRICTER
+from tests.trained import BASES, train_tiny
+
+
+def inspected(config=None, weights=None, geometry=LLAMA):
+    return inspect(
+        a_config() if config is None else config,
+        BytesIO(a_weights_file() if weights is None else weights),
+        geometry=geometry,
+        base_parameters=10_000,
+    )
+
+
+def codes(config=None, weights=None):
+    return [fault.code for fault in inspected(config, weights).faults]
+
+
+def with_tensor(tensor):
+    return a_weights_file(prompt_embeddings=tensor)
+
+
+def inspect_trained(trained, base=None):
+    return inspect(
+        trained.config,
+        BytesIO(trained.weights),
+        geometry=geometry_from_config((base or trained).base_config),
+        base_parameters=trained.base_parameters,
+    )
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_prefix_that_peft_trained_is_accepted_for_its_base(base):
+    trained = train_tiny(base)
+
+    inspection = inspect_trained(trained)
+
+    assert inspection.faults == ()
+    _, kv_heads, _, head_dim = trained.cache_shape
+    assert (inspection.facts.kv_heads, inspection.facts.head_dim) == (kv_heads, head_dim)
+    assert inspection.facts.remarks == ()
+    assert len(inspection.scan.key_norms) == inspection.facts.layers
+    assert all(norm > 0 for norm in inspection.scan.key_norms + inspection.scan.value_norms)
+
+
+@pytest.mark.parametrize(
+    ("peft_type", "settings"),
+    [("CARTRIDGE", {}), ("PREFIX_TUNING", {"prefix_projection": True})],
+    ids=["cartridge", "projected"],
+)
+def test_the_other_ways_to_train_a_prefix_are_accepted(peft_type, settings):
+    inspection = inspect_trained(train_tiny("gpt2", peft_type, **settings))
+
+    assert inspection.faults == ()
+    assert inspection.facts.peft_type == peft_type
+
+
+@pytest.mark.parametrize("base", sorted(BASES.keys() - {"llama"}))
+def test_a_prefix_that_peft_trained_is_refused_for_another_base(base):
+    inspection = inspect_trained(train_tiny(base), train_tiny("llama"))
+
+    assert inspection.facts is None
+    assert {fault.code.partition("-")[0] for fault in inspection.faults} == {"geometry"}
+
+
+def test_equal_columns_do_not_make_a_prefix_for_another_base():
+    bart, t5 = train_tiny("bart"), train_tiny("t5-wide")
+
+    assert geometry_from_config(bart.base_config).columns != 0
+    assert "geometry-heads" not in [fault.code for fault in inspect_trained(t5).faults]
+
+
+@pytest.mark.parametrize(("weights", "expected"), (BAD | STRICTER).values(), ids=BAD | STRICTER)
+def test_a_bad_container_is_refused_and_its_elements_are_not_read(weights, expected):
+    inspection = inspected(weights=weights)
+
+    found = [fault.code for fault in inspection.faults]
+    assert found[: len(expected)] == expected
+    assert inspection.facts is inspection.scan is None
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        pytest.param(a_tensor() * float("nan"), "tensor-not-finite", id="nan"),
+        pytest.param(a_tensor() * float("inf"), "tensor-not-finite", id="inf"),
+        pytest.param(a_tensor() * 0, "tensor-all-zero", id="all-zero"),
+        pytest.param(a_tensor(dtype=torch.float64), "tensor-dtype", id="float64"),
+        pytest.param(a_tensor(dtype=torch.complex64), "tensor-dtype", id="complex"),
+        pytest.param(a_tensor(dtype=torch.int64), "tensor-dtype", id="integer"),
+        pytest.param(a_tensor(dtype=torch.bool), "tensor-dtype", id="bool"),
+        pytest.param(a_tensor(dtype=torch.float8_e4m3fn), "tensor-dtype", id="float8"),
+        pytest.param(a_tensor().view(3, 4, 32), "tensor-rank", id="three-dimensions"),
+        pytest.param(a_tensor(rows=4), "tensor-rows", id="surplus-row"),
+        pytest.param(a_tensor(columns=192), "geometry-columns", id="surplus-layers"),
+    ],
+)
+def test_a_tensor_that_is_not_a_prefix_is_refused(tensor, expected):
+    assert codes(weights=with_tensor(tensor)) == [expected]
+
+
+@pytest.mark.parametrize("name", ["base_model.lm_head.weight", "base_model.score.weight"])
+def test_a_file_that_would_replace_weights_of_the_base_is_refused(name):
+    weights = a_weights_file(**{"prompt_embeddings": a_tensor(), name: torch.ones(2, 2)})
+
+    (fault,) = inspected(weights=weights).faults
+
+    assert fault.code == "tensor-extra"
+    assert name in fault.message
+
+
+def test_the_faults_of_every_part_are_reported_together():
+    tensor = a_tensor(rows=4)
+    tensor[0, 0] = float("nan")
+    weights = a_weights_file(prompt_embeddings=tensor, more=torch.ones(1))
+
+    assert codes(a_config(num_layers=6, revision=1), weights) == [
+        "config-wrong-type",
+        "geometry-layers",
+        "tensor-extra",
+        "tensor-rows",
+        "tensor-not-finite",
+    ]
+
+
+def test_an_unreadable_configuration_does_not_hide_what_is_wrong_with_the_weights():
+    assert codes(b"{", with_tensor(a_tensor() * 0)) == ["config-json", "tensor-all-zero"]
+
+
+def test_an_adapter_of_another_type_is_refused_with_its_tensors_named():
+    weights = a_weights_file(**{"base_model.model.q_proj.lora_A.weight": torch.ones(2, 2)})
+
+    found = codes(a_config(peft_type="LORA"), weights)
+
+    assert found == ["config-peft-type", "tensor-missing", "tensor-extra"]
+
+
+def test_a_prefix_may_lie_at_any_address():
+    """The format does not oblige writers to align data, and the scan copies it anyway."""
+    entry = an_entry(shape=[3, LLAMA.columns], data_offsets=[0, 12 * LLAMA.columns])
+    data = a_weights_file()[-12 * LLAMA.columns :]
+    aligned = a_raw_file({"prompt_embeddings": entry}, data)
+    header = aligned[8 : -len(data)]
+
+    for padding in range(4):
+        inspection = inspected(weights=a_raw_file(header + b" " * padding, data))
+
+        assert inspection.faults == ()
+        assert inspection.scan == inspected().scan
+
+
+def test_a_reader_who_left_the_file_in_the_middle_changes_nothing():
+    file = BytesIO(a_weights_file())
+    file.seek(100)
+
+    assert inspect(a_config(), file, geometry=LLAMA, base_parameters=1).faults == ()

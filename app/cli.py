@@ -2,6 +2,8 @@
 
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +13,9 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
+from app.db.blobs import referenced_size_bytes
 from app.db.schema import latest_revision, migrate, schema_revision
-from app.db.session import engine_for, sessions_on
+from app.db.session import Sessions, engine_for, sessions_on
 from app.deps import clock
 from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
 from app.domain.base_models import weights_digest
@@ -21,9 +24,17 @@ from app.local.folder import LocalServerError
 from app.local.mode import run_local
 from app.main import create_app
 from app.services.bootstrap import ensure_principal, ensure_token
-from app.serving import listening_socket, serve, url_of
+from app.services.housekeeping import collect, scrub
+from app.serving import (
+    ListenError,
+    listening_socket,
+    serve,
+    stop_cleanly_on_signals,
+    url_of,
+)
 from app.settings import Settings, SettingsError, settings_from_environment
-from app.storage.s3 import S3Blobs, prepare_bucket
+from app.storage.s3 import S3Account, S3Blobs, prepare_bucket
+from app.storage.s3_staging import S3Staging
 
 cli = typer.Typer(
     add_completion=False,
@@ -39,14 +50,15 @@ class UnusableError(Exception):
     """What the command needs is not there; the message is one sentence for whoever started it."""
 
 
+_TOLD = (UnusableError, SettingsError, LocalServerError, ListenError, RegistryError)
+
+
 def main() -> None:
     """Run the command; what it cannot do it says in one sentence, with exit status 1."""
     try:
         cli()
-    except (UnusableError, SettingsError, LocalServerError, RegistryError) as error:
+    except _TOLD as error:
         sys.exit(f"prefix-registry: {error}")
-    except OSError as error:
-        sys.exit(f"prefix-registry: {error.strerror or error}")
     except SQLAlchemyError as error:
         sys.exit(f"prefix-registry: the database refused: {_first_line(error)}")
 
@@ -61,6 +73,7 @@ def serve_command(
     settings = settings_from_environment()
     _require_migrated(settings)
     S3Blobs(settings.s3_account).check()
+    stop_cleanly_on_signals()
     with listening_socket(host, port) as bound:
         typer.echo(f"Serving {url_of(bound)}")
         serve(bound, workers=workers, app=lambda: create_app(settings))
@@ -108,16 +121,51 @@ def token(
     days: Annotated[int, typer.Option(min=1, max=366, help="How long it is valid.")] = 30,
 ) -> None:
     """Issue a token and print it, this once. Whoever can run this rules the registry."""
-    settings = settings_from_environment()
-    _require_migrated(settings)
-    engine = engine_for(settings.database_url, pool_size=1)
-    sessions, now = sessions_on(engine), clock()
     grants = {_grant(text) for text in grant or []}
-    ensure_principal(sessions, name=principal, kind=kind, grants=grants, now=now)
-    lifetime = timedelta(days=days)
-    issued = ensure_token(sessions, principal=principal, known=None, lifetime=lifetime, now=now)
-    engine.dispose()
-    typer.echo(issued)
+    now, lifetime = clock(), timedelta(days=days)
+    with _registry() as (sessions, _):
+        ensure_principal(sessions, name=principal, kind=kind, grants=grants, now=now)
+        typer.echo(
+            ensure_token(sessions, principal=principal, known=None, lifetime=lifetime, now=now)
+        )
+
+
+@cli.command("collect")
+def collect_command(
+    *,
+    grace_hours: Annotated[float, typer.Option(min=0, help="Leave younger objects alone.")] = 24,
+    delete: Annotated[bool, typer.Option(help="Really remove; without it, only say what.")] = False,
+) -> None:
+    """Remove bytes that no version refers to, and uploads that have expired."""
+    with _registry() as (sessions, account):
+        collected = collect(
+            sessions,
+            S3Blobs(account),
+            S3Staging(account),
+            grace=timedelta(hours=grace_hours),
+            dry_run=not delete,
+            now=clock(),
+        )
+    word = "Removed" if delete else "Would remove"
+    typer.echo(
+        f"{word} {collected.objects} objects of {collected.size_bytes:,} bytes and "
+        f"{collected.uploads} expired uploads."
+    )
+
+
+@cli.command("scrub")
+def scrub_command() -> None:
+    """Read every stored object again and hash it; exit with status 2 if any is damaged."""
+    with _registry() as (sessions, account):
+        with sessions() as session:
+            total = referenced_size_bytes(session)
+        with typer.progressbar(length=total, label="Hashing", file=sys.stderr) as bar:
+            found = scrub(sessions, S3Blobs(account), now=clock(), progress=bar.update)
+    typer.echo(f"Read {found.objects} objects of {found.size_bytes:,} bytes.")
+    for digest, versions in sorted(found.damaged.items()):
+        typer.echo(f"Damaged: {digest} of {', '.join(versions)}")
+    if found.damaged:
+        raise typer.Exit(2)
 
 
 @cli.command("base-digest")
@@ -141,6 +189,18 @@ def base_digest(
 def version() -> None:
     """Print the version of this program."""
     typer.echo(__version__)
+
+
+@contextmanager
+def _registry() -> Iterator[tuple[Sessions, S3Account]]:
+    """Yield the stores of a registry that is ready to be worked on."""
+    settings = settings_from_environment()
+    _require_migrated(settings)
+    engine = engine_for(settings.database_url, pool_size=1)
+    try:
+        yield sessions_on(engine), settings.s3_account
+    finally:
+        engine.dispose()
 
 
 def _grant(text: str) -> Grant:
@@ -173,3 +233,7 @@ def _require_migrated(settings: Settings) -> None:
 def _first_line(error: SQLAlchemyError) -> str:
     cause = getattr(error, "orig", None) or error
     return str(cause).strip().partition("\n")[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ from app.domain import access
 from app.domain.errors import UnauthenticatedError
 from app.services.identity import authenticate
 from app.storage.blobs import Blobs
+from app.storage.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Parts:
 
     sessions: Sessions
     blobs: Blobs
+    staging: Staging
     limits: Limits
     expected_revision: str
 
@@ -53,6 +55,10 @@ def _blobs(parts: PartsDep) -> Blobs:
     return parts.blobs
 
 
+def _staging(parts: PartsDep) -> Staging:
+    return parts.staging
+
+
 def _limits(parts: PartsDep) -> Limits:
     return parts.limits
 
@@ -64,6 +70,7 @@ def clock() -> datetime:
 
 SessionsDep = Annotated[Sessions, Depends(_sessions)]
 BlobsDep = Annotated[Blobs, Depends(_blobs)]
+StagingDep = Annotated[Staging, Depends(_staging)]
 LimitsDep = Annotated[Limits, Depends(_limits)]
 Now = Annotated[datetime, Depends(clock)]
 

@@ -17,19 +17,25 @@ from app.api import (
     prefixes,
     problems,
     promotions,
+    pushes,
     resolve,
     suites,
+    uploads,
     versions,
 )
 from app.db.schema import latest_revision
 from app.db.session import engine_for, sessions_on
 from app.deps import Parts
+from app.hub import pull, push
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Blobs
+from app.storage.s3_staging import S3Staging
 
 _ROUTERS = (
     base_models.router,
     prefixes.router,
+    uploads.router,
+    pushes.router,
     versions.router,
     files.router,
     suites.router,
@@ -50,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     parts = Parts(
         sessions=sessions_on(engine),
         blobs=S3Blobs(settings.s3_account),
+        staging=S3Staging(settings.s3_account),
         limits=settings.limits,
         expected_revision=latest_revision(),
     )
@@ -72,6 +79,8 @@ def app_of(parts: Parts) -> FastAPI:
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(health.router)
+    app.include_router(push.router)
+    app.include_router(pull.router)
     problems.install(app)
     openapi.install(app)
     return app

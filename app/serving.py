@@ -1,6 +1,8 @@
 """Listening: the socket, and one process or several that serve on it."""
 
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -14,25 +16,39 @@ _BACKLOG: Final = 2048
 _FACTORY: Final = f"{create_app_from_environment.__module__}:{create_app_from_environment.__name__}"
 
 
+class ListenError(Exception):
+    """The server cannot listen there; the message says where and why."""
+
+
 def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a bound socket for `host` and `port`; port 0 picks a free one.
+    """Return a bound socket for an IP address and a port; port 0 picks a free one.
 
     It names its protocol, as uvicorn's own does not: asyncio sets TCP_NODELAY only on sockets
     known to be TCP, and without it every request after a connection's first waits 40 ms for a
     delayed acknowledgement (uvicorn#3149).
 
     Raises:
-        OSError: The address is in use, or not ours.
+        ListenError: The address is in use, or not ours.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-    except OSError:
+    except OSError as error:
         bound.close()
-        raise
+        message = f"{host}:{port} cannot be listened on: {error.strerror or error}."
+        raise ListenError(message) from error
     return bound
+
+
+def stop_cleanly_on_signals() -> None:
+    """Let SIGINT and SIGTERM end this process as a success, through every `finally`.
+
+    uvicorn, too, finishes its requests first and then raises the signal that it caught again.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 def url_of(bound: socket.socket) -> str:

@@ -11,9 +11,10 @@ from app.deps import Limits, Parts, clock
 from app.local.mode import Stores, prepare
 from app.main import app_of
 from app.storage.s3 import S3Account, S3Blobs
+from app.storage.s3_staging import S3Staging
 from tests.builders import World
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.served"]
 
 LIMITS = Limits(
     weights_bytes=1 << 20,
@@ -73,8 +74,8 @@ def blobs(s3_account):
 
 
 @pytest.fixture(scope="session")
-def parts(sessions, blobs):
-    return Parts(sessions, blobs, LIMITS, latest_revision())
+def parts(sessions, blobs, s3_account):
+    return Parts(sessions, blobs, S3Staging(s3_account), LIMITS, latest_revision())
 
 
 @pytest.fixture(scope="session")

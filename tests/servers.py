@@ -2,12 +2,14 @@
 
 import shutil
 import tempfile
+import uuid
 from contextlib import closing, suppress
 from pathlib import Path
 
 import boto3  # noqa: TID251 - a client beside the one under test
 import pytest
 from botocore.config import Config
+from sqlalchemy import create_engine, make_url, text
 
 from app.local.postgres import running_postgres
 from app.local.s3 import running_s3
@@ -55,3 +57,16 @@ def probe_bucket(endpoint):
             client.create_bucket(Bucket=endpoint.bucket)
         client.put_object(Bucket=endpoint.bucket, Key="probe", Body=b"bytes")
         client.delete_object(Bucket=endpoint.bucket, Key="probe")
+
+
+@pytest.fixture
+def an_empty_database(postgres_server):
+    """The URL of a database without tables, as its owner."""
+    name = f"empty_{uuid.uuid4().hex}"
+    owner = make_url(postgres_server.owner_url)
+    engine = create_engine(owner, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        yield owner.set(database=name).render_as_string(hide_password=False)
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()

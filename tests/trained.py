@@ -93,7 +93,7 @@ def train_tiny(base: str, peft_type: str = "PREFIX_TUNING", **settings: object) 
         name, arguments, needed = BASES[base]
         config = getattr(transformers, name)(**arguments)
         task = "SEQ_2_SEQ_LM" if config.is_encoder_decoder else "CAUSAL_LM"
-        model = _model_class(task).from_config(config)
+        model = _base_model(config)
         config.save_pretrained(folder)
         facts = (
             json.loads(Path(folder, "config.json").read_bytes()),
@@ -109,10 +109,27 @@ def train_tiny(base: str, peft_type: str = "PREFIX_TUNING", **settings: object) 
         )
 
 
-def _model_class(task: str) -> type:
-    if task == "CAUSAL_LM":
-        return transformers.AutoModelForCausalLM
-    return transformers.AutoModelForSeq2SeqLM
+def runs_in_peft(prefix: Trained) -> bool:
+    """Whether PEFT loads a prefix onto a fresh base model, and the two run together."""
+    config = transformers.AutoConfig.for_model(**prefix.base_config)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        Path(folder, "adapter_config.json").write_bytes(prefix.config)
+        Path(folder, "adapter_model.safetensors").write_bytes(prefix.weights)
+        model = _base_model(config)
+        try:
+            adapted = peft.PeftModel.from_pretrained(model, folder)
+            ids = torch.arange(5).unsqueeze(0)
+            logits = adapted(input_ids=ids, labels=ids).logits
+        except (RuntimeError, IndexError, ValueError):
+            return False
+        return bool(logits.isfinite().all())
+
+
+def _base_model(config: transformers.PreTrainedConfig) -> torch.nn.Module:
+    if config.is_encoder_decoder:
+        return transformers.AutoModelForSeq2SeqLM.from_config(config)
+    return transformers.AutoModelForCausalLM.from_config(config)
 
 
 def _settings_class(peft_type: str) -> type:

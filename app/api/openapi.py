@@ -9,12 +9,13 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from app.api.policies import PolicyIn
 from app.api.problems import Problem
-from app.api.versions import VersionIn
+from app.api.pushes import UploadedVersionIn, VersionIn
 
 _ADDED: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (Problem, "serialization"),
     (PolicyIn, "validation"),
     (VersionIn, "validation"),
+    (UploadedVersionIn, "validation"),
 ]
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from app.api.bodies import media_type, small_body
 from app.api.fields import LARGEST_NUMBER, In, Label, Line, Out
 from app.api.problems import invalid_request, refuses
 from app.db.models import PolicyRow
@@ -124,15 +125,11 @@ def _out(row: PolicyRow) -> PolicyOut:
 
 async def _document(request: Request, _caller: Caller, limits: LimitsDep) -> PolicyIn:
     """Read a policy as JSON or, by its content type, as YAML."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if kind not in _YAML | {"application/json"}:
         raise UnsupportedMediaTypeError("Send the policy as application/json or application/yaml.")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limits.metadata_bytes:
-            raise TooLargeError(f"A policy may have {limits.metadata_bytes} bytes.")
-    return await run_in_threadpool(_parsed, bytes(body), is_yaml=kind in _YAML)
+    body = await small_body(request, limit_bytes=limits.metadata_bytes)
+    return await run_in_threadpool(_parsed, body, is_yaml=kind in _YAML)
 
 
 def _parsed(body: bytes, *, is_yaml: bool) -> PolicyIn:

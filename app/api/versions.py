@@ -2,70 +2,36 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
-from pydantic import Field, ValidationError
+from fastapi import APIRouter
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from app.api.fields import (
-    Digest,
     In,
-    JsonObject,
-    Label,
-    Line,
     Number,
     Out,
     PageOut,
     PageQuery,
     PrefixPath,
     Reason,
-    Text,
 )
-from app.api.multipart import received_parts
-from app.api.problems import invalid_request, refuses
+from app.api.problems import refuses
+from app.db.blobs import damaged_among
 from app.db.channels import channels_serving
 from app.db.models import Version
 from app.db.versions import versions_page
-from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep
+from app.deps import Caller, Now, SessionsDep
 from app.domain.errors import (
     ForbiddenError,
-    InvalidArtifactError,
     NotFoundError,
-    TooLargeError,
-    UnknownBaseModelError,
-    UnsupportedMediaTypeError,
     VersionRevokedError,
 )
-from app.services import revocations, versions
+from app.services import revocations
 from app.services.sight import seen_prefix, seen_version
-from app.services.versions import ReceivedFile
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
-
-
-class DatasetIn(In):
-    name: Line
-    digest: Digest | None = None
-
-
-class CardIn(In):
-    """What the author declares; a policy may demand any of it."""
-
-    intended_purpose: Text | None = None
-    uses: list[Label] = Field(default_factory=list, max_length=32)
-    personal_data: Text | None = None
-    training_data: list[DatasetIn] = Field(default_factory=list, max_length=64)
-    licence: Line | None = None
-    known_limits: Text | None = None
-
-
-class VersionIn(In):
-    base_model: Digest
-    card: CardIn = Field(default_factory=CardIn)
-    lineage: JsonObject = Field(
-        default_factory=dict, description="Run, commit, hyperparameters, library versions."
-    )
 
 
 class FileOut(Out):
@@ -105,6 +71,7 @@ class VersionOut(Out):
     card: dict[str, Any]
     lineage: dict[str, Any]
     channels: list[str] = Field(description="The channels that serve it now.")
+    damaged: list[str] = Field(description="Files whose stored bytes are not those pushed.")
     revoked: RevokedOut | None
     created_at: datetime
     created_by: str
@@ -112,92 +79,6 @@ class VersionOut(Out):
 
 class RevocationIn(In):
     reason: Reason
-
-
-_VERSION_PARTS: Final = {
-    "multipart/form-data": {
-        "schema": {
-            "type": "object",
-            "required": ["version", "config", "weights"],
-            "properties": {
-                "version": {
-                    "type": "string",
-                    "contentMediaType": "application/json",
-                    "description": "JSON: base_model (digest), card, lineage.",
-                },
-                "config": {
-                    "type": "string",
-                    "contentMediaType": "application/json",
-                    "description": "adapter_config.json, byte for byte.",
-                },
-                "weights": {
-                    "type": "string",
-                    "contentMediaType": "application/octet-stream",
-                    "description": "adapter_model.safetensors, byte for byte.",
-                },
-            },
-        }
-    }
-}
-
-
-async def _parts(request: Request, _caller: Caller, limits: LimitsDep) -> Any:  # noqa: ANN401
-    """Receive the three parts, after the caller is known."""
-    sizes = {
-        "version": limits.metadata_bytes,
-        "config": limits.config_bytes,
-        "weights": limits.weights_bytes,
-    }
-    async with received_parts(request, sizes) as parts:
-        yield parts
-
-
-Parts = Annotated[dict[str, ReceivedFile], Depends(_parts)]
-
-
-@router.post(
-    "",
-    status_code=201,
-    openapi_extra={"requestBody": {"required": True, "content": _VERSION_PARTS}},
-    responses=refuses(
-        ForbiddenError,
-        NotFoundError,
-        TooLargeError,
-        UnsupportedMediaTypeError,
-        UnknownBaseModelError,
-        InvalidArtifactError,
-    ),
-)
-def push_version(
-    prefix: PrefixPath,
-    parts: Parts,
-    response: Response,
-    sessions: SessionsDep,
-    blobs: BlobsDep,
-    caller: Caller,
-    now: Now,
-) -> VersionOut:
-    """Push an artifact in one multipart request; the same content again answers 200."""
-    described = _version_in(parts["version"])
-    pushed = versions.Push(
-        base_model=described.base_model,
-        config=parts["config"],
-        weights=parts["weights"],
-        card=described.card.model_dump(mode="json", exclude_none=True),
-        lineage=described.lineage,
-    )
-    row, new = versions.push(sessions, blobs, prefix=prefix, pushed=pushed, caller=caller, now=now)
-    response.status_code = 201 if new else 200
-    response.headers["Location"] = f"/v1/prefixes/{prefix}/versions/{row.number}"
-    with sessions() as session:
-        return version_outs(session, [row])[0]
-
-
-def _version_in(part: ReceivedFile) -> VersionIn:
-    try:
-        return VersionIn.model_validate_json(part.content.read())
-    except ValidationError as error:
-        raise invalid_request(error.errors()) from error
 
 
 @router.get("", responses=refuses(NotFoundError))
@@ -241,11 +122,15 @@ def revoke_version(
 
 
 def version_outs(session: Session, found: Sequence[Version]) -> list[VersionOut]:
-    serving = channels_serving(session, [version.id for version in found])
-    return [_out(version, serving.get(version.id, [])) for version in found]
+    """Return versions with what is not in their own rows, in two queries for all of them."""
+    ids = [version.id for version in found]
+    serving, damaged = channels_serving(session, ids), damaged_among(session, ids)
+    return [
+        _out(version, serving.get(version.id, []), damaged.get(version.id, [])) for version in found
+    ]
 
 
-def _out(version: Version, channels: list[str]) -> VersionOut:
+def _out(version: Version, channels: list[str], damaged: list[str]) -> VersionOut:
     revocation = version.revocation
     return VersionOut(
         prefix=str(version.prefix.full_name),
@@ -258,6 +143,7 @@ def _out(version: Version, channels: list[str]) -> VersionOut:
         card=version.card,
         lineage=version.lineage,
         channels=channels,
+        damaged=damaged,
         revoked=None
         if revocation is None
         else RevokedOut(

@@ -48,6 +48,13 @@ def evaluations_page(
     return page_of(session, statement.options(*_WHOLE), key, request, descending=True)
 
 
+def recent_evaluations(
+    session: Session, version: Version, *, limit: int = 20
+) -> Sequence[EvaluationRow]:
+    """Return the latest evaluations of a version, void ones too."""
+    return evaluations_page(session, version, PageRequest(limit)).items
+
+
 def evaluation_by_id(session: Session, evaluation_id: UUID) -> EvaluationRow | None:
     loaded = (*_WHOLE, joinedload(EvaluationRow.version).joinedload(Version.prefix))
     statement = select(EvaluationRow).where(EvaluationRow.id == evaluation_id)

@@ -57,6 +57,25 @@ def _pending(session: Session, where: ColumnElement[bool]) -> Sequence[Promotion
     return session.scalars(statement).unique().all()
 
 
+def executed_with(session: Session, version: Version, *, limit: int = 20) -> Sequence[Promotion]:
+    """Return the executed promotions that gave `version` traffic, latest first."""
+    statement = (
+        select(Promotion)
+        .join(PromotionShare)
+        .where(
+            PromotionShare.version_id == version.id,
+            Promotion.state == PromotionState.EXECUTED,
+        )
+        .order_by(Promotion.created_at.desc(), Promotion.id)
+        .limit(limit)
+        .options(
+            joinedload(Promotion.channel),
+            selectinload(Promotion.reviews).joinedload(ReviewRow.reviewer),
+        )
+    )
+    return session.scalars(statement).unique().all()
+
+
 def promotions_page(
     session: Session, caller: Caller, state: PromotionState | None, request: PageRequest
 ) -> Page[Promotion]:

@@ -7,10 +7,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, text
 from sqlalchemy.orm import Session
 
-from app.db.models import APPEND_ONLY, Base
+from app.db.models import APPEND_ONLY, DISPOSABLE, Base
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[2] / "migrations"
 
@@ -40,16 +40,20 @@ def alembic_config(connection: Connection | None = None) -> Config:
 def migrate(connection: Connection, *, service_role: str) -> None:
     """Bring the tables to the latest migration and let `service_role` use them.
 
-    The service's role can read and add rows everywhere, and change them only where a table is
-    not append-only. It can neither define nor truncate anything. A role that owns the tables
-    can do all of that anyway, so give the service one of its own.
+    The service's role can read and add rows everywhere, change them where a table is not
+    append-only, and delete them where a table is marked disposable. It can neither define nor
+    truncate anything. A role that owns the tables can do all of that anyway, so give the
+    service one of its own.
     """
     command.upgrade(alembic_config(connection), "head")
     role = connection.dialect.identifier_preparer.quote(service_role)
     connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {role}"))
     connection.execute(text(f"GRANT SELECT ON alembic_version TO {role}"))
     for table in Base.metadata.sorted_tables:
-        append_only = table.info == APPEND_ONLY
-        rights = "SELECT, INSERT" if append_only else "SELECT, INSERT, UPDATE"
-        connection.execute(text(f"GRANT {rights} ON {table.name} TO {role}"))
-    connection.execute(text(f"GRANT DELETE ON role_grant TO {role}"))
+        connection.execute(text(f"GRANT {_rights(table)} ON {table.name} TO {role}"))
+
+
+def _rights(table: Table) -> str:
+    if table.info == APPEND_ONLY:
+        return "SELECT, INSERT"
+    return "SELECT, INSERT, UPDATE" + (", DELETE" if table.info == DISPOSABLE else "")

@@ -34,6 +34,17 @@ def version_numbered(
     return session.scalars(statement).unique().one_or_none()
 
 
+def version_at_revision(
+    session: Session, prefix: PrefixName, revision: str, *, released_to: Caller | None = None
+) -> Version | None:
+    """Return the version whose digest begins with the 40 hex digits of `revision`."""
+    digest = f"sha256:{revision}"
+    statement = _of(prefix).where(Version.digest.startswith(digest)).options(*_WHOLE)
+    if released_to is not None:
+        statement = statement.where(served(Version.prefix_id, released_to, Version.id))
+    return session.scalars(statement).unique().one_or_none()
+
+
 def versions_numbered(
     session: Session, prefix: PrefixName, numbers: Collection[int]
 ) -> Mapping[int, Version]:

@@ -77,9 +77,13 @@ def eligible(
 
 
 def required_approvals(policy: Policy, growing: Allocation) -> int:
-    """Return how many approvals the growing shares need: fewer for a canary, if it stays one."""
+    """Return how many approvals the growing shares need: fewer for a canary, if it stays one.
+
+    The shares count together, or ten canaries could replace all that a channel serves.
+    """
     canary = policy.canary
-    if canary is not None and all(share.weight <= canary.max_weight for share in growing):
+    weight = sum(share.weight for share in growing)
+    if canary is not None and 0 < weight <= canary.max_weight:
         return canary.approvals.required
     return policy.approvals.required
 

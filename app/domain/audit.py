@@ -97,13 +97,23 @@ def verify(subject: str, entries: Iterable[SealedEvent], *, length: int, head: s
     """
     count, last, first_break = 0, GENESIS, None
     for entry in entries:
-        intact = entry == seal(entry.event, length=count, head=last)
+        intact = entry.event.subject == subject and _is_sealed(entry, length=count, head=last)
         count, last = count + 1, entry.hash
+        if count >= length:
+            intact = intact and (count, last) == (length, head)
         if first_break is None and not intact:
             first_break = count
     if first_break is None and (count, last) != (length, head):
-        first_break = min(count, length) + 1
+        first_break = count + 1
     return Verification(subject, count, last, first_break)
+
+
+def _is_sealed(entry: SealedEvent, *, length: int, head: str) -> bool:
+    try:
+        return entry == seal(entry.event, length=length, head=head)
+    except (TypeError, ValueError):
+        # Facts that cannot be hashed were never sealed; an intruder may write them all the same.
+        return False
 
 
 def _refuse_floats(value: Json) -> None:

@@ -13,7 +13,7 @@ from app.domain.statistics import means, proportions
 from app.domain.suites import Metric, MetricKind
 
 Disqualify = Callable[[Evaluation], str | None]
-Demand = Literal["fact", "at_least", "at_most", "incumbent", "base"]
+Demand = Literal["fact", "samples", "at_least", "at_most", "incumbent", "base"]
 
 
 class Outcome(StrEnum):
@@ -63,9 +63,14 @@ def rule_findings(
     """Yield a finding per demand and cell.
 
     Every evaluation that measured a cell counts: one failure fails it, so running again until
-    green does not help. At least one must also be qualified to speak for the candidate.
+    green does not help. At least one must also be qualified to speak for the candidate. The
+    order in which evaluations are given does not matter.
     """
     complete = [each for each in evaluations if not each.partial]
+    complete.sort(key=lambda each: (each.finished_at, each.id))
+    if not (rule.personas and rule.locales):
+        message = "The rule names no cell, so nothing can satisfy it; name personas and locales."
+        yield Finding(rule.metric, version, Outcome.MISSING, message)
     for persona in rule.personas:
         for locale in rule.locales:
             key = CellKey(rule.metric_name, persona, locale)
@@ -79,17 +84,22 @@ def rule_findings(
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    demand: Literal["at_least", "at_most"]
+    demand: Literal["samples", "at_least", "at_most"]
     value: float
 
 
 def _limits(rule: Rule) -> list[_Limit]:
+    """Return the limits a cell is held against; one that is only compared must still exist."""
     limits = []
     if rule.at_least is not None:
         limits.append(_Limit("at_least", rule.at_least))
     if rule.at_most is not None:
         limits.append(_Limit("at_most", rule.at_most))
-    return limits
+    return limits or [_Limit("samples", _least(rule))]
+
+
+def _least(rule: Rule) -> int:
+    return 1 if rule.min_samples is None else rule.min_samples
 
 
 def _limit_finding(
@@ -120,23 +130,35 @@ def _limit_finding(
 def _judge(
     rule: Rule, limit: _Limit, key: CellKey, blank: Finding, evaluation: Evaluation
 ) -> Finding:
-    cell = evaluation.cells[key]
-    seen = replace(blank, observed=cell.mean, samples=cell.samples, evaluation=evaluation.id)
-    if rule.min_samples is not None and cell.samples < rule.min_samples:
+    cell, suite = evaluation.cells[key], evaluation.suite
+    observed = cell.mean if math.isfinite(cell.mean) else None
+    seen = replace(blank, observed=observed, samples=cell.samples, evaluation=evaluation.id)
+    failed, least = replace(seen, outcome=Outcome.FAILED), _least(rule)
+    if cell.samples < max(least, 1):
         message = (
-            f"{key} has {cell.samples} samples; the rule demands {rule.min_samples} in every "
-            "evaluation of it."
+            f"{key} has {cell.samples} samples; the rule demands {least} in every evaluation of it."
         )
-        return replace(seen, outcome=Outcome.FAILED, message=message)
-    metric = evaluation.suite.metric(key.metric)
-    bound = None if metric is None else _bound(metric, cell, limit, rule.confidence)
+        return replace(failed, message=message)
+    metric = suite.metric(key.metric)
+    if metric is None or not metric.admits(cell.mean):
+        message = f"{key} is {cell.mean}, which {suite} does not admit; void the evaluation."
+        return replace(failed, message=message)
+    if limit.demand == "samples":
+        message = f"{key} has {cell.samples} samples; {least} were demanded."
+        return replace(seen, outcome=Outcome.PASSED, message=message)
+    bound = _bound(metric, cell, limit, rule.confidence)
     if bound is None:
-        message = (
-            f"{key} cannot be tested: it takes {means.SMALLEST_SAMPLE} samples and a stderr "
-            f"to bound a mean, and there are {cell.samples}."
-        )
-        return replace(seen, outcome=Outcome.FAILED, message=message)
-    return _verdict(replace(seen, bound=bound), limit, key, rule.confidence)
+        return replace(failed, message=_untestable(metric, key, cell))
+    return _verdict(replace(seen, bound=bound), bound, limit, key, rule.confidence)
+
+
+def _untestable(metric: Metric, key: CellKey, cell: Cell) -> str:
+    if metric.kind is MetricKind.PROPORTION:
+        return f"{key} cannot be tested: {cell.mean} of {cell.samples} is no number of successes."
+    return (
+        f"{key} cannot be tested: it takes {means.SMALLEST_SAMPLE} samples and a stderr "
+        f"to bound a mean, and there are {cell.samples}."
+    )
 
 
 def _bound(metric: Metric, cell: Cell, limit: _Limit, confidence: float) -> float | None:
@@ -154,27 +176,27 @@ def _bound(metric: Metric, cell: Cell, limit: _Limit, confidence: float) -> floa
 
 
 def _mean_bound(metric: Metric, cell: Cell, confidence: float, *, lower: bool) -> float | None:
-    if cell.stderr is None or cell.samples < means.SMALLEST_SAMPLE:
+    if cell.stderr is None or not 0 <= cell.stderr < math.inf:
         return None
     worst = metric.range[0 if lower else 1]
-    bound = means.lower_bound if lower else means.upper_bound
-    return bound(
+    bound_of = means.lower_bound if lower else means.upper_bound
+    bound = bound_of(
         cell.samples,
         cell.mean,
         cell.stderr,
         confidence,
         worst=worst if math.isfinite(worst) else None,
     )
+    return bound if bound is not None and math.isfinite(bound) else None
 
 
-def _verdict(seen: Finding, limit: _Limit, key: CellKey, confidence: float) -> Finding:
-    bound = seen.bound
-    if bound is None:
-        raise ValueError("a verdict needs a bound")
+def _verdict(
+    seen: Finding, bound: float, limit: _Limit, key: CellKey, confidence: float
+) -> Finding:
     lower = limit.demand == "at_least"
     passed = bound >= limit.value if lower else bound <= limit.value
     side = "at least" if lower else "at most"
-    shown = f"At {confidence:.0%} confidence {key} is {side} {bound:.4g}"
+    shown = f"At {100 * confidence:.10g} % confidence {key} is {side} {bound:.4g}"
     if passed:
         message = f"{shown}; {limit.value:g} was demanded."
         return replace(seen, outcome=Outcome.PASSED, message=message)
@@ -190,7 +212,7 @@ def _margin_findings(margins: Margins, blank: Finding, incumbent: int | None) ->
     if margins.incumbent is not None:
         blank = replace(blank, demand="incumbent", margin=margins.incumbent)
         if incumbent is None:
-            message = "The channel has no incumbent to compare with."
+            message = "The channel has no incumbent other than this version to compare with."
             yield replace(blank, outcome=Outcome.NOT_APPLICABLE, message=message)
         else:
             message = (

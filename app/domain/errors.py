@@ -131,9 +131,9 @@ class InvalidTransitionError(RegistryError):
     title = "The promotion is not pending"
 
 
-class AuditBrokenError(RegistryError):
-    code = "audit-broken"
-    title = "The audit chain does not verify"
+class UploadIncompleteError(RegistryError):
+    code = "upload-incomplete"
+    title = "The upload does not hold what was announced"
 
 
 # What cannot be accepted as it was sent

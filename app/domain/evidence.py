@@ -59,7 +59,7 @@ class Evaluation:
     cells: Mapping[CellKey, Cell]
 
 
-# Reported values are rounded: 0.333 of 3 samples is one success. Half a unit in the fourth
+# Reported values are rounded: 0.333 of 3 samples is one success. Half a unit in the third
 # decimal is what evaluation tools print.
 _ROUNDING = 5e-4
 
@@ -117,6 +117,8 @@ def possible_successes(cell: Cell) -> tuple[int, int] | None:
     An exact value stands for one count; a rounded one for every count that rounds to it, so
     that a gate can take the count that is worse for the candidate. None: it is no proportion.
     """
+    if not 0 <= cell.mean <= 1:  # nor is NaN, with which nothing compares
+        return None
     product = cell.mean * cell.samples
     if math.isclose(product, round(product), rel_tol=1e-9, abs_tol=1e-6):
         return round(product), round(product)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.domain.cells import Finding, Outcome, rule_findings
 from app.domain.evidence import Evaluation
-from app.domain.identity import Json, canonical_digest
+from app.domain.identity import Json, canonical_digest, rfc3339
 from app.domain.policies import Contributor, Policy
 
 
@@ -131,12 +131,11 @@ def _disqualification(
 ) -> str | None:
     """Return why the evaluation cannot speak for the candidate; its failures still count."""
     demand = policy.evidence
-    if evaluation.partial:
-        return "is partial"
     if demand.samples == "required" and evaluation.kind != "samples":
         return "has aggregates only, and the policy demands samples"
     if demand.max_age is not None and now - evaluation.finished_at > demand.max_age:
-        return f"finished more than {demand.max_age.days} days ago"
+        earliest = rfc3339(now - demand.max_age)
+        return f"finished before {earliest}, the earliest that the policy admits"
     if candidate.is_contributor(evaluation.evaluator_id, demand.exclude_evaluators):
         return "was recorded by a contributor whom the policy excludes"
     return None
@@ -172,12 +171,13 @@ def _artifact_findings(policy: Policy, candidate: Candidate) -> Iterable[Finding
 def _card_findings(policy: Policy, candidate: Candidate) -> Iterable[Finding]:
     number = candidate.ref.number
     for name in policy.card.required:
-        given = bool(candidate.card.get(name))
+        value = candidate.card.get(name)
+        given = bool(value.strip() if isinstance(value, str) else value)
         word = "states" if given else "does not state"
         message = f"The card {word} {name}."
         yield _fact(f"card/{name}", number, passed=given, message=message)
     uses = candidate.card.get("uses")
-    declared = uses if isinstance(uses, list) else []
+    declared = uses if isinstance(uses, Sequence) else ()
     for use in policy.card.forbid_uses:
         passed = use not in declared
         word = "does not declare" if passed else "declares"

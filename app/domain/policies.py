@@ -24,6 +24,10 @@ class Contributor(StrEnum):
 
 EVERY_CONTRIBUTOR: Final = tuple(Contributor)
 
+# How near to 0 or 1 the limit of a proportion may be: to show a millionth takes three million
+# samples without a miss, and much less takes more than anybody can record.
+_FINEST_LIMIT: Final = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
@@ -178,7 +182,7 @@ def rule_faults(rule: Rule, suite: Suite) -> Iterable[Fault]:
 
 
 def _limit_faults(rule: Rule, metric: Metric) -> Iterable[Fault]:
-    low, high = metric.range
+    low, high = _limit_range(metric)
     if rule.at_least is None and rule.at_most is None and not _margins(rule):
         message = f"The rule on {rule.metric} demands nothing; set at_least or at_most."
         yield Fault("rule-empty", message)
@@ -197,6 +201,12 @@ def _limit_faults(rule: Rule, metric: Metric) -> Iterable[Fault]:
         if not (math.isfinite(margin) and margin >= 0):
             message = f"The margins of {rule.metric} must be numbers from 0 up."
             yield Fault("margin-out-of-range", message)
+
+
+def _limit_range(metric: Metric) -> tuple[float, float]:
+    if metric.kind is MetricKind.PROPORTION:
+        return _FINEST_LIMIT, 1 - _FINEST_LIMIT
+    return metric.range
 
 
 def _reachability_faults(rule: Rule, metric: Metric) -> Iterable[Fault]:

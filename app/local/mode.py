@@ -2,8 +2,6 @@
 
 import json
 import os
-import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from app.local.postgres import SERVICE_ROLE, PostgresServer, running_postgres
 from app.local.s3 import S3Endpoint, running_s3
 from app.main import create_app
 from app.services.bootstrap import ensure_principal, ensure_token
-from app.serving import listening_socket, serve, url_of
+from app.serving import listening_socket, serve, stop_cleanly_on_signals, url_of
 from app.settings import Settings
 from app.storage.s3 import S3Account, prepare_bucket
 
@@ -67,10 +65,9 @@ def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], 
 
     Raises:
         LocalServerError: A server cannot run; the message says why and what would work.
-        OSError: The port is in use.
+        ListenError: The port is in use.
     """
-    # uvicorn ends by raising the signal again; as an exception it unwinds the servers too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    stop_cleanly_on_signals()
     data.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         data.chmod(0o711)  # PostgreSQL's own user passes through, and sees nothing

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.db.channels import generation_numbered
+from app.db.channels import allocation_of, generation_numbered
 from app.db.models import Channel, GenerationShare, Version
 from app.db.session import Sessions
 from app.db.versions import served_versions
 from app.domain.access import Caller
-from app.domain.allocation import Share, share_of
+from app.domain.allocation import Share, heaviest, share_of
 from app.domain.errors import (
     BaseModelMismatchError,
     ChannelEmptyError,
@@ -61,6 +61,19 @@ def resolve(
             base_model=version.base_model.digest,
         )
     return Resolution(prefix, channel, version, row.weight)
+
+
+def heaviest_number(session: Session, prefix: PrefixName, channel: Channel) -> int:
+    """Return the number of the version that gets most of the channel's traffic.
+
+    Raises:
+        ChannelEmptyError: Nothing was ever promoted to it.
+        VersionRevokedError: What it served was revoked and nothing is left.
+    """
+    most = heaviest(allocation_of(session, channel))
+    if most is None:
+        raise _nothing_served(session, prefix, channel)
+    return most.version
 
 
 def _row_for(

@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import BinaryIO
+from datetime import datetime, timedelta
+from typing import BinaryIO, Final
 
 from sqlalchemy.orm import Session
 
 from app.db import audit
 from app.db.base_models import base_model_by_digest
+from app.db.blobs import holds_lease, lease
 from app.db.models import BaseModelRow, Prefix, Version, VersionFile
 from app.db.session import Sessions, present
 from app.db.versions import version_by_digest
 from app.domain.access import Caller, Role
 from app.domain.audit import Facts, happened, subject_of
-from app.domain.errors import InvalidArtifactError, UnknownBaseModelError
+from app.domain.errors import InvalidArtifactError, UnavailableError, UnknownBaseModelError
 from app.domain.identity import Json, PrefixName
 from app.domain.manifest import (
     CONFIG_FILE,
@@ -27,6 +28,8 @@ from app.domain.prefix import PrefixFacts, TensorScan
 from app.services.sight import lock_prefix_as, seen_prefix
 from app.storage.artifacts import inspect
 from app.storage.blobs import Blobs
+
+_LEASE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,10 @@ def push(
     base = _base_model(sessions, prefix, pushed, caller)
     facts, scan = _inspect(pushed, base)
     files = [pushed.config.named(CONFIG_FILE), pushed.weights.named(WEIGHTS_FILE)]
-    for received in (pushed.config, pushed.weights):
-        received.content.seek(0)
-        blobs.put(received.content, digest=received.sha256, size_bytes=received.size_bytes)
+    digests = {file.sha256 for file in files}
+    _store(sessions, blobs, pushed, digests, now)
     with sessions.begin() as session:
+        _require_lease(session, digests, now)
         row = lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
         manifest = manifest_of(files, base_model=base.digest, peft_type=facts.peft_type)
         digest = manifest_digest(manifest)
@@ -102,6 +105,22 @@ def _base_model(
             f"The base model {pushed.base_model} is not registered; POST /v1/base-models first."
         )
     return base
+
+
+def _store(
+    sessions: Sessions, blobs: Blobs, pushed: Push, digests: set[str], now: datetime
+) -> None:
+    """Store the bytes, leased, so that nobody collects them before a row refers to them."""
+    with sessions.begin() as session:
+        lease(session, digests, now + _LEASE)
+    for received in (pushed.config, pushed.weights):
+        received.content.seek(0)
+        blobs.put(received.content, digest=received.sha256, size_bytes=received.size_bytes)
+
+
+def _require_lease(session: Session, digests: set[str], now: datetime) -> None:
+    if not holds_lease(session, digests, now):
+        raise UnavailableError("Storing the files took too long; push them again.")
 
 
 def _inspect(pushed: Push, base: BaseModelRow) -> tuple[PrefixFacts, TensorScan]:

@@ -3,9 +3,22 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Protocol
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Final, Protocol
 
 from app.domain.errors import DamagedObjectError
+
+KEY_PREFIX: Final = "blobs/sha256/"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """An object that the store holds, referred to or not."""
+
+    digest: str
+    size_bytes: int
+    stored_at: datetime
 
 
 class Blobs(Protocol):
@@ -27,6 +40,12 @@ class Blobs(Protocol):
     def presigned_url(self, digest: str, *, file_name: str, lifetime_s: int) -> str:
         """Return a URL at which anybody can read the bytes for `lifetime_s` seconds."""
 
+    def stored(self) -> Iterator[StoredBlob]:
+        """Yield every stored object, a page of the store's listing at a time."""
+
+    def delete(self, digest: str) -> None:
+        """Delete an object; nothing being there is fine."""
+
     def check(self) -> None:
         """Raise UnavailableError unless the store answers and the bucket is there."""
 
@@ -34,7 +53,13 @@ class Blobs(Protocol):
 def key_of(digest: str) -> str:
     """Return the object key of a digest: `blobs/sha256/ab/abcdef...`."""
     hexadecimal = digest.removeprefix("sha256:")
-    return f"blobs/sha256/{hexadecimal[:2]}/{hexadecimal}"
+    return f"{KEY_PREFIX}{hexadecimal[:2]}/{hexadecimal}"
+
+
+def digest_of(key: str) -> str | None:
+    """Return the digest whose object key this is; None for a key that is none of ours."""
+    digest = f"sha256:{key.rpartition('/')[2]}"
+    return digest if key_of(digest) == key else None
 
 
 def missing(digest: str) -> DamagedObjectError:

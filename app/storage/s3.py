@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -11,12 +11,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.domain.errors import UnavailableError
-from app.storage.blobs import key_of, missing
+from app.storage.blobs import KEY_PREFIX, StoredBlob, digest_of, key_of, missing
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-_CHUNK_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 1 << 20
 _EXISTS: Final = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
 _ABSENT: Final = {"NoSuchKey", "404", "NotFound"}
 _OWNED: Final = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
@@ -42,13 +42,13 @@ class S3Blobs:
 
     def __init__(self, account: S3Account) -> None:
         self._bucket = account.bucket
-        self._client = _client(account, account.endpoint_url)
+        self._client = client_of(account, account.endpoint_url)
         public = account.public_endpoint_url
-        self._signer = self._client if public is None else _client(account, public)
+        self._signer = self._client if public is None else client_of(account, public)
 
     def put(self, content: BinaryIO, *, digest: str, size_bytes: int) -> None:
         checksum = base64.b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode()
-        with _answers("store an object"):
+        with answers("store an object"):
             try:
                 # The store itself checks the checksum, and of two writers one wins: neither a
                 # broken transfer nor a race can leave other bytes under this key.
@@ -61,21 +61,21 @@ class S3Blobs:
                     IfNoneMatch="*",
                 )
             except ClientError as error:
-                if _code(error) not in _EXISTS:
+                if error_code(error) not in _EXISTS:
                     raise
 
     @contextmanager
     def open(self, digest: str) -> Iterator[Iterator[bytes]]:
-        with _answers("read an object"):
+        with answers("read an object"):
             try:
                 found = self._client.get_object(Bucket=self._bucket, Key=key_of(digest))
             except ClientError as error:
-                if _code(error) in _ABSENT:
+                if error_code(error) in _ABSENT:
                     raise missing(digest) from error
                 raise
             body = found["Body"]
             try:
-                yield body.iter_chunks(_CHUNK_BYTES)
+                yield body.iter_chunks(CHUNK_BYTES)
             finally:
                 body.close()
 
@@ -89,8 +89,23 @@ class S3Blobs:
             "get_object", Params=parameters, ExpiresIn=lifetime_s
         )
 
+    def stored(self) -> Iterator[StoredBlob]:
+        with answers("list its objects"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=KEY_PREFIX
+            )
+            for page in pages:
+                for found in page.get("Contents", []):
+                    digest = digest_of(found["Key"])
+                    if digest is not None:
+                        yield StoredBlob(digest, found["Size"], found["LastModified"])
+
+    def delete(self, digest: str) -> None:
+        with answers("delete an object"):
+            self._client.delete_object(Bucket=self._bucket, Key=key_of(digest))
+
     def check(self) -> None:
-        with _answers(f"find the bucket {self._bucket}"):
+        with answers(f"find the bucket {self._bucket}"):
             self._client.head_bucket(Bucket=self._bucket)
 
 
@@ -102,19 +117,18 @@ def prepare_bucket(account: S3Account) -> None:
     Raises:
         UnavailableError: The store does not answer, or refuses.
     """
-    client = _client(account, account.endpoint_url, attempts=1, read_timeout_s=5)
-    with _answers(f"prepare the bucket {account.bucket}"):
+    asking_once = client_of(account, account.endpoint_url, attempts=1, read_timeout_s=5)
+    with answers(f"prepare the bucket {account.bucket}"), closing(asking_once) as client:
         try:
             client.create_bucket(Bucket=account.bucket)
         except ClientError as error:
-            if _code(error) not in _OWNED:
+            if error_code(error) not in _OWNED:
                 raise
         client.put_object(Bucket=account.bucket, Key="probe", Body=b"probe")
         client.delete_object(Bucket=account.bucket, Key="probe")
-    client.close()
 
 
-def _client(
+def client_of(
     account: S3Account, endpoint_url: str | None, *, attempts: int = 3, read_timeout_s: int = 60
 ) -> "S3Client":
     config = Config(
@@ -123,6 +137,8 @@ def _client(
         read_timeout=read_timeout_s,
         max_pool_connections=32,
         retries={"mode": "standard", "total_max_attempts": attempts},
+        # We say which checksum; a default one beside it would be signed into presigned URLs.
+        request_checksum_calculation="when_required",
         # The checksum that is sent binds the body; signing it too would hash it again.
         s3={"addressing_style": "path", "payload_signing_enabled": False},
     )
@@ -137,15 +153,15 @@ def _client(
 
 
 @contextmanager
-def _answers(what: str) -> Iterator[None]:
+def answers(what: str) -> Iterator[None]:
     """Tell a store that is away, or refuses us, from a caller's mistake."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        reason = _code(error) if isinstance(error, ClientError) else type(error).__name__
+        reason = error_code(error) if isinstance(error, ClientError) else type(error).__name__
         message = f"The object store could not {what} ({reason}); try again shortly."
         raise UnavailableError(message) from error
 
 
-def _code(error: ClientError) -> str:
+def error_code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")

@@ -633,6 +633,52 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_generation_share_version_id"), "generation_share", ["version_id"], unique=False
     )
+    op.create_table(
+        "blob_lease",
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "sha256 ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_blob_lease_sha256_is_digest")
+        ),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blob_lease")),
+    )
+    op.create_index(op.f("ix_blob_lease_expires_at"), "blob_lease", ["expires_at"], unique=False)
+    op.create_table(
+        "damage",
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("found_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "sha256 ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_damage_sha256_is_digest")
+        ),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_damage")),
+    )
+    op.create_table(
+        "upload",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("prefix_id", sa.Uuid(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("multipart_id", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by_id", sa.Uuid(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "sha256 ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_upload_sha256_is_digest")
+        ),
+        sa.CheckConstraint("size_bytes > 0", name=op.f("ck_upload_size_positive")),
+        sa.ForeignKeyConstraint(
+            ["created_by_id"], ["principal.id"], name=op.f("fk_upload_created_by_id_principal")
+        ),
+        sa.ForeignKeyConstraint(
+            ["prefix_id"], ["prefix.id"], name=op.f("fk_upload_prefix_id_prefix")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_upload")),
+    )
+    op.create_index(op.f("ix_upload_expires_at"), "upload", ["expires_at"], unique=False)
+    op.create_index(
+        op.f("ix_upload_prefix_id_sha256"), "upload", ["prefix_id", "sha256"], unique=False
+    )
     op.execute(REFUSE_CHANGE)
     op.execute(KEEP_CHAIN_END)
     for table in APPEND_ONLY:
@@ -656,6 +702,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("upload")
+    op.drop_table("damage")
+    op.drop_table("blob_lease")
     op.drop_table("generation_share")
     op.drop_table("review")
     op.drop_table("promotion_share")

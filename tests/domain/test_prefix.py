@@ -132,7 +132,7 @@ def test_a_file_that_is_not_a_prefix_is_refused_with_every_fault(file, expected)
         pytest.param(
             {"num_attention_heads": 4, "token_dim": 32},
             FALCON,
-            ["geometry-columns", "geometry-heads"],
+            ["geometry-heads", "geometry-columns"],
             id="falcon-takes-the-file-literally",
         ),
         pytest.param(
@@ -149,7 +149,7 @@ def test_a_file_that_is_not_a_prefix_is_refused_with_every_fault(file, expected)
 def test_a_configuration_for_another_base_is_refused(config, geometry, expected):
     shape = (TOKENS, LLAMA.columns)
 
-    assert sorted(codes(config, a_file(shape=shape), geometry)) == expected
+    assert codes(config, a_file(shape=shape), geometry) == expected
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def nearly_right_files(draw):
     return file
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(nearly_right_files())
 def test_what_we_accept_the_library_reads_in_the_same_way(file):
     result, faults = parsed(file)

@@ -50,7 +50,7 @@ def eventually(holds, *, within_s=5.0):
 def supervised(server, folder):
     """Run a server under another Python process: `facts` to reach it, `kill()` to kill that."""
     command = [sys.executable, "-m", "tests.local.supervisor", server, str(folder)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:  # noqa: S603
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
             facts = SimpleNamespace(**json.loads(process.stdout.readline()))
             yield SimpleNamespace(facts=facts, kill=process.kill)

@@ -1,5 +1,8 @@
 """An uploaded prefix, from its bytes to its facts or to all of its faults."""
 
+import itertools
+import json
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -9,7 +12,7 @@ from app.domain.geometry import geometry_from_config
 from app.storage.artifacts import inspect
 from tests.adapters import LLAMA, a_config, a_raw_file, a_tensor, a_weights_file, an_entry
 from tests.tensorfiles import BAD, STRICTER
-from tests.trained import BASES, train_tiny
+from tests.trained import BASES, runs_in_peft, train_tiny
 
 
 def inspected(config=None, weights=None, geometry=LLAMA):
@@ -73,10 +76,45 @@ def test_a_prefix_that_peft_trained_is_refused_for_another_base(base):
 
 
 def test_equal_columns_do_not_make_a_prefix_for_another_base():
-    bart, t5 = train_tiny("bart"), train_tiny("t5-wide")
+    trained, base = train_tiny("gpt-neo"), train_tiny("llama")
 
-    assert geometry_from_config(bart.base_config).columns != 0
-    assert "geometry-heads" not in [fault.code for fault in inspect_trained(t5).faults]
+    columns = [geometry_from_config(each.base_config).columns for each in (trained, base)]
+
+    assert columns[0] == columns[1]
+    assert [fault.code for fault in inspect_trained(trained, base).faults] == ["geometry-layers"]
+
+
+def restated(trained):
+    """Yield the prefix with its dimensions stated, misstated or left out, in every combination."""
+    geometry = geometry_from_config(trained.base_config)
+    query_width = geometry.attention_heads * geometry.head_dim
+    for layers, heads, token_dim in itertools.product(
+        (None, geometry.layers, geometry.layers + 1),
+        (None, geometry.kv_heads, geometry.attention_heads, 8),
+        (None, geometry.width, geometry.hidden_size, query_width),
+    ):
+        changes = {"num_layers": layers, "num_attention_heads": heads, "token_dim": token_dim}
+        yield replace(trained, config=json.dumps(json.loads(trained.config) | changes).encode())
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_whatever_dimensions_a_configuration_states_peft_runs_what_we_accept(base):
+    trained = train_tiny(base)
+    accepted = [each for each in restated(trained) if not inspect_trained(each).faults]
+
+    assert accepted
+    assert all(runs_in_peft(each) for each in accepted)
+
+
+# PEFT ignores what the file states about a base whose configuration has `head_dim`. A geometry does
+# not remember whether it was stated or computed, so there we are stricter than PEFT.
+@pytest.mark.parametrize("base", ["qwen2", "gpt2", "bigcode", "falcon", "t5", "t5-wide", "bart"])
+def test_whatever_dimensions_a_configuration_states_peft_fails_on_what_we_refuse(base):
+    trained = train_tiny(base)
+    refused = [each for each in restated(trained) if inspect_trained(each).faults]
+
+    assert refused
+    assert not any(runs_in_peft(each) for each in refused)
 
 
 @pytest.mark.parametrize(("weights", "expected"), (BAD | STRICTER).values(), ids=BAD | STRICTER)

@@ -2,7 +2,7 @@
 
 from app.db.models.artifacts import BaseModelRow, Prefix, Revocation, Version, VersionFile
 from app.db.models.audit import AuditChain, AuditEntry
-from app.db.models.base import APPEND_ONLY, Base
+from app.db.models.base import APPEND_ONLY, DISPOSABLE, Base
 from app.db.models.evidence import EvaluationCell, EvaluationRow, EvaluationVoid, SuiteRow
 from app.db.models.governance import (
     Channel,
@@ -14,15 +14,19 @@ from app.db.models.governance import (
     ReviewRow,
 )
 from app.db.models.identity import ApiToken, Principal, RoleGrant
+from app.db.models.storage import BlobLease, Damage, Upload
 
 __all__ = [
     "APPEND_ONLY",
+    "DISPOSABLE",
     "ApiToken",
     "AuditChain",
     "AuditEntry",
     "Base",
     "BaseModelRow",
+    "BlobLease",
     "Channel",
+    "Damage",
     "EvaluationCell",
     "EvaluationRow",
     "EvaluationVoid",
@@ -37,6 +41,7 @@ __all__ = [
     "Revocation",
     "RoleGrant",
     "SuiteRow",
+    "Upload",
     "Version",
     "VersionFile",
 ]

@@ -12,6 +12,9 @@ from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass
 # refuses both, and TRUNCATE, to every role; the service's role is not granted them either.
 APPEND_ONLY: Final = {"append_only": True}
 
+# Rows of a table marked so may be deleted, and the service's role is granted that.
+DISPOSABLE: Final = {"disposable": True}
+
 
 class Base(MappedAsDataclass, DeclarativeBase):
     metadata = MetaData(

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db.models.base import Base, one_of
+from app.db.models.base import DISPOSABLE, Base, one_of
 from app.domain.access import PrincipalKind, Role
 
 
@@ -33,7 +33,10 @@ class RoleGrant(Base):
     """One role of one principal in one namespace, or in all of them (`*`)."""
 
     __tablename__ = "role_grant"
-    __table_args__ = (UniqueConstraint("principal_id", "role", "namespace"),)
+    __table_args__ = (
+        UniqueConstraint("principal_id", "role", "namespace"),
+        {"info": DISPOSABLE},
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
     principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"), init=False)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from app.domain.statistics.distributions import binomial_upper_tail
 
-_SPREAD = 7.5
+_SPREAD = 6.5
 _SKEW = 3
 _LEAST_POINTS = 64
 _MOST_POINTS = 400
 _PEAKS = 3
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_GOLDEN_STEPS = 24
+_GOLDEN_STEPS = 16
 _DIFFERENCE_PRECISION = 1e-11
 _LEVEL_PRECISION = 1e-9
 
@@ -48,12 +48,9 @@ def probability(region: Region, discordance: float, difference: float) -> float:
     spread = _SPREAD * (math.sqrt(n * discordance * (1 - discordance)) + _SKEW)
     low = max(0, math.floor(n * discordance - spread))
     high = min(n, math.ceil(n * discordance + spread))
-    weight = _mass(low, n, math.log(discordance), math.log1p(-discordance))
-    odds, total = discordance / (1 - discordance), 0.0
-    for discordant, tail in enumerate(_tails(region.needed, share, low, high), low):
-        total += weight * tail
-        weight *= odds * (n - discordant) / (discordant + 1)
-    return total
+    logs = math.log(discordance), math.log1p(-discordance)
+    tails = enumerate(_tails(region.needed, share, low, high), low)
+    return sum(_mass(discordant, n, *logs) * tail for discordant, tail in tails)
 
 
 def worst_case(region: Region, difference: float) -> tuple[float, float]:

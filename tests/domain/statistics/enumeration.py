@@ -24,7 +24,7 @@ def probability(wins, losses, n, discordance, difference):
     return float(np.exp(logs).sum())
 
 
-def size(wins, losses, n, difference, points=400):
+def size(wins, losses, n, difference, points=200):
     """Return the greatest probability of the given tables over all rates of discordance."""
     positions = np.sin(np.linspace(0, np.pi / 2, points)) ** 2
     least = abs(difference)

@@ -102,8 +102,9 @@ def test_when_every_pair_is_won_the_bound_is_that_of_a_proportion():
     assert lower_bound(discordant(30, 0, 30), 0.95) == pytest.approx(2 * won - 1, abs=2e-9)
 
 
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
-@pytest.mark.parametrize("n", [1, 2, 7, 14])
+@pytest.mark.parametrize(
+    ("n", "confidence"), [(1, 0.95), (2, 0.95), (9, 0.95), (6, 0.8), (6, 0.99)]
+)
 def test_a_pair_that_changes_for_the_better_never_lowers_the_bound(n, confidence):
     bounds = {
         (b, c): lower_bound(discordant(b, c, n), confidence)
@@ -115,7 +116,7 @@ def test_a_pair_that_changes_for_the_better_never_lowers_the_bound(n, confidence
             assert bounds.get(better, 1) >= bound - 1e-8
 
 
-@pytest.mark.parametrize("n", [8, 15])
+@pytest.mark.parametrize("n", [6, 9])
 def test_bounds_are_in_the_order_of_tangos(n):
     wins, losses = (side.tolist() for side in enumeration.tables(n))
     pairs = list(zip(wins, losses, strict=True))
@@ -126,34 +127,27 @@ def test_bounds_are_in_the_order_of_tangos(n):
     assert all(after >= before - 1e-8 for before, after in itertools.pairwise(bounds))
 
 
-@pytest.mark.parametrize("confidence", [0.9, 0.95])
-@pytest.mark.parametrize("margin", [0.0, 0.02, 0.05, 0.1])
-@pytest.mark.parametrize("n", [1, 10, 20, 30, 50, 75, 133])
+LEVEL_GRID = [
+    *itertools.product([1, 10, 20, 30, 50], [0.0, 0.02, 0.05, 0.1], [0.9, 0.95]),
+    (133, 0.02, 0.95),  # where Tango's interval lets 6.8 % pass
+]
+
+
+@pytest.mark.parametrize(("n", "margin", "confidence"), LEVEL_GRID)
 def test_the_exact_level_never_exceeds_alpha(n, margin, confidence):
     wins, losses = enumeration.gate_region(n, margin, confidence)
 
     assert enumeration.size(wins, losses, n, -margin) <= (1 - confidence) * (1 + 1e-6)
 
 
-@given(
-    st.integers(0, 12),
-    st.integers(0, 12),
-    st.integers(1, 40),
-    st.floats(0, 0.3),
-    st.floats(0, 0.3),
-)
-def test_a_larger_true_deficit_never_passes_more_often(wins, losses, rest, deficit, discordance):
+@given(deficit=st.floats(0, 0.5), worse=st.floats(0, 0.2), discordance=st.floats(0, 0.3))
+def test_a_system_worse_than_the_margin_passes_less_often_still(deficit, worse, discordance):
     """So the level at the margin is the level over everything worse than the margin."""
-    n = wins + losses + rest
-    all_wins, all_losses = enumeration.tables(n)
-    observed = nominal_lower_bound(wins, losses, n, 0.95)
-    bounds = [nominal_lower_bound(int(b), int(c), n, 0.95) for b, c in zip(all_wins, all_losses)]
-    inside = np.array(bounds) >= observed
-    region = all_wins[inside], all_losses[inside]
-
+    region = enumeration.nominal_region(30, 0.1, 0.95)
     rate = deficit + discordance
-    here = enumeration.probability(*region, n, rate, -deficit)
-    more_losses = enumeration.probability(*region, n, rate + 0.05, -deficit - 0.05)
+
+    here = enumeration.probability(*region, 30, rate, -deficit)
+    more_losses = enumeration.probability(*region, 30, rate + worse, -deficit - worse)
 
     assert more_losses <= here + 1e-12
 

@@ -12,7 +12,6 @@ from app.domain.statistics.tango import score, wins_needed
 from app.domain.statistics.unconditional import Region, probability, worst_case
 from tests.domain.statistics import enumeration
 
-
 # Bounds are found by bisection, never finer than this.
 DIFFERENCES = st.floats(-0.9, 0.9).map(lambda difference: round(difference, 9))
 
@@ -41,7 +40,9 @@ def test_the_score_uses_the_maximum_likelihood_estimate(wins, losses, rest, diff
 
     def unlikelihood(q):
         rates = q + difference, q, 1 - 2 * q - difference
-        return -sum(special.xlogy(k, rate) for k, rate in zip((wins, losses, rest), rates))
+        return -sum(
+            special.xlogy(k, rate) for k, rate in zip((wins, losses, rest), rates, strict=True)
+        )
 
     least, most = max(0, -difference) + 1e-12, (1 - difference) / 2 - 1e-12
     best = optimize.minimize_scalar(
@@ -91,7 +92,7 @@ def test_the_probability_holds_where_only_one_side_ever_wins(discordance, sign):
 def test_no_rate_of_discordance_is_worse_than_the_worst_case(region, difference):
     highest, position = worst_case(region, difference)
 
-    dense = enumeration.size(*members(region), region.n, difference, points=200)
+    dense = enumeration.size(*members(region), region.n, difference, points=100)
     discordance = abs(difference) + (1 - abs(difference)) * position
     assert highest >= dense - 1e-8
     assert highest == pytest.approx(probability(region, discordance, difference))

@@ -1,0 +1,174 @@
+"""Pushing a version over HTTP: in one multipart request, or naming uploads made before."""
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from typing import Annotated, Final, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from app.api.bodies import media_type, small_body
+from app.api.fields import Digest, In, JsonObject, Label, Line, PrefixPath, Text
+from app.api.multipart import received_parts
+from app.api.problems import invalid_request, refuses
+from app.api.versions import VersionOut, version_outs
+from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep, StagingDep
+from app.domain.errors import (
+    ForbiddenError,
+    InvalidArtifactError,
+    NotFoundError,
+    TooLargeError,
+    UnknownBaseModelError,
+    UnsupportedMediaTypeError,
+    UploadIncompleteError,
+)
+from app.services import uploads, versions
+from app.services.versions import ReceivedFile
+
+router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
+
+
+class DatasetIn(In):
+    name: Line
+    digest: Digest | None = None
+
+
+class CardIn(In):
+    """What the author declares; a policy may demand any of it."""
+
+    intended_purpose: Text | None = None
+    uses: list[Label] = Field(default_factory=list, max_length=32)
+    personal_data: Text | None = None
+    training_data: list[DatasetIn] = Field(default_factory=list, max_length=64)
+    licence: Line | None = None
+    known_limits: Text | None = None
+
+
+class VersionIn(In):
+    """What is said of the artifact in the part `version` of a multipart push."""
+
+    base_model: Digest
+    card: CardIn = Field(default_factory=CardIn)
+    lineage: JsonObject = Field(
+        default_factory=dict, description="Run, commit, hyperparameters, library versions."
+    )
+
+
+class UploadsIn(In):
+    config: UUID
+    weights: UUID
+
+
+class UploadedVersionIn(VersionIn):
+    """A push whose files are at the object store already."""
+
+    uploads: UploadsIn
+
+
+Described = tuple[VersionIn, dict[str, ReceivedFile]]
+
+_CONTENT: Final = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["version", "config", "weights"],
+            "properties": {
+                "version": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "description": "JSON: base_model (digest), card, lineage.",
+                },
+                "config": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "description": "adapter_config.json, byte for byte.",
+                },
+                "weights": {
+                    "type": "string",
+                    "contentMediaType": "application/octet-stream",
+                    "description": "adapter_model.safetensors, byte for byte.",
+                },
+            },
+        }
+    },
+    "application/json": {"schema": {"$ref": "#/components/schemas/UploadedVersionIn"}},
+}
+
+
+async def _described(
+    request: Request, _caller: Caller, limits: LimitsDep
+) -> AsyncIterator[Described]:
+    """Receive what is pushed, after the caller is known, in the form that it comes in."""
+    if media_type(request) == "application/json":
+        body = await small_body(request, limit_bytes=limits.metadata_bytes)
+        yield _parsed(UploadedVersionIn, body), {}
+        return
+    sizes = {
+        "version": limits.metadata_bytes,
+        "config": limits.config_bytes,
+        "weights": limits.weights_bytes,
+    }
+    async with received_parts(request, sizes) as parts:
+        version = await run_in_threadpool(parts["version"].content.read)
+        yield _parsed(VersionIn, version), parts
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
+    responses=refuses(
+        ForbiddenError,
+        NotFoundError,
+        UploadIncompleteError,
+        TooLargeError,
+        UnsupportedMediaTypeError,
+        UnknownBaseModelError,
+        InvalidArtifactError,
+    ),
+)
+def push_version(
+    prefix: PrefixPath,
+    described: Annotated[Described, Depends(_described)],
+    response: Response,
+    sessions: SessionsDep,
+    blobs: BlobsDep,
+    staging: StagingDep,
+    caller: Caller,
+    now: Now,
+) -> VersionOut:
+    """Push an artifact, as multipart or by uploads; the same content again answers 200."""
+    said, files = described
+    with ExitStack() as stack:
+        if isinstance(said, UploadedVersionIn):
+            for part, upload_id in said.uploads:
+                upload = uploads.announced(
+                    sessions, prefix=prefix, upload_id=upload_id, caller=caller, now=now
+                )
+                files[part] = stack.enter_context(uploads.received(staging, upload))
+        pushed = versions.Push(
+            base_model=said.base_model,
+            config=files["config"],
+            weights=files["weights"],
+            card=said.card.model_dump(mode="json", exclude_none=True),
+            lineage=said.lineage,
+        )
+        row, new = versions.push(
+            sessions, blobs, prefix=prefix, pushed=pushed, caller=caller, now=now
+        )
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/prefixes/{prefix}/versions/{row.number}"
+    with sessions() as session:
+        return version_outs(session, [row])[0]
+
+
+Wire = TypeVar("Wire", bound=VersionIn)
+
+
+def _parsed(model: type[Wire], body: bytes) -> Wire:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_request(error.errors()) from error

@@ -1,0 +1,160 @@
+"""References to stored bytes: who holds one, who is about to, and what is damaged."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, exists, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, joinedload
+
+from app.db.models import BlobLease, Damage, Upload, Version, VersionFile
+
+
+def lease(session: Session, digests: Collection[str], until: datetime) -> None:
+    """Keep objects from being collected until then; waits for a collection of them to end."""
+    rows = [{"sha256": digest, "expires_at": until} for digest in sorted(set(digests))]
+    new = insert(BlobLease).values(rows)
+    longer = func.greatest(BlobLease.expires_at, new.excluded.expires_at)
+    session.execute(
+        new.on_conflict_do_update(index_elements=[BlobLease.sha256], set_={"expires_at": longer})
+    )
+
+
+def holds_lease(session: Session, digests: Collection[str], now: datetime) -> bool:
+    """Whether all of the objects are leased still; no collection can begin on them meanwhile."""
+    wanted = set(digests)
+    statement = (
+        select(BlobLease.sha256)
+        .where(BlobLease.sha256.in_(wanted), BlobLease.expires_at > now)
+        .order_by(BlobLease.sha256)
+        .with_for_update(read=True)
+    )
+    return set(session.scalars(statement)) == wanted
+
+
+def lock_for_collection(session: Session, digest: str, now: datetime) -> bool:
+    """Lock an object against new leases; False if there is one."""
+    new = insert(BlobLease).values(sha256=digest, expires_at=now)
+    statement = new.on_conflict_do_update(
+        index_elements=[BlobLease.sha256],
+        set_={"sha256": new.excluded.sha256},
+        where=BlobLease.expires_at <= now,
+    ).returning(BlobLease.sha256)
+    return session.scalar(statement) is not None
+
+
+def release(session: Session, digest: str) -> None:
+    session.execute(delete(BlobLease).where(BlobLease.sha256 == digest))
+
+
+def forget_expired_leases(session: Session, now: datetime) -> None:
+    """Delete leases that ended; those that a collection has locked are left to it."""
+    expired = (
+        select(BlobLease.sha256)
+        .where(BlobLease.expires_at <= now)
+        .with_for_update(skip_locked=True)
+    )
+    session.execute(delete(BlobLease).where(BlobLease.sha256.in_(expired)))
+
+
+def unreferenced(session: Session, digests: Collection[str]) -> set[str]:
+    """Return those of `digests` that no version's file refers to."""
+    statement = select(VersionFile.sha256).where(VersionFile.sha256.in_(digests))
+    return set(digests) - set(session.scalars(statement))
+
+
+def is_referenced(session: Session, digest: str) -> bool:
+    return bool(session.scalar(select(exists().where(VersionFile.sha256 == digest))))
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencedBlob:
+    digest: str
+    size_bytes: int
+
+
+def referenced_after(session: Session, digest: str, limit: int) -> Sequence[ReferencedBlob]:
+    """Return the next referenced objects by digest, each once."""
+    statement = (
+        select(VersionFile.sha256, func.max(VersionFile.size_bytes))
+        .where(VersionFile.sha256 > digest)
+        .group_by(VersionFile.sha256)
+        .order_by(VersionFile.sha256)
+        .limit(limit)
+    )
+    return [ReferencedBlob(found, size) for found, size in session.execute(statement)]
+
+
+def referenced_size_bytes(session: Session) -> int:
+    """Return the size of all referenced objects together, each counted once."""
+    each = select(func.max(VersionFile.size_bytes).label("size")).group_by(VersionFile.sha256)
+    return session.scalar(select(func.sum(each.subquery().c.size))) or 0
+
+
+def versions_with(session: Session, digest: str) -> Sequence[Version]:
+    """Return the versions that a stored object belongs to, with their prefixes."""
+    statement = (
+        select(Version)
+        .join(Version.files)
+        .where(VersionFile.sha256 == digest)
+        .options(joinedload(Version.prefix))
+        .order_by(Version.prefix_id, Version.number)
+    )
+    return session.scalars(statement).unique().all()
+
+
+def add_damage(session: Session, digest: str, problem: str, now: datetime) -> bool:
+    """Mark an object as damaged; False if it is marked already."""
+    new = insert(Damage).values(sha256=digest, found_at=now, problem=problem)
+    statement = new.on_conflict_do_nothing().returning(Damage.sha256)
+    return session.scalar(statement) is not None
+
+
+def remove_damage(session: Session, digest: str) -> bool:
+    """Take the mark back; False if there is none."""
+    statement = delete(Damage).where(Damage.sha256 == digest).returning(Damage.sha256)
+    return session.scalar(statement) is not None
+
+
+def damaged_digests(session: Session) -> set[str]:
+    return set(session.scalars(select(Damage.sha256)))
+
+
+def damaged_among(session: Session, versions: Collection[UUID]) -> Mapping[UUID, list[str]]:
+    """Return, for each damaged one of `versions`, the names of its damaged files."""
+    statement = (
+        select(VersionFile.version_id, VersionFile.name)
+        .join(Damage, Damage.sha256 == VersionFile.sha256)
+        .where(VersionFile.version_id.in_(versions))
+        .order_by(VersionFile.name)
+    )
+    found: dict[UUID, list[str]] = {}
+    for version_id, name in session.execute(statement):
+        found.setdefault(version_id, []).append(name)
+    return found
+
+
+def upload_by_id(session: Session, upload_id: UUID) -> Upload | None:
+    return session.get(Upload, upload_id)
+
+
+def upload_of(session: Session, prefix_id: UUID, principal_id: UUID, sha256: str) -> Upload | None:
+    """Return the latest upload of these bytes to a prefix by a principal."""
+    statement = (
+        select(Upload)
+        .where(
+            Upload.prefix_id == prefix_id,
+            Upload.sha256 == sha256,
+            Upload.created_by_id == principal_id,
+        )
+        .order_by(Upload.created_at.desc())
+        .limit(1)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def expired_uploads(session: Session, now: datetime) -> Sequence[Upload]:
+    statement = select(Upload).where(Upload.expires_at <= now).with_for_update(skip_locked=True)
+    return session.scalars(statement).all()

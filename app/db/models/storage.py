@@ -1,0 +1,63 @@
+"""What is on its way into the object store, and what is known to be damaged there."""
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.models.base import DISPOSABLE, Base, is_digest
+
+
+class Upload(Base):
+    """Bytes that a client sends straight to the store, under a name of their own.
+
+    Nothing refers to them: a push reads them, checks them, and stores them under their digest.
+    """
+
+    __tablename__ = "upload"
+    __table_args__ = (
+        is_digest("sha256"),
+        CheckConstraint("size_bytes > 0", name="size_positive"),
+        Index(None, "prefix_id", "sha256"),
+        Index(None, "expires_at"),
+        {"info": DISPOSABLE},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    prefix_id: Mapped[UUID] = mapped_column(ForeignKey("prefix.id"))
+    sha256: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    multipart_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+    created_by_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+    expires_at: Mapped[datetime]
+
+    @property
+    def key(self) -> str:
+        return f"uploads/{self.id}"
+
+
+class BlobLease(Base):
+    """That somebody is about to refer to an object, so that it must not be collected.
+
+    A push takes the lease before it stores the object; collecting holds the row while it looks
+    for references and deletes, so the two cannot overlap on one digest.
+    """
+
+    __tablename__ = "blob_lease"
+    __table_args__ = (is_digest("sha256"), Index(None, "expires_at"), {"info": DISPOSABLE})
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime]
+
+
+class Damage(Base):
+    """That stored bytes are missing or not those of their digest, until they are found intact."""
+
+    __tablename__ = "damage"
+    __table_args__ = (is_digest("sha256"), {"info": DISPOSABLE})
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    found_at: Mapped[datetime]
+    problem: Mapped[str]

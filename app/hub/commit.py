@@ -1,0 +1,108 @@
+"""Reading a commit's body: one JSON document a line, files as base64 (NDJSON)."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
+from typing import IO, Final
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from app.domain.errors import MalformedRequestError, TooLargeError
+from app.services.versions import ReceivedFile
+
+REGULAR_LIMIT_BYTES: Final = 16 << 20
+"""Files up to this size come inside the commit; larger ones go to the store first, as Git LFS.
+
+A line of the body is decoded in memory, so this also bounds what a commit costs.
+"""
+
+_FILES: Final = 4
+_BODY_LIMIT_BYTES: Final = _FILES * REGULAR_LIMIT_BYTES * 3 // 2
+_SPOOL_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LargeFile:
+    """A file whose bytes went to the store before the commit: `oid` is its SHA-256 in hex."""
+
+    oid: str
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class Commit:
+    """What a commit does: the files it adds by path, and the paths it deletes."""
+
+    files: dict[str, ReceivedFile] = field(default_factory=dict)
+    large: dict[str, LargeFile] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def received_body(request: Request) -> AsyncIterator[IO[bytes]]:
+    """Yield the body in a spooled file.
+
+    Raises:
+        TooLargeError: It exceeds what a few files of ordinary size take.
+    """
+    with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
+        size_bytes = 0
+        async for chunk in request.stream():
+            size_bytes += len(chunk)
+            if size_bytes > _BODY_LIMIT_BYTES:
+                raise TooLargeError(f"A commit may have {_BODY_LIMIT_BYTES} bytes.")
+            await run_in_threadpool(file.write, chunk)
+        file.seek(0)
+        yield file
+
+
+def parse_commit(body: IO[bytes]) -> Commit:
+    """Return what the lines of a commit say.
+
+    Raises:
+        MalformedRequestError: A line is no JSON object of the expected kind.
+    """
+    commit = Commit()
+    for number, (key, value) in enumerate(_lines(body), start=1):
+        try:
+            _apply(commit, key, value)
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"Line {number} of the commit, {key!r}, is malformed."
+            raise MalformedRequestError(message) from error
+    return commit
+
+
+def _lines(body: IO[bytes]) -> Iterator[tuple[str, dict[str, str]]]:
+    for line in body:
+        if not line.strip():
+            continue
+        try:
+            document = json.loads(line)
+            yield document["key"], document["value"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise MalformedRequestError("The commit is no NDJSON of key and value.") from error
+
+
+def _apply(commit: Commit, key: str, value: dict[str, str]) -> None:
+    if key == "file":
+        content = _decoded(value["content"])
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        commit.files[value["path"]] = ReceivedFile(BytesIO(content), digest, len(content))
+    elif key == "lfsFile":
+        commit.large[value["path"]] = LargeFile(value["oid"], int(value["size"]))
+    elif key in ("deletedFile", "deletedFolder"):
+        commit.deleted.append(value["path"])
+
+
+def _decoded(content: str) -> bytes:
+    try:
+        return base64.b64decode(content, validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error

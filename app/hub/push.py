@@ -1,0 +1,243 @@
+"""What Hugging Face clients ask in order to push: a commit lands as a new, unapproved version."""
+
+from contextlib import ExitStack
+from typing import IO, Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep, StagingDep
+from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
+from app.domain.identity import RESERVED_NAMESPACES, PrefixName, is_name
+from app.domain.manifest import CONFIG_FILE, WEIGHTS_FILE
+from app.hub.commit import REGULAR_LIMIT_BYTES, Commit, parse_commit, received_body
+from app.hub.declared import declared_in
+from app.hub.pull import PrefixPath
+from app.hub.repository import README
+from app.hub.route import HubRoute
+from app.services import prefixes, uploads, versions
+from app.services.bases import base_named
+from app.services.versions import ReceivedFile
+
+router = APIRouter(route_class=HubRoute, include_in_schema=False)
+
+_DECLARED_BYTES: Final = 256 * 1024
+_IGNORED: Final = {".gitattributes", README}
+
+
+_HOW_TO_SEND_LARGE_FILES: Final = (
+    f"Files above {REGULAR_LIMIT_BYTES >> 20} MiB are sent as Git LFS, which huggingface_hub does "
+    "when HF_HUB_DISABLE_XET=1 is set."
+)
+
+
+class RepositoryIn(BaseModel):
+    name: str
+    organization: str | None = None
+    type: str | None = None
+
+
+class AnnouncedFile(BaseModel):
+    path: str
+    size: int = Field(ge=0)
+
+
+class PreuploadIn(BaseModel):
+    files: list[AnnouncedFile] = Field(max_length=100)
+
+
+class LargeObject(BaseModel):
+    oid: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=1)
+
+
+class BatchIn(BaseModel):
+    operation: str
+    objects: list[LargeObject] = Field(max_length=100)
+
+
+@router.post("/api/repos/create")
+def create_repository(
+    body: RepositoryIn, request: Request, sessions: SessionsDep, caller: Caller, now: Now
+) -> Response:
+    """Create a prefix that the caller owns; 409 with its address if there is one."""
+    name = PrefixName(body.organization or caller.name, body.name)
+    if body.type not in (None, "model"):
+        raise _refused("type", "The registry holds models only.")
+    if not (is_name(name.namespace) and is_name(name.name)) or (
+        name.namespace in RESERVED_NAMESPACES
+    ):
+        raise _refused("name", f"{name} cannot be the name of a prefix.")
+    address = {"url": f"{str(request.base_url).rstrip('/')}/{name}", "id": str(name)}
+    try:
+        prefixes.create(
+            sessions,
+            name=name,
+            owner=caller.name,
+            description="",
+            intended_uses=[],
+            caller=caller,
+            now=now,
+        )
+    except AlreadyExistsError as error:
+        return JSONResponse(address | {"error": error.detail}, status_code=409)
+    return JSONResponse(address)
+
+
+@router.post("/api/validate-yaml")
+def validate_yaml(_caller: Caller) -> dict[str, list[str]]:
+    """Say that a card's front matter is fine: what matters in it is checked at the commit."""
+    return {"errors": [], "warnings": []}
+
+
+@router.post("/api/models/{namespace}/{name}/preupload/{revision}")
+def preupload(
+    _prefix: PrefixPath, body: PreuploadIn, response: Response, _caller: Caller
+) -> dict[str, Any]:
+    """Say which files go inside the commit, and which to the store first.
+
+    For the latter the client must speak Git LFS. With its own protocol on, it shows nothing of
+    what our refusal says, but it does show a warning that comes with this answer.
+    """
+    large = {file.path for file in body.files if file.size > REGULAR_LIMIT_BYTES}
+    if large:
+        response.headers["X-HF-Warning"] = f"large-files; {_HOW_TO_SEND_LARGE_FILES}"
+    return {
+        "files": [
+            {
+                "path": file.path,
+                "uploadMode": "lfs" if file.path in large else "regular",
+                "shouldIgnore": False,
+            }
+            for file in body.files
+        ]
+    }
+
+
+@router.get("/api/models/{namespace}/{name}/xet-write-token/{revision}")
+def xet_write_token(_prefix: PrefixPath, _caller: Caller) -> Response:
+    raise _refused("protocol", _HOW_TO_SEND_LARGE_FILES)
+
+
+@router.post("/{namespace}/{name}.git/info/lfs/objects/batch")
+def large_objects(
+    prefix: PrefixPath,
+    body: BatchIn,
+    sessions: SessionsDep,
+    staging: StagingDep,
+    limits: LimitsDep,
+    caller: Caller,
+    now: Now,
+) -> Response:
+    """Return, for each large file, the request that brings it to the store."""
+    if body.operation != "upload":
+        raise _refused("operation", "Files are downloaded from their resolve address.")
+    objects = []
+    for each in body.objects:
+        upload, _ = uploads.begin(
+            sessions,
+            staging,
+            prefix=prefix,
+            sha256=f"sha256:{each.oid}",
+            size_bytes=each.size,
+            limit_bytes=limits.weights_bytes,
+            in_parts=False,
+            caller=caller,
+            now=now,
+        )
+        (put,) = uploads.requests_for(staging, upload, by_digest=False)
+        actions = {"upload": {"href": put.url}}
+        objects.append({"oid": each.oid, "size": each.size, "actions": actions})
+    document = {"transfer": "basic", "objects": objects, "hash_algo": "sha256"}
+    return JSONResponse(document, media_type="application/vnd.git-lfs+json")
+
+
+async def _commit(request: Request, _caller: Caller) -> Any:  # noqa: ANN401
+    """Receive the body, after the caller is known."""
+    async with received_body(request) as body:
+        yield body
+
+
+@router.post("/api/models/{namespace}/{name}/commit/{revision}")
+def commit(
+    request: Request,
+    prefix: PrefixPath,
+    revision: str,
+    body: Annotated[IO[bytes], Depends(_commit)],
+    sessions: SessionsDep,
+    blobs: BlobsDep,
+    staging: StagingDep,
+    caller: Caller,
+    now: Now,
+) -> dict[str, Any]:
+    """Register the adapter in a commit as the next version; no channel moves."""
+    if revision != "main":
+        raise _refused("revision", "A push makes the next version; commit to main.")
+    found = parse_commit(body)
+    _require_adapter(found)
+    with ExitStack() as stack:
+        for path, large in found.large.items():
+            announced = uploads.announced(
+                sessions, prefix=prefix, sha256=f"sha256:{large.oid}", caller=caller, now=now
+            )
+            received = uploads.received(staging, announced)
+            found.files[path] = stack.enter_context(received)
+        row, _ = versions.push(
+            sessions,
+            blobs,
+            prefix=prefix,
+            pushed=_push(sessions, found),
+            caller=caller,
+            now=now,
+        )
+    address = f"{str(request.base_url).rstrip('/')}/{prefix}/commit/{row.revision}"
+    return {"success": True, "commitOid": row.revision, "commitUrl": address, "hookOutput": ""}
+
+
+def _require_adapter(found: Commit) -> None:
+    """Refuse a commit that does not hold one whole adapter: versions are not assembled."""
+    given = {*found.files, *found.large}
+    faults = [
+        Fault("missing", f"{name} is missing; put both files of the adapter into one commit.")
+        for name in (CONFIG_FILE, WEIGHTS_FILE)
+        if name not in given
+    ]
+    faults += [
+        Fault("unknown-file", f"{path[:80]} is no file of a prefix adapter; leave it out.")
+        for path in sorted(given - {CONFIG_FILE, WEIGHTS_FILE} - _IGNORED)
+    ]
+    faults += [
+        Fault("deletion", f"{path[:80]} cannot be deleted: versions never change.")
+        for path in found.deleted
+    ]
+    if faults:
+        raise InvalidRequestError("The commit is refused.", faults)
+
+
+def _push(sessions: SessionsDep, found: Commit) -> versions.Push:
+    config = found.files[CONFIG_FILE]
+    declared = declared_in(_content(config), _content(found.files.get(README)))
+    return versions.Push(
+        base_model=base_named(
+            sessions,
+            digest=declared.base_digest,
+            name=declared.base_name,
+            revision=declared.base_revision,
+        ),
+        config=config,
+        weights=found.files[WEIGHTS_FILE],
+        card=declared.card,
+        lineage={"client": "huggingface_hub"},
+    )
+
+
+def _content(file: ReceivedFile | None) -> bytes:
+    if file is None:
+        return b""
+    file.content.seek(0)
+    return file.content.read(_DECLARED_BYTES)
+
+
+def _refused(field: str, message: str) -> InvalidRequestError:
+    return InvalidRequestError("The request is refused.", [Fault(field, message)])

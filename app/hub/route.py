@@ -1,0 +1,69 @@
+"""How a refusal is told to huggingface_hub: by headers, with our sentence in them."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from app.api.problems import STATUS
+from app.domain import errors
+from app.domain.errors import FaultyError, RegistryError
+
+
+class RevisionNotFoundError(Exception):
+    """The repository is there, but not this revision of it."""
+
+
+class EntryNotFoundError(Exception):
+    """The revision is there, but has no such file."""
+
+
+# The client turns these codes into exceptions of its own (huggingface_hub.utils._http). It knows
+# no 410, so what is gone is a revision that is not found, with the reason in the sentence.
+_CODES: Final[dict[type[Exception], tuple[int, str]]] = {
+    errors.UnauthenticatedError: (401, "RepoNotFound"),
+    errors.NotFoundError: (404, "RepoNotFound"),
+    errors.ForbiddenError: (403, "GatedRepo"),
+    errors.ChannelEmptyError: (404, "RevisionNotFound"),
+    errors.VersionRevokedError: (404, "RevisionNotFound"),
+    RevisionNotFoundError: (404, "RevisionNotFound"),
+    EntryNotFoundError: (404, "EntryNotFound"),
+}
+
+
+class HubRoute(APIRoute):
+    """A route whose refusals an unmodified Hugging Face client understands."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_telling_the_client(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (RegistryError, RevisionNotFoundError, EntryNotFoundError) as error:
+                return refusal(error)
+
+        return handle_telling_the_client
+
+
+def _sentences(error: Exception) -> str:
+    """Return what the client shows a person: it prints one text and no list of faults."""
+    if isinstance(error, FaultyError):
+        faults = " ".join(fault.message for fault in error.faults)
+        return f"{error.detail} {faults}"
+    return error.detail if isinstance(error, RegistryError) else str(error)
+
+
+def refusal(error: Exception) -> JSONResponse:
+    message = _sentences(error)
+    status, code = _CODES.get(type(error), (500, None))
+    if isinstance(error, RegistryError) and code is None:
+        status = STATUS[type(error)]
+    # A header is Latin-1 on one line; the body has the sentence as it is.
+    in_header = " ".join(message.encode("ascii", "replace").decode().split())[:1000]
+    headers = {"X-Error-Message": in_header}
+    if code is not None:
+        headers["X-Error-Code"] = code
+    return JSONResponse({"error": message}, status, headers)

@@ -1,0 +1,121 @@
+"""The staging area in S3: presigned requests, and reading what they brought."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from app.storage.s3 import CHUNK_BYTES, S3Account, answers, client_of, error_code
+from app.storage.staging import PART_BYTES, PresignedRequest
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import CompletedPartTypeDef
+
+_ABSENT = {"NoSuchKey", "404", "NotFound"}
+_NO_UPLOAD = {"NoSuchUpload", "404", "NotFound"}
+
+
+class S3Staging:
+    """Uploads in progress in the registry's bucket. Thread-safe; make one per process."""
+
+    def __init__(self, account: S3Account) -> None:
+        self._bucket = account.bucket
+        self._client = client_of(account, account.endpoint_url)
+        public = account.public_endpoint_url
+        self._signer = self._client if public is None else client_of(account, public)
+
+    def begin(self, key: str) -> str:
+        with answers("begin an upload"):
+            begun = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
+            return begun["UploadId"]
+
+    def presigned_put(
+        self, key: str, *, sha256: str | None, size_bytes: int, lifetime_s: int
+    ) -> PresignedRequest:
+        parameters: dict[str, str | int] = {"Bucket": self._bucket, "Key": key}
+        headers = {}
+        if sha256 is not None:
+            raw = bytes.fromhex(sha256.removeprefix("sha256:"))
+            checksum = base64.b64encode(raw).decode()
+            parameters |= {"ContentLength": size_bytes, "ChecksumSHA256": checksum}
+            headers = {"Content-Length": str(size_bytes), "x-amz-checksum-sha256": checksum}
+        url = self._signer.generate_presigned_url(
+            "put_object", Params=parameters, ExpiresIn=lifetime_s
+        )
+        return PresignedRequest("PUT", url, headers, size_bytes)
+
+    def presigned_parts(
+        self, key: str, multipart_id: str, *, size_bytes: int, lifetime_s: int
+    ) -> Sequence[PresignedRequest]:
+        requests = []
+        for number, start in zip(count(1), range(0, size_bytes, PART_BYTES), strict=False):
+            length = min(PART_BYTES, size_bytes - start)
+            parameters = {
+                "Bucket": self._bucket,
+                "Key": key,
+                "UploadId": multipart_id,
+                "PartNumber": number,
+                "ContentLength": length,
+            }
+            url = self._signer.generate_presigned_url(
+                "upload_part", Params=parameters, ExpiresIn=lifetime_s
+            )
+            headers = {"Content-Length": str(length)}
+            requests.append(PresignedRequest("PUT", url, headers, length))
+        return requests
+
+    def finish(self, key: str, multipart_id: str) -> None:
+        with answers("finish an upload"):
+            try:
+                parts = self._parts(key, multipart_id)
+                if parts:
+                    self._client.complete_multipart_upload(
+                        Bucket=self._bucket,
+                        Key=key,
+                        UploadId=multipart_id,
+                        MultipartUpload={"Parts": parts},
+                    )
+            except ClientError as error:
+                if error_code(error) not in _NO_UPLOAD:
+                    raise
+
+    def _parts(self, key: str, multipart_id: str) -> "list[CompletedPartTypeDef]":
+        pages = self._client.get_paginator("list_parts").paginate(
+            Bucket=self._bucket, Key=key, UploadId=multipart_id
+        )
+        return [
+            {"PartNumber": part["PartNumber"], "ETag": part["ETag"]}
+            for page in pages
+            for part in page.get("Parts", [])
+        ]
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Iterator[bytes] | None]:
+        with answers("read an upload"):
+            try:
+                found = self._client.get_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if error_code(error) not in _ABSENT:
+                    raise
+                yield None
+                return
+            body = found["Body"]
+            try:
+                yield body.iter_chunks(CHUNK_BYTES)
+            finally:
+                body.close()
+
+    def discard(self, key: str, multipart_id: str | None) -> None:
+        with answers("remove an upload"):
+            if multipart_id is not None:
+                try:
+                    self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=key, UploadId=multipart_id
+                    )
+                except ClientError as error:
+                    if error_code(error) not in _NO_UPLOAD:
+                        raise
+            self._client.delete_object(Bucket=self._bucket, Key=key)

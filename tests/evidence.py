@@ -1,0 +1,111 @@
+"""Builds what a gate reads: suites, cells, evaluations, rules, policies and candidates."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid5
+
+from app.domain.evidence import Cell, CellKey, Evaluation, EvidenceKind
+from app.domain.gate import Candidate, PolicyRef, VersionRef, decide
+from app.domain.identity import sha256_digest
+from app.domain.policies import Approvals, Policy, Rule
+from app.domain.suites import Metric, MetricKind, Suite
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PERSONAS = ("novice", "expert")
+LOCALES = ("en", "de")
+TONE = Metric("tone", MetricKind.PROPORTION, higher_is_better=True)
+TOXICITY = Metric("toxicity", MetricKind.PROPORTION, higher_is_better=False)
+BLEU = Metric("bleu", MetricKind.MEAN, higher_is_better=True, minimum=0, maximum=100)
+LATENCY = Metric("latency", MetricKind.MEAN, higher_is_better=False)
+
+
+def an_id(name):
+    """Return an id that is the same wherever the same name is used."""
+    return uuid5(UUID(int=0), str(name))
+
+
+def a_digest(name):
+    return sha256_digest(str(name).encode())
+
+
+AUTHOR, OWNER, REQUESTER, EVALUATOR = map(an_id, ("author", "owner", "requester", "evaluator"))
+
+
+def a_suite(**changes):
+    facts = {
+        "name": "brand-voice",
+        "version": "3",
+        "dataset_digest": a_digest("dataset"),
+        "personas": PERSONAS,
+        "locales": LOCALES,
+        "metrics": (TONE, TOXICITY, BLEU, LATENCY),
+    }
+    return Suite(**facts | changes)
+
+
+def a_key(metric="tone", persona="novice", locale="en"):
+    return CellKey(metric, persona, locale)
+
+
+def every_key(metric="tone"):
+    return [CellKey(metric, persona, locale) for persona in PERSONAS for locale in LOCALES]
+
+
+def a_cell(mean=0.95, samples=200, stderr=None):
+    return Cell(samples, mean, stderr)
+
+
+def an_evaluation(name="first", *, cells=None, **changes):
+    """Return a complete, fresh evaluation, all of whose cells for tone are good.
+
+    Args:
+        name: Makes its id and digest.
+        cells: Replaces those cells; a single Cell stands for every one of tone.
+        changes: Fields of the evaluation.
+    """
+    if not isinstance(cells, dict):
+        cells = dict.fromkeys(every_key(), cells or a_cell())
+    facts = {
+        "id": an_id(name),
+        "digest": a_digest(name),
+        "suite": a_suite(),
+        "kind": EvidenceKind.SAMPLES,
+        "partial": False,
+        "evaluator_id": EVALUATOR,
+        "finished_at": NOW - timedelta(days=1),
+        "cells": cells,
+    }
+    return Evaluation(**facts | changes)
+
+
+def a_rule(metric="tone", **changes):
+    """Return a completed rule; it demands at least 0.85 of 100 samples unless told otherwise."""
+    facts = {"personas": PERSONAS, "locales": LOCALES, "min_samples": 100, "at_least": 0.85}
+    return Rule(f"brand-voice/{metric}", **facts | changes)
+
+
+def a_policy_of(*rules, **changes):
+    return Policy("brand-safe", **{"approvals": Approvals(), "rules": rules} | changes)
+
+
+def a_version(number=2):
+    return VersionRef(number, a_digest(f"version {number}"))
+
+
+def a_candidate(*evaluations, **changes):
+    """Return version 2, a small prefix with an empty card, with these evaluations."""
+    facts = {
+        "ref": a_version(),
+        "peft_type": "PREFIX_TUNING",
+        "virtual_tokens": 20,
+        "parameter_fraction": 0.0004,
+        "card": {},
+        "author_id": AUTHOR,
+        "owner_id": OWNER,
+        "evaluations": evaluations,
+    }
+    return Candidate(**facts | changes)
+
+
+def the_decision(policy, *candidates, incumbent=None, now=NOW):
+    ref = PolicyRef(policy.name, 1, a_digest("policy"))
+    return decide(policy, ref, candidates, incumbent, now)

@@ -1,0 +1,230 @@
+"""Unmodified Hugging Face clients push: a commit lands as a new, unapproved version."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from app.hub.commit import REGULAR_LIMIT_BYTES
+from tests.adapters import a_config
+from tests.builders import a_base_model, weights
+
+
+@pytest.fixture
+def api(url, tokens):
+    return HfApi(endpoint=url, token=tokens["publisher"])
+
+
+@pytest.fixture
+def base(world):
+    """A registered base model that no other test's has the name of."""
+    document = a_base_model(name=f"{world.namespace}/base")
+    world.made("POST", "/v1/base-models", by="publisher", json=document)
+    return document
+
+
+def an_adapter(folder, *, readme=None, **config):
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_bytes(a_config(**config))
+    (folder / "adapter_model.safetensors").write_bytes(weights())
+    if readme is not None:
+        (folder / "README.md").write_text(readme)
+    return folder
+
+
+def upload(api, world, folder):
+    api.create_repo(world.prefix, exist_ok=True)
+    return api.upload_folder(repo_id=world.prefix, folder_path=folder)
+
+
+def test_an_uploaded_folder_becomes_the_next_version(world, api, base, tmp_path):
+    folder = an_adapter(tmp_path / "a", base_model_name_or_path=base["name"], revision="main")
+
+    info = upload(api, world, folder)
+
+    version = world.made("GET", f"{world.path}/versions/1", by="publisher")
+    assert version["revision"] == info.oid
+    assert (version["base_model"], version["channels"]) == (base["digest"], [])
+    assert world.actions() == ["prefix.create", "version.push"]
+
+
+def test_the_base_can_be_named_by_digest_in_the_readme(world, api, base, tmp_path):
+    readme = (
+        f"---\nbase_digest: {base['digest']}\nlicense: mit\nintended_purpose: Be kind.\n"
+        "uses: [tone]\ndatasets: [dialogues]\n---\n# Kind\n"
+    )
+    folder = an_adapter(tmp_path / "a", readme=readme, base_model_name_or_path="./base")
+
+    upload(api, world, folder)
+
+    version = world.made("GET", f"{world.path}/versions/1", by="publisher")
+    assert version["card"] == {
+        "licence": "mit",
+        "intended_purpose": "Be kind.",
+        "uses": ["tone"],
+        "training_data": [{"name": "dialogues"}],
+    }
+
+
+def test_a_base_of_an_ambiguous_name_is_refused_saying_how_to_name_it(world, api, base, tmp_path):
+    other = a_base_model(name=base["name"], revision="other")
+    world.made("POST", "/v1/base-models", by="publisher", json=other)
+    folder = an_adapter(tmp_path / "a", base_model_name_or_path=base["name"])
+
+    with pytest.raises(HfHubHTTPError, match="2 base models are named"):
+        upload(api, world, folder)
+
+
+def test_an_unknown_base_is_refused(world, api, tmp_path):
+    folder = an_adapter(tmp_path / "a", base_model_name_or_path="no/such")
+    with pytest.raises(HfHubHTTPError, match="No base model is registered as no/such"):
+        upload(api, world, folder)
+
+
+def test_a_bad_artifact_is_refused_with_its_faults(world, api, base, tmp_path):
+    folder = an_adapter(tmp_path / "a", base_model_name_or_path=base["name"], peft_type="LORA")
+    with pytest.raises(HfHubHTTPError, match="LORA"):
+        upload(api, world, folder)
+    assert world.made("GET", f"{world.path}/versions", by="publisher")["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("operations", "sentence"),
+    [
+        pytest.param(
+            [CommitOperationAdd("adapter_config.json", a_config())],
+            "adapter_model.safetensors is missing",
+            id="half-an-adapter",
+        ),
+        pytest.param(
+            [CommitOperationAdd("pytorch_model.bin", b"pickle")],
+            "pytorch_model.bin is no file of a prefix adapter",
+            id="a-foreign-file",
+        ),
+        pytest.param(
+            [CommitOperationDelete("adapter_config.json")],
+            "versions never change",
+            id="a-deletion",
+        ),
+    ],
+)
+def test_a_commit_that_is_no_whole_adapter_is_refused(world, api, operations, sentence):
+    api.create_repo(world.prefix)
+    with pytest.raises(HfHubHTTPError, match=sentence):
+        api.create_commit(world.prefix, operations, commit_message="change")
+
+
+def test_a_commit_to_a_channel_is_refused(world, api, base, tmp_path):
+    folder = an_adapter(tmp_path / "a", base_model_name_or_path=base["name"])
+    api.create_repo(world.prefix)
+    with pytest.raises(HfHubHTTPError, match="commit to main"):
+        api.upload_folder(repo_id=world.prefix, folder_path=folder, revision="production")
+
+
+def test_creating_what_exists_is_a_conflict_with_its_address(world, api, url):
+    api.create_repo(world.prefix)
+    assert api.create_repo(world.prefix, exist_ok=True).repo_id == world.prefix
+    with pytest.raises(HfHubHTTPError):
+        api.create_repo(world.prefix)
+
+
+def test_a_reader_cannot_push(world, url, tokens, tmp_path):
+    api = HfApi(endpoint=url, token=tokens["reader"])
+    with pytest.raises(HfHubHTTPError):
+        upload(api, world, an_adapter(tmp_path / "a"))
+
+
+PUSH = """
+import sys
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+base, adapter, repository = sys.argv[1:]
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter)
+model.push_to_hub(repository)
+"""
+
+PULL = """
+import sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+base, adapter, repository = sys.argv[1:]
+tokens = torch.arange(8).reshape(1, 8)
+def logits(source, **options):
+    model = AutoModelForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        return PeftModel.from_pretrained(model, source, **options).eval()(tokens).logits
+assert torch.equal(logits(adapter), logits(repository, revision="production"))
+"""
+
+
+def run(code, url, token, home, *arguments):
+    environment = os.environ | {
+        "HF_ENDPOINT": url,
+        "HF_TOKEN": token,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_model_pushed_by_peft_is_what_peft_pulls_from_the_channel(
+    world, url, tokens, trained_llama, tmp_path
+):
+    trained = trained_llama
+    document = a_base_model(
+        name=str(trained.base),
+        revision=None,
+        architecture=None,
+        config=json.loads((trained.base / "config.json").read_text()),
+    )
+    world.base = document["digest"]
+    world.made("POST", "/v1/base-models", by="publisher", json=document)
+
+    run(PUSH, url, tokens["publisher"], tmp_path / "1", trained.base, trained.adapter, world.prefix)
+
+    world.a_channel()
+    version = world.made("GET", f"{world.path}/versions/1", by="publisher")
+    assert world.evaluate(version).status_code == 201
+    world.approve(world.request(version).json())
+    run(PULL, url, tokens["reader"], tmp_path / "2", trained.base, trained.adapter, world.prefix)
+
+
+def test_a_large_file_goes_to_the_store_first(world, url, tokens, monkeypatch, tmp_path):
+    """As Git LFS, which huggingface_hub speaks when its own protocol is off."""
+    monkeypatch.setattr("app.hub.push.REGULAR_LIMIT_BYTES", 64)
+    document = a_base_model(name=f"{world.namespace}/base")
+    world.made("POST", "/v1/base-models", by="publisher", json=document)
+    folder = an_adapter(tmp_path / "a", base_model_name_or_path=document["name"])
+    code = f"""
+import sys
+from huggingface_hub import HfApi
+api = HfApi()
+api.create_repo({world.prefix!r})
+api.upload_folder(repo_id={world.prefix!r}, folder_path=sys.argv[1])
+"""
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    run(code, url, tokens["publisher"], tmp_path / "home", folder)
+
+    version = world.made("GET", f"{world.path}/versions/1", by="publisher")
+    assert version["files"][1]["size_bytes"] == len(weights())
+    assert len(weights()) < REGULAR_LIMIT_BYTES
+
+
+def test_a_large_file_without_git_lfs_is_told_what_to_set(
+    world, api, base, monkeypatch, tmp_path, caplog
+):
+    monkeypatch.setattr("app.hub.push.REGULAR_LIMIT_BYTES", 64)
+    with pytest.raises(ConnectionError):
+        upload(api, world, an_adapter(tmp_path / "a", base_model_name_or_path=base["name"]))
+    assert "HF_HUB_DISABLE_XET=1" in caplog.text

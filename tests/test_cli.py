@@ -1,0 +1,171 @@
+"""The command as an operator runs it: what it prints, and the sentence with which it fails."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import httpx2
+import pytest
+from safetensors.numpy import save_file
+
+from app import __version__
+from app.cli import main
+from app.domain.tokens import is_token
+
+
+@pytest.fixture
+def environment(stores, tokens, monkeypatch):
+    """The settings of a migrated registry, in the environment."""
+    for name, value in stores.environment.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command; return what it printed, or the sentence with which it ended."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["prefix-registry", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return capsys.readouterr().out if ended.value.code in (0, None) else ended.value.code
+
+    return run
+
+
+def test_the_version_is_printed(run):
+    assert run("version") == f"{__version__}\n"
+
+
+def test_migrating_again_changes_nothing(run, environment):
+    assert run("migrate") == "The tables are at migration 0001.\n"
+
+
+def test_the_bucket_is_made_or_found(run, environment):
+    environment.setenv("REGISTRY_S3_BUCKET", "another")
+    assert run("create-bucket") == run("create-bucket") == "The bucket another takes objects.\n"
+
+
+def test_a_token_is_issued_to_a_principal_made_for_it(run, environment, client):
+    token = run("token", "carol", "--grant", "publisher:acme", "--days", "2").strip()
+
+    assert is_token(token)
+    answer = client.get("/v1/prefixes", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("grant", ["king:acme", "admin", "admin:"])
+def test_a_malformed_grant_is_refused_with_the_roles(run, environment, grant):
+    assert run("token", "dave", "--grant", grant) == (
+        "prefix-registry: A grant is ROLE:NAMESPACE, such as admin:*; the roles are reader, "
+        "publisher, evaluator, approver, admin, auditor."
+    )
+
+
+def test_the_base_digest_is_that_of_coreutils(run, tmp_path):
+    for name in ("model-00002.safetensors", "model-00001.safetensors"):
+        save_file({}, tmp_path / name, {"name": name})
+    recipe = "sha256sum *.safetensors | LC_ALL=C sort -k2 | sha256sum"
+    printed = subprocess.run(
+        ["sh", "-c", recipe], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+
+    assert run("base-digest", str(tmp_path)) == f"sha256:{printed.split()[0]}\n"
+
+
+def test_a_folder_without_weights_has_no_base_digest(run, tmp_path):
+    expected = f"prefix-registry: There are no *.safetensors files in {tmp_path}."
+    assert run("base-digest", str(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "value", "sentence"),
+    [
+        pytest.param(
+            "REGISTRY_DATABASE_URL",
+            None,
+            "The environment is not usable: REGISTRY_DATABASE_URL: Field required.",
+            id="setting-missing",
+        ),
+        pytest.param(
+            "REGISTRY_DATABASE_URL",
+            "sqlite://",
+            "The environment is not usable: REGISTRY_DATABASE_URL: String should match pattern "
+            r"'^postgresql\+psycopg://'.",
+            id="another-database",
+        ),
+        pytest.param(
+            "REGISTRY_DATABASE_URL",
+            "postgresql+psycopg://me:secret@127.0.0.1:1/here",
+            "the database here at 127.0.0.1 does not answer: connection failed",
+            id="database-away",
+        ),
+        pytest.param(
+            "REGISTRY_S3_ENDPOINT_URL",
+            "http://127.0.0.1:1",
+            "The object store could not find the bucket registry (EndpointConnectionError)",
+            id="store-away",
+        ),
+        pytest.param(
+            "REGISTRY_S3_BUCKET",
+            "nowhere",
+            "The object store could not find the bucket nowhere (404)",
+            id="bucket-missing",
+        ),
+        pytest.param(
+            "REGISTRY_S3_SECRET_KEY",
+            "wrong",
+            "The object store could not find the bucket registry (403)",
+            id="store-refuses",
+        ),
+    ],
+)
+def test_serving_fails_at_start_with_one_sentence(run, environment, changed, value, sentence):
+    if value is None:
+        environment.delenv(changed)
+    else:
+        environment.setenv(changed, value)
+
+    told = run("serve", "--port", "0")
+
+    assert told.startswith(f"prefix-registry: {sentence}")
+    assert "secret" not in told
+    assert "\n" not in told
+
+
+def test_serving_before_migrating_is_refused(run, environment, an_empty_database):
+    environment.setenv("REGISTRY_DATABASE_URL", an_empty_database)
+    assert run("serve", "--port", "0").endswith(
+        "is at migration None, and this release needs 0001: run `prefix-registry migrate`."
+    )
+
+
+def test_migrating_names_no_role_that_is_not_given(run, environment):
+    environment.setenv("REGISTRY_DATABASE_URL", "postgresql+psycopg://127.0.0.1/registry")
+    assert run("migrate") == (
+        "prefix-registry: REGISTRY_DATABASE_URL names no user, and rights go to a user."
+    )
+
+
+def test_migrating_a_database_that_is_away_is_told(run, environment):
+    environment.setenv("REGISTRY_MIGRATION_DATABASE_URL", "postgresql+psycopg://me@127.0.0.1:1/x")
+    assert run("migrate").startswith("prefix-registry: the database refused: connection failed")
+
+
+def test_serve_answers_until_it_is_stopped(environment):
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        url = process.stdout.readline().removeprefix("Serving ").strip()
+        transport = httpx2.HTTPTransport(retries=5)
+        with httpx2.Client(transport=transport) as client:
+            assert client.get(f"{url}/readyz", timeout=20).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0

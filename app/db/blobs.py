@@ -90,7 +90,7 @@ def referenced_after(session: Session, digest: str, limit: int) -> Sequence[Refe
 def referenced_size_bytes(session: Session) -> int:
     """Return the size of all referenced objects together, each counted once."""
     each = select(func.max(VersionFile.size_bytes).label("size")).group_by(VersionFile.sha256)
-    return session.scalar(select(func.sum(each.subquery().c.size))) or 0
+    return int(session.scalar(select(func.sum(each.subquery().c.size))) or 0)
 
 
 def versions_with(session: Session, digest: str) -> Sequence[Version]:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -34,7 +35,7 @@ def splits(draw, fewest=1):
     cuts = draw(st.sets(st.integers(1, ALL_TRAFFIC - 1), min_size=count - 1, max_size=count - 1))
     ends = [0, *sorted(cuts), ALL_TRAFFIC]
     numbers = draw(st.permutations(range(1, count + 1)))
-    weights = [high - low for low, high in zip(ends, ends[1:], strict=False)]
+    weights = [high - low for low, high in pairwise(ends)]
     return tuple(Share(number, weight) for number, weight in zip(numbers, weights, strict=True))
 
 
@@ -51,8 +52,7 @@ def splits(draw, fewest=1):
         pytest.param((Share(1, 5_000),) * 2, ["version-repeated"], id="a-version-twice"),
         pytest.param(
             (Share(1, 0), Share(1, -1)),
-            ["weights-do-not-sum", "weight-not-positive", "weight-not-positive"]
-            + ["version-repeated"],
+            ["weights-do-not-sum", *["weight-not-positive"] * 2, "version-repeated"],
             id="everything-at-once",
         ),
     ],

@@ -45,8 +45,13 @@ GOOD = (a_key(), a_cell())
         pytest.param(
             a_key("wit", "pirate", "fr"),
             a_cell(math.nan, 0, math.nan),
-            ["unknown-persona", "unknown-locale", "no-samples", "stderr-out-of-range"]
-            + ["unknown-metric"],
+            [
+                "unknown-persona",
+                "unknown-locale",
+                "no-samples",
+                "stderr-out-of-range",
+                "unknown-metric",
+            ],
             id="everything-at-once",
         ),
     ],

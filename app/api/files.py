@@ -1,9 +1,9 @@
 """The bytes of a version over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.api.fields import Number, PrefixPath
 from app.api.problems import refuses
@@ -29,6 +29,7 @@ router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versio
         200: {"content": {"application/octet-stream": {}}},
         206: {"content": {"application/octet-stream": {}}, "description": "A part of the file."},
         304: {"description": "The client has these bytes."},
+        307: {"description": "The bytes are at the store, for a while and without a token."},
         **refuses(NotFoundError, VersionRevokedError, RangeNotSatisfiableError, DamagedObjectError),
     },
 )
@@ -41,6 +42,10 @@ def download_file(
     caller: Caller,
     range_: Annotated[str | None, Header(alias="Range")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
+    via: Annotated[
+        Literal["registry", "storage"],
+        Query(description="`storage` answers with a redirect; then check the digest yourself."),
+    ] = "registry",
 ) -> Response:
     """Download a file; its ETag is its SHA-256. A transfer of wrong bytes breaks off."""
     with sessions() as session:
@@ -52,4 +57,8 @@ def download_file(
     etag = f'"{found.sha256}"'
     if if_none_match is not None and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
+    if via == "storage":
+        lifetime_s = parts.limits.presigned_lifetime_s
+        url = parts.blobs.presigned_url(found.sha256, file_name=found.name, lifetime_s=lifetime_s)
+        return RedirectResponse(url, status_code=307, headers={"ETag": etag})
     return send_file(parts, found, range_header=range_, headers={"ETag": etag})

@@ -1,0 +1,1 @@
+"""What the registry costs, beside its limits, measured in one run."""

@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo serve test check lint types architecture dependencies containers-lint format openapi clean
+.PHONY: help setup demo serve test check lint types architecture dependencies containers format \
+	openapi clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ dependencies: $(READY)
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+containers: $(READY) ## Build the image, start docker-compose.yml and use it (needs Docker)
+	$(BIN)/python -m docker.check
 
 openapi: $(READY) ## Write tests/api/openapi.json anew; read the difference before committing it
 	$(BIN)/python -m tests.api.openapi_snapshot

@@ -45,6 +45,8 @@ class S3Blobs:
         self._client = client_of(account, account.endpoint_url)
         public = account.public_endpoint_url
         self._signer = self._client if public is None else client_of(account, public)
+        # Whether the store answers is asked once and briefly, so that a probe is not held up.
+        self._probe = client_of(account, account.endpoint_url, attempts=1, read_timeout_s=3)
 
     def put(self, content: BinaryIO, *, digest: str, size_bytes: int) -> None:
         checksum = base64.b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode()
@@ -106,7 +108,7 @@ class S3Blobs:
 
     def check(self) -> None:
         with answers(f"find the bucket {self._bucket}"):
-            self._client.head_bucket(Bucket=self._bucket)
+            self._probe.head_bucket(Bucket=self._bucket)
 
 
 def prepare_bucket(account: S3Account) -> None:

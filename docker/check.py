@@ -1,0 +1,115 @@
+# ruff: noqa: INP001, S603, T201 - a script that runs the developer's Docker and reports
+"""Starts all of docker-compose.yml for real, uses it as a developer would, and removes it.
+
+`make containers`, or `python -m docker.check`, where Docker runs. Its project, ports and volumes
+are its own: a registry that runs here already is left alone.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+
+from tests.builders import World, weights
+
+ROOT = Path(__file__).resolve().parents[1]
+API = f"http://127.0.0.1:{os.environ.setdefault('API_PORT', '18080')}"
+STORE = f"http://127.0.0.1:{os.environ.setdefault('S3_PORT', '19000')}"
+os.environ["COMPOSE_PROJECT_NAME"] = f"prefix-registry-check-{os.getpid()}"
+PRINCIPALS = ("admin", "publisher", "evaluator", "approver-1", "approver-2", "reader")
+INSIDE = """
+import os
+from pathlib import Path
+for place in ("/", "/opt/registry", "/var/tmp"):
+    try:
+        Path(place, "probe").touch()
+        raise SystemExit(f"{place} can be written to")
+    except OSError:
+        pass
+Path("/tmp/probe").touch()
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(*(status[key].split()[0] for key in ("Uid", "CapBnd", "NoNewPrivs")))
+"""
+RIGHTS = "10001 0000000000000000 1"
+
+
+def main() -> None:
+    with project(), httpx2.Client(base_url=API, timeout=30) as client:
+        up(client)
+        tokens = {name: a_token(name) for name in PRINCIPALS}
+        world = World(client, tokens)
+        world.a_live_version(seed=7)
+        report("a pushed, evaluated and approved version", holds=served(world))
+        inside = compose("exec", "-T", "api", "python", "-c", INSIDE)
+        report(f"nothing but /tmp can be written, and no rights: {inside}", holds=inside == RIGHTS)
+        compose("restart", "api")
+        ready(client)
+        report("the same after a restart of the API", holds=served(world))
+        compose("down")
+        up(client)
+        report("the same after down and up", holds=served(world))
+
+
+def report(what: str, *, holds: bool) -> None:
+    print(f"{'ok' if holds else 'FAILED'}: {what}", flush=True)
+    if not holds:
+        sys.exit(1)
+
+
+def served(world: World) -> bool:
+    """Whether the store gives the host, by the signed URL, the bytes that were pushed."""
+    files = world.resolve().json()["files"]
+    [url] = [file["url"] for file in files if file["name"] == "adapter_model.safetensors"]
+    return bool(url.startswith(STORE) and httpx2.get(url).content == weights(seed=7))
+
+
+@contextmanager
+def project() -> Iterator[None]:
+    """Remove the project at the end, volumes included."""
+    try:
+        yield
+    except BaseException:
+        print(compose("logs", "--no-color"), file=sys.stderr)
+        raise
+    finally:
+        compose("down", "--volumes")
+
+
+def up(client: httpx2.Client) -> None:
+    compose("up", "-d")
+    ready(client)
+
+
+def ready(client: httpx2.Client) -> None:
+    last: object = None
+    for _ in range(60):
+        try:
+            answer = client.get("/readyz")
+            if answer.is_success:
+                return
+            last = answer.text
+        except httpx2.TransportError as error:
+            last = error
+        time.sleep(1)
+    sys.exit(f"FAILED: the API is not ready after a minute: {last!r}")
+
+
+def a_token(name: str) -> str:
+    grant = f"{name.partition('-')[0]}:*"
+    return compose("exec", "-T", "api", "prefix-registry", "token", name, "--grant", grant)
+
+
+def compose(*arguments: str) -> str:
+    """Return what `docker compose` prints; what it says on standard error goes to ours."""
+    command = ("docker", "compose", *arguments)
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -177,7 +177,7 @@ def base_digest(
     It is `sha256sum *.safetensors | LC_ALL=C sort -k2 | sha256sum` in that folder.
     """
     files = {}
-    for path in folder.glob("*.safetensors"):
+    for path in folder.glob("[!.]*.safetensors"):
         with path.open("rb") as file:
             files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     if not files:

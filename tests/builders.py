@@ -1,8 +1,11 @@
 """Builds what a test is not about, through the API and with sensible defaults."""
 
+import copy
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
+
+from fastapi.testclient import TestClient
 
 from tests.adapters import LLAMA, a_config, a_tensor, a_weights_file
 
@@ -100,6 +103,12 @@ class World:
         self.suite = None
         self.base = None
 
+    def on_its_own_client(self):
+        """Return the same world for another thread, which must not share a client."""
+        other = copy.copy(self)
+        other.client = TestClient(self.client.app, raise_server_exceptions=False)
+        return other
+
     def call(self, method, path, *, by, **arguments):
         """Send a request as one of the first principals, or with a token."""
         token = self.tokens.get(by, by)
@@ -121,6 +130,24 @@ class World:
         token = self.made("POST", "/v1/tokens", by="admin", json={"principal": name})["token"]
         return name, token
 
+    def a_token(self, principal, **changes):
+        """Issue a token to a principal; return it."""
+        body = {"principal": principal} | changes
+        return self.made("POST", "/v1/tokens", by="admin", json=body)["token"]
+
+    def a_stranger(self, role="admin"):
+        """Return a token of somebody who may do everything, but in another namespace."""
+        _, token = self.a_principal(None, (role, f"other-{uuid.uuid4().hex[:8]}"))
+        return token
+
+    def a_base(self):
+        """Register a base model of the test's own unless there is one; return its digest."""
+        if self.base is None:
+            document = a_base_model()
+            self.made("POST", "/v1/base-models", by="publisher", json=document)
+            self.base = document["digest"]
+        return self.base
+
     def a_prefix(self, owner="admin", **changes):
         body = {"namespace": self.namespace, "name": "voice", "owner": owner} | changes
         return self.made("POST", "/v1/prefixes", by="publisher", json=body)
@@ -140,9 +167,7 @@ class World:
     def a_version(self, seed=0):
         """Push a version of the test's prefix; make base model and prefix if need be."""
         if self.base is None:
-            document = a_base_model()
-            self.base = document["digest"]
-            self.made("POST", "/v1/base-models", by="publisher", json=document)
+            self.a_base()
             self.a_prefix()
         response = self.push(seed=seed)
         assert response.status_code == 201, response.text
@@ -167,6 +192,10 @@ class World:
         path = f"{self.path}/versions/{version['number']}/evaluations"
         return self.call("POST", path, by=by, json=self.report(version, **changes))
 
+    def void(self, evaluation, *, by="approver-1", reason="the harness was broken"):
+        path = f"/v1/evaluations/{evaluation['id']}/void"
+        return self.call("POST", path, by=by, json={"reason": reason})
+
     def a_suite(self, **changes):
         document = a_suite(**changes)
         self.made("POST", "/v1/suites", by="admin", json=document)
@@ -181,9 +210,13 @@ class World:
 
     def a_channel(self, name="production", **policy):
         """Bind a channel of the test's prefix to a policy made for it."""
-        made = self.a_policy(**policy)
-        body = {"policy": made["name"], "policy_version": made["version"]}
-        return self.made("PUT", f"{self.path}/channels/{name}", by="admin", json=body)
+        response = self.bind(self.a_policy(**policy), name)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def bind(self, policy, name="production", *, by="admin"):
+        body = {"policy": policy["name"], "policy_version": policy["version"]}
+        return self.call("PUT", f"{self.path}/channels/{name}", by=by, json=body)
 
     def an_evaluated_version(self, seed=0):
         """Return a version with evidence that passes the policy of a channel `production`."""
@@ -225,6 +258,37 @@ class World:
         self.approve(response.json())
         return version
 
+    def promotion(self, promotion):
+        """Return a promotion as it is now."""
+        return self.made("GET", f"/v1/promotions/{promotion['id']}", by="publisher")
+
+    def withdraw(self, promotion, *, by="publisher"):
+        return self.call("POST", f"/v1/promotions/{promotion['id']}/withdraw", by=by)
+
+    def break_glass(self, promotion, *, by="admin", reason="the fleet is down, and this mends it"):
+        path = f"/v1/promotions/{promotion['id']}/break-glass"
+        return self.call("POST", path, by=by, json={"reason": reason})
+
+    def revoke(self, version, *, by="approver-1", reason="it leaks names"):
+        path = f"{self.path}/versions/{version['number']}/revoke"
+        return self.call("POST", path, by=by, json={"reason": reason})
+
+    def rollback(self, generation, *, by="approver-1", channel="production"):
+        body = {"generation": generation, "reason": "the new one is worse"}
+        return self.call("POST", f"{self.path}/channels/{channel}/rollback", by=by, json=body)
+
+    def channel(self, name="production"):
+        return self.made("GET", f"{self.path}/channels/{name}", by="publisher")
+
+    def history(self, channel="production", *, by="publisher", **query):
+        """Return the channel's generations, latest first."""
+        path = f"{self.path}/channels/{channel}/history"
+        return self.made("GET", path, by=by, params=query)["items"]
+
+    def gate(self, version, *, by="evaluator", channel="production"):
+        path = f"{self.path}/versions/{version['number']}/gate"
+        return self.call("GET", path, by=by, params={"channel": channel})
+
     def resolve(self, *, by="reader", **query):
         return self.call("GET", f"/v1/resolve/{self.prefix}", by=by, params=query)
 
@@ -233,5 +297,16 @@ class World:
         query = {"subject": subject or f"prefix:{self.prefix}", "limit": 200}
         return self.made("GET", "/v1/audit", by="auditor", params=query)["items"]
 
-    def actions(self):
-        return [entry["action"] for entry in self.audit()]
+    def last_entry(self, subject):
+        """Return the newest entry of a chain of any length."""
+        path, query = "/v1/audit/export", {"subject": subject}
+        response = self.call("GET", path, by="auditor", params=query)
+        return json.loads(response.text.splitlines()[-1])
+
+    def actions(self, subject=None):
+        return [entry["action"] for entry in self.audit(subject)]
+
+    def verification(self, subject=None):
+        """Return whether the prefix's chain, or another subject's, verifies."""
+        query = {"subject": subject or f"prefix:{self.prefix}"}
+        return self.made("GET", "/v1/audit/verify", by="auditor", params=query)

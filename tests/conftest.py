@@ -1,5 +1,7 @@
 """What every test may ask for: real servers, a migrated database, clients, a world of its own."""
 
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -103,3 +105,16 @@ def client(app):
 def world(client, tokens):
     """A namespace that only this test uses, and short words for what one does in it."""
     return World(client, tokens)
+
+
+@pytest.fixture
+def world_on(parts, tokens):
+    """Make a world on a server some of whose parts are replaced, to inject their faults."""
+    with ExitStack() as stack:
+
+        def world_on(**replaced):
+            app = app_of(replace(parts, **replaced))
+            client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
+            return World(client, tokens)
+
+        yield world_on

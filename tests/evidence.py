@@ -3,8 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
+from app.domain.cells import rule_findings
 from app.domain.evidence import Cell, CellKey, Evaluation, EvidenceKind
-from app.domain.gate import Candidate, PolicyRef, VersionRef, decide
+from app.domain.gate import Candidate, PolicyRef, Result, VersionRef, decide
 from app.domain.identity import sha256_digest
 from app.domain.policies import Approvals, Policy, Rule
 from app.domain.suites import Metric, MetricKind, Suite
@@ -12,6 +13,7 @@ from app.domain.suites import Metric, MetricKind, Suite
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PERSONAS = ("novice", "expert")
 LOCALES = ("en", "de")
+ONE_CELL = {"personas": ("novice",), "locales": ("en",)}
 TONE = Metric("tone", MetricKind.PROPORTION, higher_is_better=True)
 TOXICITY = Metric("toxicity", MetricKind.PROPORTION, higher_is_better=False)
 BLEU = Metric("bleu", MetricKind.MEAN, higher_is_better=True, minimum=0, maximum=100)
@@ -109,3 +111,29 @@ def a_candidate(*evaluations, **changes):
 def the_decision(policy, *candidates, incumbent=None, now=NOW):
     ref = PolicyRef(policy.name, 1, a_digest("policy"))
     return decide(policy, ref, candidates, incumbent, now)
+
+
+def passes(policy, *evaluations, **candidate):
+    """Whether the gate opens for a candidate with this evidence."""
+    return the_decision(policy, a_candidate(*evaluations, **candidate)).result is Result.PASSED
+
+
+def the_findings(rule, *evaluations, incumbent=None, disqualified=None):
+    """Return the findings on version 2; `disqualified` gives the reason by evaluation id."""
+    reasons = disqualified or {}
+    return list(
+        rule_findings(
+            rule,
+            evaluations,
+            version=2,
+            incumbent=incumbent,
+            disqualify=lambda evaluation: reasons.get(evaluation.id),
+        )
+    )
+
+
+def the_finding(cell, metric="tone", **rule):
+    """Return the one finding about a single measured cell."""
+    evaluation = an_evaluation(cells={a_key(metric): cell})
+    (finding,) = the_findings(a_rule(metric, **ONE_CELL | rule), evaluation)
+    return finding

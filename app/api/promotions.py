@@ -87,7 +87,7 @@ class ReviewIn(In):
 
 
 class BreakGlassIn(In):
-    reason: Reason = Field(min_length=20)
+    reason: Annotated[Reason, Field(min_length=20)]
 
 
 class ReviewOut(Out):
@@ -131,8 +131,7 @@ def promotion_outs(
 
 
 def _out(row: Promotion, state: Reviewers, now: datetime) -> PromotionOut:
-    overdue = row.state is PromotionState.PENDING and row.expires_at <= now
-    shown = PromotionState.EXPIRED if overdue else row.state
+    shown = PromotionState.EXPIRED if promotions.is_overdue(row, now) else row.state
     return PromotionOut(
         id=row.id,
         prefix=str(row.channel.prefix.full_name),
@@ -217,7 +216,7 @@ def list_promotions(
 ) -> PageOut[PromotionOut]:
     """List the promotions that you may see, latest first."""
     with sessions() as session:
-        found = promotions_page(session, caller, state, page)
+        found = promotions_page(session, caller, state, page, now=now)
         items = promotion_outs(session, found.items, now)
     return PageOut(items=items, next=found.next)
 

@@ -40,8 +40,9 @@ def principal_named(session: Session, name: str) -> Principal | None:
 
 
 def lock_principal(session: Session, name: str) -> Principal | None:
-    statement = select(Principal).where(Principal.name == name).with_for_update()
-    return session.scalars(statement.options(selectinload(Principal.grants))).one_or_none()
+    """Return the principal with its row locked, but not against rows that refer to it."""
+    lock = select(Principal).where(Principal.name == name).with_for_update(key_share=True)
+    return session.scalars(lock.options(selectinload(Principal.grants))).one_or_none()
 
 
 def lock_token(session: Session, token_id: UUID) -> ApiToken | None:

@@ -1,11 +1,12 @@
 """Promotions: one whole, one locked, and the lists of them."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.db.models import Channel, Prefix, Promotion, PromotionShare, ReviewRow, Version
@@ -77,7 +78,12 @@ def executed_with(session: Session, version: Version, *, limit: int = 20) -> Seq
 
 
 def promotions_page(
-    session: Session, caller: Caller, state: PromotionState | None, request: PageRequest
+    session: Session,
+    caller: Caller,
+    state: PromotionState | None,
+    request: PageRequest,
+    *,
+    now: datetime,
 ) -> Page[Promotion]:
     """Return the promotions in namespaces that the caller sees into, latest first."""
     statement = select(Promotion).options(*_WHOLE)
@@ -86,9 +92,20 @@ def promotions_page(
         statement = statement.join(Promotion.channel).join(Channel.prefix)
         statement = statement.where(Prefix.namespace.in_(seen))
     if state is not None:
-        statement = statement.where(Promotion.state == state)
+        statement = statement.where(_is_in(state, now))
     key = [Promotion.created_at, Promotion.id]
     return page_of(session, statement, key, request, descending=True)
+
+
+def _is_in(state: PromotionState, now: datetime) -> ColumnElement[bool]:
+    """Return the condition for a state as it is shown: whoever is overdue has expired."""
+    stored = Promotion.state == state
+    if state is PromotionState.PENDING:
+        return and_(stored, Promotion.expires_at > now)
+    if state is PromotionState.EXPIRED:
+        overdue = and_(Promotion.state == PromotionState.PENDING, Promotion.expires_at <= now)
+        return or_(stored, overdue)
+    return stored
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:

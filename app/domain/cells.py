@@ -99,7 +99,7 @@ def _limits(rule: Rule) -> list[_Limit]:
 
 
 def _least(rule: Rule) -> int:
-    return 1 if rule.min_samples is None else rule.min_samples
+    return max(rule.min_samples or 0, 1)
 
 
 def _limit_finding(
@@ -134,7 +134,7 @@ def _judge(
     observed = cell.mean if math.isfinite(cell.mean) else None
     seen = replace(blank, observed=observed, samples=cell.samples, evaluation=evaluation.id)
     failed, least = replace(seen, outcome=Outcome.FAILED), _least(rule)
-    if cell.samples < max(least, 1):
+    if cell.samples < least:
         message = (
             f"{key} has {cell.samples} samples; the rule demands {least} in every evaluation of it."
         )

@@ -56,7 +56,7 @@ def _front_matter(version: Version) -> dict[str, object]:
         "library_name": "peft",
         "base_model": version.base_model.name,
         "base_digest": version.base_model.digest,
-        "tags": ["prefix-tuning", version.peft_type.lower().replace("_", "-")],
+        "tags": sorted({"prefix-tuning", version.peft_type.lower().replace("_", "-")}),
     }
     licence = version.card.get("licence")
     return front | ({"license": licence} if licence else {})
@@ -81,10 +81,11 @@ def _facts(card: ModelCard) -> Iterator[str]:
 
 def _declared(version: Version) -> Iterator[str]:
     yield from ("## Declared by the author", "")
-    if not version.card:
+    declared = {name: value for name, value in version.card.items() if value}
+    if not declared:
         yield from ("Nothing.", "")
         return
-    for name, value in version.card.items():
+    for name, value in declared.items():
         words = name.replace("_", " ").capitalize()
         yield f"- **{words}**: {_escaped(_listed(value))}"
     yield ""

@@ -108,9 +108,7 @@ def void(
         raise missing
     with sessions.begin() as session:
         row = lock_prefix_as(Role.APPROVER, session, caller, prefix)
-        evaluation = evaluation_by_id(session, evaluation_id)
-        if evaluation is None:
-            raise missing
+        evaluation = present(evaluation_by_id(session, evaluation_id))
         _require_voidable(evaluation, caller)
         session.add(EvaluationVoid(evaluation_id, reason, now, caller.id))
         facts: Facts = {

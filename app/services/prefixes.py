@@ -5,7 +5,7 @@ from datetime import datetime
 
 from app.db import audit
 from app.db.models import Prefix
-from app.db.prefixes import lock_prefix, prefix_in_sight
+from app.db.prefixes import prefix_in_sight
 from app.db.principals import principal_named
 from app.db.session import Sessions, present
 from app.domain.access import Caller, Role
@@ -34,7 +34,8 @@ def create(
     caller.require_in(Role.PUBLISHER, name.namespace)
     with sessions.begin() as session:
         audit.lock_chain(session, subject_of(name))
-        if lock_prefix(session, name) is not None:
+        # Not locked: a push holds the prefix and then asks for the chain.
+        if prefix_in_sight(session, caller, name) is not None:
             raise AlreadyExistsError(f"There is a prefix {name} already; push versions to it.")
         accountable = principal_named(session, owner)
         if accountable is None:

@@ -21,6 +21,7 @@ from app.domain.errors import (
     ForbiddenError,
     GateNotPassedError,
     InvalidAllocationError,
+    InvalidTransitionError,
     NothingToChangeError,
     UnknownReferenceError,
 )
@@ -82,13 +83,14 @@ def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: dat
     Raises:
         NotFoundError: There is no such promotion for this caller.
         ForbiddenError: Somebody else requested it.
-        InvalidTransitionError: It has ended already.
+        InvalidTransitionError: It has ended already, or expired.
     """
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
         if promotion.requested_by_id != caller.id:
             by = promotion.requested_by.name
             raise ForbiddenError(f"{by} requested this promotion; only {by} can withdraw it.")
+        _require_in_time(promotion, now)
         close(promotion, PromotionState.WITHDRAWN, "The requester withdrew it.", now)
         record(session, promotion, "promotion.withdraw", {}, caller, now)
         return promotion
@@ -102,12 +104,13 @@ def break_glass(
     Raises:
         NotFoundError: There is no such promotion for this caller.
         ForbiddenError: The caller is no admin here.
-        InvalidTransitionError: The promotion has ended already.
+        InvalidTransitionError: The promotion has ended already, or expired.
         VersionRevokedError: A version in it was revoked.
     """
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
         caller.require(Role.ADMIN, promotion.channel.prefix.full_name)
+        _require_in_time(promotion, now)
         shares = [(share.version, share.weight) for share in promotion.shares]
         promotion.break_glass = True
         move = Move(GenerationKind.BREAK_GLASS, shares, reason, promotion)
@@ -121,17 +124,23 @@ def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Prom
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    missing = nothing_named("promotion", str(promotion_id))
     found = promotion_by_id(session, promotion_id)
     if found is None or not caller.sees_everything(found.channel.prefix.namespace):
-        raise missing
+        raise nothing_named("promotion", str(promotion_id))
     prefix = found.channel.prefix.full_name
     lock_prefix(session, prefix)
     lock_channel(session, prefix, found.channel.name)
-    promotion = promotion_by_id(session, promotion_id)
-    if promotion is None:
-        raise missing
-    return promotion
+    return present(promotion_by_id(session, promotion_id))
+
+
+def is_overdue(promotion: Promotion, now: datetime) -> bool:
+    return promotion.state is PromotionState.PENDING and promotion.expires_at <= now
+
+
+def _require_in_time(promotion: Promotion, now: datetime) -> None:
+    if is_overdue(promotion, now):
+        message = f"The promotion expired at {promotion.expires_at.isoformat()}; request a new one."
+        raise InvalidTransitionError(message, state=PromotionState.EXPIRED.value)
 
 
 def not_passed(decision: Decision) -> GateNotPassedError:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from app.db.channels import allocation_of, generation_numbered
-from app.db.models import Channel, GenerationShare, Version
+from app.db.models import Channel, Version
 from app.db.session import Sessions
 from app.db.versions import served_versions
 from app.domain.access import Caller
@@ -50,17 +50,18 @@ def resolve(
     with sessions() as session:
         channel = seen_channel(session, caller, prefix, channel_name)
         rows = {row.version.number: row for row in served_versions(session, channel)}
-        if not rows:
+        shares = [Share(number, row.weight) for number, row in sorted(rows.items())]
+        chosen = share_of(unit, shares, salt=str(channel.id))
+        if chosen is None:
             raise _nothing_served(session, prefix, channel)
-    row = _row_for(unit, rows, channel)
-    version = row.version
+    version = rows[chosen.version].version
     if base_model is not None and base_model != version.base_model.digest:
         raise BaseModelMismatchError(
             f"{channel_name} of {prefix} serves version {version.number}, which is for the base "
             f"model {version.base_model.digest}, not {base_model}.",
             base_model=version.base_model.digest,
         )
-    return Resolution(prefix, channel, version, row.weight)
+    return Resolution(prefix, channel, version, chosen.weight)
 
 
 def heaviest_number(session: Session, prefix: PrefixName, channel: Channel) -> int:
@@ -74,16 +75,6 @@ def heaviest_number(session: Session, prefix: PrefixName, channel: Channel) -> i
     if most is None:
         raise _nothing_served(session, prefix, channel)
     return most.version
-
-
-def _row_for(
-    unit: str | None, rows: dict[int, GenerationShare], channel: Channel
-) -> GenerationShare:
-    shares = [Share(number, row.weight) for number, row in sorted(rows.items())]
-    chosen = share_of(unit, shares, salt=str(channel.id))
-    if chosen is None:
-        raise ValueError("a channel that serves something has a share")
-    return rows[chosen.version]
 
 
 def _nothing_served(session: Session, prefix: PrefixName, channel: Channel) -> RegistryError:

@@ -19,7 +19,7 @@ from app.domain.errors import (
 from app.domain.gate import Result
 from app.domain.lifecycle import GenerationKind, PromotionState, require_move
 from app.services.execution import Move, close, execute, record
-from app.services.promotions import lock_promotion, not_passed
+from app.services.promotions import is_overdue, lock_promotion, not_passed
 from app.services.reassessment import rejudge
 from app.services.reviewers import reviewers_of
 
@@ -48,7 +48,7 @@ def review(
     """
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
-        if promotion.state is PromotionState.PENDING and promotion.expires_at <= now:
+        if is_overdue(promotion, now):
             reason = f"Nobody completed it before {promotion.expires_at.isoformat()}."
             close(promotion, PromotionState.EXPIRED, reason, now)
             record(session, promotion, "promotion.expire", {"reason": reason}, caller, now)
@@ -106,11 +106,9 @@ def _record_review(
     now: datetime,
 ) -> None:
     subject = promotion.subject_digest
-    for earlier in promotion.reviews:
-        if (earlier.reviewer_id, earlier.subject_digest) == (caller.id, subject):
-            raise AlreadyReviewedError(
-                f"{caller.name} has approved exactly this already; another reviewer must."
-            )
+    if caller.id in reviewers_of(session, [promotion], now=now)[promotion.id].approved:
+        message = f"{caller.name} has approved exactly this already; another reviewer must."
+        raise AlreadyReviewedError(message)
     promotion.reviews.append(ReviewRow(caller.id, verdict, comment, subject, now))
     session.flush()
     facts: Facts = {

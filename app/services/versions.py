@@ -1,6 +1,6 @@
 """Pushing versions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import BinaryIO, Final
@@ -8,14 +8,20 @@ from typing import BinaryIO, Final
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.base_models import base_model_by_digest
+from app.db.base_models import base_model_by_digest, base_models_named
 from app.db.blobs import holds_lease, lease
 from app.db.models import BaseModelRow, Prefix, Version, VersionFile
 from app.db.session import Sessions, present
 from app.db.versions import version_by_digest
 from app.domain.access import Caller, Role
+from app.domain.adapter import AdapterConfig
 from app.domain.audit import Facts, happened, subject_of
-from app.domain.errors import InvalidArtifactError, UnavailableError, UnknownBaseModelError
+from app.domain.errors import (
+    Fault,
+    InvalidArtifactError,
+    UnavailableError,
+    UnknownBaseModelError,
+)
 from app.domain.identity import Json, PrefixName
 from app.domain.manifest import (
     CONFIG_FILE,
@@ -75,7 +81,7 @@ def push(
         InvalidArtifactError: It is no well-formed prefix for that base model; all faults.
     """
     base = _base_model(sessions, prefix, pushed, caller)
-    facts, scan = _inspect(pushed, base)
+    facts, scan = _inspect(sessions, pushed, base)
     files = [pushed.config.named(CONFIG_FILE), pushed.weights.named(WEIGHTS_FILE)]
     digests = {file.sha256 for file in files}
     _store(sessions, blobs, pushed, digests, now)
@@ -123,18 +129,40 @@ def _require_lease(session: Session, digests: set[str], now: datetime) -> None:
         raise UnavailableError("Storing the files took too long; push them again.")
 
 
-def _inspect(pushed: Push, base: BaseModelRow) -> tuple[PrefixFacts, TensorScan]:
+def _inspect(
+    sessions: Sessions, pushed: Push, base: BaseModelRow
+) -> tuple[PrefixFacts, TensorScan]:
     pushed.config.content.seek(0)
-    inspection = inspect(
+    found = inspect(
         pushed.config.content.read(),
         pushed.weights.content,
         geometry=base.geometry,
         base_parameters=base.parameters,
     )
-    if inspection.facts is None or inspection.scan is None:
-        message = f"The artifact is refused for {len(inspection.faults)} fault(s); see faults."
-        raise InvalidArtifactError(message, inspection.faults)
-    return inspection.facts, inspection.scan
+    faults = [*found.faults, *_name_faults(sessions, found.config, base)]
+    if faults or found.facts is None or found.scan is None:
+        message = f"The artifact is refused for {len(faults)} fault(s); see faults."
+        raise InvalidArtifactError(message, faults)
+    return found.facts, found.scan
+
+
+def _name_faults(
+    sessions: Sessions, config: AdapterConfig | None, base: BaseModelRow
+) -> Iterator[Fault]:
+    """Yield a fault if the configuration names another registered base model.
+
+    PEFT would load that one. A name that is not registered, such as a local path, says nothing.
+    """
+    if config is None or config.base_model_name is None:
+        return
+    with sessions() as session:
+        named = base_models_named(session, config.base_model_name)
+    if named and base.digest not in {row.digest for row in named}:
+        yield Fault(
+            "config-base-model",
+            f"base_model_name_or_path is {config.base_model_name}, which is registered as "
+            f"{named[0].digest}, not as the {base.digest} that the push names.",
+        )
 
 
 def _row(

@@ -604,7 +604,8 @@ def upgrade() -> None:
             "promotion_id",
             "reviewer_id",
             "subject_digest",
-            name=op.f("uq_review_promotion_id_reviewer_id_subject_digest"),
+            "reviewed_at",
+            name=op.f("uq_review_promotion_id_reviewer_id_subject_digest_reviewed_at"),
         ),
         info={"append_only": True},
     )

@@ -23,16 +23,16 @@ from app.domain.identity import PrefixName
 from tests.evidence import NOW, a_digest, an_id
 
 SUBJECT = "prefix:acme/brand-voice"
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
-ASCII_NAMES = st.text(st.characters(max_codepoint=127), max_size=10)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+ASCII_NAMES = st.text(st.characters(max_codepoint=127), max_size=5)
 FACTS = st.dictionaries(
     ASCII_NAMES,
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | NAMES,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ASCII_NAMES, inner, max_size=3),
-        max_leaves=5,
+        max_leaves=3,
     ),
-    max_size=4,
+    max_size=2,
 )
 
 
@@ -79,7 +79,7 @@ events = st.builds(
     action=st.sampled_from(["version.push", "promotion.execute"]),
     facts=FACTS,
 )
-chains = st.lists(events, min_size=1, max_size=6).map(lambda found: a_chain(*found))
+chains = st.lists(events, min_size=1, max_size=4).map(lambda found: a_chain(*found))
 
 
 @given(chains)

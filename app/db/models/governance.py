@@ -169,7 +169,7 @@ class ReviewRow(Base):
 
     __tablename__ = "review"
     __table_args__ = (
-        UniqueConstraint("promotion_id", "reviewer_id", "subject_digest"),
+        UniqueConstraint("promotion_id", "reviewer_id", "subject_digest", "reviewed_at"),
         is_digest("subject_digest"),
         {"info": APPEND_ONLY},
     )

@@ -3,8 +3,6 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain
 from typing import Final
 
@@ -57,26 +55,12 @@ def send_file(
 
 def _content(parts: Parts, digest: str, span: range) -> Iterator[bytes]:
     try:
-        with parts.blobs.open(digest) as chunks, read_ahead(chunks) as ahead:
-            yield from verified(ahead, digest, span)
+        with parts.blobs.open(digest) as chunks:
+            yield from verified(chunks, digest, span)
     except DamagedObjectError as error:
         _log.error("damaged object: %s", error.detail)
         damage.mark(parts.sessions, digest=digest, problem=error.detail, now=clock())
         raise
-
-
-@contextmanager
-def read_ahead(chunks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
-    """Yield `chunks`, reading each while the one before is hashed and sent."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-
-        def ahead() -> Iterator[bytes]:
-            reading = reader.submit(next, chunks, None)
-            while (chunk := reading.result()) is not None:
-                reading = reader.submit(next, chunks, None)
-                yield chunk
-
-        yield ahead()
 
 
 def _span(header: str | None, size_bytes: int) -> range | None:

@@ -27,6 +27,7 @@ from app.services.versions import ReceivedFile
 _SPOOL_BYTES: Final = 1 << 20
 _BATCH_BYTES: Final = 1 << 20
 _OVERHEAD_BYTES: Final = 1 << 16  # boundaries and part headers
+_MOST_FAULTS: Final = 32  # told at once; a client that sends more of them is not listened to
 
 
 @asynccontextmanager
@@ -40,24 +41,30 @@ async def received_parts(
     Raises:
         UnsupportedMediaTypeError: The body is not multipart/form-data.
         MalformedRequestError: It breaks off, or is not well-formed.
-        TooLargeError: A part, or the announced body, exceeds its limit.
+        TooLargeError: A part or the body exceeds its limit.
         InvalidRequestError: Parts are missing, repeated or unknown; all of them are named.
     """
     boundary = _boundary(request)
+    allowed_bytes = sum(limits.values()) + _OVERHEAD_BYTES
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > sum(limits.values()) + _OVERHEAD_BYTES:
-        allowed = sum(limits.values())
-        raise TooLargeError(f"The body of {announced} bytes exceeds the {allowed} allowed here.")
+    _require_size(int(announced) if announced.isdigit() else 0, allowed_bytes)
     with ExitStack() as files:
         receiver = _Receiver(boundary, limits, files)
-        batch = bytearray()
+        batch, size_bytes = bytearray(), 0
         async for chunk in request.stream():
+            size_bytes += len(chunk)
+            _require_size(size_bytes, allowed_bytes)
             batch += chunk
             if len(batch) >= _BATCH_BYTES:
                 await run_in_threadpool(receiver.feed, bytes(batch))
                 batch.clear()
         await run_in_threadpool(receiver.feed, bytes(batch))
         yield receiver.finish()
+
+
+def _require_size(size_bytes: int, allowed_bytes: int) -> None:
+    if size_bytes > allowed_bytes:
+        raise TooLargeError(f"The body exceeds the {allowed_bytes} bytes allowed here.")
 
 
 def _boundary(request: Request) -> bytes:
@@ -131,8 +138,11 @@ class _Receiver:
         missing = [name for name in self._limits if name not in self._parts]
         self._faults += [Fault("missing", f"The part {name} is missing.") for name in missing]
         if self._faults:
-            raise InvalidRequestError("The parts are not those expected; see faults.", self._faults)
+            raise self._refusal()
         return {name: part.finished() for name, part in self._parts.items()}
+
+    def _refusal(self) -> InvalidRequestError:
+        return InvalidRequestError("The parts are not those expected; see faults.", self._faults)
 
     def _begin_part(self) -> None:
         self._disposition = b""
@@ -152,6 +162,8 @@ class _Receiver:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
         self._current = None
+        if len(self._faults) >= _MOST_FAULTS:
+            raise self._refusal()
         if name not in self._limits:
             known = ", ".join(self._limits)
             message = f"There is no part {name[:80]!r}; send {known}."

@@ -1,9 +1,9 @@
 """Refusals as RFC 9457 problem documents: one table from error to status code."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +16,8 @@ from starlette.requests import ClientDisconnect
 
 from app.domain import errors
 from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError, RegistryError
+
+E = TypeVar("E", bound=Exception)
 
 MEDIA_TYPE: Final = "application/problem+json"
 _log = logging.getLogger(__name__)
@@ -109,13 +111,18 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Answer every refusal and every failure of `app` as a problem document."""
-    app.add_exception_handler(RegistryError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _framework_refused)
-    app.add_exception_handler(DBAPIError, _database_failed)
-    app.add_exception_handler(PoolTimeoutError, _database_failed)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _failed)
+    _answer(app, RegistryError, _refused)
+    _answer(app, RequestValidationError, _invalid)
+    _answer(app, HTTPException, _framework_refused)
+    _answer(app, DBAPIError, _database_failed)
+    _answer(app, PoolTimeoutError, _database_failed)
+    _answer(app, ClientDisconnect, _gone)
+    _answer(app, Exception, _failed)
+
+
+def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], JSONResponse]) -> None:
+    """Register a handler; Starlette calls it with errors of `kind` only, but types it wider."""
+    app.add_exception_handler(kind, cast("Callable[[Request, Exception], JSONResponse]", handler))
 
 
 def respond(error: RegistryError) -> JSONResponse:
@@ -133,23 +140,18 @@ def _headers(status: int) -> dict[str, str] | None:
     return None
 
 
-def _refused(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RegistryError):
-        raise error
+def _refused(_request: Request, error: RegistryError) -> JSONResponse:
     return respond(error)
 
 
-def _invalid(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RequestValidationError):
-        raise error
-    found = error.errors()
-    if any(each["type"] == "json_invalid" for each in found):
-        return respond(MalformedRequestError("The body is not valid JSON."))
-    return respond(invalid_request(found))
+def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+    return respond(invalid_request(error.errors()))
 
 
-def invalid_request(found: Sequence[Any]) -> InvalidRequestError:
+def invalid_request(found: Sequence[Any]) -> RegistryError:
     """Return the refusal for what pydantic found wrong with a request."""
+    if any(each["type"] == "json_invalid" for each in found):
+        return MalformedRequestError("The body is not valid JSON.")
     faults = [Fault(each["type"], f"{_where(each['loc'])}: {each['msg']}") for each in found]
     first = f" ({faults[0].message})" if faults else ""
     return InvalidRequestError(f"{len(faults)} field(s) are invalid{first}; see faults.", faults)
@@ -159,9 +161,7 @@ def _where(location: tuple[int | str, ...]) -> str:
     return ".".join(str(step) for step in location) or "body"
 
 
-def _framework_refused(request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, HTTPException):
-        raise error
+def _framework_refused(request: Request, error: HTTPException) -> JSONResponse:
     status = HTTPStatus(error.status_code)
     code = _FRAMEWORK_CODES.get(status, "malformed-request")
     detail = f"{request.method} {request.url.path}: {status.phrase}."
@@ -170,7 +170,7 @@ def _framework_refused(request: Request, error: Exception) -> JSONResponse:
     return problem(status, code, status.phrase, detail, headers=error.headers)
 
 
-def _database_failed(request: Request, error: Exception) -> JSONResponse:
+def _database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
     """Tell a database that is away, or too busy, from a statement of ours that is wrong."""
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if lost or isinstance(error, OperationalError | PoolTimeoutError):
@@ -180,7 +180,7 @@ def _database_failed(request: Request, error: Exception) -> JSONResponse:
     return _failed(request, error)
 
 
-def _gone(_request: Request, _error: Exception) -> JSONResponse:
+def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
     """Nobody reads this: the client hung up while it was sending."""
     return respond(MalformedRequestError("The client hung up before the request was complete."))
 

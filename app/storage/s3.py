@@ -141,6 +141,8 @@ def client_of(
         retries={"mode": "standard", "total_max_attempts": attempts},
         # We say which checksum; a default one beside it would be signed into presigned URLs.
         request_checksum_calculation="when_required",
+        # What is read is hashed by `verified`; botocore would hash it a second time.
+        response_checksum_validation="when_required",
         # The checksum that is sent binds the body; signing it too would hash it again.
         s3={"addressing_style": "path", "payload_signing_enabled": False},
     )

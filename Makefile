@@ -26,7 +26,7 @@ serve: $(READY) ## Run a whole registry on this machine, kept in ./data, until C
 	@$(BIN)/prefix-registry local --data data --port 8080
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest --numprocesses 2 --cov --cov-report term:skip-covered
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --cov --cov-report term:skip-covered
 
 check: lint types architecture dependencies test ## Everything that must hold before a commit
 

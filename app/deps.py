@@ -22,6 +22,8 @@ class Limits:
     weights_bytes: int
     config_bytes: int
     metadata_bytes: int
+    report_bytes: int
+    samples_bytes: int
     presigned_lifetime_s: int
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, FastAPI
 
-from app import __version__
+from app import __version__, problems
 from app.api import (
     audit,
     base_models,
@@ -15,7 +15,6 @@ from app.api import (
     openapi,
     policies,
     prefixes,
-    problems,
     promotions,
     pushes,
     resolve,
@@ -27,6 +26,7 @@ from app.db.schema import latest_revision
 from app.db.session import engine_for, sessions_on
 from app.deps import Parts
 from app.hub import pull, push
+from app.metrics import MeasuredApp
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
@@ -74,6 +74,7 @@ def app_of(parts: Parts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    app.add_middleware(MeasuredApp)
     v1 = APIRouter(prefix="/v1")
     for router in _ROUTERS:
         v1.include_router(router)

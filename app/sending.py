@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from app.db.models import VersionFile
 from app.deps import Parts, clock
 from app.domain.errors import DamagedObjectError, RangeNotSatisfiableError
+from app.metrics import DAMAGED_OBJECTS
 from app.services import damage
 from app.storage.blobs import verified
 
@@ -58,6 +59,7 @@ def _content(parts: Parts, digest: str, span: range) -> Iterator[bytes]:
         with parts.blobs.open(digest) as chunks:
             yield from verified(chunks, digest, span)
     except DamagedObjectError as error:
+        DAMAGED_OBJECTS.inc()
         _log.error("damaged object: %s", error.detail)
         damage.mark(parts.sessions, digest=digest, problem=error.detail, now=clock())
         raise

@@ -1,9 +1,11 @@
 """Listening: the socket, and one process or several that serve on it."""
 
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import uvicorn
@@ -11,6 +13,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from app.main import create_app_from_environment
+from app.metrics import SHARED_FOLDER
 
 _BACKLOG: Final = 2048
 _FACTORY: Final = f"{create_app_from_environment.__module__}:{create_app_from_environment.__name__}"
@@ -69,7 +72,9 @@ def serve(bound: socket.socket, *, workers: int, app: Callable[[], FastAPI]) -> 
         uvicorn.Server(config).run(sockets=[bound])
         return
     config = _config(_FACTORY, factory=True, workers=workers)
-    Multiprocess(config, sockets=[bound]).run()
+    with TemporaryDirectory(prefix="registry-metrics-") as folder:
+        os.environ[SHARED_FOLDER] = folder
+        Multiprocess(config, sockets=[bound]).run()
 
 
 def _config(app: FastAPI | str, *, factory: bool = False, workers: int = 1) -> uvicorn.Config:

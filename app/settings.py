@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     s3_bucket: str
     s3_region: str = "us-east-1"
     max_weights_bytes: int = Field(default=1024 * _MIB, ge=1)
+    max_samples_bytes: int = Field(default=1024 * _MIB, ge=1)
     presigned_lifetime_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
     database_pool_size: int = Field(default=10, ge=1, le=200)
 
@@ -51,6 +52,8 @@ class Settings(BaseSettings):
             weights_bytes=self.max_weights_bytes,
             config_bytes=_MIB // 4,
             metadata_bytes=_MIB // 4,
+            report_bytes=4 * _MIB,
+            samples_bytes=self.max_samples_bytes,
             presigned_lifetime_s=self.presigned_lifetime_s,
         )
 

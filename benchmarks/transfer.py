@@ -107,19 +107,27 @@ class Bench:
 _WEIGHTS = "adapter_model.safetensors"
 
 
-def measure(client: Registry, size_mb: float, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each operation on files of `size_mb` million bytes."""
-    s3 = boto3.client(
+def store_client(client: Registry) -> "S3Client":
+    """Return a client for the object store alone, configured as the registry's is."""
+    return boto3.client(
         "s3",
         endpoint_url=client.store.endpoint_url,
         aws_access_key_id=client.store.access_key,
         aws_secret_access_key=client.store.secret_key,
         region_name="us-east-1",
-        config=Config(s3={"payload_signing_enabled": False}),
+        config=Config(
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"payload_signing_enabled": False},
+        ),
     )
+
+
+def measure(client: Registry, size_mb: float, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each operation on files of `size_mb` million bytes."""
     with tempfile.TemporaryDirectory() as folder, httpx2.Client(trust_env=False, timeout=60) as raw:
         artifacts = [an_artifact(Path(folder), size_mb, seed) for seed in range(rounds)]
-        bench = Bench(client, raw, artifacts, s3)
+        bench = Bench(client, raw, artifacts, store_client(client))
         pushes: dict[str, Callable[[int], object]] = {
             "raw put": bench.raw_put,
             "push": bench.push,

@@ -22,6 +22,8 @@ LIMITS = Limits(
     weights_bytes=1 << 20,
     config_bytes=1 << 16,
     metadata_bytes=1 << 16,
+    report_bytes=1 << 20,
+    samples_bytes=1 << 22,
     presigned_lifetime_s=60,
 )
 

@@ -1,11 +1,14 @@
-"""Builds what a gate reads: suites, cells, evaluations, rules, policies and candidates."""
+"""Builds what a gate reads: suites, cells, samples, evaluations, rules, policies, candidates."""
 
+import hashlib
+from array import array
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
-from app.domain.cells import rule_findings
-from app.domain.evidence import Cell, CellKey, Evaluation, EvidenceKind
-from app.domain.gate import Candidate, PolicyRef, Result, VersionRef, decide
+from app.domain.cells import References, rule_findings
+from app.domain.comparison import Reference
+from app.domain.evidence import Cell, CellKey, Evaluation, EvidenceKind, Scores
+from app.domain.gate import Candidate, Incumbent, PolicyRef, Result, VersionRef, decide
 from app.domain.identity import sha256_digest
 from app.domain.policies import Approvals, Policy, Rule
 from app.domain.suites import Metric, MetricKind, Suite
@@ -79,6 +82,36 @@ def an_evaluation(name="first", *, cells=None, **changes):
     return Evaluation(**facts | changes)
 
 
+def scores(values, names=None):
+    """Return one score per sample; samples of equal names pair, and are named 0, 1, ... here."""
+    values = [float(value) for value in values]
+    names = range(len(values)) if names is None else names
+    keys = [
+        int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:8], "big") for name in names
+    ]
+    return Scores(array("Q", keys), array("d", values))
+
+
+def shares(successes, samples=100):
+    """Return the scores of a proportion: first its successes, then its failures."""
+    return [1] * successes + [0] * (samples - successes)
+
+
+def a_scored_evaluation(name="first", values=(1,) * 100, *, key=None, names=None, **changes):
+    """Return an evaluation with the samples of one cell: tone for novice/en by default."""
+    key, column = key or a_key(), scores(values, names)
+    facts = {"cells": {key: column.cell()}, "scores": {key: column}}
+    return an_evaluation(name, **facts | changes)
+
+
+def a_reference(*evaluations, demand="incumbent", name="version 1"):
+    return Reference(demand, name, evaluations)
+
+
+def the_base(*evaluations):
+    return a_reference(*evaluations, demand="base", name="base model tiny")
+
+
 def a_rule(metric="tone", **changes):
     """Return a completed rule; it demands at least 0.85 of 100 samples unless told otherwise."""
     facts = {"personas": PERSONAS, "locales": LOCALES, "min_samples": 100, "at_least": 0.85}
@@ -104,8 +137,13 @@ def a_candidate(*evaluations, **changes):
         "author_id": AUTHOR,
         "owner_id": OWNER,
         "evaluations": evaluations,
+        "base_model": "tiny",
     }
     return Candidate(**facts | changes)
+
+
+def an_incumbent(*evaluations, number=1):
+    return Incumbent(a_version(number), evaluations)
 
 
 def the_decision(policy, *candidates, incumbent=None, now=NOW):
@@ -118,7 +156,7 @@ def passes(policy, *evaluations, **candidate):
     return the_decision(policy, a_candidate(*evaluations, **candidate)).result is Result.PASSED
 
 
-def the_findings(rule, *evaluations, incumbent=None, disqualified=None):
+def the_findings(rule, *evaluations, incumbent=None, base=None, disqualified=None):
     """Return the findings on version 2; `disqualified` gives the reason by evaluation id."""
     reasons = disqualified or {}
     return list(
@@ -126,7 +164,7 @@ def the_findings(rule, *evaluations, incumbent=None, disqualified=None):
             rule,
             evaluations,
             version=2,
-            incumbent=incumbent,
+            references=References(incumbent, base or the_base()),
             disqualify=lambda evaluation: reasons.get(evaluation.id),
         )
     )

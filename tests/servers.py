@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import uuid
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import boto3  # noqa: TID251 - a client beside the one under test
@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from app.local.postgres import running_postgres
 from app.local.s3 import running_s3
+from app.storage.blobs import key_of
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +58,23 @@ def probe_bucket(endpoint):
             client.create_bucket(Bucket=endpoint.bucket)
         client.put_object(Bucket=endpoint.bucket, Key="probe", Body=b"bytes")
         client.delete_object(Bucket=endpoint.bucket, Key="probe")
+
+
+@pytest.fixture
+def tamper(s3_server):
+    """Put other bytes in the place of an object, or none, until the test ends."""
+    with closing(s3_client(s3_server)) as client, ExitStack() as stack:
+
+        def tamper(digest, content):
+            where = {"Bucket": s3_server.bucket, "Key": key_of(digest)}
+            original = client.get_object(**where)["Body"].read()
+            stack.callback(client.put_object, **where, Body=original)
+            if content is None:
+                client.delete_object(**where)
+            else:
+                client.put_object(**where, Body=content)
+
+        yield tamper
 
 
 @pytest.fixture

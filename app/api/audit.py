@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
 from app.api.fields import Out, PageOut, PageQuery
-from app.api.problems import refuses
 from app.db import audit
 from app.db.session import Sessions
 from app.deps import Caller, SessionsDep
 from app.domain.access import EVERYWHERE, Role
 from app.domain.audit import GENESIS, document_of, verify
 from app.domain.errors import ForbiddenError
+from app.problems import refuses
 
 Subject = Annotated[
     str,

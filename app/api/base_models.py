@@ -7,7 +7,6 @@ from fastapi import APIRouter, Path, Response
 from pydantic import Field, model_validator
 
 from app.api.fields import Digest, In, JsonObject, Line, Out
-from app.api.problems import refuses
 from app.db.base_models import base_model_by_digest
 from app.db.models import BaseModelRow
 from app.deps import Caller, Now, SessionsDep
@@ -21,6 +20,7 @@ from app.domain.errors import (
 )
 from app.domain.geometry import Geometry, GeometryError, geometry_from_config
 from app.domain.identity import DIGEST_PATTERN
+from app.problems import refuses
 from app.services import base_models
 
 router = APIRouter(prefix="/base-models", tags=["base models"])

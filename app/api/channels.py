@@ -21,7 +21,6 @@ from app.api.fields import (
 )
 from app.api.gates import PolicyRefOut
 from app.api.prefixes import ShareOut
-from app.api.problems import refuses
 from app.db.channels import allocation_of, history_page
 from app.db.models import Channel, Generation
 from app.deps import Caller, Now, SessionsDep
@@ -34,6 +33,7 @@ from app.domain.errors import (
     VersionRevokedError,
 )
 from app.domain.lifecycle import GenerationKind
+from app.problems import refuses
 from app.services import channels
 from app.services.sight import seen_channel
 

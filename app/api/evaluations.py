@@ -1,12 +1,15 @@
 """Evaluations over HTTP: recording, reading, voiding."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
+from starlette.concurrency import run_in_threadpool
 
+from app.api.bodies import media_type, parsed, small_body
 from app.api.fields import (
     Digest,
     In,
@@ -20,10 +23,12 @@ from app.api.fields import (
     Reason,
     Time,
 )
-from app.api.problems import refuses
+from app.api.multipart import received_parts
+from app.db.base_models import base_model_by_digest
 from app.db.evaluations import evaluations_page
 from app.db.models import EvaluationRow
-from app.deps import Caller, Now, SessionsDep
+from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep
+from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     AlreadyVoidError,
     EvidenceForAnotherArtifactError,
@@ -31,13 +36,20 @@ from app.domain.errors import (
     InvalidEvaluationError,
     NotFoundError,
     SeparationOfDutiesError,
+    TooLargeError,
     UnknownReferenceError,
+    UnsupportedMediaTypeError,
 )
 from app.domain.evidence import Cell, CellKey, EvidenceKind, Result
+from app.domain.identity import DIGEST_PATTERN
+from app.problems import refuses
 from app.services import evaluations
+from app.services.received import ReceivedFile
+from app.services.reports import Report
 from app.services.sight import seen_version
 
 router = APIRouter(tags=["evidence"])
+_BELOW_BASE_MODEL = "/base-models/{digest}/evaluations"
 _BELOW_VERSION = "/prefixes/{namespace}/{name}/versions/{number}/evaluations"
 
 
@@ -70,10 +82,14 @@ class EvaluationIn(In):
     finished_at: Time
     partial: bool = Field(default=False, description="A limit was set, or samples are unscored.")
     settings: JsonObject = Field(default_factory=dict, description="Seed, decoding settings.")
-    results: list[ResultIn] = Field(min_length=1, max_length=10_000)
+    results: list[ResultIn] = Field(
+        default_factory=list,
+        max_length=10_000,
+        description="Aggregates; with samples they may be left out, and must agree if given.",
+    )
 
-    def report(self) -> evaluations.Report:
-        return evaluations.Report(
+    def report(self) -> Report:
+        return Report(
             suite=self.suite,
             suite_version=self.suite_version,
             digest=self.digest,
@@ -144,13 +160,58 @@ def _out(row: EvaluationRow) -> EvaluationOut:
     )
 
 
+_CONTENT: Final = {
+    "application/json": {"schema": {"$ref": "#/components/schemas/EvaluationIn"}},
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["evaluation", "samples"],
+            "properties": {
+                "evaluation": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "description": "The JSON of the other form; `results` may be left out.",
+                },
+                "samples": {
+                    "type": "string",
+                    "contentMediaType": "application/jsonl",
+                    "description": "One row per sample, plain or gzip: id, persona, locale, "
+                    "prompt_sha256 (optional), scores by metric.",
+                },
+            },
+        }
+    },
+}
+
+
+async def _reported(
+    request: Request, _caller: Caller, limits: LimitsDep
+) -> AsyncIterator[tuple[Report, ReceivedFile | None]]:
+    """Receive a report, with or without samples, after the caller is known."""
+    if media_type(request) == "application/json":
+        body = await small_body(request, limit_bytes=limits.report_bytes)
+        yield parsed(EvaluationIn, body).report(), None
+        return
+    sizes = {"evaluation": limits.report_bytes, "samples": limits.samples_bytes}
+    async with received_parts(request, sizes) as parts:
+        body = await run_in_threadpool(parts["evaluation"].content.read)
+        yield parsed(EvaluationIn, body).report(), parts["samples"]
+
+
+Reported = Annotated[tuple[Report, ReceivedFile | None], Depends(_reported)]
+_BODY: Final = {"requestBody": {"required": True, "content": _CONTENT}}
+
+
 @router.post(
     _BELOW_VERSION,
     status_code=201,
+    openapi_extra=_BODY,
     responses=refuses(
         ForbiddenError,
         NotFoundError,
         EvidenceForAnotherArtifactError,
+        TooLargeError,
+        UnsupportedMediaTypeError,
         UnknownReferenceError,
         InvalidEvaluationError,
     ),
@@ -158,19 +219,83 @@ def _out(row: EvaluationRow) -> EvaluationOut:
 def record_evaluation(
     prefix: PrefixPath,
     number: Number,
-    body: EvaluationIn,
+    reported: Reported,
     response: Response,
     sessions: SessionsDep,
+    blobs: BlobsDep,
     caller: Caller,
     now: Now,
 ) -> EvaluationOut:
     """Record an evaluation. It counts until an approver who is not its author voids it."""
+    report, samples = reported
     row = evaluations.record(
-        sessions, prefix=prefix, number=number, report=body.report(), caller=caller, now=now
+        sessions,
+        blobs,
+        prefix=prefix,
+        number=number,
+        report=report,
+        samples=samples,
+        caller=caller,
+        now=now,
     )
     location = f"/v1/prefixes/{prefix}/versions/{number}/evaluations"
     response.headers["Location"] = location
     return _out(row)
+
+
+@router.post(
+    _BELOW_BASE_MODEL,
+    status_code=201,
+    openapi_extra=_BODY,
+    responses=refuses(
+        ForbiddenError,
+        NotFoundError,
+        EvidenceForAnotherArtifactError,
+        TooLargeError,
+        UnsupportedMediaTypeError,
+        UnknownReferenceError,
+        InvalidEvaluationError,
+    ),
+)
+def record_control_run(
+    digest: Annotated[str, Path(pattern=DIGEST_PATTERN)],
+    reported: Reported,
+    response: Response,
+    sessions: SessionsDep,
+    blobs: BlobsDep,
+    caller: Caller,
+    now: Now,
+) -> EvaluationOut:
+    """Record an evaluation of the bare base model, for rules that compare with it."""
+    report, samples = reported
+    row = evaluations.record_control_run(
+        sessions,
+        blobs,
+        base_model=digest,
+        report=report,
+        samples=samples,
+        caller=caller,
+        now=now,
+    )
+    response.headers["Location"] = f"/v1/base-models/{digest}/evaluations"
+    return _out(row)
+
+
+@router.get(_BELOW_BASE_MODEL, responses=refuses(ForbiddenError, NotFoundError))
+def list_control_runs(
+    digest: Annotated[str, Path(pattern=DIGEST_PATTERN)],
+    sessions: SessionsDep,
+    caller: Caller,
+    page: PageQuery,
+) -> PageOut[EvaluationOut]:
+    """List a base model's evaluations, void ones too, latest first."""
+    caller.require_anywhere(*(role for role in Role if role is not Role.AUDITOR))
+    with sessions() as session:
+        base = base_model_by_digest(session, digest)
+        if base is None:
+            raise nothing_named("base model", digest)
+        found = evaluations_page(session, EvaluationRow.base_model_id, base.id, page)
+    return PageOut(items=[_out(row) for row in found.items], next=found.next)
 
 
 @router.get(_BELOW_VERSION, responses=refuses(NotFoundError))
@@ -180,7 +305,7 @@ def list_evaluations(
     """List a version's evaluations, void ones too, latest first."""
     with sessions() as session:
         version = seen_version(session, caller, prefix, number)
-        found = evaluations_page(session, version, page)
+        found = evaluations_page(session, EvaluationRow.version_id, version.id, page)
     return PageOut(items=[_out(row) for row in found.items], next=found.next)
 
 

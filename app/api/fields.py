@@ -1,6 +1,6 @@
 """What wire models are made of: names, digests, texts, times, and JSON that can be hashed."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import rfc8785
@@ -16,6 +16,7 @@ from app.domain.identity import (
     PrefixName,
     is_name,
 )
+from app.domain.strictjson import DEPTH_LIMIT
 
 T = TypeVar("T")
 
@@ -60,10 +61,27 @@ def _printable(text: str) -> str:
     return text
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie in the years 1 to 9999 in UTC too") from error
+
+
+def _is_nested_beyond(levels: int, value: object) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    below = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_nested_beyond(levels - 1, each) for each in below)
+
+
 def _hashable(document: dict[str, Any]) -> dict[str, Any]:
+    if _is_nested_beyond(DEPTH_LIMIT, document):
+        # What is nested deeper can be stored, but not be answered: serialising it gives up.
+        raise ValueError(f"must be nested at most {DEPTH_LIMIT} levels deep")
     try:
         canonical = rfc8785.dumps(document)
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except rfc8785.CanonicalizationError as error:
         raise ValueError("must be JSON with finite numbers, integers below 2**53") from error
     if len(canonical) > _JSON_LIMIT_BYTES:
         raise ValueError(f"must be at most {_JSON_LIMIT_BYTES} bytes of JSON")
@@ -80,7 +98,9 @@ Line = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_print
 Text = Annotated[str, Field(max_length=8192), AfterValidator(_printable)]
 Reason = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
-Time = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Searched = Annotated[str, Query(max_length=96), AfterValidator(_printable)]
+Asked = Annotated[str, Path(max_length=64), AfterValidator(_printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 
 

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.api.fields import Number, PrefixPath
-from app.api.problems import refuses
 from app.deps import Caller, PartsDep, SessionsDep
 from app.domain.access import nothing_named
 from app.domain.errors import (
@@ -15,6 +14,7 @@ from app.domain.errors import (
     RangeNotSatisfiableError,
     VersionRevokedError,
 )
+from app.problems import refuses
 from app.sending import send_file
 from app.services.execution import require_not_revoked
 from app.services.sight import seen_version

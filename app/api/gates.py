@@ -7,16 +7,16 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from app.api.fields import Label, Number, Out, PrefixPath
-from app.api.problems import refuses
 from app.deps import Caller, Now, SessionsDep
-from app.domain.cells import Demand, Outcome
 from app.domain.errors import (
     ForbiddenError,
     GateNotConfiguredError,
     NotFoundError,
     VersionRevokedError,
 )
-from app.domain.gate import Result
+from app.domain.findings import Demand, Outcome
+from app.domain.gate import Result, Subject
+from app.problems import refuses
 from app.services import gates
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["promotions"])
@@ -36,6 +36,7 @@ class VersionRefOut(Out):
 class EvaluationRefOut(Out):
     id: UUID
     digest: str
+    of: Subject
 
 
 class CellRefOut(Out):

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from typing import Literal
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.fields import Out
 from app.db.schema import schema_revision
 from app.deps import BlobsDep, PartsDep, SessionsDep
 from app.domain.errors import RegistryError
+from app.metrics import exposition
 
 router = APIRouter(tags=["health"])
 
@@ -57,6 +60,16 @@ def readyz(
     if "failing" in (found.database, found.storage, found.migrations):
         response.status_code = 503
     return found
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
+)
+def metrics() -> Response:
+    """Show what the server counts, to Prometheus."""
+    return Response(exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _state(holds: Callable[[], bool]) -> State:

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, Field
 
 from app.api.fields import In, Label, Out
-from app.api.problems import refuses
 from app.db.models import Principal
 from app.deps import Caller, Now, SessionsDep
 from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
@@ -19,6 +18,7 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.identity import is_name
+from app.problems import refuses
 from app.services import identity
 
 router = APIRouter(tags=["identity"])

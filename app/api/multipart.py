@@ -22,7 +22,7 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from app.services.versions import ReceivedFile
+from app.services.received import ReceivedFile
 
 _SPOOL_BYTES: Final = 1 << 20
 _BATCH_BYTES: Final = 1 << 20

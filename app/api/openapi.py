@@ -7,14 +7,16 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from app.api.evaluations import EvaluationIn
 from app.api.policies import PolicyIn
-from app.api.problems import Problem
 from app.api.pushes import UploadedVersionIn, VersionIn
+from app.problems import Problem
 
 _ADDED: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (Problem, "serialization"),
     (PolicyIn, "validation"),
     (VersionIn, "validation"),
+    (EvaluationIn, "validation"),
     (UploadedVersionIn, "validation"),
 ]
 

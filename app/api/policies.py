@@ -3,14 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import media_type, small_body
-from app.api.fields import LARGEST_NUMBER, In, Label, Line, Out
-from app.api.problems import invalid_request, refuses
+from app.api.bodies import media_type, small_body, yaml_value
+from app.api.fields import LARGEST_NUMBER, Asked, In, Label, Line, Out
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
 from app.deps import Caller, LimitsDep, Now, SessionsDep
@@ -19,12 +17,12 @@ from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     ForbiddenError,
     InvalidPolicyError,
-    MalformedRequestError,
     NotFoundError,
     TooLargeError,
     UnsupportedMediaTypeError,
 )
 from app.domain.policies import Contributor
+from app.problems import invalid_request, refuses
 from app.services import policies
 
 router = APIRouter(prefix="/policies", tags=["policies"])
@@ -135,12 +133,10 @@ async def _document(request: Request, _caller: Caller, limits: LimitsDep) -> Pol
 def _parsed(body: bytes, *, is_yaml: bool) -> PolicyIn:
     try:
         if is_yaml:
-            return PolicyIn.model_validate(yaml.safe_load(body))
+            return PolicyIn.model_validate(yaml_value(body))
         return PolicyIn.model_validate_json(body)
     except ValidationError as error:
         raise invalid_request(error.errors()) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedRequestError("The body is not valid YAML.") from error
 
 
 Document = Annotated[PolicyIn, Depends(_document)]
@@ -172,7 +168,7 @@ def create_policy(
 
 @router.get("/{name}/{version}", responses=refuses(ForbiddenError, NotFoundError))
 def policy(
-    name: Annotated[str, Path(max_length=64)],
+    name: Asked,
     version: Annotated[int, Path(ge=1, le=LARGEST_NUMBER)],
     sessions: SessionsDep,
     caller: Caller,

@@ -20,9 +20,9 @@ from app.api.fields import (
     PageOut,
     PageQuery,
     PrefixPath,
+    Searched,
     Text,
 )
-from app.api.problems import refuses
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Channel, Prefix
 from app.db.prefixes import PrefixFilter, prefixes_page
@@ -35,6 +35,7 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.identity import PrefixName
+from app.problems import refuses
 from app.services import prefixes
 from app.services.sight import seen_prefix
 
@@ -137,9 +138,9 @@ def list_prefixes(
     sessions: SessionsDep,
     caller: Caller,
     page: PageQuery,
-    namespace: Annotated[str | None, Query(max_length=96)] = None,
+    namespace: Searched | None = None,
     base_model: Digest | None = None,
-    q: Annotated[str | None, Query(max_length=96, description="Part of the full name.")] = None,
+    q: Annotated[Searched | None, Query(description="Part of the full name.")] = None,
 ) -> PageOut[PrefixOut]:
     """List the prefixes that you may see, by name."""
     wanted = PrefixFilter(namespace, base_model, q)

@@ -22,7 +22,6 @@ from app.api.fields import (
 )
 from app.api.gates import DecisionOut
 from app.api.prefixes import ShareOut
-from app.api.problems import refuses
 from app.db.models import Promotion, ReviewRow
 from app.db.promotions import promotion_by_id, promotions_page
 from app.deps import Caller, Now, SessionsDep
@@ -44,6 +43,7 @@ from app.domain.errors import (
     VersionRevokedError,
 )
 from app.domain.lifecycle import PromotionState
+from app.problems import refuses
 from app.services import promotions, reviews
 from app.services.reviewers import Reviewers, reviewers_of
 

@@ -2,17 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import Field, ValidationError
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import media_type, small_body
+from app.api.bodies import media_type, parsed, small_body
 from app.api.fields import Digest, In, JsonObject, Label, Line, PrefixPath, Text
 from app.api.multipart import received_parts
-from app.api.problems import invalid_request, refuses
 from app.api.versions import VersionOut, version_outs
 from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep, StagingDep
 from app.domain.errors import (
@@ -24,8 +23,9 @@ from app.domain.errors import (
     UnsupportedMediaTypeError,
     UploadIncompleteError,
 )
+from app.problems import refuses
 from app.services import uploads, versions
-from app.services.versions import ReceivedFile
+from app.services.received import ReceivedFile
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
 
@@ -103,7 +103,7 @@ async def _described(
     """Receive what is pushed, after the caller is known, in the form that it comes in."""
     if media_type(request) == "application/json":
         body = await small_body(request, limit_bytes=limits.metadata_bytes)
-        yield _parsed(UploadedVersionIn, body), {}
+        yield parsed(UploadedVersionIn, body), {}
         return
     sizes = {
         "version": limits.metadata_bytes,
@@ -112,7 +112,7 @@ async def _described(
     }
     async with received_parts(request, sizes) as parts:
         version = await run_in_threadpool(parts["version"].content.read)
-        yield _parsed(VersionIn, version), parts
+        yield parsed(VersionIn, version), parts
 
 
 @router.post(
@@ -161,14 +161,4 @@ def push_version(
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/prefixes/{prefix}/versions/{row.number}"
     with sessions() as session:
-        return version_outs(session, [row])[0]
-
-
-Wire = TypeVar("Wire", bound=VersionIn)
-
-
-def _parsed(model: type[Wire], body: bytes) -> Wire:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_request(error.errors()) from error
+        return version_outs(session, caller, [row])[0]

@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from app.api.fields import Digest, Label, Out, PrefixPath
-from app.api.problems import refuses
 from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep
 from app.domain.errors import (
     BaseModelMismatchError,
@@ -14,6 +13,7 @@ from app.domain.errors import (
     NotFoundError,
     VersionRevokedError,
 )
+from app.problems import refuses
 from app.services.resolution import Resolution, resolve
 from app.storage.blobs import Blobs
 

@@ -3,11 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
-from app.api.fields import Digest, In, Label, Out
-from app.api.problems import refuses
+from app.api.fields import Asked, Digest, In, Label, Out
 from app.db.evaluations import suite_versioned
 from app.db.models import SuiteRow
 from app.deps import Caller, Now, SessionsDep
@@ -19,6 +18,7 @@ from app.domain.errors import (
     NotFoundError,
 )
 from app.domain.suites import Metric, MetricKind, Suite
+from app.problems import refuses
 from app.services import suites
 
 router = APIRouter(prefix="/suites", tags=["evidence"])
@@ -91,8 +91,8 @@ def register_suite(
 
 @router.get("/{name}/{version}", responses=refuses(ForbiddenError, NotFoundError))
 def suite(
-    name: Annotated[str, Path(max_length=64)],
-    version: Annotated[str, Path(max_length=64)],
+    name: Asked,
+    version: Asked,
     sessions: SessionsDep,
     caller: Caller,
 ) -> SuiteOut:

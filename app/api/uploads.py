@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from app.api.fields import Digest, In, Out, PrefixPath
-from app.api.problems import refuses
 from app.deps import Caller, LimitsDep, Now, SessionsDep, StagingDep
 from app.domain.errors import ForbiddenError, NotFoundError, TooLargeError
+from app.problems import refuses
 from app.services import uploads
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/uploads", tags=["versions"])

@@ -17,7 +17,6 @@ from app.api.fields import (
     PrefixPath,
     Reason,
 )
-from app.api.problems import refuses
 from app.db.blobs import damaged_among
 from app.db.channels import channels_serving
 from app.db.models import Version
@@ -28,6 +27,8 @@ from app.domain.errors import (
     NotFoundError,
     VersionRevokedError,
 )
+from app.domain.prefix import context_share, kv_cache_bytes
+from app.problems import refuses
 from app.services import revocations
 from app.services.sight import seen_prefix, seen_version
 
@@ -49,6 +50,8 @@ class TensorOut(Out):
     dtype: str
     parameters: int
     parameter_fraction: float
+    kv_cache_bytes: int = Field(description="What it adds to one sequence's cache, in 16 bits.")
+    context_share: float | None = Field(description="Virtual tokens over the context window.")
     key_norms: list[float] = Field(description="L2 norm of the keys, a number per layer.")
     value_norms: list[float] = Field(description="L2 norm of the values, a number per layer.")
     remarks: list[str] = Field(description="What is odd about it but works.")
@@ -90,7 +93,7 @@ def list_versions(
         seen_prefix(session, caller, prefix)
         released_to = None if caller.sees_everything(prefix.namespace) else caller
         found = versions_page(session, prefix, page, released_to=released_to)
-        items = version_outs(session, found.items)
+        items = version_outs(session, caller, found.items)
     return PageOut(items=items, next=found.next)
 
 
@@ -99,7 +102,8 @@ def version(
     prefix: PrefixPath, number: Number, sessions: SessionsDep, caller: Caller
 ) -> VersionOut:
     with sessions() as session:
-        return version_outs(session, [seen_version(session, caller, prefix, number)])[0]
+        found = seen_version(session, caller, prefix, number)
+        return version_outs(session, caller, [found])[0]
 
 
 @router.post(
@@ -118,19 +122,20 @@ def revoke_version(
         sessions, prefix=prefix, number=number, reason=body.reason, caller=caller, now=now
     )
     with sessions() as session:
-        return version_outs(session, [row])[0]
+        return version_outs(session, caller, [row])[0]
 
 
-def version_outs(session: Session, found: Sequence[Version]) -> list[VersionOut]:
-    """Return versions with what is not in their own rows, in two queries for all of them."""
+def version_outs(session: Session, caller: Caller, found: Sequence[Version]) -> list[VersionOut]:
+    """Return what the caller may see of versions, in two queries for all of them."""
     ids = [version.id for version in found]
     serving, damaged = channels_serving(session, ids), damaged_among(session, ids)
     return [
-        _out(version, serving.get(version.id, []), damaged.get(version.id, [])) for version in found
+        _out(version, caller, serving.get(version.id, []), damaged.get(version.id, []))
+        for version in found
     ]
 
 
-def _out(version: Version, channels: list[str], damaged: list[str]) -> VersionOut:
+def _out(version: Version, caller: Caller, channels: list[str], damaged: list[str]) -> VersionOut:
     revocation = version.revocation
     return VersionOut(
         prefix=str(version.prefix.full_name),
@@ -142,7 +147,7 @@ def _out(version: Version, channels: list[str], damaged: list[str]) -> VersionOu
         tensor=_tensor(version),
         card=version.card,
         lineage=version.lineage,
-        channels=channels,
+        channels=[name for name in channels if caller.sees_channel(name)],
         damaged=damaged,
         revoked=None
         if revocation is None
@@ -167,6 +172,8 @@ def _tensor(version: Version) -> TensorOut:
         dtype=version.dtype,
         parameters=version.parameters,
         parameter_fraction=version.parameter_fraction,
+        kv_cache_bytes=kv_cache_bytes(version.parameters),
+        context_share=context_share(version.virtual_tokens, geometry),
         key_norms=version.key_norms,
         value_norms=version.value_norms,
         remarks=version.remarks,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
-from app.db.models import BlobLease, Damage, Upload, Version, VersionFile
+from app.db.models import BlobLease, Damage, EvaluationRow, Upload, Version, VersionFile
 
 
 def lease(session: Session, digests: Collection[str], until: datetime) -> None:
@@ -60,13 +60,14 @@ def forget_expired_leases(session: Session, now: datetime) -> None:
 
 
 def unreferenced(session: Session, digests: Collection[str]) -> set[str]:
-    """Return those of `digests` that no version's file refers to."""
-    statement = select(VersionFile.sha256).where(VersionFile.sha256.in_(digests))
-    return set(digests) - set(session.scalars(statement))
+    """Return those of `digests` that neither a version's file nor an evaluation refers to."""
+    files = select(VersionFile.sha256).where(VersionFile.sha256.in_(digests))
+    samples = select(EvaluationRow.samples_sha256).where(EvaluationRow.samples_sha256.in_(digests))
+    return set(digests) - set(session.scalars(files.union_all(samples)))
 
 
 def is_referenced(session: Session, digest: str) -> bool:
-    return bool(session.scalar(select(exists().where(VersionFile.sha256 == digest))))
+    return not unreferenced(session, {digest})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +78,34 @@ class ReferencedBlob:
 
 def referenced_after(session: Session, digest: str, limit: int) -> Sequence[ReferencedBlob]:
     """Return the next referenced objects by digest, each once."""
-    statement = (
-        select(VersionFile.sha256, func.max(VersionFile.size_bytes))
+    files = (
+        select(VersionFile.sha256.label("sha256"), VersionFile.size_bytes.label("size_bytes"))
+        .distinct()
         .where(VersionFile.sha256 > digest)
-        .group_by(VersionFile.sha256)
         .order_by(VersionFile.sha256)
         .limit(limit)
     )
+    samples = (
+        select(EvaluationRow.samples_sha256, EvaluationRow.samples_size_bytes)
+        .distinct()
+        .where(EvaluationRow.samples_sha256 > digest)
+        .order_by(EvaluationRow.samples_sha256)
+        .limit(limit)
+    )
+    # A limit in each half lets both be read from their index.
+    both = files.subquery().select().union(samples.subquery().select()).subquery()
+    statement = select(both.c.sha256, both.c.size_bytes).order_by(both.c.sha256).limit(limit)
     return [ReferencedBlob(found, size) for found, size in session.execute(statement)]
 
 
 def referenced_size_bytes(session: Session) -> int:
     """Return the size of all referenced objects together, each counted once."""
-    each = select(func.max(VersionFile.size_bytes).label("size")).group_by(VersionFile.sha256)
-    return int(session.scalar(select(func.sum(each.subquery().c.size))) or 0)
+    files = select(VersionFile.sha256, VersionFile.size_bytes)
+    samples = select(EvaluationRow.samples_sha256, EvaluationRow.samples_size_bytes).where(
+        EvaluationRow.samples_sha256.is_not(None)
+    )
+    each = files.union(samples).subquery()
+    return int(session.scalar(select(func.sum(each.c.size_bytes))) or 0)
 
 
 def versions_with(session: Session, digest: str) -> Sequence[Version]:

@@ -1,16 +1,24 @@
 """Suites and evaluations, and their bridge to what the gate reads."""
 
-from collections.abc import Collection, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
-from app.db.models import EvaluationRow, EvaluationVoid, SuiteRow, Version
+from app.db.models import (
+    EvaluationRow,
+    EvaluationScores,
+    EvaluationVoid,
+    SuiteRow,
+    Version,
+)
 from app.db.paging import Page, PageRequest, page_of
-from app.domain.evidence import Cell, CellKey, Evaluation
+from app.domain.evidence import Cell, CellKey, Evaluation, Scores
 from app.domain.suites import Suite
 
 SUITE: Final = TypeAdapter(Suite)
@@ -40,10 +48,16 @@ def latest_suite(session: Session, name: str) -> SuiteRow | None:
 
 
 def evaluations_page(
-    session: Session, version: Version, request: PageRequest
+    session: Session,
+    subject: InstrumentedAttribute[UUID | None],
+    subject_id: UUID,
+    request: PageRequest,
 ) -> Page[EvaluationRow]:
-    """Return a version's evaluations, void ones too, latest first."""
-    statement = select(EvaluationRow).where(EvaluationRow.version_id == version.id)
+    """Return the evaluations of a version or base model, void ones too, latest first.
+
+    `subject` is the column that refers to it.
+    """
+    statement = select(EvaluationRow).where(subject == subject_id)
     key = [EvaluationRow.recorded_at, EvaluationRow.id]
     return page_of(session, statement.options(*_WHOLE), key, request, descending=True)
 
@@ -52,7 +66,7 @@ def recent_evaluations(
     session: Session, version: Version, *, limit: int = 20
 ) -> Sequence[EvaluationRow]:
     """Return the latest evaluations of a version, void ones too."""
-    return evaluations_page(session, version, PageRequest(limit)).items
+    return evaluations_page(session, EvaluationRow.version_id, version.id, PageRequest(limit)).items
 
 
 def evaluation_by_id(session: Session, evaluation_id: UUID) -> EvaluationRow | None:
@@ -62,12 +76,40 @@ def evaluation_by_id(session: Session, evaluation_id: UUID) -> EvaluationRow | N
     return session.scalars(statement).unique().one_or_none()
 
 
-def evidence_for(session: Session, version_ids: Sequence[UUID]) -> dict[UUID, list[Evaluation]]:
-    """Return the evaluations that count for each version: all that are not void."""
-    found: dict[UUID, list[Evaluation]] = {version_id: [] for version_id in version_ids}
-    for row in session.scalars(_counting().where(EvaluationRow.version_id.in_(version_ids))):
-        if row.version_id is not None:
-            found[row.version_id].append(evaluation_of(row))
+def evidence_for(
+    session: Session,
+    subject: InstrumentedAttribute[UUID | None],
+    subject_ids: Collection[UUID],
+    compared: Collection[str],
+) -> dict[UUID, list[Evaluation]]:
+    """Return the evaluations that count for each version or base model: all that are not void.
+
+    `subject` is the column that refers to it. The samples come along for the metrics in
+    `compared`, which only comparisons need.
+    """
+    rows = session.scalars(_counting().where(subject.in_(subject_ids))).all()
+    scores = _scores_of(session, [row.id for row in rows], compared)
+    found: dict[UUID, list[Evaluation]] = {subject_id: [] for subject_id in subject_ids}
+    for row in rows:
+        subject_id = getattr(row, subject.key)
+        found[subject_id].append(evaluation_of(row, scores.get(row.id, {})))
+    return found
+
+
+def _scores_of(
+    session: Session, evaluation_ids: Collection[UUID], metrics: Collection[str]
+) -> dict[UUID, dict[CellKey, Scores]]:
+    found: dict[UUID, dict[CellKey, Scores]] = defaultdict(dict)
+    if not metrics:
+        return found
+    statement = select(EvaluationScores).where(
+        EvaluationScores.evaluation_id.in_(evaluation_ids), EvaluationScores.metric.in_(metrics)
+    )
+    for row in session.scalars(statement):
+        key = CellKey(row.metric, row.persona, row.locale)
+        found[row.evaluation_id][key] = Scores(
+            array("Q", row.keys_packed), array("d", row.values_packed)
+        )
     return found
 
 
@@ -88,7 +130,7 @@ def _counting() -> Select[EvaluationRow]:
     )
 
 
-def evaluation_of(row: EvaluationRow) -> Evaluation:
+def evaluation_of(row: EvaluationRow, scores: Mapping[CellKey, Scores]) -> Evaluation:
     return Evaluation(
         id=row.id,
         digest=row.digest,
@@ -103,6 +145,7 @@ def evaluation_of(row: EvaluationRow) -> Evaluation:
             )
             for cell in row.cells
         },
+        scores=scores,
     )
 
 

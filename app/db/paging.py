@@ -72,7 +72,9 @@ def _decode(cursor: str, key: Key) -> Any:  # noqa: ANN401 - a SQL tuple of the 
     return tuple_(*values)
 
 
-def _value(text: str, column: InstrumentedAttribute[Any]) -> object:
+def _value(text: object, column: InstrumentedAttribute[Any]) -> object:
+    if not isinstance(text, str) or not text.isprintable():
+        raise ValueError("not text that a column can hold")
     kind = column.type.python_type
     if kind is datetime:
         moment = datetime.fromisoformat(text)
@@ -81,6 +83,4 @@ def _value(text: str, column: InstrumentedAttribute[Any]) -> object:
         return moment
     if kind is int and abs(int(text)) >= 2**31:
         raise ValueError("beyond the column's range")
-    if kind is str and "\x00" in text:
-        raise ValueError("not text")
     return UUID(text) if kind is UUID else kind(text)

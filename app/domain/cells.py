@@ -3,53 +3,24 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Literal
-from uuid import UUID
 
+from app.domain.comparison import Margin, Reference, compare
 from app.domain.evidence import Cell, CellKey, Evaluation, possible_successes
+from app.domain.findings import CellRef, Finding, Outcome
 from app.domain.policies import Margins, Rule
 from app.domain.statistics import means, proportions
 from app.domain.suites import Metric, MetricKind
 
 Disqualify = Callable[[Evaluation], str | None]
-Demand = Literal["fact", "samples", "at_least", "at_most", "incumbent", "base"]
-
-
-class Outcome(StrEnum):
-    PASSED = "passed"
-    FAILED = "failed"
-    MISSING = "missing"
-    NOT_APPLICABLE = "not-applicable"
 
 
 @dataclass(frozen=True, slots=True)
-class CellRef:
-    persona: str
-    locale: str
+class References:
+    """What a candidate may be compared with; no incumbent if the candidate is it, or none is."""
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one demand found: `bound` is the confidence bound that was held against `demanded`."""
-
-    rule: str
-    version: int
-    outcome: Outcome
-    message: str
-    cell: CellRef | None = None
-    demand: Demand | None = None
-    observed: float | None = None
-    bound: float | None = None
-    demanded: float | None = None
-    margin: float | None = None
-    samples: int | None = None
-    evaluation: UUID | None = None
-
-    @property
-    def closes(self) -> bool:
-        """Whether the gate stays shut on this; what does not apply was said, not held against."""
-        return self.outcome not in (Outcome.PASSED, Outcome.NOT_APPLICABLE)
+    incumbent: Reference | None
+    base: Reference
 
 
 def rule_findings(
@@ -57,7 +28,7 @@ def rule_findings(
     evaluations: Sequence[Evaluation],
     *,
     version: int,
-    incumbent: int | None,
+    references: References,
     disqualify: Disqualify,
 ) -> Iterable[Finding]:
     """Yield a finding per demand and cell.
@@ -79,7 +50,7 @@ def rule_findings(
             )
             for limit in _limits(rule):
                 yield _limit_finding(rule, limit, key, blank, complete, disqualify)
-            yield from _margin_findings(rule.no_worse_than or Margins(), blank, incumbent)
+            yield from _margin_findings(rule, key, blank, complete, references, disqualify)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +88,7 @@ def _limit_finding(
         message = f"No complete evaluation measured {key}; record one{need}."
         return replace(blank, message=message)
     judged = [_judge(rule, limit, key, blank, evaluation) for evaluation in measured]
-    for finding in judged:
-        if finding.outcome is Outcome.FAILED:
-            return finding
-    reasons = [disqualify(evaluation) for evaluation in measured]
-    if None in reasons:
-        return judged[reasons.index(None)]
-    message = f"{key} was measured, but the evaluation {reasons[-1]}; record another."
-    return replace(judged[-1], outcome=Outcome.FAILED, message=message)
+    return _worst_or_qualified(key, blank, measured, judged, disqualify)
 
 
 def _judge(
@@ -207,19 +171,62 @@ def _verdict(
     return replace(seen, outcome=Outcome.FAILED, message=message)
 
 
-def _margin_findings(margins: Margins, blank: Finding, incumbent: int | None) -> Iterable[Finding]:
-    """Yield the comparisons. They pair samples by id, so aggregates can never satisfy them."""
+def _margin_findings(
+    rule: Rule,
+    key: CellKey,
+    blank: Finding,
+    evaluations: Sequence[Evaluation],
+    references: References,
+    disqualify: Disqualify,
+) -> Iterable[Finding]:
+    margins = rule.no_worse_than or Margins()
     if margins.incumbent is not None:
-        blank = replace(blank, demand="incumbent", margin=margins.incumbent)
-        if incumbent is None:
+        if references.incumbent is None:
             message = "The channel has no incumbent other than this version to compare with."
-            yield replace(blank, outcome=Outcome.NOT_APPLICABLE, message=message)
-        else:
-            message = (
-                f"Comparing with version {incumbent} takes paired samples of both versions; "
-                "record evaluations with samples."
+            yield replace(
+                blank,
+                outcome=Outcome.NOT_APPLICABLE,
+                demand="incumbent",
+                margin=margins.incumbent,
+                message=message,
             )
-            yield replace(blank, message=message)
+        else:
+            margin = Margin(margins.incumbent, rule.confidence, _least(rule))
+            yield _comparison(margin, key, blank, evaluations, references.incumbent, disqualify)
     if margins.base is not None:
-        message = "Comparing with the base model takes a control run with samples; record one."
-        yield replace(blank, demand="base", margin=margins.base, message=message)
+        margin = Margin(margins.base, rule.confidence, _least(rule))
+        yield _comparison(margin, key, blank, evaluations, references.base, disqualify)
+
+
+def _comparison(
+    margin: Margin,
+    key: CellKey,
+    blank: Finding,
+    evaluations: Sequence[Evaluation],
+    reference: Reference,
+    disqualify: Disqualify,
+) -> Finding:
+    blank = replace(blank, demand=reference.demand, margin=margin.value)
+    measured = [each for each in evaluations if key in each.cells]
+    judged = [compare(margin, key, blank, each, reference) for each in measured]
+    return _worst_or_qualified(key, blank, measured, judged, disqualify)
+
+
+def _worst_or_qualified(
+    key: CellKey,
+    blank: Finding,
+    measured: Sequence[Evaluation],
+    judged: Sequence[Finding],
+    disqualify: Disqualify,
+) -> Finding:
+    """Return the first failure, else what a qualified evaluation found; there must be one."""
+    if not measured:
+        return replace(blank, message=f"No complete evaluation measured {key}; record one.")
+    for finding in judged:
+        if finding.outcome is Outcome.FAILED:
+            return finding
+    reasons = [disqualify(evaluation) for evaluation in measured]
+    if None in reasons:
+        return judged[reasons.index(None)]
+    message = f"{key} was measured, but the evaluation {reasons[-1]}; record another."
+    return replace(judged[-1], outcome=Outcome.FAILED, message=message)

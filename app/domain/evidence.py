@@ -1,8 +1,9 @@
 """Evidence: the cells of an evaluation, and what makes a reported result contradict its suite."""
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -45,9 +46,41 @@ class Result:
     cell: Cell
 
 
+@dataclass(slots=True)
+class Scores:
+    """The samples of one cell: `keys[i]` names the sample that scored `values[i]`.
+
+    A key is 64 bits of a hash over a sample's id and its prompt's hash, so two runs pair only
+    where both agree.
+    """
+
+    keys: "array[int]" = field(default_factory=lambda: array("Q"))
+    values: "array[float]" = field(default_factory=lambda: array("d"))
+
+    def cell(self) -> Cell:
+        """Return n, mean and standard error. Exact summation: the order of rows is nothing."""
+        n, mean = len(self.values), exact_mean(self.values)
+        if n == 1:
+            return Cell(n, mean)
+        squares = math.fsum((value - mean) ** 2 for value in self.values)
+        return Cell(n, mean, math.sqrt(squares / (n - 1) / n))
+
+
+def exact_mean(values: Sequence[float]) -> float:
+    """Return the mean, whatever the order of the values; it never leaves their range.
+
+    Dividing rounds: 30 times 0.1 must give 0.1, or equal scores would seem to have a spread.
+    """
+    mean = math.fsum(values) / len(values)
+    return min(max(mean, min(values)), max(values))
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One dated, immutable set of cells for one artifact by one suite version."""
+    """One dated, immutable set of cells for one artifact by one suite version.
+
+    `scores` holds the samples of those cells that a policy compares; else it is empty.
+    """
 
     id: UUID
     digest: str
@@ -57,6 +90,7 @@ class Evaluation:
     evaluator_id: UUID
     finished_at: datetime
     cells: Mapping[CellKey, Cell]
+    scores: Mapping[CellKey, Scores] = field(default_factory=dict)
 
 
 # Reported values are rounded: 0.333 of 3 samples is one success. Half a unit in the third

@@ -6,8 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from app.domain.cells import Finding, Outcome, rule_findings
+from app.domain.cells import References, rule_findings
+from app.domain.comparison import Reference
 from app.domain.evidence import Evaluation
+from app.domain.findings import Finding, Outcome
 from app.domain.identity import Json, canonical_digest, rfc3339
 from app.domain.policies import Contributor, Policy
 
@@ -23,10 +25,19 @@ class VersionRef:
     digest: str
 
 
+class Subject(StrEnum):
+    """Whose evaluation it was that the gate read."""
+
+    CANDIDATE = "candidate"
+    INCUMBENT = "incumbent"
+    BASE = "base"
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationRef:
     id: UUID
     digest: str
+    of: Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +59,21 @@ class Candidate:
     author_id: UUID
     owner_id: UUID
     evaluations: tuple[Evaluation, ...]
+    base_model: str
+    control_runs: tuple[Evaluation, ...] = ()
 
     def is_contributor(self, principal_id: UUID, roles: Iterable[Contributor]) -> bool:
         """Whether the principal is author or owner, as far as `roles` names those."""
         ids = {Contributor.AUTHOR: self.author_id, Contributor.OWNER: self.owner_id}
         return any(ids.get(role) == principal_id for role in roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Incumbent:
+    """The version that serves most of the channel's traffic now, and what it scored."""
+
+    ref: VersionRef
+    evaluations: tuple[Evaluation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +105,7 @@ def decide(
     policy: Policy,
     policy_ref: PolicyRef,
     candidates: Sequence[Candidate],
-    incumbent: VersionRef | None,
+    incumbent: Incumbent | None,
     now: datetime,
 ) -> Decision:
     """Judge every candidate by every rule; never stop at the first failure.
@@ -98,32 +119,55 @@ def decide(
         for finding in _candidate_findings(policy, candidate, incumbent, now)
     )
     closed = not findings or any(finding.closes for finding in findings)
-    evaluations = [evaluation for each in candidates for evaluation in each.evaluations]
     return Decision(
         result=Result.FAILED if closed else Result.PASSED,
         evaluated_at=now,
         policy=policy_ref,
         candidates=tuple(candidate.ref for candidate in candidates),
-        incumbent=incumbent,
-        evaluations=tuple(EvaluationRef(each.id, each.digest) for each in evaluations),
+        incumbent=None if incumbent is None else incumbent.ref,
+        evaluations=tuple(_inputs(candidates, incumbent)),
         findings=findings,
     )
 
 
+def _inputs(
+    candidates: Sequence[Candidate], incumbent: Incumbent | None
+) -> Iterable[EvaluationRef]:
+    """Yield every evaluation that the decision was made from, each once."""
+    read = [
+        *((Subject.CANDIDATE, each) for one in candidates for each in one.evaluations),
+        *((Subject.INCUMBENT, each) for each in (incumbent.evaluations if incumbent else ())),
+        *((Subject.BASE, each) for one in candidates for each in one.control_runs),
+    ]
+    seen: set[UUID] = set()
+    for of, evaluation in read:
+        if evaluation.id not in seen:
+            seen.add(evaluation.id)
+            yield EvaluationRef(evaluation.id, evaluation.digest, of)
+
+
 def _candidate_findings(
-    policy: Policy, candidate: Candidate, incumbent: VersionRef | None, now: datetime
+    policy: Policy, candidate: Candidate, incumbent: Incumbent | None, now: datetime
 ) -> Iterable[Finding]:
     yield from _artifact_findings(policy, candidate)
     yield from _card_findings(policy, candidate)
-    other = None if incumbent in (None, candidate.ref) else incumbent
+    references = _references(candidate, incumbent)
     for rule in policy.rules:
         yield from rule_findings(
             rule,
             [each for each in candidate.evaluations if each.suite.name == rule.suite_name],
             version=candidate.ref.number,
-            incumbent=None if other is None else other.number,
+            references=references,
             disqualify=lambda evaluation: _disqualification(policy, candidate, evaluation, now),
         )
+
+
+def _references(candidate: Candidate, incumbent: Incumbent | None) -> References:
+    base = Reference("base", f"base model {candidate.base_model}", candidate.control_runs)
+    if incumbent is None or incumbent.ref == candidate.ref:
+        return References(None, base)
+    name = f"version {incumbent.ref.number}"
+    return References(Reference("incumbent", name, incumbent.evaluations), base)
 
 
 def _disqualification(

@@ -160,6 +160,11 @@ def policy_faults(policy: Policy) -> Iterable[Fault]:
         yield Fault("rule-repeated", message)
 
 
+def compared_metrics(policy: Policy) -> frozenset[str]:
+    """Return the metrics, without their suites, that some rule compares sample by sample."""
+    return frozenset(rule.metric_name for rule in policy.rules if _margins(rule))
+
+
 def rule_faults(rule: Rule, suite: Suite) -> Iterable[Fault]:
     """Yield what makes the rule impossible, senseless or unreachable on `suite`."""
     metric = suite.metric(rule.metric_name)

@@ -69,6 +69,17 @@ class TensorScan:
         return not any(self.key_norms) and not any(self.value_norms)
 
 
+def kv_cache_bytes(parameters: int) -> int:
+    """Return what so many elements add to one sequence's key-value cache in 16 bits."""
+    return parameters * _CACHE_ELEMENT_BYTES
+
+
+def context_share(virtual_tokens: int, geometry: Geometry) -> float | None:
+    """Return the part of the base's context window that is taken, None if it has none."""
+    window = geometry.context_window
+    return virtual_tokens / window if window else None
+
+
 def check_prefix(
     config: AdapterConfig | None,
     file: TensorFile | None,
@@ -210,7 +221,6 @@ def _facts(
     config: AdapterConfig, entry: TensorEntry, geometry: Geometry, base_parameters: int
 ) -> PrefixFacts:
     parameters = config.virtual_tokens * geometry.columns
-    window = geometry.context_window
     return PrefixFacts(
         peft_type=config.peft_type,
         virtual_tokens=config.virtual_tokens,
@@ -220,8 +230,8 @@ def _facts(
         dtype=DTYPES[entry.dtype],
         parameters=parameters,
         parameter_fraction=parameters / base_parameters,
-        kv_cache_bytes=parameters * _CACHE_ELEMENT_BYTES,
-        context_share=config.virtual_tokens / window if window else None,
+        kv_cache_bytes=kv_cache_bytes(parameters),
+        context_share=context_share(config.virtual_tokens, geometry),
         remarks=tuple(_remarks(config, geometry)),
     )
 

@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from app.domain.errors import MalformedRequestError, TooLargeError
-from app.services.versions import ReceivedFile
+from app.services.received import ReceivedFile
 
 REGULAR_LIMIT_BYTES: Final = 16 << 20
 """Files up to this size come inside the commit; larger ones go to the store first, as Git LFS.

@@ -18,7 +18,7 @@ from app.hub.repository import README
 from app.hub.route import HubRoute
 from app.services import prefixes, uploads, versions
 from app.services.bases import base_named
-from app.services.versions import ReceivedFile
+from app.services.received import ReceivedFile
 
 router = APIRouter(route_class=HubRoute, include_in_schema=False)
 

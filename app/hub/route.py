@@ -7,9 +7,9 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from app.api.problems import STATUS
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
+from app.problems import STATUS
 
 
 class RevisionNotFoundError(Exception):

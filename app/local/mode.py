@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -77,8 +79,26 @@ def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], 
         os.environ.update(stores.environment)
         tokens = prepare(stores, _known_tokens(data))
         _write_credentials(data, url_of(bound), stores, tokens)
-        announce(f"Serving {url_of(bound)}; tokens in {data / CREDENTIALS_FILE}")
+        announce(_greeting(url_of(bound), data / CREDENTIALS_FILE))
         serve(bound, workers=workers, app=lambda: create_app(Settings()))
+
+
+def _greeting(url: str, credentials: Path) -> str:
+    """Return what is printed before requests are served: lines that work as they are."""
+    python = f"{shlex.quote(sys.executable)} -c"
+    read = f"import json; print(json.load(open({str(credentials)!r}))['tokens']['publisher'])"
+    token = f'"Authorization: Bearer $({python} {shlex.quote(read)})"'
+    body = '{"namespace": "acme", "name": "brand-voice", "owner": "admin"}'
+    return "\n".join(
+        [
+            f"Serving {url}; tokens in {credentials}",
+            "",
+            f"curl {url}/readyz",
+            f"curl -H {token} -H 'Content-Type: application/json' -d '{body}' {url}/v1/prefixes",
+            f"curl -H {token} {url}/v1/prefixes",
+            "",
+        ]
+    )
 
 
 @contextmanager

@@ -1,57 +1,34 @@
-"""Recording evaluations, and voiding them."""
+"""Recording evaluations, of versions and as control runs of base models, and voiding them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.evaluations import evaluation_by_id, suite_of, suite_versioned
-from app.db.models import EvaluationCell, EvaluationRow, EvaluationVoid, SuiteRow, Version
+from app.db.base_models import base_model_by_digest
+from app.db.evaluations import evaluation_by_id
+from app.db.models import EvaluationRow, EvaluationVoid
 from app.db.session import Sessions, present
-from app.db.versions import version_numbered
-from app.domain.access import Caller, Role, nothing_named
-from app.domain.audit import Facts, happened, subject_of
-from app.domain.errors import (
-    AlreadyVoidError,
-    EvidenceForAnotherArtifactError,
-    Fault,
-    InvalidEvaluationError,
-    SeparationOfDutiesError,
-    UnknownReferenceError,
-)
-from app.domain.evidence import EvidenceKind, Result, result_faults
-from app.domain.identity import Json, PrefixName, canonical_digest, rfc3339
+from app.domain.access import EVERYWHERE, Caller, Role, nothing_named
+from app.domain.audit import REGISTRY, Facts, happened, subject_of
+from app.domain.errors import AlreadyVoidError, SeparationOfDutiesError
+from app.domain.identity import Json, PrefixName
 from app.services.reassessment import reassess
-from app.services.sight import lock_prefix_as, missing_version
-
-_CLOCK_SKEW: Final = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What an evaluator reports: aggregates of one suite version on one artifact."""
-
-    suite: str
-    suite_version: str
-    digest: str
-    harness: Mapping[str, Json]
-    settings: Mapping[str, Json]
-    started_at: datetime
-    finished_at: datetime
-    partial: bool
-    results: Sequence[Result]
+from app.services.received import ReceivedFile, require_leased, store_leased
+from app.services.reports import Report, check, require_same_artifact, rows_of, suite_for
+from app.services.sight import lock_prefix_as, seen_version
+from app.storage.blobs import Blobs
 
 
 def record(
     sessions: Sessions,
+    blobs: Blobs,
     *,
     prefix: PrefixName,
     number: int,
     report: Report,
+    samples: ReceivedFile | None,
     caller: Caller,
     now: datetime,
 ) -> EvaluationRow:
@@ -62,29 +39,103 @@ def record(
         ForbiddenError: The caller is no evaluator here.
         EvidenceForAnotherArtifactError: The report is of other bytes than that version's.
         UnknownReferenceError: The suite version is not registered.
-        InvalidEvaluationError: The report contradicts its suite; all faults.
+        InvalidEvaluationError: The report contradicts its suite or its samples.
     """
+    caller.require(Role.EVALUATOR, prefix)
+    with sessions() as session:
+        version = seen_version(session, caller, prefix, number)
+        require_same_artifact(report, version.digest, f"version {number}")
+        suite = suite_for(session, report)
+    checked = check(report, suite, samples, now)
+    _store(sessions, blobs, samples, now)
     with sessions.begin() as session:
+        _require_lease(session, samples, now)
         row = lock_prefix_as(Role.EVALUATOR, session, caller, prefix)
-        version = version_numbered(session, prefix, number)
-        if version is None:
-            raise missing_version(prefix, number)
-        _require_same_artifact(version, report)
-        suite = _suite(session, report)
-        _require_valid(suite, report, now)
-        evaluation = _row(version, suite, report, caller, now)
+        evaluation, scores = rows_of(
+            checked,
+            artifact=version.digest,
+            version_id=version.id,
+            base_model_id=None,
+            caller=caller,
+            now=now,
+        )
         session.add(evaluation)
-        facts: Facts = {
-            "evaluation_id": str(evaluation.id),
-            "digest": evaluation.digest,
-            "version": number,
-            "version_id": str(version.id),
-            "suite": f"{report.suite}@{report.suite_version}",
-        }
+        session.flush()
+        session.add_all(scores)
+        facts = _facts(evaluation, report) | {"version": number, "version_id": str(version.id)}
         event = happened(subject_of(prefix), "evaluation.record", facts, caller=caller, now=now)
         audit.append(session, event)
         reassess(session, row, now=now)
         return present(evaluation_by_id(session, evaluation.id))
+
+
+def record_control_run(
+    sessions: Sessions,
+    blobs: Blobs,
+    *,
+    base_model: str,
+    report: Report,
+    samples: ReceivedFile | None,
+    caller: Caller,
+    now: datetime,
+) -> EvaluationRow:
+    """Record an evaluation of a bare base model, which versions are compared with.
+
+    Promotions that are pending meanwhile meet it when they are reviewed.
+
+    Raises:
+        NotFoundError: There is no such base model.
+        ForbiddenError: The caller is no evaluator of the whole registry, which uses the run.
+        EvidenceForAnotherArtifactError: The report is of another base model.
+        UnknownReferenceError: The suite version is not registered.
+        InvalidEvaluationError: The report contradicts its suite or its samples.
+    """
+    caller.require_in(Role.EVALUATOR, EVERYWHERE)
+    with sessions() as session:
+        base = base_model_by_digest(session, base_model)
+        if base is None:
+            raise nothing_named("base model", base_model)
+        require_same_artifact(report, base.digest, f"the base model {base.name}")
+        suite = suite_for(session, report)
+    checked = check(report, suite, samples, now)
+    _store(sessions, blobs, samples, now)
+    with sessions.begin() as session:
+        _require_lease(session, samples, now)
+        evaluation, scores = rows_of(
+            checked,
+            artifact=base.digest,
+            version_id=None,
+            base_model_id=base.id,
+            caller=caller,
+            now=now,
+        )
+        session.add(evaluation)
+        session.flush()
+        session.add_all(scores)
+        facts = _facts(evaluation, report) | {"base_model": base.digest}
+        audit.append(
+            session, happened(REGISTRY, "evaluation.record", facts, caller=caller, now=now)
+        )
+        return present(evaluation_by_id(session, evaluation.id))
+
+
+def _store(sessions: Sessions, blobs: Blobs, samples: ReceivedFile | None, now: datetime) -> None:
+    if samples is not None:
+        store_leased(sessions, blobs, [samples], now=now)
+
+
+def _require_lease(session: Session, samples: ReceivedFile | None, now: datetime) -> None:
+    if samples is not None:
+        require_leased(session, [samples], now=now)
+
+
+def _facts(evaluation: EvaluationRow, report: Report) -> dict[str, Json]:
+    return {
+        "evaluation_id": str(evaluation.id),
+        "digest": evaluation.digest,
+        "suite": f"{report.suite}@{report.suite_version}",
+        "evidence": evaluation.kind.value,
+    }
 
 
 def void(
@@ -94,32 +145,48 @@ def void(
 
     Raises:
         NotFoundError: There is no such evaluation for this caller.
-        ForbiddenError: The caller is no approver here.
+        ForbiddenError: The caller is no approver here or, for a control run, of everything.
         SeparationOfDutiesError: The caller recorded it.
         AlreadyVoidError: It is void already.
     """
     with sessions() as session:
         known = evaluation_by_id(session, evaluation_id)
     missing = nothing_named("evaluation", str(evaluation_id))
-    if known is None or known.version is None:
+    if known is None:
         raise missing
+    if known.version is None:
+        caller.require_in(Role.APPROVER, EVERYWHERE)
+        with sessions.begin() as session:
+            audit.lock_chain(session, REGISTRY)
+            return _void(session, evaluation_id, reason, REGISTRY, caller, now)
     prefix = known.version.prefix.full_name
     if not caller.sees_everything(prefix.namespace):
         raise missing
     with sessions.begin() as session:
         row = lock_prefix_as(Role.APPROVER, session, caller, prefix)
-        evaluation = present(evaluation_by_id(session, evaluation_id))
-        _require_voidable(evaluation, caller)
-        session.add(EvaluationVoid(evaluation_id, reason, now, caller.id))
-        facts: Facts = {
-            "evaluation_id": str(evaluation_id),
-            "digest": known.digest,
-            "reason": reason,
-        }
-        event = happened(subject_of(prefix), "evaluation.void", facts, caller=caller, now=now)
-        audit.append(session, event)
+        voided = _void(session, evaluation_id, reason, subject_of(prefix), caller, now)
         reassess(session, row, now=now)
-        return present(evaluation_by_id(session, evaluation_id))
+        return voided
+
+
+def _void(
+    session: Session,
+    evaluation_id: UUID,
+    reason: str,
+    subject: str,
+    caller: Caller,
+    now: datetime,
+) -> EvaluationRow:
+    evaluation = present(evaluation_by_id(session, evaluation_id))
+    _require_voidable(evaluation, caller)
+    session.add(EvaluationVoid(evaluation_id, reason, now, caller.id))
+    facts: Facts = {
+        "evaluation_id": str(evaluation_id),
+        "digest": evaluation.digest,
+        "reason": reason,
+    }
+    audit.append(session, happened(subject, "evaluation.void", facts, caller=caller, now=now))
+    return present(evaluation_by_id(session, evaluation_id))
 
 
 def _require_voidable(evaluation: EvaluationRow, caller: Caller) -> None:
@@ -129,84 +196,3 @@ def _require_voidable(evaluation: EvaluationRow, caller: Caller) -> None:
     if evaluation.evaluator_id == caller.id:
         message = f"{caller.name} recorded this evaluation; another approver must void it."
         raise SeparationOfDutiesError(message)
-
-
-def _require_same_artifact(version: Version, report: Report) -> None:
-    if report.digest != version.digest:
-        raise EvidenceForAnotherArtifactError(
-            f"The evaluation is of {report.digest}, but version {version.number} is "
-            f"{version.digest}; evaluate those bytes."
-        )
-
-
-def _suite(session: Session, report: Report) -> SuiteRow:
-    row = suite_versioned(session, report.suite, report.suite_version)
-    if row is None:
-        name = f"{report.suite}@{report.suite_version}"
-        raise UnknownReferenceError(f"There is no suite {name}; an admin must register it.")
-    return row
-
-
-def _require_valid(suite: SuiteRow, report: Report, now: datetime) -> None:
-    faults = list(result_faults(suite_of(suite), report.results))
-    if report.finished_at < report.started_at:
-        faults.append(Fault("ends-before-start", "finished_at lies before started_at."))
-    if report.finished_at > now + _CLOCK_SKEW:
-        faults.append(Fault("ends-in-future", f"finished_at lies after {now.isoformat()}."))
-    if faults:
-        raise InvalidEvaluationError("The evaluation is refused; see faults.", faults)
-
-
-def _row(
-    version: Version, suite: SuiteRow, report: Report, caller: Caller, now: datetime
-) -> EvaluationRow:
-    evaluation = EvaluationRow(
-        version_id=version.id,
-        base_model_id=None,
-        suite_id=suite.id,
-        digest="",
-        kind=EvidenceKind.AGGREGATES,
-        partial=report.partial,
-        harness=dict(report.harness),
-        settings=dict(report.settings),
-        started_at=report.started_at,
-        finished_at=report.finished_at,
-        recorded_at=now,
-        evaluator_id=caller.id,
-        cells=[
-            EvaluationCell(
-                metric=result.key.metric,
-                persona=result.key.persona,
-                locale=result.key.locale,
-                samples=result.cell.samples,
-                mean=result.cell.mean,
-                stderr=result.cell.stderr,
-            )
-            for result in report.results
-        ],
-    )
-    evaluation.digest = _digest(evaluation, version.digest, suite.digest)
-    return evaluation
-
-
-def _digest(evaluation: EvaluationRow, artifact: str, suite: str) -> str:
-    """Bind everything that was recorded, and the id, so that no two evaluations share it."""
-    return canonical_digest(
-        {
-            "schema": "prefix-registry/evaluation/v1",
-            "id": str(evaluation.id),
-            "artifact": artifact,
-            "suite": suite,
-            "evaluator_id": str(evaluation.evaluator_id),
-            "evidence": evaluation.kind.value,
-            "partial": evaluation.partial,
-            "harness": evaluation.harness,
-            "settings": evaluation.settings,
-            "started_at": rfc3339(evaluation.started_at),
-            "finished_at": rfc3339(evaluation.finished_at),
-            "cells": sorted(
-                [cell.metric, cell.persona, cell.locale, cell.samples, cell.mean, cell.stderr]
-                for cell in evaluation.cells
-            ),
-        }
-    )

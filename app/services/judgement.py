@@ -3,18 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.db.channels import allocation_of
 from app.db.evaluations import evidence_for
-from app.db.models import Channel, Version
+from app.db.models import Channel, EvaluationRow, Version
 from app.db.policies import policy_of, policy_ref
 from app.db.versions import versions_numbered
 from app.domain.allocation import Allocation, growing, heaviest
 from app.domain.approvals import subject_digest
 from app.domain.evidence import Evaluation
-from app.domain.gate import Candidate, Decision, VersionRef, decide
+from app.domain.gate import Candidate, Decision, Incumbent, VersionRef, decide
+from app.domain.policies import Policy, compared_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +45,71 @@ def judge(
     # What would change nothing can still be asked about: then all of it is judged.
     grown = growing(current, wanted) or wanted
     judged = [versions[share.version] for share in grown]
-    evidence = evidence_for(session, [version.id for version in judged])
-    candidates = [_candidate(version, evidence[version.id]) for version in judged]
-    incumbent = _incumbent(session, channel, current)
-    decision = decide(policy, policy_ref(channel.policy), candidates, incumbent, now)
+    most = heaviest(current)
+    incumbent = None if most is None else _incumbent(session, channel, most.version)
+    evidence = _evidence(session, policy, judged, incumbent)
+    candidates = [_candidate(version, evidence) for version in judged]
+    decision = decide(
+        policy,
+        policy_ref(channel.policy),
+        candidates,
+        None if incumbent is None else Incumbent(_ref(incumbent), evidence.of(incumbent)),
+        now,
+    )
     allocation = {versions[share.version].digest: share.weight for share in wanted}
     subject = subject_digest(allocation, decision.evidence_digest, channel.policy.digest)
     return Judgement(decision, subject)
 
 
-def _candidate(version: Version, evaluations: Sequence[Evaluation]) -> Candidate:
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What is recorded of versions and, as control runs, of base models; by row id."""
+
+    versions: Mapping[UUID, Sequence[Evaluation]]
+    base_models: Mapping[UUID, Sequence[Evaluation]]
+
+    def of(self, version: Version) -> tuple[Evaluation, ...]:
+        return tuple(self.versions.get(version.id, ()))
+
+    def control_runs(self, version: Version) -> tuple[Evaluation, ...]:
+        return tuple(self.base_models.get(version.base_model_id, ()))
+
+
+def _evidence(
+    session: Session, policy: Policy, judged: Sequence[Version], incumbent: Version | None
+) -> _Evidence:
+    """Read what the policy needs: samples of the cells it compares, and no others."""
+    compared = compared_metrics(policy)
+    versions = [version.id for version in judged]
+    if incumbent is not None and compared:
+        versions.append(incumbent.id)
+    of_versions = evidence_for(session, EvaluationRow.version_id, versions, compared)
+    margins = [rule.no_worse_than for rule in policy.rules if rule.no_worse_than is not None]
+    if all(margin.base is None for margin in margins):
+        return _Evidence(of_versions, {})
+    bases = [version.base_model_id for version in judged]
+    of_bases = evidence_for(session, EvaluationRow.base_model_id, bases, compared)
+    return _Evidence(of_versions, of_bases)
+
+
+def _candidate(version: Version, evidence: _Evidence) -> Candidate:
     return Candidate(
-        ref=VersionRef(version.number, version.digest),
+        ref=_ref(version),
         peft_type=version.peft_type,
         virtual_tokens=version.virtual_tokens,
         parameter_fraction=version.parameter_fraction,
         card=version.card,
         author_id=version.created_by_id,
         owner_id=version.prefix.owner_id,
-        evaluations=tuple(evaluations),
+        evaluations=evidence.of(version),
+        base_model=version.base_model.name,
+        control_runs=evidence.control_runs(version),
     )
 
 
-def _incumbent(session: Session, channel: Channel, current: Allocation) -> VersionRef | None:
-    """Return the version that serves most of the channel's traffic now."""
-    most = heaviest(current)
-    if most is None:
-        return None
-    version = versions_numbered(session, channel.prefix.full_name, [most.version])[most.version]
+def _incumbent(session: Session, channel: Channel, number: int) -> Version:
+    return versions_numbered(session, channel.prefix.full_name, [number])[number]
+
+
+def _ref(version: Version) -> VersionRef:
     return VersionRef(version.number, version.digest)

@@ -20,6 +20,7 @@ from app.domain.approvals import (
     required_approvals,
     standing,
 )
+from app.domain.gate import Subject
 from app.domain.policies import Approvals, Contributor
 
 
@@ -94,4 +95,6 @@ def _reviewers(
 
 
 def _evaluation_ids(promotion: Promotion) -> list[UUID]:
-    return [UUID(evaluation["id"]) for evaluation in promotion.decision["evaluations"]]
+    """Return whose work it is that the promotion rests on, not what it is compared with."""
+    read = promotion.decision["evaluations"]
+    return [UUID(each["id"]) for each in read if each["of"] == Subject.CANDIDATE]

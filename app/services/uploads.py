@@ -14,8 +14,8 @@ from app.db.session import Sessions
 from app.domain.access import Caller, Role, nothing_named
 from app.domain.errors import TooLargeError, UploadIncompleteError
 from app.domain.identity import PrefixName
+from app.services.received import ReceivedFile
 from app.services.sight import seen_prefix
-from app.services.versions import ReceivedFile
 from app.storage.staging import PART_BYTES, PresignedRequest, Staging
 
 LIFETIME: Final = timedelta(hours=24)

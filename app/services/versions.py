@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import BinaryIO, Final
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from app.db import audit
 from app.db.base_models import base_model_by_digest, base_models_named
-from app.db.blobs import holds_lease, lease
 from app.db.models import BaseModelRow, Prefix, Version, VersionFile
 from app.db.session import Sessions, present
 from app.db.versions import version_by_digest
@@ -19,7 +17,6 @@ from app.domain.audit import Facts, happened, subject_of
 from app.domain.errors import (
     Fault,
     InvalidArtifactError,
-    UnavailableError,
     UnknownBaseModelError,
 )
 from app.domain.identity import Json, PrefixName
@@ -31,23 +28,10 @@ from app.domain.manifest import (
     manifest_of,
 )
 from app.domain.prefix import PrefixFacts, TensorScan
+from app.services.received import ReceivedFile, require_leased, store_leased
 from app.services.sight import lock_prefix_as, seen_prefix
 from app.storage.artifacts import inspect
 from app.storage.blobs import Blobs
-
-_LEASE: Final = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedFile:
-    """Bytes that have arrived: seekable, already hashed, not yet trusted or stored."""
-
-    content: BinaryIO
-    sha256: str
-    size_bytes: int
-
-    def named(self, name: str) -> ArtifactFile:
-        return ArtifactFile(name, self.sha256, self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +67,10 @@ def push(
     base = _base_model(sessions, prefix, pushed, caller)
     facts, scan = _inspect(sessions, pushed, base)
     files = [pushed.config.named(CONFIG_FILE), pushed.weights.named(WEIGHTS_FILE)]
-    digests = {file.sha256 for file in files}
-    _store(sessions, blobs, pushed, digests, now)
+    received = [pushed.config, pushed.weights]
+    store_leased(sessions, blobs, received, now=now)
     with sessions.begin() as session:
-        _require_lease(session, digests, now)
+        require_leased(session, received, now=now)
         row = lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
         manifest = manifest_of(files, base_model=base.digest, peft_type=facts.peft_type)
         digest = manifest_digest(manifest)
@@ -113,22 +97,6 @@ def _base_model(
     return base
 
 
-def _store(
-    sessions: Sessions, blobs: Blobs, pushed: Push, digests: set[str], now: datetime
-) -> None:
-    """Store the bytes, leased, so that nobody collects them before a row refers to them."""
-    with sessions.begin() as session:
-        lease(session, digests, now + _LEASE)
-    for received in (pushed.config, pushed.weights):
-        received.content.seek(0)
-        blobs.put(received.content, digest=received.sha256, size_bytes=received.size_bytes)
-
-
-def _require_lease(session: Session, digests: set[str], now: datetime) -> None:
-    if not holds_lease(session, digests, now):
-        raise UnavailableError("Storing the files took too long; push them again.")
-
-
 def _inspect(
     sessions: Sessions, pushed: Push, base: BaseModelRow
 ) -> tuple[PrefixFacts, TensorScan]:
@@ -153,11 +121,11 @@ def _name_faults(
 
     PEFT would load that one. A name that is not registered, such as a local path, says nothing.
     """
-    if config is None or config.base_model_name is None:
+    if config is None or config.base_model_name in (None, base.name):
         return
     with sessions() as session:
         named = base_models_named(session, config.base_model_name)
-    if named and base.digest not in {row.digest for row in named}:
+    if named:
         yield Fault(
             "config-base-model",
             f"base_model_name_or_path is {config.base_model_name}, which is registered as "

@@ -16,6 +16,7 @@ APPEND_ONLY = (
     "base_model",
     "evaluation",
     "evaluation_cell",
+    "evaluation_scores",
     "evaluation_void",
     "generation",
     "generation_share",
@@ -325,7 +326,17 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("samples_sha256", sa.Text(), nullable=True),
+        sa.Column("samples_size_bytes", sa.BigInteger(), nullable=True),
         sa.Column("evaluator_id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint(
+            "samples_sha256 ~ '^sha256:[0-9a-f]{64}$'",
+            name=op.f("ck_evaluation_samples_sha256_is_digest"),
+        ),
+        sa.CheckConstraint(
+            "(kind = 'samples') = (samples_sha256 IS NOT NULL)",
+            name=op.f("ck_evaluation_samples_are_kept"),
+        ),
         sa.CheckConstraint(
             "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_evaluation_digest_is_digest")
         ),
@@ -349,6 +360,26 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluation")),
         info={"append_only": True},
+    )
+    op.create_index(
+        op.f("ix_evaluation_samples_sha256"), "evaluation", ["samples_sha256"], unique=False
+    )
+    op.create_table(
+        "evaluation_scores",
+        sa.Column("evaluation_id", sa.Uuid(), nullable=False),
+        sa.Column("metric", sa.Text(), nullable=False),
+        sa.Column("persona", sa.Text(), nullable=False),
+        sa.Column("locale", sa.Text(), nullable=False),
+        sa.Column("keys_packed", sa.LargeBinary(), nullable=False),
+        sa.Column("values_packed", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["evaluation_id"],
+            ["evaluation.id"],
+            name=op.f("fk_evaluation_scores_evaluation_id_evaluation"),
+        ),
+        sa.PrimaryKeyConstraint(
+            "evaluation_id", "metric", "persona", "locale", name=op.f("pk_evaluation_scores")
+        ),
     )
     op.create_index(
         op.f("ix_evaluation_base_model_id_recorded_at_id"),
@@ -463,6 +494,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_version_file_sha256"), "version_file", ["sha256"], unique=False)
     op.create_table(
         "evaluation_cell",
+        "evaluation_scores",
         sa.Column("evaluation_id", sa.Uuid(), nullable=False),
         sa.Column("metric", sa.Text(), nullable=False),
         sa.Column("persona", sa.Text(), nullable=False),
@@ -711,6 +743,7 @@ def downgrade() -> None:
     op.drop_table("promotion_share")
     op.drop_table("generation")
     op.drop_table("evaluation_void")
+    op.drop_table("evaluation_scores")
     op.drop_table("evaluation_cell")
     op.drop_table("version_file")
     op.drop_table("revocation")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from app.domain.cells import Outcome
+from app.domain.findings import Outcome
 from app.domain.statistics.means import SMALLEST_SAMPLE
 from tests.evidence import (
     a_cell,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.cells import CellRef, Outcome
+from app.domain.findings import CellRef, Outcome
 from app.domain.policies import Margins
 from app.domain.suites import MetricKind
 from tests.evidence import (
@@ -15,11 +15,15 @@ from tests.evidence import (
     PERSONAS,
     TONE,
     a_cell,
+    a_reference,
     a_rule,
+    a_scored_evaluation,
     a_suite,
     an_evaluation,
     an_id,
     every_key,
+    shares,
+    the_base,
     the_findings,
 )
 
@@ -119,36 +123,88 @@ def test_both_limits_of_a_rule_are_demands_of_their_own():
 COMPARISON = {"at_least": None, **ONE_CELL}
 
 
-def outcomes(margins, *evaluations, incumbent=None, **rule):
+def outcomes(margins, *evaluations, incumbent=None, base=None, **rule):
     compared = a_rule(**COMPARISON | rule, no_worse_than=margins)
-    found = the_findings(compared, *evaluations, incumbent=incumbent)
+    found = the_findings(compared, *evaluations, incumbent=incumbent, base=base)
     return [(finding.demand, finding.outcome) for finding in found]
+
+
+MEASURED = a_scored_evaluation("measured")
 
 
 @pytest.mark.parametrize(
     ("incumbent", "outcome"),
     [
         pytest.param(None, Outcome.NOT_APPLICABLE, id="nothing-to-compare-with"),
-        pytest.param(1, MISSING, id="an-incumbent-without-paired-samples"),
+        pytest.param(a_reference(), FAILED, id="an-incumbent-without-evidence"),
+        pytest.param(a_reference(MEASURED), PASSED, id="an-incumbent-as-good"),
     ],
 )
 def test_a_comparison_without_an_incumbent_is_said_not_to_apply(incumbent, outcome):
-    found = outcomes(Margins(incumbent=0.02), an_evaluation(), incumbent=incumbent)
+    found = outcomes(Margins(incumbent=0.05), a_scored_evaluation(), incumbent=incumbent)
 
     assert found == [("samples", PASSED), ("incumbent", outcome)]
 
 
-@pytest.mark.parametrize("incumbent", [None, 1])
-def test_a_comparison_with_the_base_always_takes_a_control_run(incumbent):
-    found = outcomes(Margins(base=0.05), an_evaluation(), incumbent=incumbent)
+def test_a_comparison_that_does_not_apply_carries_its_margin():
+    rule = a_rule(**COMPARISON, no_worse_than=Margins(incumbent=0.05))
 
-    assert found == [("samples", PASSED), ("base", MISSING)]
+    *_, finding = the_findings(rule, a_scored_evaluation())
+
+    assert (finding.margin, finding.bound, finding.evaluation) == (0.05, None, None)
+
+
+@pytest.mark.parametrize("incumbent", [None, a_reference(MEASURED)], ids=["none", "one"])
+@pytest.mark.parametrize(
+    ("base", "outcome"),
+    [pytest.param([], FAILED, id="no-control"), pytest.param([MEASURED], PASSED, id="control")],
+)
+def test_a_comparison_with_the_base_always_takes_a_control_run(incumbent, base, outcome):
+    margins, base = Margins(base=0.05), the_base(*base)
+
+    found = outcomes(margins, a_scored_evaluation(), incumbent=incumbent, base=base)
+
+    assert found == [("samples", PASSED), ("base", outcome)]
 
 
 def test_both_comparisons_stand_beside_the_limits():
     found = outcomes(Margins(0.02, 0.05), an_evaluation(), at_least=0.85)
 
     assert [demand for demand, _ in found] == ["at_least", "incumbent", "base"]
+
+
+def test_a_comparison_of_a_cell_that_nothing_measured_is_missing():
+    found = outcomes(Margins(0.05, 0.05), incumbent=a_reference(MEASURED), base=the_base(MEASURED))
+
+    assert found == [("samples", MISSING), ("incumbent", MISSING), ("base", MISSING)]
+
+
+def test_comparing_again_until_green_does_not_help():
+    worse = a_scored_evaluation("worse", shares(80), finished_at=NOW - 2 * OLD)
+    better = a_scored_evaluation("better")
+    rule = a_rule(**COMPARISON, no_worse_than=Margins(incumbent=0.05))
+
+    *_, finding = the_findings(rule, better, worse, incumbent=a_reference(MEASURED))
+
+    assert (finding.outcome, finding.evaluation) == (FAILED, worse.id)
+
+
+def test_a_disqualified_evaluation_never_satisfies_a_comparison_either():
+    rule = a_rule(**COMPARISON, no_worse_than=Margins(incumbent=0.05))
+    again = a_scored_evaluation("again", finished_at=NOW)
+    reasons = {a_scored_evaluation().id: "is too old"}
+    incumbent = a_reference(MEASURED)
+
+    *_, alone = the_findings(rule, a_scored_evaluation(), incumbent=incumbent, disqualified=reasons)
+    *_, beside = the_findings(
+        rule, a_scored_evaluation(), again, incumbent=incumbent, disqualified=reasons
+    )
+
+    assert (alone.outcome, beside.outcome) == (FAILED, PASSED)
+    assert alone.message == (
+        "tone for novice/en was measured, but the evaluation is too old; record another."
+    )
+    assert beside.evaluation == again.id
 
 
 def test_a_comparison_that_does_not_apply_still_demands_the_cell():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from app.domain.cells import Outcome
+from app.domain.findings import Outcome
 from tests.evidence import (
     ONE_CELL,
     a_cell,

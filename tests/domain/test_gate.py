@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.domain.cells import Outcome
 from app.domain.evidence import EvidenceKind
+from app.domain.findings import Outcome
 from app.domain.gate import Result
 from app.domain.policies import Contributor, EvidenceDemand, Margins
 from app.domain.statistics.distributions import binomial_upper_tail

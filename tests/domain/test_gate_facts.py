@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.cells import Outcome
+from app.domain.findings import Outcome
 from app.domain.policies import ArtifactDemand, CardDemand
 from tests.evidence import (
     a_candidate,

@@ -12,6 +12,7 @@ from app.domain.policies import (
     Approvals,
     Margins,
     Rule,
+    compared_metrics,
     completed,
     fewest_samples,
     policy_faults,
@@ -223,6 +224,28 @@ def test_a_rule_on_an_unknown_metric_cannot_be_completed():
 )
 def test_two_rules_on_the_same_cells_are_a_fault(rules, expected):
     assert [fault.code for fault in policy_faults(a_policy_of(*rules))] == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        pytest.param([a_rule()], set(), id="limits-alone"),
+        pytest.param([a_rule(no_worse_than=Margins())], set(), id="no-margin"),
+        pytest.param([a_rule(no_worse_than=Margins(incumbent=0.0))], {"tone"}, id="incumbent"),
+        pytest.param([a_rule(no_worse_than=Margins(base=0.1))], {"tone"}, id="base"),
+        pytest.param(
+            [
+                a_rule(),
+                a_rule("bleu", no_worse_than=Margins(1.0)),
+                a_rule("latency", no_worse_than=Margins(1.0, 2.0)),
+            ],
+            {"bleu", "latency"},
+            id="of-several-rules",
+        ),
+    ],
+)
+def test_the_metrics_that_a_policy_compares_are_those_with_a_margin(rules, expected):
+    assert compared_metrics(a_policy_of(*rules)) == expected
 
 
 def test_a_waiting_time_is_refused_rather_than_ignored():

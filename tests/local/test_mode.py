@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+PATIENCE_S = 60  # the first request waits in the socket's queue until a worker has started
 COMMAND = [sys.executable, "-m", "app.cli", "local"]
 
 
@@ -38,16 +39,18 @@ def data(server_folder, request):
 
 def ask(credentials, path, by, **query):
     headers = {"Authorization": f"Bearer {credentials['tokens'][by]}"}
-    return httpx2.get(credentials["url"] + path, headers=headers, params=query)
+    return httpx2.get(credentials["url"] + path, headers=headers, params=query, timeout=PATIENCE_S)
 
 
 def test_local_mode_serves_and_continues_with_the_same_tokens_and_data(data):
     with local_mode(data) as first:
-        ready = httpx2.get(first["url"] + "/readyz")
+        ready = httpx2.get(first["url"] + "/readyz", timeout=PATIENCE_S)
         assert ready.json() == {"database": "ok", "storage": "ok", "migrations": "ok"}
         headers = {"Authorization": f"Bearer {first['tokens']['publisher']}"}
         body = {"namespace": "acme", "name": "voice", "owner": "admin"}
-        made = httpx2.post(first["url"] + "/v1/prefixes", json=body, headers=headers)
+        made = httpx2.post(
+            first["url"] + "/v1/prefixes", json=body, headers=headers, timeout=PATIENCE_S
+        )
         assert made.status_code == 201
     assert (data / "credentials.json").stat().st_mode & 0o777 == 0o600
     with local_mode(data) as second:
@@ -75,7 +78,7 @@ def test_requests_on_a_kept_connection_do_not_wait_for_delayed_acknowledgements(
     """Without TCP_NODELAY each but the first would take 40 ms (uvicorn#3149)."""
     with (
         local_mode(data, "--workers", "2") as credentials,
-        httpx2.Client(base_url=credentials["url"]) as client,
+        httpx2.Client(base_url=credentials["url"], timeout=PATIENCE_S) as client,
     ):
         client.get("/healthz")
         durations = sorted(client.get("/healthz").elapsed.total_seconds() for _ in range(20))

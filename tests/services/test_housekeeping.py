@@ -10,6 +10,7 @@ import pytest
 
 from app.cli import main
 from app.db.blobs import lease
+from app.services.damage import unmark
 from app.services.housekeeping import collect, scrub
 from app.storage.blobs import key_of
 from app.storage.s3_staging import S3Staging
@@ -79,17 +80,17 @@ def test_bytes_without_a_version_are_removed_and_those_with_one_stay(
     assert found.objects >= 1
     assert not is_stored(blobs, stray)
     assert all(is_stored(blobs, file["sha256"]) for file in version["files"])
-    assert world.audit("registry")[-1]["action"] == "storage.collect"
+    assert world.last_entry("registry")["action"] == "storage.collect"
 
 
 def test_a_dry_run_removes_nothing_and_says_what_it_would(world, blobs, collected, orphan):
     stray = orphan(world.namespace.encode())
-    before = len(world.audit("registry"))
+    before = world.verification("registry")["entries"]
 
     assert collected(dry_run=True).objects >= 1
 
     assert is_stored(blobs, stray)
-    assert len(world.audit("registry")) == before
+    assert world.verification("registry")["entries"] == before
 
 
 def test_young_bytes_are_left_alone(world, blobs, collected, orphan):
@@ -224,3 +225,35 @@ def test_the_command_scrubs_and_fails_on_damage(run, world, damage):
     assert f"{world.prefix}@1" in told
     damage(digest, weights(9))
     assert run("scrub")[0] == 0
+
+
+def test_what_a_version_came_to_refer_to_meanwhile_is_not_removed(
+    world, sessions, blobs, staging, orphan
+):
+    world.a_version(seed=1)
+    first, second = sorted((weights(seed) for seed in (7001, 7002)), key=digest_of)
+    for content in (first, second):
+        orphan(content)
+
+    class PushedMeanwhile:
+        """Blobs during whose first deletion somebody pushes the other object."""
+
+        def __getattr__(self, name):
+            return getattr(blobs, name)
+
+        def delete(self, digest):
+            blobs.delete(digest)
+            if digest == digest_of(first):
+                assert world.push(weights=second).status_code == 201
+
+    later = now() + timedelta(hours=2)  # the push's lease has ended
+    collect(sessions, PushedMeanwhile(), staging, grace=timedelta(0), dry_run=False, now=later)
+
+    assert not is_stored(blobs, digest_of(first))
+    assert is_stored(blobs, digest_of(second))
+
+
+def test_taking_back_a_mark_that_is_not_there_records_nothing(world, sessions):
+    version = world.a_version()
+    unmark(sessions, digest=version["files"][0]["sha256"], now=now())
+    assert world.actions() == ["prefix.create", "version.push"]

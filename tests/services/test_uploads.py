@@ -2,12 +2,18 @@
 
 import hashlib
 import json
-from datetime import timedelta
+import uuid
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
 
+from app.domain.errors import NotFoundError, UploadIncompleteError
+from app.domain.identity import PrefixName
+from app.services import uploads
+from app.services.identity import authenticate
 from app.services.uploads import LIFETIME
+from app.storage.s3_staging import S3Staging
 from tests.adapters import a_config
 from tests.builders import weights
 
@@ -130,3 +136,42 @@ def test_a_push_that_names_no_uploads_is_invalid(prefix):
     )
     assert response.status_code == 422
     assert "uploads" in response.json()["detail"]
+
+
+@pytest.fixture
+def staging(s3_account):
+    return S3Staging(s3_account)
+
+
+@pytest.fixture
+def announced(sessions, tokens, prefix):
+    """Find an upload as a push does which knows only a digest."""
+
+    def announced(sha256, *, by="publisher"):
+        now = datetime.now(UTC)  # noqa: TID251 - the time of the push
+        caller = authenticate(sessions, token=tokens[by], now=now)
+        name = PrefixName(prefix.namespace, "voice")
+        return uploads.announced(sessions, prefix=name, sha256=sha256, caller=caller, now=now)
+
+    return announced
+
+
+def test_the_latest_upload_of_a_digest_is_found(prefix, announced):
+    content = a_config(peft_version=uuid.uuid4().hex)
+    announce(prefix, content)
+    latest = announce(prefix, content).json()
+    assert str(announced(latest["sha256"]).id) == latest["id"]
+
+
+def test_a_digest_that_nobody_announced_is_not_found(announced):
+    with pytest.raises(NotFoundError):
+        announced(digest_of(uuid.uuid4().bytes))
+
+
+def test_more_bytes_than_announced_are_not_read_to_their_end(prefix, announced, staging):
+    content = a_config(peft_version=uuid.uuid4().hex)
+    upload = announced(announce(prefix, content).json()["sha256"])
+    (request,) = uploads.requests_for(staging, upload, by_digest=False)
+    assert httpx2.put(request.url, content=content + b" " * (3 << 20)).is_success
+    with pytest.raises(UploadIncompleteError), uploads.received(staging, upload):
+        pass

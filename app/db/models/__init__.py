@@ -3,7 +3,13 @@
 from app.db.models.artifacts import BaseModelRow, Prefix, Revocation, Version, VersionFile
 from app.db.models.audit import AuditChain, AuditEntry
 from app.db.models.base import APPEND_ONLY, DISPOSABLE, Base
-from app.db.models.evidence import EvaluationCell, EvaluationRow, EvaluationVoid, SuiteRow
+from app.db.models.evidence import (
+    EvaluationCell,
+    EvaluationRow,
+    EvaluationScores,
+    EvaluationVoid,
+    SuiteRow,
+)
 from app.db.models.governance import (
     Channel,
     Generation,
@@ -29,6 +35,7 @@ __all__ = [
     "Damage",
     "EvaluationCell",
     "EvaluationRow",
+    "EvaluationScores",
     "EvaluationVoid",
     "Generation",
     "GenerationShare",

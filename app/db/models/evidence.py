@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.db.models.artifacts import Version
+from app.db.models.artifacts import BaseModelRow, Version
 from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
 from app.db.models.identity import Principal
 from app.domain.evidence import EvidenceKind
@@ -41,6 +41,12 @@ class EvaluationRow(Base):
     __table_args__ = (
         CheckConstraint("(version_id IS NULL) <> (base_model_id IS NULL)", name="of_one_subject"),
         is_digest("digest"),
+        is_digest("samples_sha256"),
+        CheckConstraint(
+            f"(kind = '{EvidenceKind.SAMPLES}') = (samples_sha256 IS NOT NULL)",
+            name="samples_are_kept",
+        ),
+        Index(None, "samples_sha256"),
         Index(None, "version_id", "recorded_at", "id"),
         Index(None, "base_model_id", "recorded_at", "id"),
         {"info": APPEND_ONLY},
@@ -58,6 +64,8 @@ class EvaluationRow(Base):
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
+    samples_sha256: Mapped[str | None]
+    samples_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     evaluator_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
 
     cells: Mapped[list["EvaluationCell"]] = relationship(
@@ -67,6 +75,7 @@ class EvaluationRow(Base):
         repr=False,
     )
     version: Mapped[Version | None] = relationship(lazy="raise", init=False, repr=False)
+    base_model: Mapped[BaseModelRow | None] = relationship(lazy="raise", init=False, repr=False)
     suite: Mapped[SuiteRow] = relationship(lazy="raise", init=False, repr=False)
     evaluator: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
     voided: Mapped["EvaluationVoid | None"] = relationship(
@@ -93,6 +102,24 @@ class EvaluationCell(Base):
     samples: Mapped[int]
     mean: Mapped[float]
     stderr: Mapped[float | None]
+
+
+class EvaluationScores(Base):
+    """The samples of one cell, packed so that a comparison reads them at once.
+
+    Derived from the rows that were sent: sample keys as 64-bit and scores as double precision
+    numbers, in the byte order of every machine this runs on (little-endian).
+    """
+
+    __tablename__ = "evaluation_scores"
+    __table_args__ = ({"info": APPEND_ONLY},)
+
+    evaluation_id: Mapped[UUID] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    persona: Mapped[str] = mapped_column(primary_key=True)
+    locale: Mapped[str] = mapped_column(primary_key=True)
+    keys_packed: Mapped[bytes]
+    values_packed: Mapped[bytes]
 
 
 class EvaluationVoid(Base):

@@ -8,11 +8,13 @@ from typing import Any, Final, TypeVar, cast
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from app.domain import errors
 from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError, RegistryError
@@ -165,9 +167,21 @@ def _framework_refused(request: Request, error: HTTPException) -> JSONResponse:
     status = HTTPStatus(error.status_code)
     code = _FRAMEWORK_CODES.get(status, "malformed-request")
     detail = f"{request.method} {request.url.path}: {status.phrase}."
-    if status == HTTPStatus.METHOD_NOT_ALLOWED and error.headers is not None:
-        detail = f"{request.url.path} answers {error.headers.get('Allow', 'nothing')}."
-    return problem(status, code, status.phrase, detail, headers=error.headers)
+    headers = error.headers
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = _allowed(request)
+        detail, headers = f"{request.url.path} answers {allowed}.", {"Allow": allowed}
+    return problem(status, code, status.phrase, detail, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods that a path answers; the router names those of one endpoint only."""
+    matching = [
+        route.methods or set()
+        for route in iter_route_contexts(request.app.routes)
+        if route.matches(request.scope)[0] is Match.PARTIAL
+    ]
+    return ", ".join(sorted(set().union(*matching)))
 
 
 def _database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:

@@ -1,0 +1,47 @@
+"""What the gate says of one demand."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+Demand = Literal["fact", "samples", "at_least", "at_most", "incumbent", "base"]
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    MISSING = "missing"
+    NOT_APPLICABLE = "not-applicable"
+
+
+@dataclass(frozen=True, slots=True)
+class CellRef:
+    persona: str
+    locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one demand found: `bound` is the confidence bound that was held against `demanded`.
+
+    A comparison's `observed`, `bound` and `demanded` are differences, candidate - reference.
+    """
+
+    rule: str
+    version: int
+    outcome: Outcome
+    message: str
+    cell: CellRef | None = None
+    demand: Demand | None = None
+    observed: float | None = None
+    bound: float | None = None
+    demanded: float | None = None
+    margin: float | None = None
+    samples: int | None = None
+    evaluation: UUID | None = None
+
+    @property
+    def closes(self) -> bool:
+        """Whether the gate stays shut on this; what does not apply was said, not held against."""
+        return self.outcome not in (Outcome.PASSED, Outcome.NOT_APPLICABLE)

@@ -1,0 +1,72 @@
+"""What the server counts, for Prometheus: requests by endpoint, and damaged objects."""
+
+import os
+import time
+from http import HTTPStatus
+from typing import Final
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# With several workers each writes its numbers to files here, and any of them answers for all.
+SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+DAMAGED_OBJECTS: Final = Counter(
+    "registry_damaged_objects", "Downloads that met bytes which do not hash to their digest."
+)
+_DURATION: Final = Histogram(
+    "registry_request_seconds",
+    "Time from a request's arrival to the end of its answer.",
+    ["method", "endpoint", "status"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
+)
+
+
+class MeasuredApp:
+    """Times every request by the endpoint that answered it: paths would be endless."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+        start = time.perf_counter()
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            took = time.perf_counter() - start
+            _DURATION.labels(scope["method"], _endpoint(scope), status).observe(took)
+
+
+def _endpoint(scope: Scope) -> str:
+    """Return where in the code the request was answered, `none` if nowhere."""
+    endpoint = scope.get("endpoint")
+    if endpoint is None:
+        return "none"
+    return f"{endpoint.__module__}.{endpoint.__qualname__}".removeprefix("app.")
+
+
+def exposition() -> bytes:
+    """Return all metrics in Prometheus' text format."""
+    if SHARED_FOLDER not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

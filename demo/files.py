@@ -1,0 +1,21 @@
+"""Writes a base model and a prefix for it, as files to try the API with."""
+
+import sys
+from pathlib import Path
+
+from demo import model
+from demo.language import all_prompts
+
+
+def main() -> None:
+    """Train both into the two folders named on the command line; say what to register."""
+    base, prefix = map(Path, sys.argv[1:])
+    model.prepare_libraries()
+    prompts = all_prompts()
+    trained = model.train_base(prompts.train, base)
+    model.train_prefix(trained, prompts.train, prefix)
+    print(f"A base model is in {base}, a prefix for it in {prefix}.")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

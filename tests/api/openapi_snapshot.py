@@ -1,0 +1,26 @@
+"""The OpenAPI document as it is committed: what clients were generated from."""
+
+import json
+from pathlib import Path
+
+from app.deps import Parts
+from app.main import app_of
+
+SNAPSHOT = Path(__file__).with_name("openapi.json")
+
+
+def document():
+    """Return the server's description of itself, which needs no server."""
+    return app_of(Parts(*[None] * len(Parts.__slots__))).openapi()
+
+
+def rendered():
+    return json.dumps(document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main():
+    SNAPSHOT.write_text(rendered())
+
+
+if __name__ == "__main__":
+    main()

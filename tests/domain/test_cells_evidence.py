@@ -179,6 +179,31 @@ def test_a_comparison_of_a_cell_that_nothing_measured_is_missing():
     assert found == [("samples", MISSING), ("incumbent", MISSING), ("base", MISSING)]
 
 
+@pytest.mark.parametrize("demand", ["incumbent", "base"])
+@pytest.mark.parametrize(
+    ("rule", "outcome"),
+    [
+        pytest.param({"min_samples": 60}, PASSED, id="enough"),
+        pytest.param({"min_samples": 61}, FAILED, id="too-few-pairs"),
+        pytest.param({"min_samples": None}, PASSED, id="any-number"),
+        pytest.param({"min_samples": 60, "confidence": 0.99}, FAILED, id="more-confidence"),
+    ],
+)
+def test_a_comparison_takes_the_samples_and_the_confidence_of_its_rule(demand, rule, outcome):
+    """Of the candidate's 66 samples 60 pair, which at 95 % is just enough for 0.05."""
+    reference = a_scored_evaluation("reference", shares(60, 60))
+    compared = a_rule(**COMPARISON | rule, no_worse_than=Margins(**{demand: 0.05}))
+
+    *_, finding = the_findings(
+        compared,
+        a_scored_evaluation(values=shares(66, 66)),
+        incumbent=a_reference(reference),
+        base=the_base(reference),
+    )
+
+    assert (finding.demand, finding.outcome, finding.samples) == (demand, outcome, 60)
+
+
 def test_comparing_again_until_green_does_not_help():
     worse = a_scored_evaluation("worse", shares(80), finished_at=NOW - 2 * OLD)
     better = a_scored_evaluation("better")

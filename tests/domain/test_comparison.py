@@ -95,7 +95,7 @@ def test_a_finding_carries_the_numbers_behind_its_sentence():
         ),
         pytest.param(
             EQUAL,
-            0,
+            0.0,
             "At 95 % confidence tone for novice/en differs from version 1 by at least -0.03435 "
             "(+0 over 100 pairs); +0 was demanded; a better version or more samples would show it.",
             id="a-margin-of-nothing",

@@ -228,7 +228,7 @@ def keys_of(*lines):
         pytest.param(a_row(), a_row(prompt_sha256="p"), False, id="one-prompt-is-not-told"),
         pytest.param(a_row(), a_row(prompt_sha256=None), True, id="null-is-no-prompt"),
         pytest.param(
-            a_row("a\0b"), a_row("a", prompt_sha256="b"), False, id="what-reads-alike-end-to-end"
+            a_row("a\0b"), a_row("a", prompt_sha256="b\0"), False, id="what-reads-alike-end-to-end"
         ),
         pytest.param(
             a_row("a", prompt_sha256="bc"), a_row("ab", prompt_sha256="c"), False, id="shifted"

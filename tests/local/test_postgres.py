@@ -1,4 +1,5 @@
 import os
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ from psycopg import errors
 from sqlalchemy import create_engine, text
 
 from app.local.folder import LocalServerError
-from app.local.postgres import running_postgres
+from app.local.postgres import _programs, running_postgres
 from tests.local.observing import eventually, free_port, kill, living, supervised
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another user")
@@ -197,6 +198,23 @@ def test_a_folder_closed_to_the_unprivileged_user_is_named(tmp_path):
 
     with pytest.raises(LocalServerError, match=r"user nobody.* cannot enter /\S+ .*chmod o\+x"):
         running_postgres(closed / "data").__enter__()
+
+
+@AS_ROOT
+def test_a_virtual_environment_closed_to_the_unprivileged_user_is_no_obstacle(
+    server_folder, tmp_path, monkeypatch
+):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copytree(_programs().parent, closed / "pginstall")
+    monkeypatch.setattr("app.local.postgres._programs", lambda: closed / "pginstall" / "bin")
+
+    for _ in range(2):
+        with (
+            running_postgres(server_folder / "closed-programs") as server,
+            connected(server.service_url) as connection,
+        ):
+            assert connection.scalar(text("SELECT 1")) == 1
 
 
 @AS_ROOT

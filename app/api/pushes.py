@@ -14,6 +14,7 @@ from app.api.fields import Digest, In, JsonObject, Label, Line, PrefixPath, Text
 from app.api.multipart import received_parts
 from app.api.versions import VersionOut, version_outs
 from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep, StagingDep
+from app.domain.access import Role
 from app.domain.errors import (
     ForbiddenError,
     InvalidArtifactError,
@@ -98,9 +99,10 @@ _CONTENT: Final = {
 
 
 async def _described(
-    request: Request, _caller: Caller, limits: LimitsDep
+    request: Request, prefix: PrefixPath, caller: Caller, limits: LimitsDep
 ) -> AsyncIterator[Described]:
-    """Receive what is pushed, after the caller is known, in the form that it comes in."""
+    """Receive what is pushed in the form that it comes in, from those only who may push."""
+    caller.require(Role.PUBLISHER, prefix)
     if media_type(request) == "application/json":
         body = await small_body(request, limit_bytes=limits.metadata_bytes)
         yield parsed(UploadedVersionIn, body), {}

@@ -208,6 +208,8 @@ def _comparison(
 ) -> Finding:
     blank = replace(blank, demand=reference.demand, margin=margin.value)
     measured = [each for each in evaluations if key in each.cells]
+    # Aggregates cannot be paired; their limits count, and here the runs with samples speak.
+    measured = [each for each in measured if key in each.scores] or measured
     judged = [compare(margin, key, blank, each, reference) for each in measured]
     return _worst_or_qualified(key, blank, measured, judged, disqualify)
 

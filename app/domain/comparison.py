@@ -10,7 +10,7 @@ from app.domain.findings import Finding, Outcome
 from app.domain.statistics import means, paired
 from app.domain.suites import Metric, MetricKind
 
-# So many of the candidate's samples must pair: a reference that saw other prompts proves little.
+# So many samples of both must pair: who chose the samples that do not could choose the outcome.
 PAIR_COVERAGE: Final = 0.9
 
 
@@ -37,8 +37,9 @@ def compare(
 ) -> Finding:
     """Return whether one evaluation of the candidate shows it within the margin.
 
-    Both are paired on equal samples with equal prompts, of the same suite version. Proportions
-    are held to the exact paired bound, means to the paired t bound (docs/statistics.md).
+    It is held against every evaluation of the reference, paired on equal samples with equal
+    prompts of the same suite version. Proportions are held to the exact paired bound, means to
+    the paired t bound (docs/statistics.md).
     """
     blank = replace(blank, demand=reference.demand, margin=margin.value, evaluation=candidate.id)
     failed = replace(blank, outcome=Outcome.FAILED)
@@ -46,37 +47,57 @@ def compare(
     if ours is None:
         message = f"{key} was recorded without samples, which a comparison takes; record them."
         return replace(failed, message=message)
-    other = _latest(reference.evaluations, candidate, key)
-    if other is None:
+    others = _comparable(reference.evaluations, candidate, key)
+    if not others:
         message = (
             f"{reference.name} has no complete evaluation of {key} with samples by "
             f"{candidate.suite}; evaluate it first."
         )
         return replace(failed, message=message)
-    pairs = _pairs(ours, other.scores[key])
-    wanted = max(margin.least_pairs, math.ceil(PAIR_COVERAGE * len(ours.keys)))
-    if len(pairs) < wanted:
-        message = (
-            f"{len(pairs)} of {len(ours.keys)} samples of {key} pair with those of "
-            f"{reference.name} by id and prompt; it takes {wanted}."
-        )
-        return replace(failed, samples=len(pairs), message=message)
-    metric = candidate.suite.metric(key.metric)
-    if metric is None:
-        return replace(failed, message=f"{candidate.suite} has no metric {key.metric}.")
-    return _verdict(margin, metric, key, replace(blank, samples=len(pairs)), pairs, reference)
+    findings = [_compared(margin, key, blank, candidate, each, reference) for each in others]
+    closing = (finding for finding in findings if finding.closes)
+    return next(closing, findings[-1])
 
 
-def _latest(
+def _comparable(
     evaluations: Sequence[Evaluation], candidate: Evaluation, key: CellKey
-) -> Evaluation | None:
-    """Return the reference's last complete evaluation of the cell by the same suite version."""
+) -> list[Evaluation]:
+    """Return the reference's complete evaluations of the cell by the same suite version.
+
+    All of them, not the latest: one bad run of the reference would else lower the bar.
+    """
     same = [
         each
         for each in evaluations
         if not each.partial and each.suite == candidate.suite and key in each.scores
     ]
-    return max(same, key=lambda each: (each.finished_at, each.id), default=None)
+    return sorted(same, key=lambda each: (each.finished_at, each.id))
+
+
+def _compared(
+    margin: Margin,
+    key: CellKey,
+    blank: Finding,
+    candidate: Evaluation,
+    other: Evaluation,
+    reference: Reference,
+) -> Finding:
+    ours, theirs = candidate.scores[key], other.scores[key]
+    pairs = _pairs(ours, theirs)
+    larger = max(len(ours.keys), len(theirs.keys))
+    wanted = max(margin.least_pairs, math.ceil(PAIR_COVERAGE * larger))
+    if len(pairs) < wanted:
+        message = (
+            f"{len(pairs)} samples of {key} pair with those of {reference.name} by id and prompt; "
+            f"it takes {wanted}, the candidate has {len(ours.keys)} and the reference "
+            f"{len(theirs.keys)}."
+        )
+        return replace(blank, outcome=Outcome.FAILED, samples=len(pairs), message=message)
+    metric = candidate.suite.metric(key.metric)
+    if metric is None:
+        message = f"{candidate.suite} has no metric {key.metric}."
+        return replace(blank, outcome=Outcome.FAILED, message=message)
+    return _verdict(margin, metric, key, replace(blank, samples=len(pairs)), pairs, reference)
 
 
 def _pairs(ours: Scores, theirs: Scores) -> list[tuple[float, float]]:

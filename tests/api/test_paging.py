@@ -154,33 +154,3 @@ def test_a_cursor_of_another_list_is_refused(full, given_by, used_on):
 def test_a_page_has_a_sensible_size(full, query):
     response = page_of(full, "prefixes", **query)
     assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
-
-
-# Times and texts in queries that no column can hold
-
-
-@pytest.mark.parametrize(
-    ("path", "query"),
-    [
-        pytest.param("/v1/prefixes", {"namespace": "a\x00b"}, id="namespace"),
-        pytest.param("/v1/prefixes", {"q": "a\x00b"}, id="part-of-a-name"),
-        pytest.param("/v1/suites/a%00b/1", {}, id="suite"),
-        pytest.param("/v1/suites/a/1%00", {}, id="suite-version"),
-        pytest.param("/v1/policies/a%00b/1", {}, id="policy"),
-        pytest.param(
-            "{path}/channels/production/history",
-            {"at": "0001-01-01T00:00:00+01:00"},
-            id="before-all-time",
-        ),
-        pytest.param(
-            "{path}/channels/production/history",
-            {"at": "9999-12-31T23:59:59-01:00"},
-            id="after-all-time",
-        ),
-        pytest.param("/v1/audit", {"subject": "prefix:a\x00/b"}, id="subject"),
-    ],
-)
-def test_what_no_column_can_hold_is_refused_or_not_found(full, path, query):
-    by = "auditor" if "audit" in path else "seer"
-    response = full.call("GET", path.format(path=full.path), by=by, params=query)
-    assert response.status_code in {404, 422}

@@ -144,15 +144,17 @@ def test_samples_that_do_not_pair_are_counted_in_the_message():
     other = a_scored_evaluation("theirs", [1] * 100, names=range(11, 111))
 
     assert compared([1] * 100, a_reference(other)).message == (
-        "89 of 100 samples of tone for novice/en pair with those of version 1 by id and prompt; "
-        "it takes 90."
+        "89 samples of tone for novice/en pair with those of version 1 by id and prompt; "
+        "it takes 90, the candidate has 100 and the reference 100."
     )
 
 
-def test_samples_of_the_reference_alone_do_no_harm():
-    other = a_scored_evaluation("theirs", [1] * 1_000)
+@pytest.mark.parametrize(("theirs", "outcome"), [(111, PASSED), (112, FAILED)])
+def test_a_candidate_on_a_part_of_the_references_samples_is_not_compared(theirs, outcome):
+    """Else an easy part could be chosen: 100 of 111 are nine in ten, 100 of 112 are not."""
+    other = a_scored_evaluation("theirs", [1] * theirs)
 
-    assert compared([1] * 100, a_reference(other)).outcome is PASSED
+    assert compared([1] * 100, a_reference(other)).outcome is outcome
 
 
 @pytest.mark.parametrize(("least", "outcome"), [(100, PASSED), (101, FAILED)])
@@ -223,14 +225,20 @@ def test_aggregates_of_the_candidate_cannot_be_compared():
     )
 
 
-def test_the_last_complete_evaluation_of_the_reference_is_compared_with():
+def test_a_bad_run_of_the_reference_does_not_lower_the_bar():
     perfect = a_past("perfect", BETTER, finished_at=NOW - 3 * DAY)
-    latest = a_past("latest", WORSE, finished_at=NOW - 2 * DAY)
-    partial = a_past("partial", BETTER, partial=True)
+    bad = a_past("bad", WORSE, finished_at=NOW - 2 * DAY)
 
-    for order in ([perfect, latest, partial], [partial, latest, perfect]):
-        assert compared(WORSE, a_reference(*order), margin=0.08).outcome is PASSED
-        assert compared(shares(40), a_reference(*order)).observed == pytest.approx(-0.2)
+    for order in ([perfect, bad], [bad, perfect]):
+        finding = compared(WORSE, a_reference(*order), margin=0.08)
+        assert (finding.outcome, finding.observed) == (FAILED, pytest.approx(-0.4))
+    assert compared(WORSE, a_reference(bad), margin=0.08).outcome is PASSED
+
+
+def test_a_partial_run_of_the_reference_is_not_compared_with():
+    bad, partial = a_past("bad", WORSE), a_past("partial", BETTER, partial=True)
+
+    assert compared(WORSE, a_reference(partial, bad), margin=0.08).outcome is PASSED
 
 
 def test_of_two_evaluations_that_finished_at_once_the_choice_is_no_matter_of_order():

@@ -120,10 +120,11 @@ def test_the_incumbent_among_the_candidates_is_compared_with_nothing():
 
 
 def test_a_decision_lists_every_evaluation_it_read_once_and_whose_it_was():
-    shared, incumbents = an_evaluation("control"), an_evaluation("incumbents")
+    shared, own = an_evaluation("control"), an_evaluation("own")
+    incumbents = an_evaluation("incumbents")
     candidates = [
         a_candidate(an_evaluation(), control_runs=(shared,)),
-        a_candidate(an_evaluation("second"), ref=a_version(3), control_runs=(shared,)),
+        a_candidate(an_evaluation("second"), ref=a_version(3), control_runs=(shared, own)),
         a_candidate(incumbents, ref=a_version(1)),
     ]
 
@@ -134,6 +135,7 @@ def test_a_decision_lists_every_evaluation_it_read_once_and_whose_it_was():
         (an_id("second"), Subject.CANDIDATE),
         (an_id("incumbents"), Subject.CANDIDATE),
         (an_id("control"), Subject.BASE),
+        (an_id("own"), Subject.BASE),
     ]
 
 

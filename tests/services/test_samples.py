@@ -185,7 +185,7 @@ def test_a_version_worse_than_the_incumbent_by_more_than_the_margin_fails(world,
 def test_samples_with_other_prompts_are_no_pairs(world, compared):
     record(world, compared, rows(failing=5, prompt="another"))
     _, findings = gated(world, compared)
-    assert "0 of 120 samples" in findings[0]["message"]
+    assert findings[0]["message"].startswith("0 samples of tone for ")
 
 
 def test_an_evaluator_of_the_incumbent_may_still_review(world, compared):
@@ -247,3 +247,12 @@ def test_a_control_run_of_other_weights_is_refused(world, version):
         json=world.report(version),
     )
     assert response.json()["type"] == "/problems/evidence-for-another-artifact"
+
+
+def test_aggregates_beside_samples_do_not_bar_a_comparison(world, compared):
+    """Their limits count; the comparison is made with the run that has samples."""
+    record(world, compared, rows(failing=5))
+    assert world.evaluate(compared).status_code == 201
+    decision, findings = gated(world, compared)
+    assert decision["result"] == "passed", decision
+    assert {f["outcome"] for f in findings} == {"passed"}

@@ -110,6 +110,10 @@ class Caller:
         if not held.intersection(roles):
             raise self._lacks(roles[0], "on some namespace")
 
+    def require_some_part(self) -> None:
+        """Raise ForbiddenError unless the caller works here: an auditor reads the log alone."""
+        self.require_anywhere(*(role for role in Role if role in _SEES_RELEASED))
+
     def _lacks(self, role: Role, scope: str) -> ForbiddenError:
         limit = "" if self.channels is None else " and a token that is not limited to channels"
         return ForbiddenError(f"{self.name} needs the role {role} {scope}{limit} for this.")

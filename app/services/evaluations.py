@@ -16,7 +16,14 @@ from app.domain.errors import AlreadyVoidError, SeparationOfDutiesError
 from app.domain.identity import Json, PrefixName
 from app.services.reassessment import reassess
 from app.services.received import ReceivedFile, require_leased, store_leased
-from app.services.reports import Report, check, require_same_artifact, rows_of, suite_for
+from app.services.reports import (
+    Checked,
+    Report,
+    check,
+    require_same_artifact,
+    rows_of,
+    suite_for,
+)
 from app.services.sight import lock_prefix_as, seen_version
 from app.storage.blobs import Blobs
 
@@ -51,17 +58,7 @@ def record(
     with sessions.begin() as session:
         _require_lease(session, samples, now)
         row = lock_prefix_as(Role.EVALUATOR, session, caller, prefix)
-        evaluation, scores = rows_of(
-            checked,
-            artifact=version.digest,
-            version_id=version.id,
-            base_model_id=None,
-            caller=caller,
-            now=now,
-        )
-        session.add(evaluation)
-        session.flush()
-        session.add_all(scores)
+        evaluation = _insert(session, checked, version.digest, caller, now, version_id=version.id)
         facts = _facts(evaluation, report) | {"version": number, "version_id": str(version.id)}
         event = happened(subject_of(prefix), "evaluation.record", facts, caller=caller, now=now)
         audit.append(session, event)
@@ -101,22 +98,36 @@ def record_control_run(
     _store(sessions, blobs, samples, now)
     with sessions.begin() as session:
         _require_lease(session, samples, now)
-        evaluation, scores = rows_of(
-            checked,
-            artifact=base.digest,
-            version_id=None,
-            base_model_id=base.id,
-            caller=caller,
-            now=now,
-        )
-        session.add(evaluation)
-        session.flush()
-        session.add_all(scores)
+        evaluation = _insert(session, checked, base.digest, caller, now, base_model_id=base.id)
         facts = _facts(evaluation, report) | {"base_model": base.digest}
         audit.append(
             session, happened(REGISTRY, "evaluation.record", facts, caller=caller, now=now)
         )
         return present(evaluation_by_id(session, evaluation.id))
+
+
+def _insert(
+    session: Session,
+    checked: Checked,
+    artifact: str,
+    caller: Caller,
+    now: datetime,
+    *,
+    version_id: UUID | None = None,
+    base_model_id: UUID | None = None,
+) -> EvaluationRow:
+    evaluation, scores = rows_of(
+        checked,
+        artifact=artifact,
+        version_id=version_id,
+        base_model_id=base_model_id,
+        caller=caller,
+        now=now,
+    )
+    session.add(evaluation)
+    session.flush()
+    session.add_all(scores)
+    return evaluation
 
 
 def _store(sessions: Sessions, blobs: Blobs, samples: ReceivedFile | None, now: datetime) -> None:

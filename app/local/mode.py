@@ -88,7 +88,7 @@ def _greeting(url: str, credentials: Path) -> str:
     python = f"{shlex.quote(sys.executable)} -c"
     read = f"import json; print(json.load(open({str(credentials)!r}))['tokens']['publisher'])"
     token = f'"Authorization: Bearer $({python} {shlex.quote(read)})"'
-    body = '{"namespace": "acme", "name": "brand-voice", "owner": "admin"}'
+    body = '{"namespace": "acme", "name": "hello", "owner": "admin"}'
     return "\n".join(
         [
             f"Serving {url}; tokens in {credentials}",

@@ -85,6 +85,28 @@ def test_requests_on_a_kept_connection_do_not_wait_for_delayed_acknowledgements(
         assert durations[10] < 0.030
 
 
+def test_the_lines_that_it_prints_work_as_they_are(data):
+    command = [*COMMAND, "--data", str(data), "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        printed = [process.stdout.readline() for _ in range(5)]
+        lines = [line for line in printed if line.startswith("curl ")]
+        answers = [
+            subprocess.run(
+                ["sh", "-c", line.replace("curl ", "curl --fail --silent --retry 5 ", 1)],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+            for line in lines
+        ]
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    assert '"database":"ok"' in answers[0]
+    assert all('"name":"hello"' in answer for answer in answers[1:3])
+
+
 def test_a_port_in_use_is_told_in_one_sentence(data):
     with local_mode(data) as credentials:
         port = urlsplit(credentials["url"]).port

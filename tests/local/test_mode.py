@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,7 @@ def test_requests_on_a_kept_connection_do_not_wait_for_delayed_acknowledgements(
         assert durations[10] < 0.030
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the lines are curl's")
 def test_the_lines_that_it_prints_work_as_they_are(data):
     command = [*COMMAND, "--data", str(data), "--port", "0"]
     with subprocess.Popen(

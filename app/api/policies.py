@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import media_type, small_body, yaml_value
+from app.api.bodies import media_type, small_body
 from app.api.fields import LARGEST_NUMBER, Asked, In, Label, Line, Out
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
@@ -22,6 +22,7 @@ from app.domain.errors import (
     UnsupportedMediaTypeError,
 )
 from app.domain.policies import Contributor
+from app.plainyaml import yaml_value
 from app.problems import invalid_request, refuses
 from app.services import policies
 

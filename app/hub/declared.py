@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import yaml
-
-from app.domain.errors import Fault, InvalidRequestError
+from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError
 from app.domain.identity import Json
+from app.plainyaml import yaml_value
 
 _FENCE: Final = "---"
 _CARD_LIMIT_BYTES: Final = 64 * 1024
@@ -66,8 +65,8 @@ def _front_matter(readme: bytes) -> dict[str, Any]:
         return {}
     body = "\n".join(lines[1 : lines.index(_FENCE, 1)])
     try:
-        front = yaml.safe_load(body)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        front = yaml_value(body.encode())
+    except MalformedRequestError as error:
         message = "The front matter of README.md is not valid YAML."
         raise InvalidRequestError(message, [Fault("front-matter", message)]) from error
     return front if isinstance(front, dict) else {}

@@ -228,3 +228,21 @@ def test_a_large_file_without_git_lfs_is_told_what_to_set(
     with pytest.raises(ConnectionError):
         upload(api, world, an_adapter(tmp_path / "a", base_model_name_or_path=base["name"]))
     assert "HF_HUB_DISABLE_XET=1" in caplog.text
+
+
+def test_a_card_cannot_grow_without_end(world, api, base, tmp_path):
+    levels = "".join(
+        f"l{n}: &l{n}\n" + "".join(f"  <<: *l{n - 1}\n  k{n}-{k}: 1\n" for k in range(9))
+        for n in range(1, 40)
+    )
+    readme = f"---\nl0: &l0 {{a: 1}}\n{levels}---\n"
+    folder = an_adapter(tmp_path / "a", readme=readme, base_model_name_or_path=base["name"])
+    info = upload(api, world, folder)
+    assert info.oid == world.made("GET", f"{world.path}/versions/1", by="publisher")["revision"]
+
+
+def test_a_card_that_is_no_yaml_is_refused(world, api, base, tmp_path):
+    readme = "---\nlicense: [mit\n---\n"
+    folder = an_adapter(tmp_path / "a", readme=readme, base_model_name_or_path=base["name"])
+    with pytest.raises(HfHubHTTPError, match="not valid YAML"):
+        upload(api, world, folder)

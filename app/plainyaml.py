@@ -1,0 +1,45 @@
+"""Reading YAML that strangers send: JSON's data model, no merging, no surprises."""
+
+import re
+
+import yaml
+
+from app.domain.errors import MalformedRequestError
+
+
+class _Loader(yaml.SafeLoader):
+    """Loads what JSON could say too, as YAML 1.2 reads it.
+
+    YAML 1.1 reads the locale `no` as false and 2026-03-01 as a date, and its merge keys grow
+    exponentially when they are nested.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - typed by the class above
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge nothing."""
+
+
+_TAG = "tag:yaml.org,2002:"
+_WORDS = {
+    "null": (r"~|null|Null|NULL|", "~nN"),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    "float": (r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+}
+for _name, (_pattern, _first) in _WORDS.items():
+    _firsts = [*_first, ""] if _name == "null" else [*_first]
+    _Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), _firsts)
+
+
+def yaml_value(body: bytes) -> object:
+    """Return what a YAML document says.
+
+    Raises:
+        MalformedRequestError: It is not one valid document.
+    """
+    try:
+        return _Loader(body).get_single_data()
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # A tag can promise what its text does not hold: `!!bool perhaps`, `!!int ''`.
+        raise MalformedRequestError("It is not valid YAML.") from error

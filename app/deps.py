@@ -1,4 +1,4 @@
-"""What an endpoint may ask for: who is calling, what time it is, where things are kept."""
+"""What an endpoint may ask for: who calls, the time, where things are kept, which prefix."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +9,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.db.session import Sessions
 from app.domain import access
-from app.domain.errors import UnauthenticatedError
+from app.domain.errors import NotFoundError, UnauthenticatedError
+from app.domain.identity import PrefixName, is_name
 from app.services.identity import authenticate
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
@@ -88,3 +89,14 @@ def _caller(
 
 
 Caller = Annotated[access.Caller, Depends(_caller)]
+
+
+def _prefix(namespace: str, name: str) -> PrefixName:
+    """Return the prefix that a path names; what cannot be a name cannot exist either."""
+    prefix = PrefixName(namespace, name)
+    if not (is_name(namespace) and is_name(name)):
+        raise NotFoundError("There is no prefix of that name.")
+    return prefix
+
+
+PrefixPath = Annotated[PrefixName, Depends(_prefix)]

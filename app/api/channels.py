@@ -15,7 +15,6 @@ from app.api.fields import (
     Out,
     PageOut,
     PageQuery,
-    PrefixPath,
     Reason,
     Time,
 )
@@ -23,7 +22,7 @@ from app.api.gates import PolicyRefOut
 from app.api.prefixes import ShareOut
 from app.db.channels import allocation_of, history_page
 from app.db.models import Channel, Generation
-from app.deps import Caller, Now, SessionsDep
+from app.deps import Caller, Now, PrefixPath, SessionsDep
 from app.domain.errors import (
     ForbiddenError,
     NotFoundError,

@@ -19,7 +19,6 @@ from app.api.fields import (
     Out,
     PageOut,
     PageQuery,
-    PrefixPath,
     Reason,
     Time,
 )
@@ -27,7 +26,7 @@ from app.api.multipart import received_parts
 from app.db.base_models import base_model_by_digest
 from app.db.evaluations import evaluations_page
 from app.db.models import EvaluationRow
-from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep
+from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep
 from app.domain.access import nothing_named
 from app.domain.errors import (
     AlreadyVoidError,

@@ -8,12 +8,10 @@ from fastapi import Depends, Path, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.db.paging import PageRequest
-from app.domain.errors import NotFoundError
 from app.domain.identity import (
     DIGEST_PATTERN,
     LABEL_PATTERN,
     RESERVED_NAMESPACES,
-    PrefixName,
     is_name,
 )
 from app.domain.strictjson import DEPTH_LIMIT
@@ -104,14 +102,6 @@ Asked = Annotated[str, Path(max_length=64), AfterValidator(_printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 
 
-def _prefix(namespace: str, name: str) -> PrefixName:
-    """Return the prefix that a path names; what cannot be a name cannot exist either."""
-    prefix = PrefixName(namespace, name)
-    if not (is_name(namespace) and is_name(name)):
-        raise NotFoundError("There is no prefix of that name.")
-    return prefix
-
-
 def _page(
     cursor: Annotated[str | None, Query(max_length=1024, description="`next` of a page.")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Items a page.")] = 50,
@@ -119,5 +109,4 @@ def _page(
     return PageRequest(limit, cursor)
 
 
-PrefixPath = Annotated[PrefixName, Depends(_prefix)]
 PageQuery = Annotated[PageRequest, Depends(_page)]

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
-from app.api.fields import Number, PrefixPath
-from app.deps import Caller, PartsDep, SessionsDep
+from app.api.fields import Number
+from app.deps import Caller, PartsDep, PrefixPath, SessionsDep
 from app.domain.access import nothing_named
 from app.domain.errors import (
     DamagedObjectError,

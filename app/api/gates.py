@@ -6,8 +6,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from app.api.fields import Label, Number, Out, PrefixPath
-from app.deps import Caller, Now, SessionsDep
+from app.api.fields import Label, Number, Out
+from app.deps import Caller, Now, PrefixPath, SessionsDep
 from app.domain.errors import (
     ForbiddenError,
     GateNotConfiguredError,

@@ -19,14 +19,13 @@ from app.api.fields import (
     Out,
     PageOut,
     PageQuery,
-    PrefixPath,
     Searched,
     Text,
 )
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Channel, Prefix
 from app.db.prefixes import PrefixFilter, prefixes_page
-from app.deps import Caller, Now, SessionsDep
+from app.deps import Caller, Now, PrefixPath, SessionsDep
 from app.domain.allocation import Share
 from app.domain.errors import (
     AlreadyExistsError,

@@ -16,7 +16,6 @@ from app.api.fields import (
     Out,
     PageOut,
     PageQuery,
-    PrefixPath,
     Reason,
     Text,
 )
@@ -24,7 +23,7 @@ from app.api.gates import DecisionOut
 from app.api.prefixes import ShareOut
 from app.db.models import Promotion, ReviewRow
 from app.db.promotions import promotion_by_id, promotions_page
-from app.deps import Caller, Now, SessionsDep
+from app.deps import Caller, Now, PrefixPath, SessionsDep
 from app.domain.access import nothing_named
 from app.domain.allocation import ALL_TRAFFIC, Allocation, Share
 from app.domain.approvals import Verdict

@@ -10,10 +10,10 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from app.api.bodies import media_type, parsed, small_body
-from app.api.fields import Digest, In, JsonObject, Label, Line, PrefixPath, Text
+from app.api.fields import Digest, In, JsonObject, Label, Line, Text
 from app.api.multipart import received_parts
 from app.api.versions import VersionOut, version_outs
-from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep, StagingDep
+from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.domain.access import Role
 from app.domain.errors import (
     ForbiddenError,

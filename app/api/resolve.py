@@ -5,8 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from app.api.fields import Digest, Label, Out, PrefixPath
-from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep
+from app.api.fields import Digest, Label, Out
+from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep
 from app.domain.errors import (
     BaseModelMismatchError,
     ChannelEmptyError,

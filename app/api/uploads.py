@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field
 
-from app.api.fields import Digest, In, Out, PrefixPath
-from app.deps import Caller, LimitsDep, Now, SessionsDep, StagingDep
+from app.api.fields import Digest, In, Out
+from app.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.domain.errors import ForbiddenError, NotFoundError, TooLargeError
 from app.problems import refuses
 from app.services import uploads

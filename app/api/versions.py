@@ -14,14 +14,13 @@ from app.api.fields import (
     Out,
     PageOut,
     PageQuery,
-    PrefixPath,
     Reason,
 )
 from app.db.blobs import damaged_among
 from app.db.channels import channels_serving
 from app.db.models import Version
 from app.db.versions import versions_page
-from app.deps import Caller, Now, SessionsDep
+from app.deps import Caller, Now, PrefixPath, SessionsDep
 from app.domain.errors import (
     ForbiddenError,
     NotFoundError,

@@ -8,15 +8,15 @@ requests would put one version's bytes into its cache under another's name.
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Version
-from app.deps import Caller, PartsDep, SessionsDep
+from app.deps import Caller, PartsDep, PrefixPath, SessionsDep
 from app.domain.errors import ChannelEmptyError
-from app.domain.identity import PrefixName, is_name, rfc3339
+from app.domain.identity import PrefixName, rfc3339
 from app.hub.card import card_of
 from app.hub.repository import (
     README,
@@ -28,20 +28,12 @@ from app.hub.repository import (
 )
 from app.hub.route import EntryNotFoundError, HubRoute, RevisionNotFoundError
 from app.sending import send_file
-from app.services.revisions import DEFAULT_REVISION, is_pinned, version_named
+from app.services.revisions import DEFAULT_CHANNEL, DEFAULT_REVISION, is_pinned, version_named
 from app.services.sight import seen_prefix
 
 router = APIRouter(route_class=HubRoute, include_in_schema=False)
 
 
-def _prefix(namespace: str, name: str) -> PrefixName:
-    prefix = PrefixName(namespace, name)
-    if not (is_name(namespace) and is_name(name)):
-        raise prefix.missing()
-    return prefix
-
-
-PrefixPath = Annotated[PrefixName, Depends(_prefix)]
 Revision = Annotated[str, Path(max_length=96)]
 
 
@@ -65,7 +57,7 @@ def model(
         row = seen_prefix(session, caller, prefix)
         serving = channels_of(session, [row.id]).get(row.id, [])
         current = {channel.name for channel in serving if channel.generation}
-    if "production" in current:
+    if DEFAULT_CHANNEL in current:
         return model_at(prefix, DEFAULT_REVISION, sessions, caller, blobs=blobs)
     return {"id": str(prefix), "private": True, "tags": [], "siblings": []}
 
@@ -116,7 +108,7 @@ def refs(prefix: PrefixPath, sessions: SessionsDep, caller: Caller) -> dict[str,
             for channel in channels
             if serving.get(channel.id) and caller.sees_channel(channel.name)
         ]
-        aliases = [DEFAULT_REVISION] if "production" in names else []
+        aliases = [DEFAULT_REVISION] if DEFAULT_CHANNEL in names else []
         branches = [
             {"name": name, "ref": f"refs/heads/{name}", "targetCommit": found.revision}
             for name in (*aliases, *names)

@@ -7,13 +7,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from app.deps import BlobsDep, Caller, LimitsDep, Now, SessionsDep, StagingDep
+from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
 from app.domain.identity import RESERVED_NAMESPACES, PrefixName, is_name
 from app.domain.manifest import CONFIG_FILE, WEIGHTS_FILE
 from app.hub.commit import REGULAR_LIMIT_BYTES, Commit, parse_commit, received_body
 from app.hub.declared import declared_in
-from app.hub.pull import PrefixPath
 from app.hub.repository import README
 from app.hub.route import HubRoute
 from app.services import prefixes, uploads, versions

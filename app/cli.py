@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from sqlalchemy import create_engine, make_url
@@ -17,7 +18,7 @@ from app.db.blobs import referenced_size_bytes
 from app.db.schema import latest_revision, migrate, schema_revision
 from app.db.session import Sessions, engine_for, sessions_on
 from app.deps import clock
-from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
+from app.domain.access import EVERYWHERE, SYSTEM, Grant, PrincipalKind, Role
 from app.domain.base_models import weights_digest
 from app.domain.errors import RegistryError
 from app.local.folder import LocalServerError
@@ -25,6 +26,7 @@ from app.local.mode import run_local
 from app.main import create_app
 from app.services.bootstrap import ensure_principal, ensure_token
 from app.services.housekeeping import collect, scrub
+from app.services.replay import replay
 from app.serving import (
     ListenError,
     listening_socket,
@@ -166,6 +168,23 @@ def scrub_command() -> None:
         typer.echo(f"Damaged: {digest} of {', '.join(versions)}")
     if found.damaged:
         raise typer.Exit(2)
+
+
+@cli.command("replay")
+def replay_command(
+    promotion: Annotated[UUID, typer.Argument(help="The promotion whose decision to make again.")],
+) -> None:
+    """Make a promotion's decision again from what is stored; exit with status 2 if it differs."""
+    with _registry() as (sessions, _):
+        found = replay(sessions, promotion_id=promotion, caller=SYSTEM)
+    stored = found.stored
+    typer.echo(f"Decided at {stored['evaluated_at']}: {stored['result']}.")
+    for difference in found.differences:
+        typer.echo(difference)
+    if not found.agrees:
+        raise typer.Exit(2)
+    findings = f"{len(stored['findings'])} findings on {len(stored['evaluations'])} evaluations"
+    typer.echo(f"Made again it comes out the same, {findings}.")
 
 
 @cli.command("base-digest")

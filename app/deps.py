@@ -1,6 +1,6 @@
 """What an endpoint may ask for: who calls, the time, where things are kept, which prefix."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from app.domain import access
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import PrefixName, is_name
 from app.services.identity import authenticate
+from app.services.pulls import PullLog
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
 
@@ -37,6 +38,7 @@ class Parts:
     staging: Staging
     limits: Limits
     expected_revision: str
+    pulls: PullLog = field(default_factory=PullLog)
 
 
 _bearer = HTTPBearer(auto_error=False, description="An API token, `prg_...`.")

@@ -1,27 +1,33 @@
 """The application: wiring, no logic."""
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import Lifespan
 
 from app import __version__, problems
 from app.api import (
     audit,
     base_models,
     channels,
+    decisions,
     evaluations,
     files,
     gates,
     health,
     identity,
     openapi,
+    plans,
     policies,
     prefixes,
     promotions,
+    pulls,
     pushes,
     resolve,
+    reviews,
     suites,
     uploads,
     versions,
 )
+from app.chores import doing_chores
 from app.db.schema import latest_revision
 from app.db.session import engine_for, sessions_on
 from app.deps import Parts
@@ -38,12 +44,16 @@ _ROUTERS = (
     pushes.router,
     versions.router,
     files.router,
+    pulls.router,
     suites.router,
     evaluations.router,
+    plans.router,
     policies.router,
     channels.router,
     gates.router,
     promotions.router,
+    reviews.router,
+    decisions.router,
     resolve.router,
     audit.router,
     identity.router,
@@ -60,10 +70,10 @@ def create_app(settings: Settings) -> FastAPI:
         limits=settings.limits,
         expected_revision=latest_revision(),
     )
-    return app_of(parts)
+    return app_of(parts, lifespan=doing_chores)
 
 
-def app_of(parts: Parts) -> FastAPI:
+def app_of(parts: Parts, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """Return the server made of `parts`."""
     app = FastAPI(
         title="Prefix registry",
@@ -72,6 +82,7 @@ def app_of(parts: Parts) -> FastAPI:
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
     )
     app.state.parts = parts
     app.add_middleware(MeasuredApp)

@@ -3,15 +3,19 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from itertools import chain
 from typing import Final
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from app.db.models import VersionFile
+from app.db.models import Version, VersionFile
 from app.deps import Parts, clock
+from app.domain.access import Caller
 from app.domain.errors import DamagedObjectError, RangeNotSatisfiableError
+from app.domain.manifest import WEIGHTS_FILE
+from app.domain.pulls import PullWay
 from app.metrics import DAMAGED_OBJECTS
 from app.services import damage
 from app.storage.blobs import verified
@@ -52,6 +56,20 @@ def send_file(
         headers=sent,
         media_type="application/octet-stream",
     )
+
+
+def note_download(
+    parts: Parts,
+    version: Version,
+    file: VersionFile,
+    caller: Caller,
+    range_header: str | None,
+    now: datetime,
+) -> None:
+    """Count a pull of the version: its weights, from their first byte on, once per transfer."""
+    resumed = _RANGE.fullmatch(range_header or "")
+    if file.name == WEIGHTS_FILE and (resumed is None or resumed.group(1) == "0"):
+        parts.pulls.note(version.id, caller, PullWay.DOWNLOAD, now)
 
 
 def _content(parts: Parts, digest: str, span: range) -> Iterator[bytes]:

@@ -238,9 +238,10 @@ class World:
         assert response.status_code == 201, response.text
         return response.json()
 
-    def review(self, promotion, *, by, verdict="approve", comment="looks right"):
+    def review(self, promotion, *, by, verdict="approve", comment="looks right", **changes):
         path = f"/v1/promotions/{promotion['id']}/reviews"
-        return self.call("POST", path, by=by, json={"verdict": verdict, "comment": comment})
+        body = {"verdict": verdict, "comment": comment} | changes
+        return self.call("POST", path, by=by, json=body)
 
     def approve(self, promotion):
         """Approve as both reviewers; return the executed promotion."""
@@ -261,6 +262,14 @@ class World:
     def promotion(self, promotion):
         """Return a promotion as it is now."""
         return self.made("GET", f"/v1/promotions/{promotion['id']}", by="publisher")
+
+    def replayed(self, promotion):
+        """Return a promotion's decision beside the same decision made again."""
+        return self.made("GET", f"/v1/promotions/{promotion['id']}/replay", by="publisher")
+
+    def pulls(self, number, *, by="approver-1"):
+        path = f"{self.path}/versions/{number}/pulls"
+        return self.made("GET", path, by=by)["items"]
 
     def withdraw(self, promotion, *, by="publisher"):
         return self.call("POST", f"/v1/promotions/{promotion['id']}/withdraw", by=by)

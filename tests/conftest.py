@@ -1,22 +1,33 @@
 """What every test may ask for: real servers, a migrated database, clients, a world of its own."""
 
+import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import settings
+from sqlalchemy import select
 
+from app.cli import main
+from app.db.models import Channel, Prefix, Promotion
 from app.db.schema import latest_revision
 from app.db.session import engine_for, sessions_on
 from app.deps import Limits, Parts, clock
+from app.domain.access import SYSTEM
 from app.local.mode import Stores, prepare
 from app.main import app_of
+from app.services.replay import replay
 from app.storage.s3 import S3Account, S3Blobs
 from app.storage.s3_staging import S3Staging
 from tests.builders import World
 
 pytest_plugins = ["tests.servers", "tests.served"]
+
+# How long an example takes tells how busy the machine is, not whether the code is right.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 LIMITS = Limits(
     weights_bytes=1 << 20,
@@ -104,9 +115,23 @@ def client(app):
 
 
 @pytest.fixture
-def world(client, tokens):
-    """A namespace that only this test uses, and short words for what one does in it."""
-    return World(client, tokens)
+def world(client, tokens, sessions):
+    """A namespace that only this test uses, and short words for what one does in it.
+
+    Whatever was decided in it must come out the same when it is decided again.
+    """
+    world = World(client, tokens)
+    yield world
+    require_replays(sessions, world.namespace)
+
+
+def require_replays(sessions, namespace):
+    with sessions() as session:
+        statement = select(Promotion.id).join(Promotion.channel).join(Channel.prefix)
+        decided = session.scalars(statement.where(Prefix.namespace == namespace)).all()
+    for promotion_id in decided:
+        found = replay(sessions, promotion_id=promotion_id, caller=SYSTEM)
+        assert found.differences == ()
 
 
 @pytest.fixture
@@ -120,3 +145,18 @@ def world_on(parts, tokens):
             return World(client, tokens)
 
         yield world_on
+
+
+@pytest.fixture
+def run(stores, tokens, monkeypatch, capsys):
+    """Run the command; return its exit status and what it printed."""
+    for name, value in stores.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["prefix-registry", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0, capsys.readouterr().out
+
+    return run

@@ -20,7 +20,7 @@ from app.api.fields import (
 )
 from app.api.gates import PolicyRefOut
 from app.api.prefixes import ShareOut
-from app.db.channels import allocation_of, history_page
+from app.db.channels import allocation_of, had_broken_glass, history_page
 from app.db.models import Channel, Generation
 from app.deps import Caller, Now, PrefixPath, SessionsDep
 from app.domain.errors import (
@@ -56,6 +56,7 @@ class ChannelOut(Out):
     policy: PolicyRefOut
     generation: int
     allocation: list[ShareOut]
+    break_glass: bool = Field(description="Whether it was ever moved by breaking the glass.")
 
 
 class GenerationOut(Out):
@@ -152,6 +153,7 @@ def _out(session: Session, row: Channel) -> ChannelOut:
         policy=PolicyRefOut.model_validate(row.policy),
         generation=row.generation,
         allocation=[ShareOut.model_validate(share) for share in allocation_of(session, row)],
+        break_glass=had_broken_glass(session, row),
     )
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.api.fields import Number
-from app.deps import Caller, PartsDep, PrefixPath, SessionsDep
+from app.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.domain.access import nothing_named
 from app.domain.errors import (
     DamagedObjectError,
@@ -15,7 +15,7 @@ from app.domain.errors import (
     VersionRevokedError,
 )
 from app.problems import refuses
-from app.sending import send_file
+from app.sending import note_download, send_file
 from app.services.execution import require_not_revoked
 from app.services.sight import seen_version
 
@@ -40,6 +40,7 @@ def download_file(
     sessions: SessionsDep,
     parts: PartsDep,
     caller: Caller,
+    now: Now,
     range_: Annotated[str | None, Header(alias="Range")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
     via: Annotated[
@@ -57,6 +58,7 @@ def download_file(
     etag = f'"{found.sha256}"'
     if if_none_match is not None and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
+    note_download(parts, version, found, caller, range_, now)
     if via == "storage":
         lifetime_s = parts.limits.presigned_lifetime_s
         url = parts.blobs.presigned_url(found.sha256, file_name=found.name, lifetime_s=lifetime_s)

@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from app.api.fields import Label, Number, Out
 from app.deps import Caller, Now, PrefixPath, SessionsDep
@@ -26,6 +27,11 @@ class PolicyRefOut(Out):
     name: str
     version: int
     digest: str
+
+
+class VerifierOut(Out):
+    id: str
+    version: str = Field(description="Changes when the same input could give another answer.")
 
 
 class VersionRefOut(Out):
@@ -69,6 +75,7 @@ class DecisionOut(Out):
     incumbent: VersionRefOut | None
     evaluations: list[EvaluationRefOut]
     findings: list[FindingOut]
+    verifier: VerifierOut
 
 
 @router.get(

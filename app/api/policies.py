@@ -78,6 +78,9 @@ class MarginsIn(In):
 
 class RuleIn(In):
     metric: Line = Field(pattern=r"^[^/]+/[^/]+$", description="suite/metric")
+    suite_version: Line | None = Field(
+        default=None, description="Only this version of the suite can pass a cell."
+    )
     personas: list[Line] = Field(default=[], max_length=64)
     locales: list[Line] = Field(default=[], max_length=64)
     min_samples: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)

@@ -1,8 +1,8 @@
-"""Promotions over HTTP: requesting, reading, reviewing, withdrawing, breaking the glass."""
+"""Promotions over HTTP: what one shows, requesting one, reading them."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -17,36 +17,36 @@ from app.api.fields import (
     PageOut,
     PageQuery,
     Reason,
-    Text,
 )
 from app.api.gates import DecisionOut
 from app.api.prefixes import ShareOut
 from app.db.models import Promotion, ReviewRow
-from app.db.promotions import promotion_by_id, promotions_page
+from app.db.promotions import promotions_page
+from app.db.session import Sessions
 from app.deps import Caller, Now, PrefixPath, SessionsDep
-from app.domain.access import nothing_named
 from app.domain.allocation import ALL_TRAFFIC, Allocation, Share
 from app.domain.approvals import Verdict
 from app.domain.errors import (
-    AlreadyReviewedError,
     ForbiddenError,
     GateNotConfiguredError,
     GateNotPassedError,
     InvalidAllocationError,
-    InvalidTransitionError,
     NotFoundError,
     NothingToChangeError,
     PolicyUnsatisfiableError,
-    SeparationOfDutiesError,
     UnknownReferenceError,
     VersionRevokedError,
 )
 from app.domain.lifecycle import PromotionState
 from app.problems import refuses
-from app.services import promotions, reviews
+from app.services import glass, promotions
+from app.services.completion import is_overdue
+from app.services.replay import seen_promotion
 from app.services.reviewers import Reviewers, reviewers_of
 
 router = APIRouter(tags=["promotions"])
+
+SHORTEST_EXCUSE: Final = 20
 
 
 class ShareIn(In):
@@ -61,32 +61,23 @@ class PromotionIn(In):
     version: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
     allocation: list[ShareIn] | None = Field(default=None, min_length=1, max_length=16)
     reason: Reason
+    break_glass: bool = Field(
+        default=False,
+        description="For admins: execute at once, whatever the gate says, marked so for ever.",
+    )
 
     @model_validator(mode="after")
     def _one_target(self) -> "PromotionIn":
         if (self.version is None) == (self.allocation is None):
             raise ValueError("give version or allocation, one of them")
+        if self.break_glass and len(self.reason.strip()) < SHORTEST_EXCUSE:
+            raise ValueError(f"breaking the glass takes a reason of {SHORTEST_EXCUSE} characters")
         return self
 
     def wanted(self) -> Allocation:
         if self.version is not None:
             return (Share(self.version, ALL_TRAFFIC),)
         return tuple(Share(share.version, share.weight) for share in self.allocation or ())
-
-
-class ReviewIn(In):
-    verdict: Verdict
-    comment: Text = ""
-
-    @model_validator(mode="after")
-    def _rejection_says_why(self) -> "ReviewIn":
-        if self.verdict is Verdict.REJECT and not self.comment.strip():
-            raise ValueError("a rejection needs a comment that says why")
-        return self
-
-
-class BreakGlassIn(In):
-    reason: Annotated[Reason, Field(min_length=20)]
 
 
 class ReviewOut(Out):
@@ -100,7 +91,9 @@ class ReviewOut(Out):
 class WaitingOut(Out):
     approvals: int
     eligible: list[str]
-    not_before: datetime | None
+    not_before: datetime | None = Field(
+        description="When the policy's wait ends; then it executes."
+    )
 
 
 class PromotionOut(Out):
@@ -114,6 +107,7 @@ class PromotionOut(Out):
     created_at: datetime
     decision: DecisionOut
     evidence_digest: str
+    subject_digest: str = Field(description="What a review is of; send it along with yours.")
     reviews: list[ReviewOut]
     waiting_for: WaitingOut | None
     expires_at: datetime
@@ -130,7 +124,7 @@ def promotion_outs(
 
 
 def _out(row: Promotion, state: Reviewers, now: datetime) -> PromotionOut:
-    shown = PromotionState.EXPIRED if promotions.is_overdue(row, now) else row.state
+    shown = PromotionState.EXPIRED if is_overdue(row, now) else row.state
     return PromotionOut(
         id=row.id,
         prefix=str(row.channel.prefix.full_name),
@@ -142,8 +136,9 @@ def _out(row: Promotion, state: Reviewers, now: datetime) -> PromotionOut:
         created_at=row.created_at,
         decision=DecisionOut.model_validate(row.decision),
         evidence_digest=row.evidence_digest,
+        subject_digest=row.subject_digest,
         reviews=[_review_out(review, row, state) for review in row.reviews],
-        waiting_for=_waiting(state) if shown is PromotionState.PENDING else None,
+        waiting_for=_waiting(state, now) if shown is PromotionState.PENDING else None,
         expires_at=row.expires_at,
         closed_at=row.closed_at,
         closing_reason=row.closing_reason,
@@ -151,9 +146,10 @@ def _out(row: Promotion, state: Reviewers, now: datetime) -> PromotionOut:
     )
 
 
-def _waiting(state: Reviewers) -> WaitingOut:
+def _waiting(state: Reviewers, now: datetime) -> WaitingOut:
     names = [reviewer.name for reviewer in state.waited_for]
-    return WaitingOut(approvals=state.lacking, eligible=names, not_before=None)
+    not_before = state.not_before if state.not_before > now else None
+    return WaitingOut(approvals=state.lacking, eligible=names, not_before=not_before)
 
 
 def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOut:
@@ -192,7 +188,8 @@ def request_promotion(
     now: Now,
 ) -> PromotionOut:
     """Ask for a channel to move. The gate decides at once whether people may approve."""
-    row = promotions.request(
+    ask = glass.request_breaking_glass if body.break_glass else promotions.request
+    row = ask(
         sessions,
         prefix=prefix,
         channel_name=body.channel,
@@ -202,7 +199,7 @@ def request_promotion(
         now=now,
     )
     response.headers["Location"] = f"/v1/promotions/{row.id}"
-    return _shown(sessions, row, now)
+    return shown(sessions, row, now)
 
 
 @router.get("/promotions", responses=refuses())
@@ -223,65 +220,10 @@ def list_promotions(
 @router.get("/promotions/{promotion_id}", responses=refuses(NotFoundError))
 def promotion(promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> PromotionOut:
     with sessions() as session:
-        row = promotion_by_id(session, promotion_id)
-        if row is None or not caller.sees_everything(row.channel.prefix.namespace):
-            raise nothing_named("promotion", str(promotion_id))
+        row = seen_promotion(session, caller, promotion_id)
         return promotion_outs(session, [row], now)[0]
 
 
-@router.post(
-    "/promotions/{promotion_id}/reviews",
-    responses=refuses(
-        ForbiddenError,
-        SeparationOfDutiesError,
-        NotFoundError,
-        AlreadyReviewedError,
-        GateNotPassedError,
-        InvalidTransitionError,
-        VersionRevokedError,
-    ),
-)
-def review_promotion(
-    promotion_id: UUID, body: ReviewIn, sessions: SessionsDep, caller: Caller, now: Now
-) -> PromotionOut:
-    """Approve or reject. The last approval executes the promotion, one rejection ends it."""
-    row = reviews.review(
-        sessions,
-        promotion_id=promotion_id,
-        verdict=body.verdict,
-        comment=body.comment,
-        caller=caller,
-        now=now,
-    )
-    return _shown(sessions, row, now)
-
-
-@router.post(
-    "/promotions/{promotion_id}/withdraw",
-    responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError),
-)
-def withdraw_promotion(
-    promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now
-) -> PromotionOut:
-    """Take your own request back."""
-    row = promotions.withdraw(sessions, promotion_id=promotion_id, caller=caller, now=now)
-    return _shown(sessions, row, now)
-
-
-@router.post(
-    "/promotions/{promotion_id}/break-glass",
-    responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError, VersionRevokedError),
-)
-def break_glass(
-    promotion_id: UUID, body: BreakGlassIn, sessions: SessionsDep, caller: Caller, now: Now
-) -> PromotionOut:
-    """Execute without gate or approvals, marked so for ever."""
-    row = promotions.break_glass(
-        sessions, promotion_id=promotion_id, reason=body.reason, caller=caller, now=now
-    )
-    return _shown(sessions, row, now)
-
-
-def _shown(sessions: SessionsDep, row: Promotion, now: datetime) -> PromotionOut:
+def shown(sessions: Sessions, row: Promotion, now: datetime) -> PromotionOut:
     with sessions() as session:
         return promotion_outs(session, [row], now)[0]

@@ -6,13 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from app.api.fields import Digest, Label, Out
-from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep
+from app.deps import Caller, Now, PartsDep, PrefixPath
 from app.domain.errors import (
     BaseModelMismatchError,
     ChannelEmptyError,
     NotFoundError,
     VersionRevokedError,
 )
+from app.domain.pulls import PullWay
 from app.problems import refuses
 from app.services.resolution import Resolution, resolve
 from app.storage.blobs import Blobs
@@ -51,9 +52,7 @@ class ResolutionOut(Out):
 def resolve_channel(
     prefix: PrefixPath,
     response: Response,
-    sessions: SessionsDep,
-    blobs: BlobsDep,
-    limits: LimitsDep,
+    parts: PartsDep,
     caller: Caller,
     now: Now,
     channel: Annotated[Label, Query()] = "production",
@@ -63,7 +62,7 @@ def resolve_channel(
 ) -> ResolutionOut | Response:
     """Return the version that the channel serves, with URLs that need no token for a while."""
     found = resolve(
-        sessions,
+        parts.sessions,
         prefix=prefix,
         channel_name=channel,
         unit=unit,
@@ -73,9 +72,10 @@ def resolve_channel(
     etag = f'"{found.channel.generation}-{found.version.revision}"'
     if if_none_match is not None and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
+    parts.pulls.note(found.version.id, caller, PullWay.RESOLVE, now)
     response.headers["ETag"] = etag
     response.headers["Cache-Control"] = "private, no-cache"
-    return _out(found, blobs, limits.presigned_lifetime_s, now)
+    return _out(found, parts.blobs, parts.limits.presigned_lifetime_s, now)
 
 
 def _out(found: Resolution, blobs: Blobs, lifetime_s: int, now: datetime) -> ResolutionOut:

@@ -17,7 +17,7 @@ from app.api.fields import (
     Reason,
 )
 from app.db.blobs import damaged_among
-from app.db.channels import channels_serving
+from app.db.channels import channels_serving, versions_by_broken_glass
 from app.db.models import Version
 from app.db.versions import versions_page
 from app.deps import Caller, Now, PrefixPath, SessionsDep
@@ -74,6 +74,9 @@ class VersionOut(Out):
     lineage: dict[str, Any]
     channels: list[str] = Field(description="The channels that serve it now.")
     damaged: list[str] = Field(description="Files whose stored bytes are not those pushed.")
+    break_glass: bool = Field(
+        description="Whether it was ever put on a channel by breaking the glass."
+    )
     revoked: RevokedOut | None
     created_at: datetime
     created_by: str
@@ -125,16 +128,30 @@ def revoke_version(
 
 
 def version_outs(session: Session, caller: Caller, found: Sequence[Version]) -> list[VersionOut]:
-    """Return what the caller may see of versions, in two queries for all of them."""
+    """Return what the caller may see of versions, in three queries for all of them."""
     ids = [version.id for version in found]
     serving, damaged = channels_serving(session, ids), damaged_among(session, ids)
+    broken = versions_by_broken_glass(session, ids)
     return [
-        _out(version, caller, serving.get(version.id, []), damaged.get(version.id, []))
+        _out(
+            version,
+            caller,
+            serving.get(version.id, []),
+            damaged.get(version.id, []),
+            break_glass=version.id in broken,
+        )
         for version in found
     ]
 
 
-def _out(version: Version, caller: Caller, channels: list[str], damaged: list[str]) -> VersionOut:
+def _out(
+    version: Version,
+    caller: Caller,
+    channels: list[str],
+    damaged: list[str],
+    *,
+    break_glass: bool,
+) -> VersionOut:
     revocation = version.revocation
     return VersionOut(
         prefix=str(version.prefix.full_name),
@@ -148,6 +165,7 @@ def _out(version: Version, caller: Caller, channels: list[str], damaged: list[st
         lineage=version.lineage,
         channels=[name for name in channels if caller.sees_channel(name)],
         damaged=damaged,
+        break_glass=break_glass,
         revoked=None
         if revocation is None
         else RevokedOut(

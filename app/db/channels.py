@@ -13,6 +13,7 @@ from app.db.paging import Page, PageRequest, page_of
 from app.domain.access import Caller
 from app.domain.allocation import Allocation, Share
 from app.domain.identity import PrefixName
+from app.domain.lifecycle import GenerationKind
 
 _WITH_SHARES = selectinload(Generation.shares).joinedload(GenerationShare.version)
 _NOW = and_(GenerationShare.channel_id == Channel.id, GenerationShare.number == Channel.generation)
@@ -116,6 +117,33 @@ def channels_serving(session: Session, version_ids: Collection[UUID]) -> Mapping
     for version_id, name in session.execute(statement):
         found[version_id].append(name)
     return found
+
+
+def versions_by_broken_glass(session: Session, version_ids: Collection[UUID]) -> set[UUID]:
+    """Return which of the versions were ever put on a channel by breaking the glass."""
+    statement = (
+        select(GenerationShare.version_id)
+        .join(
+            Generation,
+            and_(
+                Generation.channel_id == GenerationShare.channel_id,
+                Generation.number == GenerationShare.number,
+            ),
+        )
+        .where(
+            GenerationShare.version_id.in_(version_ids),
+            Generation.kind == GenerationKind.BREAK_GLASS,
+        )
+    )
+    return set(session.scalars(statement))
+
+
+def had_broken_glass(session: Session, channel: Channel) -> bool:
+    """Return whether the channel was ever moved by breaking the glass."""
+    broken = exists().where(
+        Generation.channel_id == channel.id, Generation.kind == GenerationKind.BREAK_GLASS
+    )
+    return bool(session.scalar(select(broken)))
 
 
 def generation_numbered(session: Session, channel: Channel, number: int) -> Generation | None:

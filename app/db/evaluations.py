@@ -87,13 +87,31 @@ def evidence_for(
     `subject` is the column that refers to it. The samples come along for the metrics in
     `compared`, which only comparisons need.
     """
-    rows = session.scalars(_counting().where(subject.in_(subject_ids))).all()
+    not_void = _recorded().outerjoin(EvaluationVoid).where(EvaluationVoid.evaluation_id.is_(None))
+    rows = session.scalars(not_void.where(subject.in_(subject_ids))).all()
+    return by_subject(session, rows, subject, compared)
+
+
+def by_subject(
+    session: Session,
+    rows: Sequence[EvaluationRow],
+    subject: InstrumentedAttribute[UUID | None],
+    compared: Collection[str],
+) -> dict[UUID, list[Evaluation]]:
+    """Return evaluations, with the samples of `compared`, by what `subject` refers to."""
     scores = _scores_of(session, [row.id for row in rows], compared)
-    found: dict[UUID, list[Evaluation]] = {subject_id: [] for subject_id in subject_ids}
+    found: dict[UUID, list[Evaluation]] = defaultdict(list)
     for row in rows:
         subject_id = getattr(row, subject.key)
         found[subject_id].append(evaluation_of(row, scores.get(row.id, {})))
     return found
+
+
+def evaluations_named(session: Session, ids: Collection[UUID]) -> Sequence[EvaluationRow]:
+    """Return evaluations by id, void or not, with the artifacts they are of."""
+    artifacts = (joinedload(EvaluationRow.version), joinedload(EvaluationRow.base_model))
+    statement = _recorded().where(EvaluationRow.id.in_(ids)).options(*artifacts)
+    return session.scalars(statement).unique().all()
 
 
 def _scores_of(
@@ -120,11 +138,9 @@ def evaluators_of(session: Session, evaluation_ids: Collection[UUID]) -> dict[UU
     return {row.id: row.evaluator_id for row in found}
 
 
-def _counting() -> Select[EvaluationRow]:
+def _recorded() -> Select[EvaluationRow]:
     return (
         select(EvaluationRow)
-        .outerjoin(EvaluationVoid)
-        .where(EvaluationVoid.evaluation_id.is_(None))
         .order_by(EvaluationRow.recorded_at, EvaluationRow.id)
         .options(joinedload(EvaluationRow.suite), selectinload(EvaluationRow.cells))
     )

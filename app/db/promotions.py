@@ -58,6 +58,20 @@ def _pending(session: Session, where: ColumnElement[bool]) -> Sequence[Promotion
     return session.scalars(statement).unique().all()
 
 
+def moved_by_time(session: Session, now: datetime, *, limit: int) -> Sequence[UUID]:
+    """Return the pending promotions that are overdue, or due to execute by themselves."""
+    statement = (
+        select(Promotion.id)
+        .where(
+            Promotion.state == PromotionState.PENDING,
+            or_(Promotion.expires_at <= now, Promotion.due_at <= now),
+        )
+        .order_by(Promotion.created_at, Promotion.id)
+        .limit(limit)
+    )
+    return session.scalars(statement).all()
+
+
 def executed_with(session: Session, version: Version, *, limit: int = 20) -> Sequence[Promotion]:
     """Return the executed promotions that gave `version` traffic, latest first."""
     statement = (

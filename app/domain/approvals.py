@@ -88,14 +88,27 @@ def required_approvals(policy: Policy, growing: Allocation) -> int:
     return policy.approvals.required
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is under review, and since when it is that without a break."""
+
+    digest: str
+    since: datetime
+
+
 def standing(
-    approvals: Approvals, reviews: Iterable[Review], *, subject: str, now: datetime
+    approvals: Approvals, reviews: Iterable[Review], *, subject: Subject, now: datetime
 ) -> tuple[Review, ...]:
-    """Return the approvals that count now: of exactly this subject and not expired."""
+    """Return the approvals that count now: of exactly this subject and not expired.
+
+    One given before the subject last changed is void, even if it changed back since: what its
+    reviewer saw in between is not known.
+    """
     return tuple(
         review
         for review in reviews
         if review.verdict is Verdict.APPROVE
-        and review.subject_digest == subject
+        and review.subject_digest == subject.digest
+        and review.at >= subject.since
         and now - review.at <= approvals.valid_for
     )

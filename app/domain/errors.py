@@ -121,6 +121,11 @@ class NothingToChangeError(RegistryError):
     title = "The channel serves exactly this already"
 
 
+class SubjectChangedError(RegistryError):
+    code = "subject-changed"
+    title = "What is under review has changed"
+
+
 class AlreadyReviewedError(RegistryError):
     code = "already-reviewed"
     title = "The reviewer has decided already"

@@ -4,14 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
-from app.domain.cells import References, rule_findings
+from app.domain.cells import Disqualify, References, rule_findings
 from app.domain.comparison import Reference
 from app.domain.evidence import Evaluation
 from app.domain.findings import Finding, Outcome
 from app.domain.identity import Json, canonical_digest, rfc3339
-from app.domain.policies import Contributor, Policy
+from app.domain.policies import Contributor, Policy, Rule
 
 
 class Result(StrEnum):
@@ -38,6 +39,17 @@ class EvaluationRef:
     id: UUID
     digest: str
     of: Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Who decided. The version changes whenever the same input could give another answer."""
+
+    id: str
+    version: str
+
+
+GATE: Final = Verifier("urn:prefix-registry:gate", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,12 @@ class Decision:
     incumbent: VersionRef | None
     evaluations: tuple[EvaluationRef, ...]
     findings: tuple[Finding, ...]
+    verifier: Verifier = GATE
+
+    @property
+    def unmet(self) -> tuple[Finding, ...]:
+        """The findings that keep the gate shut."""
+        return tuple(finding for finding in self.findings if finding.closes)
 
     @property
     def evidence_digest(self) -> str:
@@ -96,7 +114,7 @@ class Decision:
             {
                 "candidates": sorted(candidate.digest for candidate in self.candidates),
                 "incumbent": incumbent,
-                "evaluations": sorted(evaluation.digest for evaluation in self.evaluations),
+                "evaluations": sorted([each.of.value, each.digest] for each in self.evaluations),
             }
         )
 
@@ -158,7 +176,7 @@ def _candidate_findings(
             [each for each in candidate.evaluations if each.suite.name == rule.suite_name],
             version=candidate.ref.number,
             references=references,
-            disqualify=lambda evaluation: _disqualification(policy, candidate, evaluation, now),
+            disqualify=_disqualifier(policy, rule, candidate, now),
         )
 
 
@@ -170,11 +188,17 @@ def _references(candidate: Candidate, incumbent: Incumbent | None) -> References
     return References(Reference("incumbent", name, incumbent.evaluations), base)
 
 
+def _disqualifier(policy: Policy, rule: Rule, candidate: Candidate, now: datetime) -> Disqualify:
+    return lambda evaluation: _disqualification(policy, rule, candidate, evaluation, now)
+
+
 def _disqualification(
-    policy: Policy, candidate: Candidate, evaluation: Evaluation, now: datetime
+    policy: Policy, rule: Rule, candidate: Candidate, evaluation: Evaluation, now: datetime
 ) -> str | None:
     """Return why the evaluation cannot speak for the candidate; its failures still count."""
     demand = policy.evidence
+    if rule.suite_version not in (None, evaluation.suite.version):
+        return f"is by {evaluation.suite}, and the rule demands version {rule.suite_version}"
     if demand.samples == "required" and evaluation.kind != "samples":
         return "has aggregates only, and the policy demands samples"
     if demand.max_age is not None and now - evaluation.finished_at > demand.max_age:

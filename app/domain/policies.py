@@ -24,6 +24,9 @@ class Contributor(StrEnum):
 
 EVERY_CONTRIBUTOR: Final = tuple(Contributor)
 
+# How long a request for a promotion stands before it expires.
+REQUEST_LIFETIME: Final = timedelta(days=30)
+
 # How near to 0 or 1 the limit of a proportion may be: to show a millionth takes three million
 # samples without a miss, and much less takes more than anybody can record.
 _FINEST_LIMIT: Final = 1e-6
@@ -83,9 +86,14 @@ class Margins:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One metric's demands; every persona x locale named is a cell that must exist and pass."""
+    """One metric's demands; every persona x locale named is a cell that must exist and pass.
+
+    With `suite_version`, an evaluation by another version of the suite cannot pass a cell, so
+    that an easier one is no way around; its failures count all the same.
+    """
 
     metric: str
+    suite_version: str | None = None
     personas: tuple[str, ...] = ()
     locales: tuple[str, ...] = ()
     min_samples: int | None = None
@@ -151,9 +159,10 @@ def completed(rule: Rule, suite: Suite) -> Rule:
 
 def policy_faults(policy: Policy) -> Iterable[Fault]:
     """Yield what makes the policy as a whole unworkable, whatever its suites say."""
-    if policy.approvals.wait:
-        message = "approvals.wait is not supported; leave it out or set PT0S."
-        yield Fault("wait-not-supported", message)
+    if policy.approvals.wait >= REQUEST_LIFETIME:
+        days = REQUEST_LIFETIME.days
+        message = f"approvals.wait must be less than the {days} days for which a request stands."
+        yield Fault("wait-too-long", message)
     demands = [(rule.metric, rule.personas, rule.locales) for rule in policy.rules]
     for demand in sorted({each for each in demands if demands.count(each) > 1}):
         message = f"Two rules on {demand[0]} name the same cells; make them one."

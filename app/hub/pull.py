@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Version
-from app.deps import Caller, PartsDep, PrefixPath, SessionsDep
+from app.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.domain.errors import ChannelEmptyError
 from app.domain.identity import PrefixName, rfc3339
 from app.hub.card import card_of
@@ -27,7 +27,7 @@ from app.hub.repository import (
     tree_entry,
 )
 from app.hub.route import EntryNotFoundError, HubRoute, RevisionNotFoundError
-from app.sending import send_file
+from app.sending import note_download, send_file
 from app.services.revisions import DEFAULT_CHANNEL, DEFAULT_REVISION, is_pinned, version_named
 from app.services.sight import seen_prefix
 
@@ -126,6 +126,7 @@ def resolve_file(
     sessions: SessionsDep,
     parts: PartsDep,
     caller: Caller,
+    now: Now,
     range_: Annotated[str | None, Header(alias="Range")] = None,
 ) -> Response:
     with sessions() as session:
@@ -143,6 +144,7 @@ def resolve_file(
         return RedirectResponse(target, status_code=307, headers=headers)
     if request.method == "HEAD" or file.stored is None:
         return _whole(file, headers)
+    note_download(parts, version, file.stored, caller, range_, now)
     return send_file(parts, file.stored, range_header=range_, headers=headers)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.db.channels import allocation_of
 from app.db.evaluations import evidence_for
-from app.db.models import Channel, EvaluationRow, Version
+from app.db.models import Channel, EvaluationRow, PolicyRow, Version
 from app.db.policies import policy_of, policy_ref
 from app.db.versions import versions_numbered
 from app.domain.allocation import Allocation, growing, heaviest
@@ -48,21 +48,14 @@ def judge(
     most = heaviest(current)
     incumbent = None if most is None else _incumbent(session, channel, most.version)
     evidence = _evidence(session, policy, judged, incumbent)
-    candidates = [_candidate(version, evidence) for version in judged]
-    decision = decide(
-        policy,
-        policy_ref(channel.policy),
-        candidates,
-        None if incumbent is None else Incumbent(_ref(incumbent), evidence.of(incumbent)),
-        now,
-    )
+    decision = decide_on(channel.policy, judged, incumbent, evidence, now)
     allocation = {versions[share.version].digest: share.weight for share in wanted}
     subject = subject_digest(allocation, decision.evidence_digest, channel.policy.digest)
     return Judgement(decision, subject)
 
 
 @dataclass(frozen=True, slots=True)
-class _Evidence:
+class Evidence:
     """What is recorded of versions and, as control runs, of base models; by row id."""
 
     versions: Mapping[UUID, Sequence[Evaluation]]
@@ -75,9 +68,22 @@ class _Evidence:
         return tuple(self.base_models.get(version.base_model_id, ()))
 
 
+def decide_on(
+    policy: PolicyRow,
+    judged: Sequence[Version],
+    incumbent: Version | None,
+    evidence: Evidence,
+    now: datetime,
+) -> Decision:
+    """Hand rows to the pure gate: the one bridge, for deciding and for deciding again."""
+    compared = None if incumbent is None else Incumbent(_ref(incumbent), evidence.of(incumbent))
+    candidates = [_candidate(version, evidence) for version in judged]
+    return decide(policy_of(policy), policy_ref(policy), candidates, compared, now)
+
+
 def _evidence(
     session: Session, policy: Policy, judged: Sequence[Version], incumbent: Version | None
-) -> _Evidence:
+) -> Evidence:
     """Read what the policy needs: samples of the cells it compares, and no others."""
     compared = compared_metrics(policy)
     versions = [version.id for version in judged]
@@ -86,13 +92,13 @@ def _evidence(
     of_versions = evidence_for(session, EvaluationRow.version_id, versions, compared)
     margins = [rule.no_worse_than for rule in policy.rules if rule.no_worse_than is not None]
     if all(margin.base is None for margin in margins):
-        return _Evidence(of_versions, {})
+        return Evidence(of_versions, {})
     bases = [version.base_model_id for version in judged]
     of_bases = evidence_for(session, EvaluationRow.base_model_id, bases, compared)
-    return _Evidence(of_versions, of_bases)
+    return Evidence(of_versions, of_bases)
 
 
-def _candidate(version: Version, evidence: _Evidence) -> Candidate:
+def _candidate(version: Version, evidence: Evidence) -> Candidate:
     return Candidate(
         ref=_ref(version),
         peft_type=version.peft_type,

@@ -1,12 +1,13 @@
-"""Creating policies."""
+"""Creating policies, and planning the evidence they take."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.evaluations import latest_suite, suite_of
+from app.db.evaluations import latest_suite, suite_of, suite_versioned
 from app.db.models import PolicyRow
 from app.db.policies import latest_policy, policy_document
 from app.db.session import Sessions, present
@@ -14,8 +15,9 @@ from app.domain.access import EVERYWHERE, Caller, Role
 from app.domain.audit import REGISTRY, Facts, happened
 from app.domain.errors import Fault, InvalidPolicyError
 from app.domain.identity import canonical_digest
+from app.domain.plans import Assumptions, Plan, rule_plans
 from app.domain.policies import Policy, Rule, completed, policy_faults, rule_faults
-from app.domain.suites import Suite
+from app.domain.suites import Metric, Suite
 
 
 def create(
@@ -33,7 +35,7 @@ def create(
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
-        whole = _completed(session, policy)
+        whole = _completed(policy, _suites(session, policy))
         document = policy_document(whole)
         digest = canonical_digest(document)
         latest = latest_policy(session, policy.name)
@@ -47,16 +49,59 @@ def create(
         return present(latest_policy(session, policy.name)), True
 
 
-def _completed(session: Session, policy: Policy) -> Policy:
-    faults = list(policy_faults(policy))
-    rules = []
-    suites: dict[str, Suite | None] = {}
-    for rule in policy.rules:
-        name = rule.suite_name
-        if name not in suites:
+def plan(
+    sessions: Sessions, *, policy: Policy, assumed: Callable[[str], Assumptions], caller: Caller
+) -> list[Plan]:
+    """Return how many samples each demand of a policy takes; nothing is kept.
+
+    Args:
+        sessions: Where the suites are.
+        policy: What is thought of.
+        assumed: What is taken to be true of a metric, `suite/metric`.
+        caller: Whoever works here.
+
+    Raises:
+        ForbiddenError: The caller only reads the audit log.
+        InvalidPolicyError: It contradicts a suite or itself, or no evidence could satisfy it.
+    """
+    caller.require_some_part()
+    with sessions() as session:
+        suites = _suites(session, policy)
+    whole = _completed(policy, suites)
+    return [
+        each
+        for rule in whole.rules
+        for each in rule_plans(rule, _metric(rule, suites), assumed(rule.metric))
+    ]
+
+
+# A suite as a rule names it: with a version, or the latest.
+_Named = tuple[str, str | None]
+
+
+def _named(rule: Rule) -> _Named:
+    return rule.suite_name, rule.suite_version
+
+
+def _suites(session: Session, policy: Policy) -> dict[_Named, Suite | None]:
+    """Return every suite that the rules name, in the version they name or the latest."""
+    found: dict[_Named, Suite | None] = {}
+    for name, version in {_named(rule) for rule in policy.rules}:
+        if version is None:
             row = latest_suite(session, name)
-            suites[name] = None if row is None else suite_of(row)
-        rules.append(_completed_rule(rule, suites[name], faults))
+        else:
+            row = suite_versioned(session, name, version)
+        found[name, version] = None if row is None else suite_of(row)
+    return found
+
+
+def _metric(rule: Rule, suites: Mapping[_Named, Suite | None]) -> Metric:
+    return present(present(suites[_named(rule)]).metric(rule.metric_name))
+
+
+def _completed(policy: Policy, suites: Mapping[_Named, Suite | None]) -> Policy:
+    faults = list(policy_faults(policy))
+    rules = [_completed_rule(rule, suites[_named(rule)], faults) for rule in policy.rules]
     if faults:
         raise InvalidPolicyError(f"The policy {policy.name} is refused; see faults.", faults)
     return replace(policy, rules=tuple(rules))

@@ -1,8 +1,8 @@
-"""Requesting promotions, withdrawing them, and breaking the glass."""
+"""Requesting promotions and withdrawing them."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -27,15 +27,15 @@ from app.domain.errors import (
 )
 from app.domain.gate import Decision, Result
 from app.domain.identity import Json, PrefixName
-from app.domain.lifecycle import GenerationKind, PromotionState
+from app.domain.lifecycle import PromotionState
+from app.domain.policies import REQUEST_LIFETIME
 from app.services.channels import require_enough
-from app.services.execution import Move, close, execute, record, require_not_revoked
+from app.services.completion import complete, is_overdue
+from app.services.execution import close, record, require_not_revoked
 from app.services.gates import not_configured
 from app.services.judgement import Judgement, judge
 from app.services.reviewers import reviewers_of
 from app.services.sight import lock_prefix_as
-
-_REQUEST_LIFETIME: Final = timedelta(days=30)
 
 
 def request(
@@ -61,20 +61,19 @@ def request(
         GateNotPassedError: The evidence falls short; the refusal is on the audit log.
         PolicyUnsatisfiableError: Too few reviewers remain once contributors are excluded.
     """
-    if faults := allocation_faults(wanted):
-        raise InvalidAllocationError("The allocation is refused; see faults.", faults)
+    require_split(wanted)
     with sessions.begin() as session:
         lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
-        channel = _channel(session, prefix, channel_name)
-        versions = _versions(session, prefix, wanted)
-        if set(wanted) == set(allocation_of(session, channel)):
-            raise NothingToChangeError(f"{channel_name} of {prefix} serves exactly that already.")
-        judgement = judge(session, channel, wanted, versions, now=now)
-        if judgement.decision.result is Result.PASSED:
-            promotion = _open(session, channel, wanted, versions, judgement, reason, caller, now)
+        target = aim(session, prefix, channel_name, wanted, now)
+        if target.judgement.decision.result is Result.PASSED:
+            promotion = open_promotion(session, target, reason, caller, now)
+            reviewers = reviewers_of(session, [promotion], now=now)[promotion.id]
+            able = len(reviewers.eligible)
+            require_enough(able, reviewers.required, prefix.namespace)
+            complete(session, promotion, caller=caller, now=now)
             return present(promotion_by_id(session, promotion.id))
-        _append_refusal(session, prefix, channel, wanted, versions, judgement, caller, now)
-    raise not_passed(judgement.decision)
+        _append_refusal(session, target, caller, now)
+    raise not_passed(target.judgement.decision)
 
 
 def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: datetime) -> Promotion:
@@ -90,32 +89,10 @@ def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: dat
         if promotion.requested_by_id != caller.id:
             by = promotion.requested_by.name
             raise ForbiddenError(f"{by} requested this promotion; only {by} can withdraw it.")
-        _require_in_time(promotion, now)
+        require_in_time(promotion, now)
         close(promotion, PromotionState.WITHDRAWN, "The requester withdrew it.", now)
         record(session, promotion, "promotion.withdraw", {}, caller, now)
         return promotion
-
-
-def break_glass(
-    sessions: Sessions, *, promotion_id: UUID, reason: str, caller: Caller, now: datetime
-) -> Promotion:
-    """Execute a pending promotion without gate or approvals, marked so for ever.
-
-    Raises:
-        NotFoundError: There is no such promotion for this caller.
-        ForbiddenError: The caller is no admin here.
-        InvalidTransitionError: The promotion has ended already, or expired.
-        VersionRevokedError: A version in it was revoked.
-    """
-    with sessions.begin() as session:
-        promotion = lock_promotion(session, caller, promotion_id)
-        caller.require(Role.ADMIN, promotion.channel.prefix.full_name)
-        _require_in_time(promotion, now)
-        shares = [(share.version, share.weight) for share in promotion.shares]
-        promotion.break_glass = True
-        move = Move(GenerationKind.BREAK_GLASS, shares, reason, promotion)
-        execute(session, promotion.channel, move, caller=caller, now=now)
-        return present(promotion_by_id(session, promotion_id))
 
 
 def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
@@ -133,29 +110,69 @@ def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Prom
     return present(promotion_by_id(session, promotion_id))
 
 
-def is_overdue(promotion: Promotion, now: datetime) -> bool:
-    return promotion.state is PromotionState.PENDING and promotion.expires_at <= now
-
-
-def _require_in_time(promotion: Promotion, now: datetime) -> None:
+def require_in_time(promotion: Promotion, now: datetime) -> None:
     if is_overdue(promotion, now):
         message = f"The promotion expired at {promotion.expires_at.isoformat()}; request a new one."
         raise InvalidTransitionError(message, state=PromotionState.EXPIRED.value)
 
 
 def not_passed(decision: Decision) -> GateNotPassedError:
-    closing = [finding for finding in decision.findings if finding.closes]
+    closing = decision.unmet
     first = "; ".join(finding.message for finding in closing[:3])
     more = f" (and {len(closing) - 3} more)" if len(closing) > 3 else ""  # noqa: PLR2004
     findings = decision_document(decision)["findings"]
     return GateNotPassedError(f"{len(closing)} findings: {first}{more}", findings=findings)
 
 
-def _channel(session: Session, prefix: PrefixName, name: str) -> Channel:
-    channel = lock_channel(session, prefix, name)
+def require_split(wanted: Allocation) -> None:
+    """Raise InvalidAllocationError unless the weights are a split of all traffic."""
+    if faults := allocation_faults(wanted):
+        raise InvalidAllocationError("The allocation is refused; see faults.", faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a channel is asked to serve, with the versions by number and the gate's answer."""
+
+    channel: Channel
+    wanted: Allocation
+    versions: Mapping[int, Version]
+    judgement: Judgement
+
+    def facts(self) -> dict[str, Json]:
+        return {
+            "allocation": [
+                {
+                    "version": share.version,
+                    "digest": self.versions[share.version].digest,
+                    "weight": share.weight,
+                }
+                for share in self.wanted
+            ],
+            "evidence_digest": self.judgement.decision.evidence_digest,
+            "policy_digest": self.channel.policy.digest,
+        }
+
+
+def aim(
+    session: Session, prefix: PrefixName, channel_name: str, wanted: Allocation, now: datetime
+) -> Target:
+    """Lock the channel and judge what it is asked to serve.
+
+    Raises:
+        GateNotConfiguredError: The channel has no policy, so it is closed.
+        UnknownReferenceError: A version does not exist.
+        VersionRevokedError: A version was revoked.
+        NothingToChangeError: The channel serves exactly that.
+    """
+    channel = lock_channel(session, prefix, channel_name)
     if channel is None:
-        raise not_configured(prefix, name)
-    return channel
+        raise not_configured(prefix, channel_name)
+    versions = _versions(session, prefix, wanted)
+    if set(wanted) == set(allocation_of(session, channel)):
+        raise NothingToChangeError(f"{channel_name} of {prefix} serves exactly that already.")
+    judgement = judge(session, channel, wanted, versions, now=now)
+    return Target(channel, wanted, versions, judgement)
 
 
 def _versions(session: Session, prefix: PrefixName, wanted: Allocation) -> Mapping[int, Version]:
@@ -167,76 +184,36 @@ def _versions(session: Session, prefix: PrefixName, wanted: Allocation) -> Mappi
     return versions
 
 
-def _open(
-    session: Session,
-    channel: Channel,
-    wanted: Allocation,
-    versions: Mapping[int, Version],
-    judgement: Judgement,
-    reason: str,
-    caller: Caller,
-    now: datetime,
+def open_promotion(
+    session: Session, target: Target, reason: str, caller: Caller, now: datetime
 ) -> Promotion:
+    """Insert a pending promotion with the decision on it, and its audit entry."""
+    decision = target.judgement.decision
     promotion = Promotion(
-        channel_id=channel.id,
+        channel_id=target.channel.id,
         reason=reason,
         state=PromotionState.PENDING,
         requested_by_id=caller.id,
-        policy_id=channel.policy_id,
-        decision=decision_document(judgement.decision),
-        evidence_digest=judgement.decision.evidence_digest,
-        subject_digest=judgement.subject_digest,
+        policy_id=target.channel.policy_id,
+        decision=decision_document(decision),
+        evidence_digest=decision.evidence_digest,
+        subject_digest=target.judgement.subject_digest,
+        subject_since=now,
         created_at=now,
-        expires_at=now + _REQUEST_LIFETIME,
-        shares=[PromotionShare(versions[s.version].id, s.weight) for s in wanted],
+        expires_at=now + REQUEST_LIFETIME,
+        shares=[PromotionShare(target.versions[s.version].id, s.weight) for s in target.wanted],
     )
     session.add(promotion)
     session.flush()
     promotion = present(promotion_by_id(session, promotion.id))
-    reviewers = reviewers_of(session, [promotion], now=now)[promotion.id]
-    require_enough(len(reviewers.eligible), reviewers.required, channel.prefix.namespace)
-    facts: Facts = {
-        "allocation": _allocation_facts(wanted, versions),
-        "evidence_digest": promotion.evidence_digest,
-        "policy_digest": channel.policy.digest,
-        "reason": reason,
-    }
+    facts: Facts = target.facts() | {"reason": reason}
     record(session, promotion, "promotion.request", facts, caller, now)
-    if reviewers.required == 0:
-        shares = [(versions[share.version], share.weight) for share in wanted]
-        move = Move(GenerationKind.PROMOTION, shares, reason, promotion)
-        execute(session, channel, move, caller=caller, now=now)
     return promotion
 
 
-def _append_refusal(
-    session: Session,
-    prefix: PrefixName,
-    channel: Channel,
-    wanted: Allocation,
-    versions: Mapping[int, Version],
-    judgement: Judgement,
-    caller: Caller,
-    now: datetime,
-) -> None:
-    decision = judgement.decision
-    facts: Facts = {
-        "channel": channel.name,
-        "allocation": _allocation_facts(wanted, versions),
-        "evidence_digest": decision.evidence_digest,
-        "policy_digest": channel.policy.digest,
-        "unmet": [f"{each.rule}: {each.message}" for each in decision.findings if each.closes],
-    }
-    event = happened(subject_of(prefix), "promotion.refuse", facts, caller=caller, now=now)
+def _append_refusal(session: Session, target: Target, caller: Caller, now: datetime) -> None:
+    unmet: list[Json] = [f"{each.rule}: {each.message}" for each in target.judgement.decision.unmet]
+    facts: Facts = target.facts() | {"channel": target.channel.name, "unmet": unmet}
+    subject = subject_of(target.channel.prefix.full_name)
+    event = happened(subject, "promotion.refuse", facts, caller=caller, now=now)
     audit.append(session, event)
-
-
-def _allocation_facts(wanted: Allocation, versions: Mapping[int, Version]) -> list[Json]:
-    return [
-        {
-            "version": share.version,
-            "digest": versions[share.version].digest,
-            "weight": share.weight,
-        }
-        for share in wanted
-    ]

@@ -13,7 +13,8 @@ from app.services.judgement import Judgement, judge
 def reassess(session: Session, prefix: Prefix, *, now: datetime) -> None:
     """Judge every pending promotion of `prefix` again, in the transaction of the change.
 
-    Approvals are of an exact subject, so those given before no longer count for a new one.
+    Approvals are of an exact subject, so those given before no longer count for a new one, and
+    a wait begins anew.
     """
     session.flush()
     for promotion in pending_below(session, prefix):
@@ -28,5 +29,8 @@ def rejudge(session: Session, promotion: Promotion, *, now: datetime) -> Judgeme
     promotion.decision = decision_document(judgement.decision)
     promotion.policy_id = promotion.channel.policy_id
     promotion.evidence_digest = judgement.decision.evidence_digest
-    promotion.subject_digest = judgement.subject_digest
+    if promotion.subject_digest != judgement.subject_digest:
+        promotion.subject_digest = judgement.subject_digest
+        promotion.subject_since = now
+        promotion.due_at = None
     return judgement

@@ -131,7 +131,7 @@ def rows_of(
         evaluator_id=caller.id,
         cells=[_cell(result) for result in checked.results],
     )
-    evaluation.digest = _digest(evaluation, artifact, checked.suite.digest)
+    evaluation.digest = digest_of(evaluation, artifact, checked.suite.digest)
     return evaluation, _scores(evaluation.id, checked.samples)
 
 
@@ -162,7 +162,7 @@ def _scores(evaluation_id: UUID, samples: SampleSet | None) -> list[EvaluationSc
     ]
 
 
-def _digest(evaluation: EvaluationRow, artifact: str, suite: str) -> str:
+def digest_of(evaluation: EvaluationRow, artifact: str, suite: str) -> str:
     """Bind everything that was recorded, and the id, so that no two evaluations share it."""
     return canonical_digest(
         {

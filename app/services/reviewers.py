@@ -11,24 +11,29 @@ from app.db.evaluations import evaluators_of
 from app.db.models import Promotion
 from app.db.policies import policy_of
 from app.db.principals import approvers_by_namespace
+from app.domain import gate
 from app.domain.allocation import Share
 from app.domain.approvals import (
     Contributors,
     Review,
     Reviewer,
+    Subject,
     eligible,
     required_approvals,
     standing,
 )
-from app.domain.gate import Subject
 from app.domain.policies import Approvals, Contributor
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewers:
-    """The state of a promotion's approvals: how many are needed, who gave one, who can."""
+    """The state of a promotion's approvals: how many are needed, who gave one, who can.
+
+    Before `not_before` it does not execute, however many approve.
+    """
 
     required: int
+    not_before: datetime
     approvals: Approvals
     contributors: Contributors
     eligible: tuple[Reviewer, ...]
@@ -83,10 +88,12 @@ def _reviewers(
         Review(row.reviewer_id, row.verdict, row.subject_digest, row.reviewed_at)
         for row in promotion.reviews
     ]
-    counted = standing(policy.approvals, reviews, subject=promotion.subject_digest, now=now)
+    subject = Subject(promotion.subject_digest, promotion.subject_since)
+    counted = standing(policy.approvals, reviews, subject=subject, now=now)
     shares = tuple(Share(share.version.number, share.weight) for share in grown)
     return Reviewers(
         required=required_approvals(policy, shares),
+        not_before=promotion.subject_since + policy.approvals.wait,
         approvals=policy.approvals,
         contributors=contributors,
         eligible=able,
@@ -97,4 +104,4 @@ def _reviewers(
 def _evaluation_ids(promotion: Promotion) -> list[UUID]:
     """Return whose work it is that the promotion rests on, not what it is compared with."""
     read = promotion.decision["evaluations"]
-    return [UUID(each["id"]) for each in read if each["of"] == Subject.CANDIDATE]
+    return [UUID(each["id"]) for each in read if each["of"] == gate.Subject.CANDIDATE]

@@ -15,11 +15,13 @@ from app.domain.errors import (
     AlreadyReviewedError,
     InvalidTransitionError,
     SeparationOfDutiesError,
+    SubjectChangedError,
 )
 from app.domain.gate import Result
-from app.domain.lifecycle import GenerationKind, PromotionState, require_move
-from app.services.execution import Move, close, execute, record
-from app.services.promotions import is_overdue, lock_promotion, not_passed
+from app.domain.lifecycle import PromotionState, require_move
+from app.services.completion import complete, expire, is_overdue
+from app.services.execution import close, record
+from app.services.promotions import lock_promotion, not_passed
 from app.services.reassessment import rejudge
 from app.services.reviewers import reviewers_of
 
@@ -30,13 +32,15 @@ def review(
     promotion_id: UUID,
     verdict: Verdict,
     comment: str,
+    subject_digest: str | None = None,
     caller: Caller,
     now: datetime,
 ) -> Promotion:
     """Approve or reject a pending promotion.
 
     The gate is evaluated again first, under the channel's lock. The approval that completes
-    what the policy demands executes the promotion in the same transaction.
+    what the policy demands executes the promotion in the same transaction, or at the end of
+    the policy's wait. With `subject_digest` an approval is of exactly that.
 
     Raises:
         NotFoundError: There is no such promotion for this caller.
@@ -44,18 +48,16 @@ def review(
         ForbiddenError: The caller is no approver here.
         InvalidTransitionError: The promotion has ended.
         AlreadyReviewedError: The caller has approved exactly this already.
+        SubjectChangedError: What is under review is not `subject_digest` any more.
         GateNotPassedError: The evidence no longer suffices; nothing was recorded.
     """
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
+        expired = None
         if is_overdue(promotion, now):
-            reason = f"Nobody completed it before {promotion.expires_at.isoformat()}."
-            close(promotion, PromotionState.EXPIRED, reason, now)
-            record(session, promotion, "promotion.expire", {"reason": reason}, caller, now)
-            expired = reason
+            expired = expire(session, promotion, caller=caller, now=now)
         else:
-            expired = None
-            _decide(session, promotion, verdict, comment, caller, now)
+            _decide(session, promotion, verdict, comment, subject_digest, caller, now)
         result = present(promotion_by_id(session, promotion_id))
     if expired is not None:
         raise InvalidTransitionError(f"The promotion has expired. {expired}", state="expired")
@@ -67,6 +69,7 @@ def _decide(
     promotion: Promotion,
     verdict: Verdict,
     comment: str,
+    subject_digest: str | None,
     caller: Caller,
     now: datetime,
 ) -> None:
@@ -75,15 +78,19 @@ def _decide(
     require_move(promotion.state, after)
     if verdict is Verdict.APPROVE:
         decision = rejudge(session, promotion, now=now).decision
+        if subject_digest not in (None, promotion.subject_digest):
+            raise SubjectChangedError(
+                "The evidence, the policy or the incumbent has changed since you looked; "
+                "read the promotion again and review what it is now.",
+                subject_digest=promotion.subject_digest,
+            )
         if decision.result is not Result.PASSED:
             raise not_passed(decision)
     _record_review(session, promotion, verdict, comment, caller, now)
     if verdict is Verdict.REJECT:
         close(promotion, PromotionState.REJECTED, comment, now)
-    elif reviewers_of(session, [promotion], now=now)[promotion.id].lacking == 0:
-        shares = [(share.version, share.weight) for share in promotion.shares]
-        move = Move(GenerationKind.PROMOTION, shares, promotion.reason, promotion)
-        execute(session, promotion.channel, move, caller=caller, now=now)
+    else:
+        complete(session, promotion, caller=caller, now=now)
 
 
 def _require_reviewer(

@@ -52,6 +52,13 @@ END $$
 """
 
 
+# What the registry does by itself, such as ending a wait, it does under this name.
+THE_SERVICE_ITSELF = """
+INSERT INTO principal (id, name, kind, created_at)
+VALUES ('00000000-0000-0000-0000-000000000000', 'prefix-registry', 'service', now())
+"""
+
+
 def upgrade() -> None:
     op.create_table(
         "audit_chain",
@@ -84,6 +91,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_principal")),
         sa.UniqueConstraint("name", name=op.f("uq_principal_name")),
     )
+    op.execute(THE_SERVICE_ITSELF)
     op.create_table(
         "api_token",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -419,8 +427,10 @@ def upgrade() -> None:
         sa.Column("decision", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("evidence_digest", sa.Text(), nullable=False),
         sa.Column("subject_digest", sa.Text(), nullable=False),
+        sa.Column("subject_since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closing_reason", sa.Text(), nullable=True),
         sa.Column("break_glass", sa.Boolean(), server_default="false", nullable=False),
@@ -454,6 +464,14 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_promotion_created_at_id"), "promotion", ["created_at", "id"], unique=False
     )
+    for moment in ("due_at", "expires_at"):
+        op.create_index(
+            f"ix_promotion_pending_{moment}",
+            "promotion",
+            [moment],
+            unique=False,
+            postgresql_where=sa.text("state = 'pending'"),
+        )
     op.create_index(
         op.f("ix_promotion_state_created_at_id"),
         "promotion",
@@ -474,6 +492,34 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("version_id", name=op.f("pk_revocation")),
         info={"append_only": True},
+    )
+    op.create_table(
+        "pull",
+        sa.Column("version_id", sa.Uuid(), nullable=False),
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "way",
+            sa.Enum(
+                "resolve",
+                "download",
+                name="pullway",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("times", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("times > 0", name=op.f("ck_pull_times_positive")),
+        sa.ForeignKeyConstraint(
+            ["principal_id"], ["principal.id"], name=op.f("fk_pull_principal_id_principal")
+        ),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["version.id"], name=op.f("fk_pull_version_id_version")
+        ),
+        sa.PrimaryKeyConstraint("version_id", "principal_id", "way", name=op.f("pk_pull")),
     )
     op.create_table(
         "version_file",
@@ -575,6 +621,13 @@ def upgrade() -> None:
         "generation",
         ["channel_id", "executed_at"],
         unique=False,
+    )
+    op.create_index(
+        "ix_generation_break_glass",
+        "generation",
+        ["channel_id"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'break-glass'"),
     )
     op.create_index(
         op.f("ix_generation_promotion_id"), "generation", ["promotion_id"], unique=False
@@ -746,6 +799,7 @@ def downgrade() -> None:
     op.drop_table("evaluation_scores")
     op.drop_table("evaluation_cell")
     op.drop_table("version_file")
+    op.drop_table("pull")
     op.drop_table("revocation")
     op.drop_table("promotion")
     op.drop_table("evaluation")

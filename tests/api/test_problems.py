@@ -238,6 +238,11 @@ def unavailable(stage):
     return world.push()
 
 
+def subject_changed(stage):
+    promotion = stage.world.a_promotion()
+    return stage.world.review(promotion, by="approver-1", subject_digest=a_digest())
+
+
 # What the framework refuses, or nobody foresaw
 
 

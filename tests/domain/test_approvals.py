@@ -11,6 +11,7 @@ from app.domain.allocation import Share
 from app.domain.approvals import (
     Review,
     Reviewer,
+    Subject,
     Verdict,
     bar_to_review,
     eligible,
@@ -40,8 +41,11 @@ def a_review(**changes):
     return Review(**facts | changes)
 
 
-def counted(*reviews, now=NOW):
-    return standing(STRICT, reviews, subject=SUBJECT, now=now)
+LONG_AGO = NOW - timedelta(days=365)
+
+
+def counted(*reviews, subject=SUBJECT, since=LONG_AGO, now=NOW):
+    return standing(STRICT, reviews, subject=Subject(subject, since), now=now)
 
 
 @pytest.mark.parametrize(
@@ -173,10 +177,16 @@ def test_an_approval_of_one_thing_is_none_of_another(changed):
     }
     review = a_review(subject_digest=subject_digest(**facts))
 
-    subject = subject_digest(**facts | changed)
+    changed_digest = subject_digest(**facts | changed)
 
-    assert standing(STRICT, [review], subject=subject_digest(**facts), now=NOW) == (review,)
-    assert standing(STRICT, [review], subject=subject, now=NOW) == ()
+    assert counted(review, subject=subject_digest(**facts)) == (review,)
+    assert counted(review, subject=changed_digest) == ()
+
+
+def test_an_approval_from_before_the_last_change_is_void_even_if_it_was_undone():
+    before, after = a_review(at=NOW - SECOND), a_review(at=NOW)
+
+    assert counted(before, after, since=NOW) == (after,)
 
 
 def test_the_order_of_an_allocation_is_no_part_of_what_is_approved():

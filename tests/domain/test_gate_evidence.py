@@ -51,6 +51,18 @@ def test_what_is_not_qualified_never_satisfies_but_its_failure_counts(changes):
     assert passes(TONE_POLICY, perfect)
 
 
+def test_another_version_of_a_pinned_suite_never_satisfies_but_its_failure_counts():
+    pinned = a_policy_of(a_rule(suite_version="3"))
+    of_it, easier = a_suite(version="3"), a_suite(version="2")
+
+    assert not passes(pinned, an_evaluation(suite=easier))
+    assert passes(pinned, an_evaluation(suite=easier), an_evaluation("new", suite=of_it))
+    bad = an_evaluation("bad", suite=easier, cells=a_cell(0.5))
+    assert not passes(pinned, bad, an_evaluation("new", suite=of_it))
+    # A rule that names none takes any.
+    assert passes(TONE_POLICY, an_evaluation(suite=easier))
+
+
 def test_a_partial_evaluation_neither_satisfies_nor_fails():
     assert not passes(TONE_POLICY, an_evaluation(partial=True))
     assert passes(TONE_POLICY, an_evaluation(), an_evaluation("bad", partial=True, cells=a_cell(0)))

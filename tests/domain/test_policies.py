@@ -248,10 +248,10 @@ def test_the_metrics_that_a_policy_compares_are_those_with_a_margin(rules, expec
     assert compared_metrics(a_policy_of(*rules)) == expected
 
 
-def test_a_waiting_time_is_refused_rather_than_ignored():
-    policy = a_policy_of(a_rule(), approvals=Approvals(wait=timedelta(minutes=1)))
+def test_a_request_must_outlast_the_wait():
+    policy = a_policy_of(a_rule(), approvals=Approvals(wait=timedelta(days=30)))
 
-    assert [fault.code for fault in policy_faults(policy)] == ["wait-not-supported"]
+    assert [fault.code for fault in policy_faults(policy)] == ["wait-too-long"]
 
 
 @given(st.floats(0.0001, 0.9999), st.floats(0.0001, 0.9999))

@@ -1,14 +1,12 @@
 """Collecting what nothing refers to, and reading again what something does."""
 
 import hashlib
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
 import pytest
 
-from app.cli import main
 from app.db.blobs import lease
 from app.services.damage import unmark
 from app.services.housekeeping import collect, scrub
@@ -185,21 +183,6 @@ def test_a_download_of_damaged_bytes_is_refused_and_marks_the_version_once(world
 
     assert world.actions().count("version.damage") == 1
     damage(digest, weights(8))
-
-
-@pytest.fixture
-def run(stores, tokens, monkeypatch, capsys):
-    """Run the command; return its exit status and what it printed."""
-    for name, value in stores.environment.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["prefix-registry", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code or 0, capsys.readouterr().out
-
-    return run
 
 
 def test_the_command_collects_only_when_told_to_delete(run, blobs, orphan, world):

@@ -248,11 +248,11 @@ def test_rules_of_one_suite_are_judged_together(world):
     assert [rule["min_samples"] for rule in made["document"]["rules"]] == [14, 29]
 
 
-def test_waiting_is_refused_until_it_is_supported(world):
+def test_a_wait_longer_than_a_request_stands_is_refused(world):
     world.a_suite()
-    document = a_policy(world.suite, approvals={"required": 1, "wait": "PT1H"})
+    document = a_policy(world.suite, approvals={"required": 1, "wait": "P30D"})
     response = register(world, "/v1/policies", document)
-    assert fault_codes(response) == {"wait-not-supported"}
+    assert fault_codes(response) == {"wait-too-long"}
 
 
 def test_only_an_admin_of_everything_creates_policies(world):

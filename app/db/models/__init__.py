@@ -1,6 +1,13 @@
 """The tables, by concept."""
 
-from app.db.models.artifacts import BaseModelRow, Prefix, Revocation, Version, VersionFile
+from app.db.models.artifacts import (
+    BaseModelRow,
+    Prefix,
+    Pull,
+    Revocation,
+    Version,
+    VersionFile,
+)
 from app.db.models.audit import AuditChain, AuditEntry
 from app.db.models.base import APPEND_ONLY, DISPOSABLE, Base
 from app.db.models.evidence import (
@@ -44,6 +51,7 @@ __all__ = [
     "Principal",
     "Promotion",
     "PromotionShare",
+    "Pull",
     "ReviewRow",
     "Revocation",
     "RoleGrant",

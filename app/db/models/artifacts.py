@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
 
-from app.db.models.base import APPEND_ONLY, Base, is_digest
+from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
 from app.db.models.identity import Principal
 from app.domain.geometry import Geometry
 from app.domain.identity import PrefixName
 from app.domain.manifest import revision_of
+from app.domain.pulls import PullWay
 
 
 class BaseModelRow(Base):
@@ -140,6 +141,22 @@ class VersionFile(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     sha256: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class Pull(Base):
+    """How often a principal pulled a version in one way: whom to tell when it is recalled."""
+
+    __tablename__ = "pull"
+    __table_args__ = (CheckConstraint("times > 0", name="times_positive"),)
+
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("version.id"), primary_key=True)
+    principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"), primary_key=True)
+    way: Mapped[PullWay] = mapped_column(one_of(PullWay), primary_key=True)
+    times: Mapped[int] = mapped_column(BigInteger)
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+
+    principal: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
 
 
 class Revocation(Base):

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -21,6 +22,8 @@ from app.domain.approvals import Verdict
 from app.domain.lifecycle import GenerationKind, PromotionState
 
 _IS_A_WEIGHT = f"weight BETWEEN 1 AND {ALL_TRAFFIC}"
+_BREAK_GLASS = text(f"kind = '{GenerationKind.BREAK_GLASS}'")
+_PENDING = text(f"state = '{PromotionState.PENDING}'")
 
 
 class PolicyRow(Base):
@@ -68,6 +71,7 @@ class Generation(Base):
     __table_args__ = (
         CheckConstraint("number > 0", name="number_positive"),
         Index(None, "channel_id", "executed_at"),
+        Index("ix_generation_break_glass", "channel_id", postgresql_where=_BREAK_GLASS),
         {"info": APPEND_ONLY},
     )
 
@@ -119,6 +123,8 @@ class Promotion(Base):
         Index(None, "state", "created_at", "id"),
         Index(None, "created_at", "id"),
         Index(None, "channel_id", "state"),
+        Index("ix_promotion_pending_expires_at", "expires_at", postgresql_where=_PENDING),
+        Index("ix_promotion_pending_due_at", "due_at", postgresql_where=_PENDING),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
@@ -130,8 +136,12 @@ class Promotion(Base):
     decision: Mapped[dict[str, Any]]
     evidence_digest: Mapped[str]
     subject_digest: Mapped[str]
+    # When what is under review last changed: older approvals are void, and a wait begins anew.
+    subject_since: Mapped[datetime]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    # When it executes by itself: set once only the policy's wait is left.
+    due_at: Mapped[datetime | None] = mapped_column(default=None)
     closed_at: Mapped[datetime | None] = mapped_column(default=None)
     closing_reason: Mapped[str | None] = mapped_column(default=None)
     break_glass: Mapped[bool] = mapped_column(default=False, server_default="false")

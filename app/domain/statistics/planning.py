@@ -79,6 +79,34 @@ def samples_for_mean(effect: float, confidence: float, power: float) -> int:
     return max(SMALLEST_SAMPLE, math.ceil(n))
 
 
+def samples_for_pairs(margin: float, discordance: float, confidence: float, power: float) -> int:
+    """Return about how many pairs show that two equally good systems differ within a margin.
+
+    Connor (1987, Biometrics 43:207-211) for equal proportions: n = (z_a + z_b)^2 d / margin^2,
+    but enough to refute a difference of the margin without one discordant pair. The exact test
+    is somewhat less powerful (docs/statistics.md), so take some more.
+
+    Args:
+        margin: By how much the candidate may be worse.
+        discordance: The probability that exactly one of the two succeeds on a sample.
+        confidence: The rule's confidence.
+        power: The probability of passing that is wanted, such as 0.8.
+
+    Raises:
+        ValueError: An argument is out of range, or it would take more than LARGEST_PLAN pairs.
+    """
+    alpha = level(confidence)
+    require_probability("discordance", discordance)
+    _require_power(power)
+    if not 0 < margin < 1:
+        raise ValueError(f"A plan needs a margin between 0 and 1, not {margin}.")
+    z = normal_quantile(power) - normal_quantile(alpha)
+    n = max(z**2 * discordance / margin**2, math.log(alpha) / math.log1p(-margin))
+    if n > LARGEST_PLAN:
+        raise ValueError(f"It would take more than {LARGEST_PLAN} samples.")
+    return math.ceil(n)
+
+
 def _settled(
     misses: int, *, limit: float, truth: float, confidence: float, power: float, demand: Demand
 ) -> int:

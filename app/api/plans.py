@@ -1,0 +1,75 @@
+"""Planning over HTTP: how many samples a policy takes before anybody writes it down."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from app.api.fields import In, Line, Out
+from app.api.policies import PolicyIn
+from app.deps import Caller, SessionsDep
+from app.domain.errors import ForbiddenError, InvalidPolicyError
+from app.domain.plans import Assumptions
+from app.problems import refuses
+from app.services import policies
+
+router = APIRouter(prefix="/policies", tags=["policies"])
+
+Better = Annotated[float, Field(ge=0.005, le=1e6, allow_inf_nan=False)]
+Deviation = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+
+
+class PlanIn(In):
+    """A policy that is thought of, and what is taken to be true of the system."""
+
+    policy: PolicyIn
+    better_by: Better = Field(
+        default=0.05, description="How far the truth is on the right side of each limit."
+    )
+    better_by_of: dict[Line, Better] = Field(
+        default={}, max_length=64, description="The same by suite/metric, in its own unit."
+    )
+    discordance: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="On which share of samples the system and what it is compared with differ.",
+    )
+    standard_deviations: dict[Line, Deviation] = Field(
+        default={}, max_length=64, description="Of one sample of a mean, by suite/metric."
+    )
+
+    def assumed(self, metric: str) -> Assumptions:
+        return Assumptions(
+            better_by=self.better_by_of.get(metric, self.better_by),
+            discordance=self.discordance,
+            standard_deviation=self.standard_deviations.get(metric),
+        )
+
+
+class NeededOut(Out):
+    power: float
+    samples: int
+
+
+class DemandPlanOut(Out):
+    rule: str
+    demand: str
+    limit: float
+    cells: int
+    fewest: int = Field(description="With so many the best possible evidence could pass.")
+    needed: list[NeededOut]
+    message: str
+
+
+class PlanOut(Out):
+    demands: list[DemandPlanOut]
+
+
+@router.post("/plan", responses=refuses(ForbiddenError, InvalidPolicyError))
+def plan_policy(body: PlanIn, sessions: SessionsDep, caller: Caller) -> PlanOut:
+    """Say how many samples a cell takes to pass with probability 0.8 and 0.9. Nothing is kept."""
+    plans = policies.plan(
+        sessions, policy=body.policy.policy(), assumed=body.assumed, caller=caller
+    )
+    return PlanOut(demands=[DemandPlanOut.model_validate(each) for each in plans])

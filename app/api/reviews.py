@@ -1,0 +1,103 @@
+"""What people do with a pending promotion: review it, withdraw it, break the glass."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import Field, model_validator
+
+from app.api.fields import Digest, In, Reason, Text
+from app.api.promotions import SHORTEST_EXCUSE, PromotionOut, shown
+from app.deps import Caller, Now, SessionsDep
+from app.domain.approvals import Verdict
+from app.domain.errors import (
+    AlreadyReviewedError,
+    ForbiddenError,
+    GateNotPassedError,
+    InvalidTransitionError,
+    NotFoundError,
+    SeparationOfDutiesError,
+    SubjectChangedError,
+    VersionRevokedError,
+)
+from app.problems import refuses
+from app.services import glass, promotions, reviews
+
+router = APIRouter(prefix="/promotions", tags=["promotions"])
+
+
+class ReviewIn(In):
+    verdict: Verdict
+    comment: Text = ""
+    subject_digest: Digest | None = Field(
+        default=None,
+        description="The promotion's, as you saw it: an approval is refused if it has changed.",
+    )
+
+    @model_validator(mode="after")
+    def _rejection_says_why(self) -> "ReviewIn":
+        if self.verdict is Verdict.REJECT and not self.comment.strip():
+            raise ValueError("a rejection needs a comment that says why")
+        return self
+
+
+class BreakGlassIn(In):
+    reason: Annotated[Reason, Field(min_length=SHORTEST_EXCUSE)]
+
+
+@router.post(
+    "/{promotion_id}/reviews",
+    responses=refuses(
+        ForbiddenError,
+        SeparationOfDutiesError,
+        NotFoundError,
+        AlreadyReviewedError,
+        SubjectChangedError,
+        GateNotPassedError,
+        InvalidTransitionError,
+        VersionRevokedError,
+    ),
+)
+def review_promotion(
+    promotion_id: UUID, body: ReviewIn, sessions: SessionsDep, caller: Caller, now: Now
+) -> PromotionOut:
+    """Approve or reject. One rejection ends the promotion.
+
+    The last approval executes it, or the end of the policy's wait does.
+    """
+    row = reviews.review(
+        sessions,
+        promotion_id=promotion_id,
+        verdict=body.verdict,
+        comment=body.comment,
+        subject_digest=body.subject_digest,
+        caller=caller,
+        now=now,
+    )
+    return shown(sessions, row, now)
+
+
+@router.post(
+    "/{promotion_id}/withdraw",
+    responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError),
+)
+def withdraw_promotion(
+    promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now
+) -> PromotionOut:
+    """Take your own request back."""
+    row = promotions.withdraw(sessions, promotion_id=promotion_id, caller=caller, now=now)
+    return shown(sessions, row, now)
+
+
+@router.post(
+    "/{promotion_id}/break-glass",
+    responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError, VersionRevokedError),
+)
+def break_glass(
+    promotion_id: UUID, body: BreakGlassIn, sessions: SessionsDep, caller: Caller, now: Now
+) -> PromotionOut:
+    """Execute without gate or approvals, marked so for ever."""
+    row = glass.break_glass(
+        sessions, promotion_id=promotion_id, reason=body.reason, caller=caller, now=now
+    )
+    return shown(sessions, row, now)

@@ -1,0 +1,134 @@
+"""Making a stored decision again from what is stored, and comparing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.evaluations import by_subject, evaluations_named
+from app.db.models import EvaluationRow, PolicyRow, Promotion, Version
+from app.db.policies import policy_of, policy_versioned
+from app.db.promotions import DECISION, decision_document, promotion_by_id
+from app.db.session import Sessions
+from app.db.versions import versions_numbered
+from app.domain.access import Caller, nothing_named
+from app.domain.gate import Decision
+from app.domain.identity import canonical_digest
+from app.domain.policies import compared_metrics
+from app.domain.replay import differences
+from app.services.judgement import Evidence, decide_on
+from app.services.reports import digest_of
+
+_MOST_DIFFERENCES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A promotion's decision and the same decision made again."""
+
+    promotion: Promotion
+    stored: Mapping[str, Any]
+    again: Mapping[str, Any] | None
+    differences: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        return not self.differences
+
+
+def seen_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
+    """Return a promotion that the caller may see.
+
+    Raises:
+        NotFoundError: It does not exist, or looks so to this caller.
+    """
+    row = promotion_by_id(session, promotion_id)
+    if row is None or not caller.sees_everything(row.channel.prefix.namespace):
+        raise nothing_named("promotion", str(promotion_id))
+    return row
+
+
+def replay(sessions: Sessions, *, promotion_id: UUID, caller: Caller) -> Replay:
+    """Decide again from the policy, versions and evaluations that the decision names.
+
+    Every one of them is held against the digest under which it was decided, and those that
+    are missing or differ are named.
+
+    Raises:
+        NotFoundError: There is no such promotion for this caller.
+    """
+    with sessions() as session:
+        promotion = seen_promotion(session, caller, promotion_id)
+        stored = DECISION.validate_python(promotion.decision)
+        inputs = _inputs(session, promotion, stored)
+        found = list(_input_faults(inputs, stored))
+        again = None if inputs.incomplete else decision_document(_decided(session, inputs, stored))
+    if again is not None:
+        found += differences(promotion.decision, again)
+    return Replay(promotion, promotion.decision, again, tuple(found[:_MOST_DIFFERENCES]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What of a decision's input is still there."""
+
+    policy: PolicyRow | None
+    candidates: Sequence[Version]
+    incumbent: Version | None
+    evaluations: Sequence[EvaluationRow]
+    incomplete: bool
+
+
+def _inputs(session: Session, promotion: Promotion, stored: Decision) -> _Inputs:
+    refs = [*stored.candidates, *([stored.incumbent] if stored.incumbent else [])]
+    prefix = promotion.channel.prefix.full_name
+    versions = versions_numbered(session, prefix, [ref.number for ref in refs])
+    evaluations = evaluations_named(session, [ref.id for ref in stored.evaluations])
+    policy = policy_versioned(session, stored.policy.name, stored.policy.version)
+    return _Inputs(
+        policy=policy,
+        candidates=[versions[ref.number] for ref in stored.candidates if ref.number in versions],
+        incumbent=None if stored.incumbent is None else versions.get(stored.incumbent.number),
+        evaluations=evaluations,
+        incomplete=policy is None or any(ref.number not in versions for ref in refs),
+    )
+
+
+def _input_faults(inputs: _Inputs, stored: Decision) -> Iterator[str]:
+    if inputs.policy is None:
+        yield f"The policy {stored.policy.name} version {stored.policy.version} is gone."
+    elif canonical_digest(inputs.policy.document) != stored.policy.digest:
+        yield f"The text of policy {stored.policy.name} is not what was decided by."
+    there = {version.number: version.digest for version in inputs.candidates}
+    for ref in stored.candidates:
+        if there.get(ref.number) != ref.digest:
+            yield f"Version {ref.number} was {ref.digest}; now it is {there.get(ref.number)}."
+    rows = {row.id: row for row in inputs.evaluations}
+    for each in stored.evaluations:
+        row = rows.get(each.id)
+        if row is None:
+            yield f"The evaluation {each.id} is gone."
+        elif digest_of(row, _artifact(row), row.suite.digest) != each.digest:
+            yield f"The evaluation {each.id} does not hash to the digest {each.digest} any more."
+
+
+def _artifact(row: EvaluationRow) -> str:
+    of = row.version or row.base_model
+    return "" if of is None else of.digest
+
+
+def _decided(session: Session, inputs: _Inputs, stored: Decision) -> Decision:
+    if inputs.policy is None:
+        raise ValueError("without its policy nothing can be decided again")
+    compared = compared_metrics(policy_of(inputs.policy))
+    of_versions = [row for row in inputs.evaluations if row.version_id is not None]
+    of_bases = [row for row in inputs.evaluations if row.base_model_id is not None]
+    evidence = Evidence(
+        by_subject(session, of_versions, EvaluationRow.version_id, compared),
+        by_subject(session, of_bases, EvaluationRow.base_model_id, compared),
+    )
+    return decide_on(
+        inputs.policy, inputs.candidates, inputs.incumbent, evidence, stored.evaluated_at
+    )

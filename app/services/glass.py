@@ -11,7 +11,7 @@ from app.db.session import Sessions, present
 from app.domain.access import Caller, Role
 from app.domain.allocation import Allocation
 from app.domain.identity import PrefixName
-from app.domain.lifecycle import GenerationKind
+from app.domain.lifecycle import GenerationKind, PromotionState, require_move
 from app.services.execution import Move, execute
 from app.services.promotions import (
     aim,
@@ -37,6 +37,7 @@ def break_glass(
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
         caller.require(Role.ADMIN, promotion.channel.prefix.full_name)
+        require_move(promotion.state, PromotionState.EXECUTED)
         require_in_time(promotion, now)
         return _execute(session, promotion, reason, caller, now)
 

@@ -112,8 +112,10 @@ def _record_review(
     caller: Caller,
     now: datetime,
 ) -> None:
+    """Keep a verdict. Who has approved may still think again and reject, but not approve twice."""
     subject = promotion.subject_digest
-    if caller.id in reviewers_of(session, [promotion], now=now)[promotion.id].approved:
+    approved = reviewers_of(session, [promotion], now=now)[promotion.id].approved
+    if verdict is Verdict.APPROVE and caller.id in approved:
         message = f"{caller.name} has approved exactly this already; another reviewer must."
         raise AlreadyReviewedError(message)
     promotion.reviews.append(ReviewRow(caller.id, verdict, comment, subject, now))

@@ -4,6 +4,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from time import monotonic, sleep
 
 import pytest
 
@@ -333,3 +334,56 @@ def test_what_a_principal_does_does_not_wait_for_a_change_of_its_grants(world, s
         lock_principal(session, name)
         with meanwhile(call) as response:
             assert response.result(timeout=5).status_code == 201
+
+
+# Everything at once
+
+
+def promote(world, version):
+    for _ in range(4):
+        response = world.request(version)
+        if response.status_code == 201:
+            world.review(response.json(), by="approver-2")
+
+
+def roll_back(world, generation):
+    for _ in range(4):
+        assert world.rollback(generation).status_code in {200, 409, 410}
+
+
+def resolve(world, answers):
+    for _ in range(25):
+        asked = monotonic()
+        response = world.resolve()
+        if response.status_code == 200:
+            answers.append((asked, response.json()["version"]))
+
+
+def revoke(world, version, revoked):
+    sleep(0.2)
+    assert world.revoke(version).status_code == 200
+    revoked[version["number"]] = monotonic()
+
+
+def test_sixteen_people_at_one_channel_leave_a_linear_history_and_nothing_revoked_live(world):
+    versions = [world.an_evaluated_version(seed=seed) for seed in range(6)]
+    world.bind(world.a_policy(approvals={"required": 1}))
+    for version in versions[:3]:
+        world.review(world.request(version).json(), by="approver-1")
+    answers, revoked = [], {}
+
+    calls = [
+        *(partial(promote, version=version) for version in versions),
+        *(partial(roll_back, generation=generation) for generation in (1, 2, 3)),
+        *(partial(revoke, version=version, revoked=revoked) for version in versions[1:4]),
+        *[partial(resolve, answers=answers)] * 4,
+    ]
+    assert len(calls) == 16
+    by_as_many_clients(world, calls)
+
+    require_linear_history(world)
+    late = [number for asked, number in answers if asked > revoked.get(number, asked)]
+    assert late == []
+    live = {share["version"] for share in world.channel()["allocation"]}
+    assert live.isdisjoint(revoked)
+    assert world.actions().count("version.revoke") == 3

@@ -17,12 +17,13 @@ from app.db.blobs import referenced_size_bytes
 from app.db.schema import latest_revision, migrate, schema_revision
 from app.db.session import Sessions, engine_for, sessions_on
 from app.deps import clock
-from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
+from app.domain.access import EVERYWHERE, SYSTEM, Grant, PrincipalKind, Role
 from app.domain.base_models import weights_digest
 from app.domain.errors import RegistryError
 from app.local.folder import LocalServerError
 from app.local.mode import run_local
 from app.main import create_app
+from app.services import checkpoints
 from app.services.bootstrap import ensure_principal, ensure_token
 from app.services.housekeeping import collect, scrub
 from app.serving import (
@@ -73,6 +74,7 @@ def serve_command(
     settings = settings_from_environment()
     _require_migrated(settings)
     S3Blobs(settings.s3_account).check()
+    settings.signer()  # a key that cannot be used is told before anybody is served
     stop_cleanly_on_signals()
     with listening_socket(host, port) as bound:
         typer.echo(f"Serving {url_of(bound)}")
@@ -166,6 +168,17 @@ def scrub_command() -> None:
         typer.echo(f"Damaged: {digest} of {', '.join(versions)}")
     if found.damaged:
         raise typer.Exit(2)
+
+
+@cli.command()
+def checkpoint() -> None:
+    """Sign the audit log as it is, and print the signed note; keep it where others keep it."""
+    signer = checkpoints.configured(settings_from_environment().signer())
+    with _registry() as (sessions, _):
+        taken, new = checkpoints.take(sessions, signer=signer, caller=SYSTEM, now=clock())
+    typer.echo(taken.note, nl=False)
+    if not new:
+        typer.echo("Nothing was recorded since this checkpoint was taken.", err=True)
 
 
 @cli.command("base-digest")

@@ -7,6 +7,7 @@ from app.api import (
     audit,
     base_models,
     channels,
+    checkpoints,
     evaluations,
     files,
     gates,
@@ -46,6 +47,7 @@ _ROUTERS = (
     promotions.router,
     resolve.router,
     audit.router,
+    checkpoints.router,
     identity.router,
 )
 
@@ -59,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         staging=S3Staging(settings.s3_account),
         limits=settings.limits,
         expected_revision=latest_revision(),
+        signer=settings.signer(),
     )
     return app_of(parts)
 

@@ -5,30 +5,9 @@ import json
 
 import pytest
 import rfc8785
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 GENESIS = f"sha256:{'0' * 64}"
-
-
-@pytest.fixture
-def owner(stores):
-    engine = create_engine(stores.postgres.owner_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def intruder(owner, world):
-    """Change entries of the world's chain as only the owner of the tables can, and not unseen."""
-
-    def intruder(statement, **values):
-        values["subject"] = f"prefix:{world.prefix}"
-        with owner.begin() as connection:
-            connection.execute(text("ALTER TABLE audit_entry DISABLE TRIGGER USER"))
-            connection.execute(text(f"{statement} AND subject = :subject"), values)
-            connection.execute(text("ALTER TABLE audit_entry ENABLE TRIGGER USER"))
-
-    return intruder
 
 
 def export(world, subject=None):
@@ -137,10 +116,13 @@ def test_what_is_no_subject_is_refused(world, subject):
         pytest.param("DELETE FROM audit_entry WHERE sequence >= 1", {}, 1, id="all-removed"),
     ],
 )
-def test_tampering_shows_where_it_begins(world, intruder, statement, values, first_break):
+def test_tampering_shows_where_it_begins(administered, statement, values, first_break):
+    world, connection = administered
     world.a_live_version()
 
-    intruder(statement, **values)
+    subject = f"prefix:{world.prefix}"
+    connection.execute(text("ALTER TABLE audit_entry DISABLE TRIGGER USER"))
+    connection.execute(text(f"{statement} AND subject = :subject"), values | {"subject": subject})
 
     found = world.verification()
     assert (found["valid"], found["first_break"]) == (False, first_break)

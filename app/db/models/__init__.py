@@ -1,7 +1,13 @@
 """The tables, by concept."""
 
 from app.db.models.artifacts import BaseModelRow, Prefix, Revocation, Version, VersionFile
-from app.db.models.audit import AuditChain, AuditEntry
+from app.db.models.audit import (
+    AuditChain,
+    AuditCheckpoint,
+    AuditEntry,
+    AuditLeaf,
+    AuditNode,
+)
 from app.db.models.base import APPEND_ONLY, DISPOSABLE, Base
 from app.db.models.evidence import (
     EvaluationCell,
@@ -27,7 +33,10 @@ __all__ = [
     "DISPOSABLE",
     "ApiToken",
     "AuditChain",
+    "AuditCheckpoint",
     "AuditEntry",
+    "AuditLeaf",
+    "AuditNode",
     "Base",
     "BaseModelRow",
     "BlobLease",

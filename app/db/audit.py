@@ -93,16 +93,16 @@ def entries_after(
     return session.scalars(statement.order_by(*key).limit(limit)).all()
 
 
-def chain(session: Session, subject: str, *, length: int | None = None) -> Iterator[SealedEvent]:
+def chain(session: Session, subject: str, *, length: int) -> Iterator[SealedEvent]:
     """Yield a chain in order, some hundred rows in memory at a time.
 
-    With `length`, entries appended since that length was read are left out.
+    Entries appended since `length` was read are left out.
     """
     statement = (
-        select(AuditEntry).where(AuditEntry.subject == subject).order_by(AuditEntry.sequence)
+        select(AuditEntry)
+        .where(AuditEntry.subject == subject, AuditEntry.sequence <= length)
+        .order_by(AuditEntry.sequence)
     )
-    if length is not None:
-        statement = statement.where(AuditEntry.sequence <= length)
     for entry in session.scalars(statement, execution_options={"yield_per": 500}):
         yield sealed_event(entry)
 

@@ -301,6 +301,17 @@ def test_a_checkpoint_extends_an_older_one(log, verify):
             "is neither an entry nor a leaf in its place",
             id="leaves-last",
         ),
+        pytest.param(
+            without(lambda document: document.get("index") == 0),
+            "Leaf 1 stands where leaf 0 was expected",
+            id="leaf-removed",
+        ),
+        pytest.param(changed(is_leaf, length="1"), "leaf 0 names no entry", id="leaf-of-nothing"),
+        pytest.param(
+            lambda documents: [documents[0], documents[0] | {"index": 1, "head": "another"}],
+            "leaf 0 and leaf 1 disagree on entry",
+            id="leaves-disagree",
+        ),
         # The leaves are part of an export of all chains, and say where chains ended.
         pytest.param(
             without(is_of("voice", 9)),
@@ -461,6 +472,14 @@ def test_a_checkpoint_that_was_changed_is_not_trusted(log, tmp_path, verify, bef
     status, printed = verify(log.export, "--key", log.key, "--checkpoint", note)
     assert (status, printed.startswith(f"BROKEN: {note} is not to be trusted")) == (1, True)
     assert told in printed
+
+
+def test_signatures_of_witnesses_whose_keys_are_unknown_do_not_matter(log, tmp_path, verify):
+    body, _, signature = log.older.read_text().rpartition("\n\n")
+    witness = f"\N{EM DASH} witness.test {published_note.SIGNATURE}"
+    note = tmp_path / "witnessed.note"
+    note.write_text(f"{body}\n\n{witness}\nnot a signature\n{signature}")
+    assert verify(log.export, "--key", log.key, "--checkpoint", note)[0] == 0
 
 
 def test_another_note_of_the_same_key_is_no_checkpoint(log, signer, tmp_path, verify):

@@ -585,6 +585,13 @@ def test_the_published_consistency_paths_lead_to_the_roots(first, second):
     assert wrong is None
 
 
+def test_members_are_in_the_order_of_their_utf_16_code_units():
+    """A character beyond the first plane sorts by its surrogates, so before those above them."""
+    assert verify_audit.canonical({"\ufb33": 1, "\U0001f600": 2, "\u20ac": 3}) == (
+        '{"\u20ac":3,"\U0001f600":2,"\ufb33":1}'.encode()
+    )
+
+
 @given(FACTS | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.none()))
 def test_its_canonical_json_is_that_of_the_registry(facts):
     assert verify_audit.canonical(facts) == rfc8785.dumps(facts)

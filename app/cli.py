@@ -24,6 +24,7 @@ from app.domain.errors import RegistryError
 from app.local.folder import LocalServerError
 from app.local.mode import run_local
 from app.main import create_app
+from app.services import checkpoints
 from app.services.bootstrap import ensure_principal, ensure_token
 from app.services.housekeeping import collect, scrub
 from app.services.replay import replay
@@ -75,6 +76,7 @@ def serve_command(
     settings = settings_from_environment()
     _require_migrated(settings)
     S3Blobs(settings.s3_account).check()
+    settings.signer()  # a key that cannot be used is told before anybody is served
     stop_cleanly_on_signals()
     with listening_socket(host, port) as bound:
         typer.echo(f"Serving {url_of(bound)}")
@@ -185,6 +187,17 @@ def replay_command(
         raise typer.Exit(2)
     findings = f"{len(stored['findings'])} findings on {len(stored['evaluations'])} evaluations"
     typer.echo(f"Made again it comes out the same, {findings}.")
+
+
+@cli.command()
+def checkpoint() -> None:
+    """Sign the audit log as it is, and print the signed note; keep it where others keep it."""
+    signer = checkpoints.configured(settings_from_environment().signer())
+    with _registry() as (sessions, _):
+        taken, new = checkpoints.take(sessions, signer=signer, caller=SYSTEM, now=clock())
+    typer.echo(taken.note, nl=False)
+    if not new:
+        typer.echo("Nothing was recorded since this checkpoint was taken.", err=True)
 
 
 @cli.command("base-digest")

@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.db.session import Sessions
 from app.domain import access
+from app.domain.checkpoints import Signer
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import PrefixName, is_name
 from app.services.identity import authenticate
@@ -38,6 +39,7 @@ class Parts:
     staging: Staging
     limits: Limits
     expected_revision: str
+    signer: Signer | None = None
     pulls: PullLog = field(default_factory=PullLog)
 
 
@@ -68,6 +70,10 @@ def _limits(parts: PartsDep) -> Limits:
     return parts.limits
 
 
+def _signer(parts: PartsDep) -> Signer | None:
+    return parts.signer
+
+
 def clock() -> datetime:
     """Return the time; everything else takes it as an argument."""
     return datetime.now(UTC)  # noqa: TID251 - this is where the clock lives
@@ -77,6 +83,7 @@ SessionsDep = Annotated[Sessions, Depends(_sessions)]
 BlobsDep = Annotated[Blobs, Depends(_blobs)]
 StagingDep = Annotated[Staging, Depends(_staging)]
 LimitsDep = Annotated[Limits, Depends(_limits)]
+SignerDep = Annotated[Signer | None, Depends(_signer)]
 Now = Annotated[datetime, Depends(clock)]
 
 

@@ -8,6 +8,7 @@ from app.api import (
     audit,
     base_models,
     channels,
+    checkpoints,
     decisions,
     evaluations,
     files,
@@ -56,6 +57,7 @@ _ROUTERS = (
     decisions.router,
     resolve.router,
     audit.router,
+    checkpoints.router,
     identity.router,
 )
 
@@ -69,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
         staging=S3Staging(settings.s3_account),
         limits=settings.limits,
         expected_revision=latest_revision(),
+        signer=settings.signer(),
     )
     return app_of(parts, lifespan=doing_chores)
 

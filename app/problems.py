@@ -36,6 +36,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.AlreadyVoidError: 409,
     errors.BaseModelDiffersError: 409,
     errors.BaseModelMismatchError: 409,
+    errors.CheckpointsNotConfiguredError: 409,
     errors.EvidenceForAnotherArtifactError: 409,
     errors.GateNotConfiguredError: 409,
     errors.GateNotPassedError: 409,
@@ -56,6 +57,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.InvalidSuiteError: 422,
     errors.UnknownBaseModelError: 422,
     errors.UnknownReferenceError: 422,
+    errors.AuditLogBrokenError: 500,
     errors.DamagedObjectError: 500,
     errors.UnavailableError: 503,
 }

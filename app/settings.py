@@ -1,12 +1,15 @@
 """What the environment decides: one frozen object, read once, from `REGISTRY_*`."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.deps import Limits
+from app.domain.checkpoints import ORIGIN_PATTERN, Signer
 from app.storage.s3 import S3Account
+from app.storage.signing import signer_from
 
 _MIB = 1 << 20
 
@@ -34,6 +37,12 @@ class Settings(BaseSettings):
     max_samples_bytes: int = Field(default=1024 * _MIB, ge=1)
     presigned_lifetime_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
     database_pool_size: int = Field(default=10, ge=1, le=200)
+    checkpoint_key_file: Path | None = Field(
+        default=None, description="An Ed25519 private key in PEM; unset, no checkpoints are taken."
+    )
+    checkpoint_origin: str | None = Field(
+        default=None, pattern=ORIGIN_PATTERN, description="The name in which the key signs."
+    )
 
     @property
     def s3_account(self) -> S3Account:
@@ -45,6 +54,23 @@ class Settings(BaseSettings):
             region=self.s3_region,
             public_endpoint_url=self.s3_public_endpoint_url,
         )
+
+    def signer(self) -> Signer | None:
+        """Read the key that signs checkpoints.
+
+        Raises:
+            SettingsError: The key cannot be used, or one of key and origin is not set.
+        """
+        file, origin = self.checkpoint_key_file, self.checkpoint_origin
+        if file is None and origin is None:
+            return None
+        if file is None or origin is None:
+            message = "Set REGISTRY_CHECKPOINT_KEY_FILE and REGISTRY_CHECKPOINT_ORIGIN, or neither."
+            raise SettingsError(message)
+        try:
+            return signer_from(file, origin=origin)
+        except ValueError as error:
+            raise SettingsError(f"REGISTRY_CHECKPOINT_KEY_FILE: {error}.") from error
 
     @property
     def limits(self) -> Limits:

@@ -306,6 +306,10 @@ class World:
         query = {"subject": subject or f"prefix:{self.prefix}", "limit": 200}
         return self.made("GET", "/v1/audit", by="auditor", params=query)["items"]
 
+    def checkpoint(self):
+        """Take a checkpoint of the whole audit log; return its document."""
+        return self.made("POST", "/v1/audit/checkpoints", by="admin")
+
     def last_entry(self, subject):
         """Return the newest entry of a chain of any length."""
         path, query = "/v1/audit/export", {"subject": subject}

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi.testclient import TestClient
 from hypothesis import settings
-from sqlalchemy import select
+from sqlalchemy import create_engine, select
 
 from app.cli import main
 from app.db.models import Channel, Prefix, Promotion
@@ -21,6 +22,7 @@ from app.main import app_of
 from app.services.replay import replay
 from app.storage.s3 import S3Account, S3Blobs
 from app.storage.s3_staging import S3Staging
+from app.storage.signing import KeySigner
 from tests.builders import World
 
 pytest_plugins = ["tests.servers", "tests.served"]
@@ -89,8 +91,14 @@ def blobs(s3_account):
 
 
 @pytest.fixture(scope="session")
-def parts(sessions, blobs, s3_account):
-    return Parts(sessions, blobs, S3Staging(s3_account), LIMITS, latest_revision())
+def signer():
+    return KeySigner("registry.test/audit", Ed25519PrivateKey.generate())
+
+
+@pytest.fixture(scope="session")
+def parts(sessions, blobs, s3_account, signer):
+    staging = S3Staging(s3_account)
+    return Parts(sessions, blobs, staging, LIMITS, latest_revision(), signer)
 
 
 @pytest.fixture(scope="session")
@@ -160,3 +168,13 @@ def run(stores, tokens, monkeypatch, capsys):
         return ended.value.code or 0, capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture
+def administered(stores, world_on):
+    """A world on one connection of the tables' owner, who can do anything; all is undone."""
+    engine = create_engine(stores.postgres.owner_url)
+    with engine.connect() as connection, connection.begin() as transaction:
+        yield world_on(sessions=sessions_on(connection)), connection
+        transaction.rollback()
+    engine.dispose()

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import uuid
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import boto3  # noqa: TID251 - a client beside the one under test
@@ -85,6 +85,13 @@ def tamper(s3_server):
 @pytest.fixture
 def an_empty_database(postgres_server):
     """The URL of a database without tables, as its owner."""
+    with empty_database(postgres_server) as url:
+        yield url
+
+
+@contextmanager
+def empty_database(postgres_server):
+    """Make a database, yield its URL as its owner, and drop it."""
     name = f"empty_{uuid.uuid4().hex}"
     owner = make_url(postgres_server.owner_url)
     engine = create_engine(owner, isolation_level="AUTOCOMMIT")

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from app import __version__
 from app.cli import main
 from app.domain.tokens import is_token
+from app.storage.signing import a_new_key
 
 
 @pytest.fixture
@@ -73,6 +74,53 @@ def test_the_base_digest_is_that_of_coreutils(run, tmp_path):
     ).stdout
 
     assert run("base-digest", str(tmp_path)) == f"sha256:{printed.split()[0]}\n"
+
+
+@pytest.fixture
+def keyed(environment, tmp_path):
+    """The settings of a registry that can sign checkpoints; return the key's file."""
+    file = tmp_path / "key.pem"
+    file.write_text(a_new_key())
+    environment.setenv("REGISTRY_CHECKPOINT_KEY_FILE", str(file))
+    environment.setenv("REGISTRY_CHECKPOINT_ORIGIN", "cli.test/audit")
+    return file
+
+
+def test_a_checkpoint_is_printed_and_printed_again(run, keyed, world):
+    world.a_prefix()
+    note = run("checkpoint")
+    assert note.startswith("cli.test/audit\n")
+    assert run("checkpoint") == note
+    assert world.call("GET", "/v1/audit/checkpoint", by="auditor").text == note
+
+
+def test_a_checkpoint_without_a_key_says_what_to_set(run, environment):
+    assert run("checkpoint").startswith(
+        "prefix-registry: Set REGISTRY_CHECKPOINT_KEY_FILE to a file with an Ed25519 private key"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "removed", "sentence"),
+    [
+        (
+            "checkpoint",
+            "ORIGIN",
+            "Set REGISTRY_CHECKPOINT_KEY_FILE and REGISTRY_CHECKPOINT_ORIGIN, or neither.",
+        ),
+        (
+            "serve",
+            "KEY_FILE",
+            "Set REGISTRY_CHECKPOINT_KEY_FILE and REGISTRY_CHECKPOINT_ORIGIN, or neither.",
+        ),
+        ("serve", None, "REGISTRY_CHECKPOINT_KEY_FILE: {file} cannot be read (No such file or"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_told(run, environment, keyed, command, removed, sentence):
+    keyed.unlink()
+    if removed:
+        environment.delenv(f"REGISTRY_CHECKPOINT_{removed}")
+    assert run(command).startswith(f"prefix-registry: {sentence.format(file=keyed)}")
 
 
 def test_a_folder_without_weights_has_no_base_digest(run, tmp_path):

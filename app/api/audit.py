@@ -1,38 +1,48 @@
-"""The audit log over HTTP: reading, verifying and exporting a chain."""
+"""The audit log over HTTP: reading, verifying and exporting its chains."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from itertools import chain
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
-from app.api.fields import Out, PageOut, PageQuery
+from app.api.fields import Out, PageOut, PageQuery, Searched, Time
 from app.db import audit
+from app.db.audit import EntryFilter
+from app.db.checkpoints import leaves_after
+from app.db.models import AuditEntry, AuditLeaf
 from app.db.session import Sessions
 from app.deps import Caller, SessionsDep
 from app.domain.access import EVERYWHERE, Role
 from app.domain.audit import GENESIS, document_of, verify
+from app.domain.checkpoints import Leaf
 from app.domain.errors import ForbiddenError
+from app.domain.identity import Json
 from app.problems import refuses
 
-Subject = Annotated[
-    str,
-    Query(
-        max_length=256,
-        pattern=r"^(registry|prefix:[^/\x00]+/[^/\x00]+)$",
-        examples=["registry", "prefix:acme/brand-voice"],
-    ),
+_BATCH: Final = 500
+_SUBJECT: Final = Query(
+    max_length=256,
+    pattern=r"^(registry|prefix:[^/\x00]+/[^/\x00]+)$",
+    examples=["registry", "prefix:acme/brand-voice"],
+)
+
+Subject = Annotated[str, _SUBJECT]
+AnySubject = Annotated[str | None, _SUBJECT]
+Action = Annotated[
+    str | None, Query(max_length=64, pattern=r"^[a-z-]+\.[a-z-]+$", examples=["version.push"])
 ]
 
 
-def _auditor(caller: Caller) -> None:
+def require_auditor(caller: Caller) -> None:
     caller.require_in(Role.AUDITOR, EVERYWHERE)
 
 
-router = APIRouter(prefix="/audit", tags=["audit"], dependencies=[Depends(_auditor)])
+router = APIRouter(prefix="/audit", tags=["audit"], dependencies=[Depends(require_auditor)])
 
 
 class EntryOut(Out):
@@ -55,11 +65,25 @@ class VerificationOut(Out):
     first_break: int | None
 
 
+def _wanted(
+    subject: AnySubject = None,
+    action: Action = None,
+    principal: Annotated[
+        Searched | None, Query(description="The name that the principal had that day.")
+    ] = None,
+    since: Time | None = None,
+    until: Annotated[Time | None, Query(description="Not included.")] = None,
+) -> EntryFilter:
+    return EntryFilter(subject, action, principal, since, until)
+
+
 @router.get("", responses=refuses(ForbiddenError))
-def list_entries(subject: Subject, sessions: SessionsDep, page: PageQuery) -> PageOut[EntryOut]:
-    """List the entries of one subject in the order they were made."""
+def list_entries(
+    wanted: Annotated[EntryFilter, Depends(_wanted)], sessions: SessionsDep, page: PageQuery
+) -> PageOut[EntryOut]:
+    """List entries: of one subject in the order they were made, of all subjects by time."""
     with sessions() as session:
-        found = audit.entries_page(session, subject, page)
+        found = audit.entries_page(session, wanted, page)
     items = [EntryOut.model_validate(entry) for entry in found.items]
     return PageOut(items=items, next=found.next)
 
@@ -79,14 +103,51 @@ def verify_chain(subject: Subject, sessions: SessionsDep) -> VerificationOut:
     response_class=StreamingResponse,
     responses={200: {"content": {"application/jsonl": {}}}, **refuses(ForbiddenError)},
 )
-def export_chain(subject: Subject, sessions: SessionsDep) -> StreamingResponse:
-    """Export a chain as JSON Lines; each line without `hash` is what that hash is over."""
-    return StreamingResponse(_lines(sessions, subject), media_type="application/jsonl")
+def export_chains(sessions: SessionsDep, subject: AnySubject = None) -> StreamingResponse:
+    """Export a chain as JSON Lines; each line without `hash` is what that hash is over.
+
+    Without `subject`, export all chains, one after the other. Before them come the leaves of the
+    tree that checkpoints sign, one a line, by `index`; a leaf is the rest of its line.
+    """
+    lines = _entry_lines(sessions, subject)
+    if subject is None:
+        lines = chain(_leaf_lines(sessions), lines)
+    return StreamingResponse(lines, media_type="application/jsonl")
 
 
-def _lines(sessions: Sessions, subject: str) -> Iterator[str]:
+def _leaf_lines(sessions: Sessions) -> Iterator[str]:
+    leaves = _leaves(sessions, after=-1)
+    while leaves:
+        for row in leaves:
+            leaf = Leaf(row.subject, row.length, row.head)
+            yield _line({"index": row.index} | leaf.document())
+        leaves = _leaves(sessions, after=leaves[-1].index)
+
+
+def _entry_lines(sessions: Sessions, subject: str | None) -> Iterator[str]:
+    entries = _entries(sessions, subject, after=("", 0))
+    while entries:
+        for row in entries:
+            event = audit.sealed_event(row).event
+            document = document_of(event, sequence=row.sequence, previous=row.previous)
+            yield _line(document | {"hash": row.hash})
+        entries = _entries(sessions, subject, after=(entries[-1].subject, entries[-1].sequence))
+
+
+# Each batch is read on its own: a client that is slow holds no connection.
+
+
+def _leaves(sessions: Sessions, *, after: int) -> Sequence[AuditLeaf]:
     with sessions() as session:
-        for entry in audit.chain(session, subject):
-            document = document_of(entry.event, sequence=entry.sequence, previous=entry.previous)
-            line = json.dumps(document | {"hash": entry.hash}, ensure_ascii=False)
-            yield f"{line}\n"
+        return leaves_after(session, after, _BATCH)
+
+
+def _entries(
+    sessions: Sessions, subject: str | None, *, after: tuple[str, int]
+) -> Sequence[AuditEntry]:
+    with sessions() as session:
+        return audit.entries_after(session, after, _BATCH, subject=subject)
+
+
+def _line(document: dict[str, Json]) -> str:
+    return f"{json.dumps(document, ensure_ascii=False)}\n"

@@ -1,13 +1,15 @@
 """The audit log's rows: appending to a chain, reading one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.db.models import AuditChain, AuditEntry
-from app.db.paging import Page, PageRequest, page_of
+from app.db.paging import Key, Page, PageRequest, page_of
 from app.domain.audit import GENESIS, Event, SealedEvent, seal
 
 
@@ -51,21 +53,56 @@ def lock_chain(session: Session, subject: str) -> tuple[int, str]:
     return chain.length, chain.head
 
 
-def entries_page(session: Session, subject: str, request: PageRequest) -> Page[AuditEntry]:
-    statement = select(AuditEntry).where(AuditEntry.subject == subject)
-    return page_of(session, statement, [AuditEntry.sequence], request)
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries are asked for; what is None does not restrict. `until` is not included."""
+
+    subject: str | None = None
+    action: str | None = None
+    principal: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
-def chain(session: Session, subject: str, *, length: int | None = None) -> Iterator[SealedEvent]:
+def entries_page(session: Session, wanted: EntryFilter, request: PageRequest) -> Page[AuditEntry]:
+    """Return entries: of one subject in the order of its chain, of all subjects by time."""
+    key: Key = [AuditEntry.at, AuditEntry.subject, AuditEntry.sequence]
+    statement = select(AuditEntry)
+    if wanted.subject is not None:
+        statement = statement.where(AuditEntry.subject == wanted.subject)
+        key = [AuditEntry.sequence]
+    if wanted.action is not None:
+        statement = statement.where(AuditEntry.action == wanted.action)
+    if wanted.principal is not None:
+        statement = statement.where(AuditEntry.principal == wanted.principal)
+    if wanted.since is not None:
+        statement = statement.where(AuditEntry.at >= wanted.since)
+    if wanted.until is not None:
+        statement = statement.where(AuditEntry.at < wanted.until)
+    return page_of(session, statement, key, request)
+
+
+def entries_after(
+    session: Session, last: tuple[str, int], limit: int, *, subject: str | None
+) -> Sequence[AuditEntry]:
+    """Return some entries after `last`, of one subject or of all, chain after chain."""
+    key = (AuditEntry.subject, AuditEntry.sequence)
+    statement = select(AuditEntry).where(tuple_(*key) > tuple_(*last))
+    if subject is not None:
+        statement = statement.where(AuditEntry.subject == subject)
+    return session.scalars(statement.order_by(*key).limit(limit)).all()
+
+
+def chain(session: Session, subject: str, *, length: int) -> Iterator[SealedEvent]:
     """Yield a chain in order, some hundred rows in memory at a time.
 
-    With `length`, entries appended since that length was read are left out.
+    Entries appended since `length` was read are left out.
     """
     statement = (
-        select(AuditEntry).where(AuditEntry.subject == subject).order_by(AuditEntry.sequence)
+        select(AuditEntry)
+        .where(AuditEntry.subject == subject, AuditEntry.sequence <= length)
+        .order_by(AuditEntry.sequence)
     )
-    if length is not None:
-        statement = statement.where(AuditEntry.sequence <= length)
     for entry in session.scalars(statement, execution_options={"yield_per": 500}):
         yield sealed_event(entry)
 

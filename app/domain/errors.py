@@ -136,6 +136,11 @@ class InvalidTransitionError(RegistryError):
     title = "The promotion is not pending"
 
 
+class CheckpointsNotConfiguredError(RegistryError):
+    code = "checkpoints-not-configured"
+    title = "The registry has no key to sign checkpoints"
+
+
 class UploadIncompleteError(RegistryError):
     code = "upload-incomplete"
     title = "The upload does not hold what was announced"
@@ -205,6 +210,11 @@ class RangeNotSatisfiableError(RegistryError):
 
 
 # What is wrong on our side
+
+
+class AuditLogBrokenError(RegistryError):
+    code = "audit-log-broken"
+    title = "The audit log is not as it was signed"
 
 
 class DamagedObjectError(RegistryError):

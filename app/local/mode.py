@@ -25,8 +25,10 @@ from app.services.bootstrap import ensure_principal, ensure_token
 from app.serving import listening_socket, serve, stop_cleanly_on_signals, url_of
 from app.settings import Settings
 from app.storage.s3 import S3Account, prepare_bucket
+from app.storage.signing import a_new_key
 
 CREDENTIALS_FILE: Final = "credentials.json"
+CHECKPOINT_KEY_FILE: Final = "checkpoint-key.pem"
 
 _TOKEN_LIFETIME: Final = timedelta(days=366)
 _PRINCIPALS: Final[Mapping[str, tuple[PrincipalKind, Role]]] = {
@@ -76,7 +78,7 @@ def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], 
     with ExitStack() as stack:
         bound = stack.enter_context(listening_socket("127.0.0.1", port))
         stores = stack.enter_context(running_stores(data))
-        os.environ.update(stores.environment)
+        os.environ.update(stores.environment | _checkpoint_environment(data))
         tokens = prepare(stores, _known_tokens(data))
         _write_credentials(data, url_of(bound), stores, tokens)
         announce(_greeting(url_of(bound), data / CREDENTIALS_FILE))
@@ -130,6 +132,17 @@ def _token(sessions: Sessions, name: str, known: str | None) -> str:
     grants = {Grant(role, EVERYWHERE)}
     ensure_principal(sessions, name=name, kind=kind, grants=grants, now=now)
     return ensure_token(sessions, principal=name, known=known, lifetime=_TOKEN_LIFETIME, now=now)
+
+
+def _checkpoint_environment(data: Path) -> dict[str, str]:
+    """Return the settings of the key that signs checkpoints; the first start makes it."""
+    file = data / CHECKPOINT_KEY_FILE
+    if not file.exists():
+        write_private(file, a_new_key())
+    return {
+        "REGISTRY_CHECKPOINT_KEY_FILE": str(file),
+        "REGISTRY_CHECKPOINT_ORIGIN": "prefix-registry.local/audit",
+    }
 
 
 def _probe(endpoint: S3Endpoint) -> None:

@@ -12,7 +12,10 @@ branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
 APPEND_ONLY = (
+    "audit_checkpoint",
     "audit_entry",
+    "audit_leaf",
+    "audit_node",
     "base_model",
     "evaluation",
     "evaluation_cell",
@@ -108,30 +111,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("hash", name=op.f("uq_api_token_hash")),
     )
     op.create_index(op.f("ix_api_token_principal_id"), "api_token", ["principal_id"], unique=False)
-    op.create_table(
-        "audit_entry",
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("sequence", sa.Integer(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("principal", sa.Text(), nullable=False),
-        sa.Column("principal_id", sa.Uuid(), nullable=False),
-        sa.Column("action", sa.Text(), nullable=False),
-        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("previous", sa.Text(), nullable=False),
-        sa.Column("hash", sa.Text(), nullable=False),
-        sa.CheckConstraint(
-            "hash ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_entry_hash_is_digest")
-        ),
-        sa.CheckConstraint(
-            "previous ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_entry_previous_is_digest")
-        ),
-        sa.CheckConstraint("sequence > 0", name=op.f("ck_audit_entry_sequence_positive")),
-        sa.ForeignKeyConstraint(
-            ["subject"], ["audit_chain.subject"], name=op.f("fk_audit_entry_subject_audit_chain")
-        ),
-        sa.PrimaryKeyConstraint("subject", "sequence", name=op.f("pk_audit_entry")),
-        info={"append_only": True},
-    )
+    _make_audit_log()
     op.create_table(
         "base_model",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -787,6 +767,93 @@ def upgrade() -> None:
     )
 
 
+def _make_audit_log() -> None:
+    op.create_table(
+        "audit_entry",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("principal", sa.Text(), nullable=False),
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("previous", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "hash ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_entry_hash_is_digest")
+        ),
+        sa.CheckConstraint(
+            "previous ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_entry_previous_is_digest")
+        ),
+        sa.CheckConstraint("sequence > 0", name=op.f("ck_audit_entry_sequence_positive")),
+        sa.ForeignKeyConstraint(
+            ["subject"], ["audit_chain.subject"], name=op.f("fk_audit_entry_subject_audit_chain")
+        ),
+        sa.PrimaryKeyConstraint("subject", "sequence", name=op.f("pk_audit_entry")),
+        info={"append_only": True},
+    )
+    op.create_index(
+        op.f("ix_audit_entry_action_at_subject_sequence"),
+        "audit_entry",
+        ["action", "at", "subject", "sequence"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_audit_entry_at_subject_sequence"),
+        "audit_entry",
+        ["at", "subject", "sequence"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_audit_entry_principal_at_subject_sequence"),
+        "audit_entry",
+        ["principal", "at", "subject", "sequence"],
+        unique=False,
+    )
+    op.create_table(
+        "audit_leaf",
+        sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("length", sa.Integer(), nullable=False),
+        sa.Column("head", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "head ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_leaf_head_is_digest")
+        ),
+        sa.CheckConstraint("index >= 0", name=op.f("ck_audit_leaf_index_not_negative")),
+        sa.ForeignKeyConstraint(
+            ["subject", "length"],
+            ["audit_entry.subject", "audit_entry.sequence"],
+            name=op.f("fk_audit_leaf_subject_length_audit_entry"),
+        ),
+        sa.PrimaryKeyConstraint("index", name=op.f("pk_audit_leaf")),
+        sa.UniqueConstraint("subject", "length", name=op.f("uq_audit_leaf_subject_length")),
+        info={"append_only": True},
+    )
+    op.create_table(
+        "audit_node",
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("index", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("octet_length(hash) = 32", name=op.f("ck_audit_node_hash_is_sha256")),
+        sa.PrimaryKeyConstraint("level", "index", name=op.f("pk_audit_node")),
+        info={"append_only": True},
+    )
+    op.create_table(
+        "audit_checkpoint",
+        sa.Column("size", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("taken_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("taken_by", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "octet_length(root) = 32", name=op.f("ck_audit_checkpoint_root_is_sha256")
+        ),
+        sa.CheckConstraint("size >= 0", name=op.f("ck_audit_checkpoint_size_not_negative")),
+        sa.PrimaryKeyConstraint("size", name=op.f("pk_audit_checkpoint")),
+        info={"append_only": True},
+    )
+
+
 def downgrade() -> None:
     op.drop_table("upload")
     op.drop_table("damage")
@@ -810,6 +877,9 @@ def downgrade() -> None:
     op.drop_table("prefix")
     op.drop_table("policy")
     op.drop_table("base_model")
+    op.drop_table("audit_checkpoint")
+    op.drop_table("audit_node")
+    op.drop_table("audit_leaf")
     op.drop_table("audit_entry")
     op.drop_table("api_token")
     op.drop_table("principal")

@@ -5,30 +5,9 @@ import json
 
 import pytest
 import rfc8785
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 GENESIS = f"sha256:{'0' * 64}"
-
-
-@pytest.fixture
-def owner(stores):
-    engine = create_engine(stores.postgres.owner_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def intruder(owner, world):
-    """Change entries of the world's chain as only the owner of the tables can, and not unseen."""
-
-    def intruder(statement, **values):
-        values["subject"] = f"prefix:{world.prefix}"
-        with owner.begin() as connection:
-            connection.execute(text("ALTER TABLE audit_entry DISABLE TRIGGER USER"))
-            connection.execute(text(f"{statement} AND subject = :subject"), values)
-            connection.execute(text("ALTER TABLE audit_entry ENABLE TRIGGER USER"))
-
-    return intruder
 
 
 def export(world, subject=None):
@@ -101,6 +80,103 @@ def test_what_is_no_subject_is_refused(world, subject):
     assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
 
 
+# Entries of all subjects
+
+
+def entries(world, **query):
+    """Return all entries that a query finds, read in small pages."""
+    found, cursor = [], {}
+    while cursor is not None:
+        asked = query | cursor | {"limit": 3}
+        page = world.made("GET", "/v1/audit", by="auditor", params=asked)
+        found += page["items"]
+        cursor = None if page["next"] is None else {"cursor": page["next"]}
+    return found
+
+
+@pytest.fixture
+def busy(world):
+    """A world with one push by somebody else, after other things on two chains."""
+    world.a_version()
+    world.a_prefix(name="another")
+    world.pusher, token = world.a_principal(None, ("publisher", world.namespace))
+    assert world.push(seed=1, by=token).status_code == 201
+    return world
+
+
+def test_entries_are_found_by_who_did_it_whatever_the_subject(busy):
+    [entry] = entries(busy, principal=busy.pusher)
+    assert (entry["action"], entry["facts"]["version"]) == ("version.push", 2)
+    assert entries(busy, principal="nobody-at-all") == []
+
+
+def test_entries_are_found_by_action_on_one_subject_or_on_all(busy):
+    subject = f"prefix:{busy.prefix}"
+    pushes = entries(busy, action="version.push", subject=subject)
+    assert [entry["sequence"] for entry in pushes] == [2, 3]
+    assert entries(busy, action="version.push", subject=subject, principal="publisher") == [
+        pushes[0]
+    ]
+    everywhere = entries(busy, action="prefix.create", since=busy.audit()[0]["at"])
+    assert [entry["subject"] for entry in everywhere] == [subject, f"{subject[:-5]}another"]
+
+
+def test_entries_are_found_by_time_the_end_not_included(busy):
+    first, second, last = busy.audit()
+    subject = f"prefix:{busy.prefix}"
+    assert entries(busy, subject=subject, since=second["at"]) == [second, last]
+    assert entries(busy, subject=subject, until=second["at"]) == [first]
+    assert entries(busy, subject=subject, since=first["at"], until=last["at"]) == [first, second]
+
+
+def test_entries_of_all_subjects_are_listed_by_time(busy):
+    found = entries(busy, since=busy.audit()[0]["at"])
+    assert {entry["subject"] for entry in found} > {f"prefix:{busy.prefix}", "registry"}
+    assert [entry["at"] for entry in found] == sorted(entry["at"] for entry in found)
+    ids = [(entry["subject"], entry["sequence"]) for entry in found]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"action": "push"},
+        {"action": "version.push'"},
+        {"principal": "a\x00b"},
+        {"since": "yesterday"},
+        {"until": "2026-01-01T00:00:00"},
+    ],
+)
+def test_what_no_entry_can_have_is_refused(world, query):
+    response = world.call("GET", "/v1/audit", by="auditor", params=query)
+    assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
+
+
+def test_an_export_of_all_chains_has_each_whole_and_one_after_the_other(busy):
+    busy.checkpoint()
+    response = busy.call("GET", "/v1/audit/export", by="auditor")
+    lines = [json.loads(line) for line in response.text.splitlines()]
+    leaves = [line for line in lines if "index" in line]
+    exported = [line for line in lines if "hash" in line]
+    assert lines == leaves + exported
+    assert [leaf["index"] for leaf in leaves] == list(range(len(leaves)))
+    places = [(entry["subject"], entry["sequence"]) for entry in exported]
+    assert places == sorted(places)
+    assert [e for e in exported if e["subject"] == f"prefix:{busy.prefix}"] == export(busy)
+    heads = {(entry["subject"], entry["sequence"]): entry["hash"] for entry in exported}
+    assert all(heads[leaf["subject"], leaf["length"]] == leaf["head"] for leaf in leaves)
+
+
+def test_an_export_goes_on_where_a_batch_ends(busy, monkeypatch):
+    busy.checkpoint()
+    whole = busy.call("GET", "/v1/audit/export", by="auditor").text
+    chain = busy.call("GET", f"/v1/audit/export?subject=prefix:{busy.prefix}", by="auditor").text
+    monkeypatch.setattr("app.api.audit._BATCH", 2)
+    assert busy.call("GET", "/v1/audit/export", by="auditor").text == whole
+    path = f"/v1/audit/export?subject=prefix:{busy.prefix}"
+    assert busy.call("GET", path, by="auditor").text == chain
+
+
 # Tampering, which only the owner of the tables can do
 
 
@@ -137,10 +213,13 @@ def test_what_is_no_subject_is_refused(world, subject):
         pytest.param("DELETE FROM audit_entry WHERE sequence >= 1", {}, 1, id="all-removed"),
     ],
 )
-def test_tampering_shows_where_it_begins(world, intruder, statement, values, first_break):
+def test_tampering_shows_where_it_begins(administered, statement, values, first_break):
+    world, connection = administered
     world.a_live_version()
 
-    intruder(statement, **values)
+    subject = f"prefix:{world.prefix}"
+    connection.execute(text("ALTER TABLE audit_entry DISABLE TRIGGER USER"))
+    connection.execute(text(f"{statement} AND subject = :subject"), values | {"subject": subject})
 
     found = world.verification()
     assert (found["valid"], found["first_break"]) == (False, first_break)

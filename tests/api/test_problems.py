@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
@@ -25,16 +26,21 @@ class BrokenBlobs(MemoryBlobs):
 
 
 class Stage:
-    """What a refusal may need besides a world: broken stores, and hands on the real one."""
+    """What a refusal may need besides a world: broken parts, and hands on the real ones."""
 
-    def __init__(self, world, world_on, tamper):
+    def __init__(self, world, world_on, tamper, request):
         self.world = world
         self.tamper = tamper
         self._world_on = world_on
+        self._request = request
 
-    def world_on(self, blobs):
-        """Return the same world on a server with another store."""
-        other = self._world_on(blobs=blobs)
+    @property
+    def administered(self):
+        return self._request.getfixturevalue("administered")
+
+    def world_on(self, **replaced):
+        """Return the same world on a server some of whose parts are others."""
+        other = self._world_on(**replaced)
         other.namespace, other.prefix, other.path = (
             self.world.namespace,
             self.world.prefix,
@@ -44,8 +50,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(world, world_on, tamper):
-    return Stage(world, world_on, tamper)
+def stage(world, world_on, tamper, request):
+    return Stage(world, world_on, tamper, request)
 
 
 def code(response):
@@ -53,6 +59,19 @@ def code(response):
 
 
 # One function for each class of refusal; its name is the class's.
+
+
+def audit_log_broken(stage):
+    world, connection = stage.administered
+    world.checkpoint()
+    connection.execute(text("ALTER TABLE audit_node DISABLE TRIGGER USER"))
+    connection.execute(text("DELETE FROM audit_node"))
+    return world.call("POST", "/v1/audit/checkpoints", by="admin")
+
+
+def checkpoints_not_configured(stage):
+    keyless = stage.world_on(signer=None)
+    return keyless.call("POST", "/v1/audit/checkpoints", by="admin")
 
 
 def malformed_request(stage):
@@ -232,7 +251,7 @@ def damaged_object(stage):
 
 
 def unavailable(stage):
-    world = stage.world_on(MemoryBlobs(puts_left=0))
+    world = stage.world_on(blobs=MemoryBlobs(puts_left=0))
     world.a_base()
     world.a_prefix()
     return world.push()
@@ -261,7 +280,7 @@ def broken_json(stage):
 
 def a_bug(stage):
     stage.world.a_live_version()
-    return stage.world_on(BrokenBlobs()).resolve()
+    return stage.world_on(blobs=BrokenBlobs()).resolve()
 
 
 def refusals(kind=RegistryError):

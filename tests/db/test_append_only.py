@@ -34,6 +34,7 @@ def a_full_registry(app, tokens):
         world.void(world.evaluate(version).json())
         assert record(world, version, rows(2)).status_code == 201
         world.revoke(version)
+        world.checkpoint()
         yield world
 
 
@@ -119,6 +120,31 @@ def test_the_end_of_a_chain_only_moves_on(owner, a_full_registry, change):
 def test_the_end_of_a_chain_is_not_deleted(owner, a_full_registry):
     error = refused(owner, "DELETE FROM audit_chain WHERE subject = 'registry'")
     assert "audit_chain is append-only" in str(error)
+
+
+def test_history_hangs_on_nothing_that_could_be_deleted_or_renamed(owner):
+    """Entries and leaves refer to chains by subject, to nothing else, and nothing cascades."""
+    statement = text(
+        "SELECT conrelid::regclass::text, confrelid::regclass::text, confdeltype, confupdtype "
+        "FROM pg_constraint WHERE contype = 'f'"
+    )
+    with owner.connect() as connection:
+        found = connection.execute(statement).all()
+    assert {(deleting, updating) for *_, deleting, updating in found} == {("a", "a")}
+    assert {(held, by) for held, by, *_ in found if held.startswith("audit_")} == {
+        ("audit_entry", "audit_chain"),
+        ("audit_leaf", "audit_entry"),
+    }
+
+
+def test_what_a_checkpoint_covers_is_not_deleted_even_if_the_triggers_are_off(
+    owner, a_full_registry
+):
+    with owner.connect() as connection, connection.begin() as transaction:
+        connection.execute(text("ALTER TABLE audit_entry DISABLE TRIGGER USER"))
+        with pytest.raises(IntegrityError, match="fk_audit_leaf_subject_length_audit_entry"):
+            connection.execute(text("DELETE FROM audit_entry WHERE subject = 'registry'"))
+        transaction.rollback()
 
 
 # The service's rights

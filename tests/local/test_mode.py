@@ -53,8 +53,12 @@ def test_local_mode_serves_and_continues_with_the_same_tokens_and_data(data):
             first["url"] + "/v1/prefixes", json=body, headers=headers, timeout=PATIENCE_S
         )
         assert made.status_code == 201
-    assert (data / "credentials.json").stat().st_mode & 0o777 == 0o600
+        key = ask(first, "/v1/audit/checkpoint/key", "auditor").text
+        assert key.startswith("prefix-registry.local/audit+")
+    for secret in ("credentials.json", "checkpoint-key.pem"):
+        assert (data / secret).stat().st_mode & 0o777 == 0o600
     with local_mode(data) as second:
+        assert ask(second, "/v1/audit/checkpoint/key", "auditor").text == key
         assert second["tokens"] == first["tokens"]
         assert ask(second, "/v1/prefixes/acme/voice", "publisher").status_code == 200
 

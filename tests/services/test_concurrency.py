@@ -45,6 +45,26 @@ def require_linear_history(world):
     assert world.verification()["valid"]
 
 
+# Checkpoints
+
+
+def test_checkpoints_at_once_are_one(world):
+    world.a_prefix()
+    calls = [lambda world: world.call("POST", "/v1/audit/checkpoints", by="admin")] * 4
+
+    responses = by_as_many_clients(world, calls)
+
+    assert statuses(responses) == {201: 1, 200: 3}
+    assert len({response.json()["note"] for response in responses}) == 1
+
+
+def test_nobody_who_writes_waits_for_a_checkpoint(prefix, administered):
+    """The checkpoint is taken, and not committed, while its chains move on."""
+    administered[0].checkpoint()
+    assert prefix.push().status_code == 201
+    prefix.a_prefix(name="another")
+
+
 # Pushing
 
 

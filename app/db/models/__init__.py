@@ -8,7 +8,13 @@ from app.db.models.artifacts import (
     Version,
     VersionFile,
 )
-from app.db.models.audit import AuditChain, AuditEntry
+from app.db.models.audit import (
+    AuditChain,
+    AuditCheckpoint,
+    AuditEntry,
+    AuditLeaf,
+    AuditNode,
+)
 from app.db.models.base import APPEND_ONLY, DISPOSABLE, Base
 from app.db.models.evidence import (
     EvaluationCell,
@@ -34,7 +40,10 @@ __all__ = [
     "DISPOSABLE",
     "ApiToken",
     "AuditChain",
+    "AuditCheckpoint",
     "AuditEntry",
+    "AuditLeaf",
+    "AuditNode",
     "Base",
     "BaseModelRow",
     "BlobLease",

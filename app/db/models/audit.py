@@ -1,10 +1,10 @@
-"""The audit log: one hash chain per subject."""
+"""The audit log: one hash chain per subject, and the Merkle tree that binds them together."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.models.base import APPEND_ONLY, Base, is_digest
@@ -32,6 +32,9 @@ class AuditEntry(Base):
         is_digest("hash"),
         is_digest("previous"),
         CheckConstraint("sequence > 0", name="sequence_positive"),
+        Index(None, "at", "subject", "sequence"),
+        Index(None, "action", "at", "subject", "sequence"),
+        Index(None, "principal", "at", "subject", "sequence"),
         {"info": APPEND_ONLY},
     )
 
@@ -44,3 +47,55 @@ class AuditEntry(Base):
     facts: Mapped[dict[str, Any]]
     previous: Mapped[str]
     hash: Mapped[str]
+
+
+class AuditLeaf(Base):
+    """The end of a chain as a checkpoint found it: a leaf of the tree, in the tree's order."""
+
+    __tablename__ = "audit_leaf"
+    __table_args__ = (
+        is_digest("head"),
+        CheckConstraint("index >= 0", name="index_not_negative"),
+        # An entry that a checkpoint covers cannot go while its leaf is there.
+        ForeignKeyConstraint(
+            ["subject", "length"], ["audit_entry.subject", "audit_entry.sequence"]
+        ),
+        UniqueConstraint("subject", "length"),
+        {"info": APPEND_ONLY},
+    )
+
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    subject: Mapped[str]
+    length: Mapped[int]
+    head: Mapped[str]
+
+
+class AuditNode(Base):
+    """The hash of a complete subtree, which no later leaf changes; level 0 are the leaves."""
+
+    __tablename__ = "audit_node"
+    __table_args__ = (
+        CheckConstraint("octet_length(hash) = 32", name="hash_is_sha256"),
+        {"info": APPEND_ONLY},
+    )
+
+    level: Mapped[int] = mapped_column(primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
+    hash: Mapped[bytes]
+
+
+class AuditCheckpoint(Base):
+    """A signed statement that the tree had so many leaves, and this root."""
+
+    __tablename__ = "audit_checkpoint"
+    __table_args__ = (
+        CheckConstraint("size >= 0", name="size_not_negative"),
+        CheckConstraint("octet_length(root) = 32", name="root_is_sha256"),
+        {"info": APPEND_ONLY},
+    )
+
+    size: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    root: Mapped[bytes]
+    note: Mapped[str]
+    taken_at: Mapped[datetime]
+    taken_by: Mapped[str]

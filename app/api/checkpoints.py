@@ -1,0 +1,157 @@
+"""Checkpoints of the audit log over HTTP: signed notes, and the proofs that tie them together."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import PlainTextResponse
+
+from app.api.audit import Subject, require_auditor
+from app.api.fields import LARGEST_NUMBER, Out, PageOut, PageQuery
+from app.db.checkpoints import checkpoints_page
+from app.db.models import AuditCheckpoint
+from app.deps import Caller, Now, SessionsDep, SignerDep
+from app.domain.checkpoints import digest_of, verifier_key
+from app.domain.errors import (
+    AuditLogBrokenError,
+    CheckpointsNotConfiguredError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from app.problems import refuses
+from app.services import checkpoints
+
+router = APIRouter(prefix="/audit", tags=["audit"])
+_for_auditors = [Depends(require_auditor)]
+
+Size = Annotated[int, Query(ge=0, le=LARGEST_NUMBER, description="A checkpoint's size.")]
+LatestOrSize = Annotated[
+    int | None, Query(ge=0, le=LARGEST_NUMBER, description="A checkpoint's size; the latest's.")
+]
+
+
+class CheckpointOut(Out):
+    size: int
+    root: str
+    taken_at: datetime
+    taken_by: str
+    note: str
+
+
+class LeafOut(Out):
+    subject: str
+    length: int
+    head: str
+
+
+class InclusionOut(Out):
+    size: int
+    root: str
+    index: int
+    leaf: LeafOut
+    path: list[str]
+
+
+class ConsistencyOut(Out):
+    first: int
+    second: int
+    first_root: str
+    second_root: str
+    path: list[str]
+
+
+def _out(row: AuditCheckpoint) -> CheckpointOut:
+    return CheckpointOut(
+        size=row.size,
+        root=digest_of(row.root),
+        taken_at=row.taken_at,
+        taken_by=row.taken_by,
+        note=row.note,
+    )
+
+
+@router.post(
+    "/checkpoints",
+    status_code=201,
+    responses=refuses(ForbiddenError, CheckpointsNotConfiguredError, AuditLogBrokenError),
+)
+def take_checkpoint(
+    response: Response, sessions: SessionsDep, signer: SignerDep, caller: Caller, now: Now
+) -> CheckpointOut:
+    """Sign the ends of all chains; if none moved on since the latest, that one answers as 200."""
+    taken, new = checkpoints.take(sessions, signer=signer, caller=caller, now=now)
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/audit/checkpoint?size={taken.size}"
+    return _out(taken)
+
+
+@router.get("/checkpoints", dependencies=_for_auditors, responses=refuses(ForbiddenError))
+def list_checkpoints(sessions: SessionsDep, page: PageQuery) -> PageOut[CheckpointOut]:
+    """List the checkpoints, latest first."""
+    with sessions() as session:
+        found = checkpoints_page(session, page)
+    return PageOut(items=[_out(row) for row in found.items], next=found.next)
+
+
+@router.get(
+    "/checkpoint",
+    dependencies=_for_auditors,
+    response_class=PlainTextResponse,
+    responses=refuses(ForbiddenError, NotFoundError),
+)
+def show_checkpoint(sessions: SessionsDep, size: LatestOrSize = None) -> PlainTextResponse:
+    """Return the latest checkpoint, or that of a size, as the signed note that it is."""
+    with sessions() as session:
+        return PlainTextResponse(checkpoints.checkpoint(session, size).note)
+
+
+@router.get(
+    "/checkpoint/key",
+    dependencies=_for_auditors,
+    response_class=PlainTextResponse,
+    responses=refuses(ForbiddenError, CheckpointsNotConfiguredError),
+)
+def show_checkpoint_key(signer: SignerDep) -> PlainTextResponse:
+    """Return the public key that checkpoints are signed with now, as a note's verifier key."""
+    return PlainTextResponse(f"{verifier_key(checkpoints.configured(signer))}\n")
+
+
+@router.get(
+    "/proofs/inclusion",
+    dependencies=_for_auditors,
+    responses=refuses(ForbiddenError, NotFoundError),
+)
+def prove_inclusion(
+    subject: Subject, sessions: SessionsDep, size: LatestOrSize = None
+) -> InclusionOut:
+    """Prove that a checkpoint covers a chain's entries up to `leaf.length`."""
+    with sessions() as session:
+        proof = checkpoints.prove_inclusion(session, subject=subject, size=size)
+    return InclusionOut(
+        size=proof.size,
+        root=digest_of(proof.root),
+        index=proof.leaf.index,
+        leaf=LeafOut.model_validate(proof.leaf),
+        path=[digest_of(each) for each in proof.path],
+    )
+
+
+@router.get(
+    "/proofs/consistency",
+    dependencies=_for_auditors,
+    responses=refuses(ForbiddenError, NotFoundError, InvalidRequestError),
+)
+def prove_consistency(
+    first: Size, sessions: SessionsDep, second: LatestOrSize = None
+) -> ConsistencyOut:
+    """Prove that a later checkpoint covers all that an earlier one did, unchanged."""
+    with sessions() as session:
+        proof = checkpoints.prove_consistency(session, first=first, second=second)
+    return ConsistencyOut(
+        first=proof.first,
+        second=proof.second,
+        first_root=digest_of(proof.first_root),
+        second_root=digest_of(proof.second_root),
+        path=[digest_of(each) for each in proof.path],
+    )

@@ -1,0 +1,193 @@
+"""Merkle trees as RFC 9162 (and RFC 6962) hashes them: roots, proofs, and their verification.
+
+A tree grows at its right end only. Its complete subtrees never change once they are there, so
+each is kept under its `Coordinate`; every root and every proof, of any size that the tree ever
+had, is put together from a number of them that grows with the logarithm of the size.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
+
+_LEAF: Final = b"\x00"
+_NODE: Final = b"\x01"
+
+
+class Coordinate(NamedTuple):
+    """A complete subtree: the one over leaves `place << level` to `(place + 1) << level`."""
+
+    level: int
+    place: int
+
+
+class Span(NamedTuple):
+    """The leaves `start` to `end` (not included), as a node of some tree covers them."""
+
+    start: int
+    end: int
+
+
+def leaf_hash(data: bytes) -> bytes:
+    return hashlib.sha256(_LEAF + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(_NODE + left + right).digest()
+
+
+def complete_subtrees(span: Span) -> list[Coordinate]:
+    """Return the complete subtrees that a node over `span` consists of, from left to right.
+
+    `span` starts at a multiple of a power of two that is no smaller than its length.
+    """
+    found, start = [], span.start
+    while start < span.end:
+        level = (span.end - start).bit_length() - 1
+        found.append(Coordinate(level, start >> level))
+        start += 1 << level
+    return found
+
+
+def growth(
+    size: int, right_edge: Mapping[Coordinate, bytes], leaf_hashes: Iterable[bytes]
+) -> Iterator[tuple[Coordinate, bytes]]:
+    """Yield each complete subtree that a tree of `size` leaves gains by `leaf_hashes`.
+
+    `right_edge` holds the hashes of `complete_subtrees(Span(0, size))`.
+    """
+    edge = [right_edge[each] for each in complete_subtrees(Span(0, size))]
+    for index, hashed in enumerate(leaf_hashes, start=size):
+        level, hash_ = 0, hashed
+        yield Coordinate(level, index), hash_
+        while (index >> level) & 1:
+            hash_ = node_hash(edge.pop(), hash_)
+            level += 1
+            yield Coordinate(level, index >> level), hash_
+        edge.append(hash_)
+
+
+def hash_of(span: Span, nodes: Mapping[Coordinate, bytes]) -> bytes:
+    """Return the hash over the leaves of `span` from those of its complete subtrees."""
+    parts = [nodes[each] for each in complete_subtrees(span)]
+    if not parts:
+        return EMPTY_ROOT
+    hash_ = parts.pop()
+    while parts:
+        hash_ = node_hash(parts.pop(), hash_)
+    return hash_
+
+
+def inclusion_path(index: int, size: int) -> list[Span]:
+    """Return the spans whose hashes prove that leaf `index` is in the tree of `size` leaves.
+
+    RFC 9162, section 2.1.3.1.
+
+    Raises:
+        ValueError: There is no such leaf.
+    """
+    if not 0 <= index < size:
+        raise ValueError(f"a tree of {size} leaves has no leaf {index}")
+    start, end = 0, size
+    path = []
+    while end - start > 1:
+        middle = start + _left_leaves(end - start)
+        if index < middle:
+            path.append(Span(middle, end))
+            end = middle
+        else:
+            path.append(Span(start, middle))
+            start = middle
+    return path[::-1]
+
+
+def consistency_path(first: int, second: int) -> list[Span]:
+    """Return the spans whose hashes prove that the tree of `first` leaves begins that of `second`.
+
+    RFC 9162, section 2.1.4.1.
+
+    Raises:
+        ValueError: `first` is not between 1 and `second`.
+    """
+    if not 1 <= first <= second:
+        raise ValueError(f"no tree of {first} leaves begins one of {second}")
+    start, end = 0, second
+    path = []
+    while end != first:
+        middle = start + _left_leaves(end - start)
+        if first <= middle:
+            path.append(Span(middle, end))
+            end = middle
+        else:
+            path.append(Span(start, middle))
+            start = middle
+    if start > 0:
+        path.append(Span(start, end))
+    return path[::-1]
+
+
+def proves_inclusion(
+    leaf: bytes, *, index: int, size: int, path: Sequence[bytes], root: bytes
+) -> bool:
+    """Whether `path` shows that the leaf hashed `leaf` is number `index` under `root`.
+
+    RFC 9162, section 2.1.3.2.
+    """
+    if not 0 <= index < size:
+        return False
+    roots = _climbed(index, size - 1, leaf, path)
+    return roots is not None and roots[1] == root
+
+
+def proves_consistency(
+    *, first: int, second: int, first_root: bytes, second_root: bytes, path: Sequence[bytes]
+) -> bool:
+    """Whether `path` shows that the tree under `second_root` begins with that under `first_root`.
+
+    RFC 9162, section 2.1.4.2.
+    """
+    if first == second:
+        return not path and first_root == second_root
+    hashes = list(path)
+    if first > 0 and first & (first - 1) == 0:
+        hashes.insert(0, first_root)  # a complete tree is its own first node
+    if not 1 <= first < second or not hashes:
+        return False
+    node, last = first - 1, second - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    return _climbed(node, last, hashes[0], hashes[1:]) == (first_root, second_root)
+
+
+def _climbed(
+    node: int, last: int, start: bytes, path: Sequence[bytes]
+) -> tuple[bytes, bytes] | None:
+    """Climb from a node by the hashes beside the way; None if they do not end at a root.
+
+    Args:
+        node: The number of the node on its level.
+        last: The number of the last node on that level.
+        start: The node's hash.
+        path: The hashes beside the way up.
+
+    Returns:
+        The root of the tree that ends with the node, and the root of the whole tree.
+    """
+    old = new = start
+    for sibling in path:
+        if last == 0:
+            return None
+        if node & 1 or node == last:
+            old, new = node_hash(sibling, old), node_hash(sibling, new)
+            while node and not node & 1:
+                node, last = node >> 1, last >> 1
+        else:
+            new = node_hash(new, sibling)
+        node, last = node >> 1, last >> 1
+    return (old, new) if last == 0 else None
+
+
+def _left_leaves(count: int) -> int:
+    """Return the largest power of two below `count`: the leaves of a node's left child."""
+    return 1 << ((count - 1).bit_length() - 1)

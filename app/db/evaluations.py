@@ -28,6 +28,7 @@ _WHOLE = (
     joinedload(EvaluationRow.evaluator),
     joinedload(EvaluationRow.voided).joinedload(EvaluationVoid.voided_by),
     selectinload(EvaluationRow.cells),
+    selectinload(EvaluationRow.files),
 )
 
 

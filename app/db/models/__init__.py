@@ -5,6 +5,7 @@ from app.db.models.audit import AuditChain, AuditEntry
 from app.db.models.base import APPEND_ONLY, DISPOSABLE, Base
 from app.db.models.evidence import (
     EvaluationCell,
+    EvaluationFile,
     EvaluationRow,
     EvaluationScores,
     EvaluationVoid,
@@ -34,6 +35,7 @@ __all__ = [
     "Channel",
     "Damage",
     "EvaluationCell",
+    "EvaluationFile",
     "EvaluationRow",
     "EvaluationScores",
     "EvaluationVoid",

@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from app.db.models import Version, VersionFile
+from app.db.models import EvaluationFile, Version, VersionFile
 from app.deps import Parts, clock
 from app.domain.access import Caller
 from app.domain.errors import DamagedObjectError, RangeNotSatisfiableError
@@ -26,7 +26,11 @@ _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def send_file(
-    parts: Parts, file: VersionFile, *, range_header: str | None, headers: Mapping[str, str]
+    parts: Parts,
+    file: VersionFile | EvaluationFile,
+    *,
+    range_header: str | None,
+    headers: Mapping[str, str],
 ) -> Response:
     """Return the bytes of `file`, or the part that a Range header asks for.
 

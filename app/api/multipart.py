@@ -4,11 +4,9 @@ Starlette's form parser would read the whole body before a dependency can refuse
 keeps no digest and knows no limit per file; this one runs after authentication.
 """
 
-import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from tempfile import SpooledTemporaryFile
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -22,9 +20,8 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from app.services.received import ReceivedFile
+from app.services.received import ReceivedFile, Spool
 
-_SPOOL_BYTES: Final = 1 << 20
 _BATCH_BYTES: Final = 1 << 20
 _OVERHEAD_BYTES: Final = 1 << 16  # boundaries and part headers
 _MOST_FAULTS: Final = 32  # told at once; a client that sends more of them is not listened to
@@ -34,9 +31,7 @@ _MOST_FAULTS: Final = 32  # told at once; a client that sends more of them is no
 async def received_parts(
     request: Request, limits: Mapping[str, int]
 ) -> AsyncIterator[dict[str, ReceivedFile]]:
-    """Yield the parts named in `limits`, each of at most so many bytes; all must be there.
-
-    The files are closed at the end, so what nobody stored leaves nothing behind.
+    """Yield the parts named in `limits`, each of at most so many bytes; all must be there once.
 
     Raises:
         UnsupportedMediaTypeError: The body is not multipart/form-data.
@@ -44,12 +39,25 @@ async def received_parts(
         TooLargeError: A part or the body exceeds its limit.
         InvalidRequestError: Parts are missing, repeated or unknown; all of them are named.
     """
+    async with received_lists(request, limits, most={}) as lists:
+        yield {name: parts[0] for name, parts in lists.items()}
+
+
+@asynccontextmanager
+async def received_lists(
+    request: Request, limits: Mapping[str, int], *, most: Mapping[str, int]
+) -> AsyncIterator[dict[str, list[ReceivedFile]]]:
+    """Yield the parts by name, like `received_parts`; those named in `most` come up to so often.
+
+    A name's limit is for each of its parts; the body's is the sum of the limits all the same.
+    The files are closed at the end, so what nobody stored leaves nothing behind.
+    """
     boundary = _boundary(request)
     allowed_bytes = sum(limits.values()) + _OVERHEAD_BYTES
     announced = request.headers.get("content-length", "")
     _require_size(int(announced) if announced.isdigit() else 0, allowed_bytes)
     with ExitStack() as files:
-        receiver = _Receiver(boundary, limits, files)
+        receiver = _Receiver(boundary, limits, most, files)
         batch, size_bytes = bytearray(), 0
         async for chunk in request.stream():
             size_bytes += len(chunk)
@@ -77,34 +85,36 @@ def _boundary(request: Request) -> bytes:
 class _Part:
     """A part that is arriving."""
 
-    def __init__(self, name: str, limit_bytes: int, files: ExitStack) -> None:
-        self.name = name
+    def __init__(self, name: str, file_name: str, limit_bytes: int, files: ExitStack) -> None:
+        self._name = name
+        self._file_name = file_name
         self._limit_bytes = limit_bytes
-        self._file = files.enter_context(SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115
-        self._hasher = hashlib.sha256()
-        self._size_bytes = 0
+        self._spool = Spool(files)
 
     def write(self, data: bytes) -> None:
-        self._size_bytes += len(data)
-        if self._size_bytes > self._limit_bytes:
-            message = f"The part {self.name} exceeds the {self._limit_bytes} bytes allowed."
+        if self._spool.size_bytes + len(data) > self._limit_bytes:
+            message = f"The part {self._name} exceeds the {self._limit_bytes} bytes allowed."
             raise TooLargeError(message)
-        self._hasher.update(data)
-        self._file.write(data)
+        self._spool.write(data)
 
     def finished(self) -> ReceivedFile:
-        self._file.seek(0)
-        digest = f"sha256:{self._hasher.hexdigest()}"
-        return ReceivedFile(cast("BinaryIO", self._file), digest, self._size_bytes)
+        return self._spool.finished(self._file_name)
 
 
 class _Receiver:
     """Drives python-multipart's push parser and sorts what it calls back with."""
 
-    def __init__(self, boundary: bytes, limits: Mapping[str, int], files: ExitStack) -> None:
+    def __init__(
+        self,
+        boundary: bytes,
+        limits: Mapping[str, int],
+        most: Mapping[str, int],
+        files: ExitStack,
+    ) -> None:
         self._limits = limits
+        self._most = most
         self._files = files
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, list[_Part]] = {}
         self._faults: list[Fault] = []
         self._current: _Part | None = None
         self._field, self._value, self._disposition = b"", b"", b""
@@ -132,14 +142,14 @@ class _Receiver:
             message = "The multipart body is malformed; let an HTTP library write it."
             raise MalformedRequestError(message) from error
 
-    def finish(self) -> dict[str, ReceivedFile]:
+    def finish(self) -> dict[str, list[ReceivedFile]]:
         if not self._complete:
             raise MalformedRequestError("The multipart body breaks off before its last boundary.")
         missing = [name for name in self._limits if name not in self._parts]
         self._faults += [Fault("missing", f"The part {name} is missing.") for name in missing]
         if self._faults:
             raise self._refusal()
-        return {name: part.finished() for name, part in self._parts.items()}
+        return {name: [part.finished() for part in parts] for name, parts in self._parts.items()}
 
     def _refusal(self) -> InvalidRequestError:
         return InvalidRequestError("The parts are not those expected; see faults.", self._faults)
@@ -161,6 +171,7 @@ class _Receiver:
     def _open_part(self) -> None:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
+        file_name = options.get(b"filename", b"").decode("utf-8", "replace")
         self._current = None
         if len(self._faults) >= _MOST_FAULTS:
             raise self._refusal()
@@ -168,11 +179,12 @@ class _Receiver:
             known = ", ".join(self._limits)
             message = f"There is no part {name[:80]!r}; send {known}."
             self._faults.append(Fault("unknown-part", message))
-        elif name in self._parts:
-            self._faults.append(Fault("repeated-part", f"The part {name} comes twice."))
+        elif len(self._parts.get(name, [])) >= (most := self._most.get(name, 1)):
+            often = "twice" if most == 1 else f"more than {most} times"
+            self._faults.append(Fault("repeated-part", f"The part {name} comes {often}."))
         else:
-            self._current = _Part(name, self._limits[name], self._files)
-            self._parts[name] = self._current
+            self._current = _Part(name, file_name, self._limits[name], self._files)
+            self._parts.setdefault(name, []).append(self._current)
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current is not None:

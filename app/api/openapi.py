@@ -7,7 +7,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from app.api.evaluations import EvaluationIn
+from app.api.evidence import EvaluationIn
+from app.api.imports import InspectIn, LmEvalIn
 from app.api.policies import PolicyIn
 from app.api.pushes import UploadedVersionIn, VersionIn
 from app.problems import Problem
@@ -17,6 +18,8 @@ _ADDED: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (PolicyIn, "validation"),
     (VersionIn, "validation"),
     (EvaluationIn, "validation"),
+    (LmEvalIn, "validation"),
+    (InspectIn, "validation"),
     (UploadedVersionIn, "validation"),
 ]
 

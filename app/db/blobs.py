@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
-from app.db.models import BlobLease, Damage, EvaluationRow, Upload, Version, VersionFile
+from app.db.models import BlobLease, Damage, EvaluationFile, Upload, Version, VersionFile
 
 
 def lease(session: Session, digests: Collection[str], until: datetime) -> None:
@@ -62,8 +62,8 @@ def forget_expired_leases(session: Session, now: datetime) -> None:
 def unreferenced(session: Session, digests: Collection[str]) -> set[str]:
     """Return those of `digests` that neither a version's file nor an evaluation refers to."""
     files = select(VersionFile.sha256).where(VersionFile.sha256.in_(digests))
-    samples = select(EvaluationRow.samples_sha256).where(EvaluationRow.samples_sha256.in_(digests))
-    return set(digests) - set(session.scalars(files.union_all(samples)))
+    evidence = select(EvaluationFile.sha256).where(EvaluationFile.sha256.in_(digests))
+    return set(digests) - set(session.scalars(files.union_all(evidence)))
 
 
 def is_referenced(session: Session, digest: str) -> bool:
@@ -85,15 +85,15 @@ def referenced_after(session: Session, digest: str, limit: int) -> Sequence[Refe
         .order_by(VersionFile.sha256)
         .limit(limit)
     )
-    samples = (
-        select(EvaluationRow.samples_sha256, EvaluationRow.samples_size_bytes)
+    evidence = (
+        select(EvaluationFile.sha256, EvaluationFile.size_bytes)
         .distinct()
-        .where(EvaluationRow.samples_sha256 > digest)
-        .order_by(EvaluationRow.samples_sha256)
+        .where(EvaluationFile.sha256 > digest)
+        .order_by(EvaluationFile.sha256)
         .limit(limit)
     )
     # A limit in each half lets both be read from their index.
-    both = files.subquery().select().union(samples.subquery().select()).subquery()
+    both = files.subquery().select().union(evidence.subquery().select()).subquery()
     statement = select(both.c.sha256, both.c.size_bytes).order_by(both.c.sha256).limit(limit)
     return [ReferencedBlob(found, size) for found, size in session.execute(statement)]
 
@@ -101,10 +101,8 @@ def referenced_after(session: Session, digest: str, limit: int) -> Sequence[Refe
 def referenced_size_bytes(session: Session) -> int:
     """Return the size of all referenced objects together, each counted once."""
     files = select(VersionFile.sha256, VersionFile.size_bytes)
-    samples = select(EvaluationRow.samples_sha256, EvaluationRow.samples_size_bytes).where(
-        EvaluationRow.samples_sha256.is_not(None)
-    )
-    each = files.union(samples).subquery()
+    evidence = select(EvaluationFile.sha256, EvaluationFile.size_bytes)
+    each = files.union(evidence).subquery()
     return int(session.scalar(select(func.sum(each.c.size_bytes))) or 0)
 
 

@@ -28,6 +28,7 @@ _WHOLE = (
     joinedload(EvaluationRow.evaluator),
     joinedload(EvaluationRow.voided).joinedload(EvaluationVoid.voided_by),
     selectinload(EvaluationRow.cells),
+    selectinload(EvaluationRow.files),
 )
 
 
@@ -109,8 +110,12 @@ def by_subject(
 
 def evaluations_named(session: Session, ids: Collection[UUID]) -> Sequence[EvaluationRow]:
     """Return evaluations by id, void or not, with the artifacts they are of."""
-    artifacts = (joinedload(EvaluationRow.version), joinedload(EvaluationRow.base_model))
-    statement = _recorded().where(EvaluationRow.id.in_(ids)).options(*artifacts)
+    with_all = (
+        joinedload(EvaluationRow.version),
+        joinedload(EvaluationRow.base_model),
+        selectinload(EvaluationRow.files),
+    )
+    statement = _recorded().where(EvaluationRow.id.in_(ids)).options(*with_all)
     return session.scalars(statement).unique().all()
 
 

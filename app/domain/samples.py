@@ -8,16 +8,19 @@ from typing import Final, cast
 
 from app.domain.errors import Fault
 from app.domain.evidence import CellKey, Result, Scores
+from app.domain.strictjson import NotStrictJsonError, unique
 from app.domain.suites import Metric, MetricKind, Suite
 
 LINE_LIMIT_BYTES: Final = 64 * 1024
-_FAULT_LIMIT: Final = 20
+FAULT_LIMIT: Final = 20
 _KEY_BYTES: Final = 8
 # Evaluators print rounded aggregates: half a unit in the third decimal, relative above 1.
 # The excess lets binary fractions round either way: 1/16 may be printed as 0.062 or 0.063.
 _AGREEMENT: Final = 5e-4 * (1 + 1e-9)
 # Squares of scores are summed, and must not overflow.
-_GREATEST: Final = 1e100
+GREATEST_SCORE: Final = 1e100
+# Made once: json.loads would make one for every row.
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=unique)
 _FIELDS: Final = frozenset({"id", "persona", "locale", "prompt_sha256", "scores"})
 
 
@@ -34,23 +37,31 @@ class SampleSet:
 
 
 def read_samples(
-    lines: Iterable[bytes], suite: Suite
+    lines: Iterable[bytes], suite: Suite, *, sparse: bool = False
 ) -> tuple[SampleSet | None, tuple[Fault, ...]]:
     """Return the samples of a JSON Lines file, or what is wrong with it, the first faults only.
 
+    Unless they are `sparse`, a cell is uneven that lacks some samples of its persona and locale.
     Memory grows with the numbers, not with the text: some 100 bytes for each row.
     """
     reader = _Reader(suite)
     faults: list[Fault] = []
     for number, line in enumerate(lines, start=1):
-        found = reader.take(line)
-        faults += [Fault(fault.code, f"Line {number}: {fault.message}") for fault in found]
-        if len(faults) >= _FAULT_LIMIT:
-            faults[_FAULT_LIMIT:] = [Fault("more", f"Reading stopped at line {number}.")]
+        found = list(reader.take(line))
+        # Whoever sent the files of another tool has not seen the lines that were made of them.
+        place = f"Sample {reader.name}" if sparse and reader.name else f"Line {number}"
+        faults += [Fault(fault.code, f"{place}: {fault.message}") for fault in found]
+        if len(faults) >= FAULT_LIMIT:
+            faults[FAULT_LIMIT:] = [Fault("more", f"Reading stopped at line {number}.")]
             return None, tuple(faults)
     if not reader.scores and not faults:
         faults.append(Fault("no-samples", "There is no sample with a score."))
-    return (None, tuple(faults)) if faults else (reader.finished(), ())
+    return (None, tuple(faults)) if faults else (reader.finished(sparse=sparse), ())
+
+
+def agrees(reported: float, recomputed: float) -> bool:
+    """Whether a reported mean is the recomputed one, up to the rounding of what tools print."""
+    return abs(reported - recomputed) <= _AGREEMENT * max(1.0, abs(recomputed))
 
 
 def disagreements(samples: SampleSet, reported: Sequence[Result]) -> Iterator[Fault]:
@@ -61,8 +72,7 @@ def disagreements(samples: SampleSet, reported: Sequence[Result]) -> Iterator[Fa
             yield Fault("disagrees", f"{result.key} is reported, but no sample has it.")
             continue
         cell = scores.cell()
-        slack = _AGREEMENT * max(1.0, abs(cell.mean))
-        if result.cell.samples != cell.samples or not abs(result.cell.mean - cell.mean) <= slack:
+        if result.cell.samples != cell.samples or not agrees(result.cell.mean, cell.mean):
             yield Fault(
                 "disagrees",
                 f"{result.key} is reported as {result.cell.mean:g} of {result.cell.samples}, and "
@@ -77,11 +87,13 @@ class _Reader:
         self._suite = suite
         self._metrics = {metric.name: metric for metric in suite.metrics}
         self._seen: set[int] = set()
+        self.name = ""
         self._rows: dict[tuple[str, str], int] = {}
         self.scores: dict[CellKey, Scores] = {}
 
     def take(self, line: bytes) -> Iterator[Fault]:
-        """Add a row, or yield what is wrong with it."""
+        """Add a row, or yield what is wrong with it; `name` then shows its sample, if any."""
+        self.name = ""
         if not line.strip():
             return
         row, fault = _parsed(line)
@@ -93,11 +105,11 @@ class _Reader:
         if not faults:
             self._add(row)
 
-    def finished(self) -> SampleSet:
+    def finished(self, *, sparse: bool) -> SampleSet:
         uneven = [
             key
             for key, scores in self.scores.items()
-            if len(scores.keys) < self._rows[key.persona, key.locale]
+            if not sparse and len(scores.keys) < self._rows[key.persona, key.locale]
         ]
         return SampleSet(self.scores, tuple(sorted(uneven)))
 
@@ -107,10 +119,9 @@ class _Reader:
         identity = row.get("id")
         if not isinstance(identity, str) or not identity:
             yield Fault("sample-id", "id must be text that names the sample.")
-        elif (digest := _hash(identity)) in self._seen:
-            yield Fault("duplicate-sample", f"The sample {identity[:80]!r} came before.")
         else:
-            self._seen.add(digest)
+            self.name = f"{identity[:120]!r}"
+            yield from self._repetition(identity)
         prompt = row.get("prompt_sha256")
         if not (prompt is None or isinstance(prompt, str)):
             yield Fault("prompt", "prompt_sha256 must be text.")
@@ -124,6 +135,12 @@ class _Reader:
             return
         for name, value in scores.items():
             yield from self._score_faults(name, value)
+
+    def _repetition(self, identity: str) -> Iterator[Fault]:
+        digest = _hash(identity)
+        if digest in self._seen:
+            yield Fault("duplicate-sample", f"The sample {identity[:80]!r} came before.")
+        self._seen.add(digest)
 
     def _score_faults(self, name: str, value: object) -> Iterator[Fault]:
         metric = self._metrics.get(name)
@@ -153,7 +170,7 @@ def _allowed(metric: Metric) -> str:
     if metric.kind is MetricKind.PROPORTION:
         return "0 or 1"
     low, high = metric.range
-    return f"a number in [{max(low, -_GREATEST):g}, {min(high, _GREATEST):g}]"
+    return f"a number in [{max(low, -GREATEST_SCORE):g}, {min(high, GREATEST_SCORE):g}]"
 
 
 def _is_score(metric: Metric, value: object) -> bool:
@@ -163,14 +180,16 @@ def _is_score(metric: Metric, value: object) -> bool:
         return False
     if metric.kind is MetricKind.PROPORTION:
         return value in (0, 1)
-    return abs(value) <= _GREATEST and metric.admits(float(value))
+    return abs(value) <= GREATEST_SCORE and metric.admits(float(value))
 
 
 def _parsed(line: bytes) -> tuple[dict[str, object] | None, Fault | None]:
     if len(line) > LINE_LIMIT_BYTES:
         return None, Fault("too-long", f"It has more than {LINE_LIMIT_BYTES} bytes.")
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = _DECODER.decode(line.decode("utf-8"))
+    except NotStrictJsonError as error:
+        return None, Fault(error.problem.value, f"In it {error}.")
     except (ValueError, RecursionError):
         return None, Fault("not-json", "It is no JSON in UTF-8.")
     return (row, None) if isinstance(row, dict) else (None, None)

@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, Never
 
@@ -52,6 +53,31 @@ def read_object(data: bytes) -> dict[str, object]:
     return value
 
 
+def read_tool_object(data: bytes) -> dict[str, object]:
+    """Return the JSON object that an evaluation tool wrote, where NaN stands for no number.
+
+    Such logs nest without a limit of ours, and hold any text that a model can produce.
+
+    Raises:
+        NotStrictJsonError: The bytes are not UTF-8, not JSON but for NaN and Infinity, not an
+            object, nested deeper than can be read, or hold a repeated key.
+    """
+    text = _decoded(data)
+    try:
+        value = _TOOLS.decode(text)
+    except json.JSONDecodeError as error:
+        raise _syntax(error) from error
+    except NotStrictJsonError:
+        raise
+    except RecursionError as error:
+        raise NotStrictJsonError(JsonProblem.NESTING, "it is nested too deep to read") from error
+    except ValueError as error:
+        raise NotStrictJsonError(JsonProblem.NUMBER, "a number in it is too long") from error
+    if not isinstance(value, dict):
+        raise NotStrictJsonError(JsonProblem.NOT_AN_OBJECT, "it is JSON, but not an object")
+    return value
+
+
 def shown(text: str) -> str:
     """Return a stranger's text as a message may carry it: quoted, plain ASCII and short."""
     cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
@@ -86,26 +112,36 @@ def _parsed(text: str) -> object:
     try:
         return json.loads(
             text,
-            object_pairs_hook=_unique,
+            object_pairs_hook=unique,
             parse_constant=_refuse_constant,
             parse_int=_integer,
             parse_float=_finite,
         )
     except json.JSONDecodeError as error:
+        raise _syntax(error) from error
+
+
+def _syntax(error: json.JSONDecodeError) -> NotStrictJsonError:
+    place = f"at line {error.lineno}, column {error.colno}"
+    return NotStrictJsonError(JsonProblem.SYNTAX, f"{error.msg} {place}")
+
+
+def unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Return an object's members; for `object_pairs_hook`. Costs little if none is repeated.
+
+    Raises:
+        NotStrictJsonError: A key is given more than once, and readers differ in which they take.
+    """
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise NotStrictJsonError(
-            JsonProblem.SYNTAX, f"{error.msg} at line {error.lineno}, column {error.colno}"
-        ) from error
-
-
-def _unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    result: dict[str, object] = {}
-    for key, value in pairs:
-        if key in result:
-            raise NotStrictJsonError(
-                JsonProblem.DUPLICATE_KEY, f"the key {shown(key)} is given more than once"
-            )
-        result[key] = value
+            JsonProblem.DUPLICATE_KEY, f"the key {shown(key)} is given more than once"
+        )
     return result
+
+
+_TOOLS: Final = json.JSONDecoder(object_pairs_hook=unique)
 
 
 def _refuse_constant(name: str) -> Never:

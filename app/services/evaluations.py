@@ -7,18 +7,19 @@ from sqlalchemy.orm import Session
 
 from app.db import audit
 from app.db.base_models import base_model_by_digest
-from app.db.evaluations import evaluation_by_id
-from app.db.models import EvaluationRow, EvaluationVoid
+from app.db.evaluations import evaluation_by_id, suite_of
+from app.db.models import EvaluationFile, EvaluationRow, EvaluationVoid
 from app.db.session import Sessions, present
 from app.domain.access import EVERYWHERE, Caller, Role, nothing_named
 from app.domain.audit import REGISTRY, Facts, happened, subject_of
 from app.domain.errors import AlreadyVoidError, SeparationOfDutiesError
 from app.domain.identity import Json, PrefixName
+from app.domain.reports import Claim
 from app.services.reassessment import reassess
-from app.services.received import ReceivedFile, require_leased, store_leased
+from app.services.received import require_leased, store_leased
 from app.services.reports import (
     Checked,
-    Report,
+    Submission,
     check,
     require_same_artifact,
     rows_of,
@@ -34,8 +35,7 @@ def record(
     *,
     prefix: PrefixName,
     number: int,
-    report: Report,
-    samples: ReceivedFile | None,
+    submission: Submission,
     caller: Caller,
     now: datetime,
 ) -> EvaluationRow:
@@ -49,17 +49,19 @@ def record(
         InvalidEvaluationError: The report contradicts its suite or its samples.
     """
     caller.require(Role.EVALUATOR, prefix)
+    claim = submission.claim
     with sessions() as session:
         version = seen_version(session, caller, prefix, number)
-        require_same_artifact(report, version.digest, f"version {number}")
-        suite = suite_for(session, report)
-    checked = check(report, suite, samples, now)
-    _store(sessions, blobs, samples, now)
+        require_same_artifact(claim, version.digest, f"version {number}")
+        suite = suite_for(session, claim)
+    with submission.read(suite_of(suite)) as submitted:
+        checked = check(submitted, suite, now)
+        store_leased(sessions, blobs, checked.contents, now=now)
     with sessions.begin() as session:
-        _require_lease(session, samples, now)
+        require_leased(session, checked.contents, now=now)
         row = lock_prefix_as(Role.EVALUATOR, session, caller, prefix)
         evaluation = _insert(session, checked, version.digest, caller, now, version_id=version.id)
-        facts = _facts(evaluation, report) | {"version": number, "version_id": str(version.id)}
+        facts = _facts(evaluation, claim) | {"version": number, "version_id": str(version.id)}
         event = happened(subject_of(prefix), "evaluation.record", facts, caller=caller, now=now)
         audit.append(session, event)
         reassess(session, row, now=now)
@@ -71,8 +73,7 @@ def record_control_run(
     blobs: Blobs,
     *,
     base_model: str,
-    report: Report,
-    samples: ReceivedFile | None,
+    submission: Submission,
     caller: Caller,
     now: datetime,
 ) -> EvaluationRow:
@@ -88,18 +89,20 @@ def record_control_run(
         InvalidEvaluationError: The report contradicts its suite or its samples.
     """
     caller.require_in(Role.EVALUATOR, EVERYWHERE)
+    claim = submission.claim
     with sessions() as session:
         base = base_model_by_digest(session, base_model)
         if base is None:
             raise nothing_named("base model", base_model)
-        require_same_artifact(report, base.digest, f"the base model {base.name}")
-        suite = suite_for(session, report)
-    checked = check(report, suite, samples, now)
-    _store(sessions, blobs, samples, now)
+        require_same_artifact(claim, base.digest, f"the base model {base.name}")
+        suite = suite_for(session, claim)
+    with submission.read(suite_of(suite)) as submitted:
+        checked = check(submitted, suite, now)
+        store_leased(sessions, blobs, checked.contents, now=now)
     with sessions.begin() as session:
-        _require_lease(session, samples, now)
+        require_leased(session, checked.contents, now=now)
         evaluation = _insert(session, checked, base.digest, caller, now, base_model_id=base.id)
-        facts = _facts(evaluation, report) | {"base_model": base.digest}
+        facts = _facts(evaluation, claim) | {"base_model": base.digest}
         audit.append(
             session, happened(REGISTRY, "evaluation.record", facts, caller=caller, now=now)
         )
@@ -130,21 +133,11 @@ def _insert(
     return evaluation
 
 
-def _store(sessions: Sessions, blobs: Blobs, samples: ReceivedFile | None, now: datetime) -> None:
-    if samples is not None:
-        store_leased(sessions, blobs, [samples], now=now)
-
-
-def _require_lease(session: Session, samples: ReceivedFile | None, now: datetime) -> None:
-    if samples is not None:
-        require_leased(session, [samples], now=now)
-
-
-def _facts(evaluation: EvaluationRow, report: Report) -> dict[str, Json]:
+def _facts(evaluation: EvaluationRow, claim: Claim) -> dict[str, Json]:
     return {
         "evaluation_id": str(evaluation.id),
         "digest": evaluation.digest,
-        "suite": f"{report.suite}@{report.suite_version}",
+        "suite": claim.suite_name,
         "evidence": evaluation.kind.value,
     }
 
@@ -178,6 +171,28 @@ def void(
         voided = _void(session, evaluation_id, reason, subject_of(prefix), caller, now)
         reassess(session, row, now=now)
         return voided
+
+
+def seen_file(
+    session: Session, *, evaluation_id: UUID, name: str, caller: Caller
+) -> EvaluationFile:
+    """Return a file of an evaluation, for those who see everything where it belongs.
+
+    Raises:
+        NotFoundError: There is no such evaluation or file for this caller.
+    """
+    evaluation = evaluation_by_id(session, evaluation_id)
+    if evaluation is not None and _sees_files(caller, evaluation):
+        for file in evaluation.files:
+            if file.name == name:
+                return file
+    raise nothing_named("file of that evaluation", name[:80])
+
+
+def _sees_files(caller: Caller, evaluation: EvaluationRow) -> bool:
+    if evaluation.version is not None:
+        return caller.sees_everything(evaluation.version.prefix.namespace)
+    return any(caller.sees_everything(grant.namespace) for grant in caller.grants)
 
 
 def _void(

@@ -1,9 +1,12 @@
 """Bytes that have arrived, and storing them so that nobody collects them meanwhile."""
 
+import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import BinaryIO, Final
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, Final, cast
 
 from sqlalchemy.orm import Session
 
@@ -14,24 +17,53 @@ from app.domain.manifest import ArtifactFile
 from app.storage.blobs import Blobs
 
 _LEASE: Final = timedelta(hours=1)
+_SPOOL_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """Bytes that have arrived: seekable, already hashed, not yet trusted or stored."""
+    """Bytes that have arrived: seekable, already hashed, not yet trusted or stored.
+
+    `file_name` is what the sender calls them, if anything.
+    """
 
     content: BinaryIO
     sha256: str
     size_bytes: int
+    file_name: str = ""
 
     def named(self, name: str) -> ArtifactFile:
         return ArtifactFile(name, self.sha256, self.size_bytes)
+
+
+class Spool:
+    """A file that is being written, hashed as it grows; on disk only if it grows large.
+
+    It is closed with `files`, so what nobody stored leaves nothing behind.
+    """
+
+    def __init__(self, files: ExitStack) -> None:
+        self._file = files.enter_context(SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115
+        self._hasher = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self.size_bytes += len(data)
+        self._hasher.update(data)
+        self._file.write(data)
+
+    def finished(self, file_name: str = "") -> ReceivedFile:
+        self._file.seek(0)
+        digest = f"sha256:{self._hasher.hexdigest()}"
+        return ReceivedFile(cast("BinaryIO", self._file), digest, self.size_bytes, file_name)
 
 
 def store_leased(
     sessions: Sessions, blobs: Blobs, files: Sequence[ReceivedFile], *, now: datetime
 ) -> None:
     """Store bytes, leased so that nobody collects them before a row refers to them."""
+    if not files:
+        return
     with sessions.begin() as session:
         lease(session, {file.sha256 for file in files}, now + _LEASE)
     for file in files:

@@ -1,51 +1,63 @@
 """What evaluators report: checking it against its suite, and the rows it becomes."""
 
-import gzip
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import IO, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.db.evaluations import suite_of, suite_versioned
-from app.db.models import EvaluationCell, EvaluationRow, EvaluationScores, SuiteRow
+from app.db.models import (
+    EvaluationCell,
+    EvaluationFile,
+    EvaluationRow,
+    EvaluationScores,
+    SuiteRow,
+)
 from app.db.session import present
 from app.domain.access import Caller
 from app.domain.errors import (
     EvidenceForAnotherArtifactError,
     Fault,
-    InvalidEvaluationError,
     UnknownReferenceError,
 )
 from app.domain.evidence import EvidenceKind, Result, result_faults
-from app.domain.identity import Json, canonical_digest, rfc3339
+from app.domain.identity import canonical_digest, rfc3339
+from app.domain.reports import Claim, Report, require_none
 from app.domain.samples import LINE_LIMIT_BYTES, SampleSet, disagreements, read_samples
+from app.domain.suites import Suite
+from app.services.lines import is_gzip, lines_of
 from app.services.received import ReceivedFile
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
-_GZIP: Final = b"\x1f\x8b"
-_EXPANDED_LIMIT_BYTES: Final = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What an evaluator reports of one suite version on one artifact.
+class Submitted:
+    """A report with its samples, and the files of another tool that both were read from."""
 
-    `results` are aggregates. With samples they may be left out; if given, they must agree.
-    """
+    report: Report
+    samples: ReceivedFile | None = None
+    sources: Sequence[tuple[str, ReceivedFile]] = ()
 
-    suite: str
-    suite_version: str
-    digest: str
-    harness: Mapping[str, Json]
-    settings: Mapping[str, Json]
-    started_at: datetime
-    finished_at: datetime
-    partial: bool
-    results: Sequence[Result]
+    @property
+    def files(self) -> list[tuple[str, ReceivedFile]]:
+        """What is kept, by name."""
+        if self.samples is None:
+            return list(self.sources)
+        name = "samples.jsonl.gz" if is_gzip(self.samples.content) else "samples.jsonl"
+        return [(name, self.samples), *self.sources]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What came in: what it claims to be of, and how to read it, once its suite is known."""
+
+    claim: Claim
+    read: Callable[[Suite], AbstractContextManager[Submitted]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +67,34 @@ class Checked:
     report: Report
     suite: SuiteRow
     results: Sequence[Result]
-    partial: bool
+    partial_reasons: Sequence[str]
+    files: Sequence[tuple[str, ReceivedFile]]
     samples: SampleSet | None = None
-    file: ReceivedFile | None = field(default=None, repr=False)
+
+    @property
+    def contents(self) -> list[ReceivedFile]:
+        return [content for _, content in self.files]
 
 
-def require_same_artifact(report: Report, digest: str, name: str) -> None:
+def require_same_artifact(claim: Claim, digest: str, name: str) -> None:
     """Raise EvidenceForAnotherArtifactError unless the report is of exactly `digest`."""
-    if report.digest != digest:
+    if claim.digest != digest:
         raise EvidenceForAnotherArtifactError(
-            f"The evaluation is of {report.digest}, but {name} is {digest}; evaluate that."
+            f"The evaluation is of {claim.digest}, but {name} is {digest}; evaluate that."
         )
 
 
-def suite_for(session: Session, report: Report) -> SuiteRow:
+def suite_for(session: Session, claim: Claim) -> SuiteRow:
     """Return the suite version that the report names, or raise UnknownReferenceError."""
-    row = suite_versioned(session, report.suite, report.suite_version)
+    row = suite_versioned(session, claim.suite, claim.suite_version)
     if row is None:
-        name = f"{report.suite}@{report.suite_version}"
-        raise UnknownReferenceError(f"There is no suite {name}; an admin must register it.")
+        raise UnknownReferenceError(
+            f"There is no suite {claim.suite_name}; an admin must register it."
+        )
     return row
 
 
-def check(report: Report, suite: SuiteRow, samples: ReceivedFile | None, now: datetime) -> Checked:
+def check(submitted: Submitted, suite: SuiteRow, now: datetime) -> Checked:
     """Return what may be recorded of a report; with samples, the cells recomputed from them.
 
     A cell that misses some of its persona's samples makes the run partial: a harness that
@@ -87,20 +104,23 @@ def check(report: Report, suite: SuiteRow, samples: ReceivedFile | None, now: da
         InvalidEvaluationError: The report contradicts its suite, its samples or the clock; all
             faults, of a samples file the first ones.
     """
+    report, samples = submitted.report, submitted.samples
     faults = [*result_faults(suite_of(suite), report.results), *_time_faults(report, now)]
     if samples is None and not report.results:
         faults.append(Fault("no-results", "Report results, or send samples."))
+    reasons, files = list(report.partial_reasons), submitted.files
     if samples is None:
-        _raise_if(faults)
-        return Checked(report, suite, report.results, report.partial)
-    found, sample_faults = read_samples(_lines(samples.content), suite_of(suite))
+        require_none(faults)
+        return Checked(report, suite, report.results, reasons, files)
+    lines = lines_of(samples.content, limit_bytes=LINE_LIMIT_BYTES)
+    found, sample_faults = read_samples(lines, suite_of(suite), sparse=report.sparse)
     faults += sample_faults
     if found is not None:
         faults += disagreements(found, report.results)
-    _raise_if(faults)
+    require_none(faults)
     checked = present(found)
-    partial = report.partial or bool(checked.uneven)
-    return Checked(report, suite, checked.results(), partial, checked, samples)
+    reasons += [f"{key} misses some of its persona's samples." for key in checked.uneven]
+    return Checked(report, suite, checked.results(), reasons, files, checked)
 
 
 def rows_of(
@@ -112,24 +132,24 @@ def rows_of(
     caller: Caller,
     now: datetime,
 ) -> tuple[EvaluationRow, list[EvaluationScores]]:
-    """Return the evaluation with its cells, and its packed samples."""
-    report, file = checked.report, checked.file
+    """Return the evaluation with its cells and files, and its packed samples."""
+    report = checked.report
     evaluation = EvaluationRow(
         version_id=version_id,
         base_model_id=base_model_id,
         suite_id=checked.suite.id,
         digest="",
-        kind=EvidenceKind.AGGREGATES if file is None else EvidenceKind.SAMPLES,
-        partial=checked.partial,
+        kind=EvidenceKind.AGGREGATES if checked.samples is None else EvidenceKind.SAMPLES,
+        partial=bool(checked.partial_reasons),
+        partial_reasons=list(checked.partial_reasons),
         harness=dict(report.harness),
         settings=dict(report.settings),
         started_at=report.started_at,
         finished_at=report.finished_at,
         recorded_at=now,
-        samples_sha256=None if file is None else file.sha256,
-        samples_size_bytes=None if file is None else file.size_bytes,
         evaluator_id=caller.id,
         cells=[_cell(result) for result in checked.results],
+        files=[EvaluationFile(name, file.sha256, file.size_bytes) for name, file in checked.files],
     )
     evaluation.digest = digest_of(evaluation, artifact, checked.suite.digest)
     return evaluation, _scores(evaluation.id, checked.samples)
@@ -172,8 +192,8 @@ def digest_of(evaluation: EvaluationRow, artifact: str, suite: str) -> str:
             "suite": suite,
             "evaluator_id": str(evaluation.evaluator_id),
             "evidence": evaluation.kind.value,
-            "samples": evaluation.samples_sha256,
-            "partial": evaluation.partial,
+            "files": sorted([file.name, file.sha256, file.size_bytes] for file in evaluation.files),
+            "partial_reasons": evaluation.partial_reasons,
             "harness": evaluation.harness,
             "settings": evaluation.settings,
             "started_at": rfc3339(evaluation.started_at),
@@ -191,30 +211,3 @@ def _time_faults(report: Report, now: datetime) -> Iterator[Fault]:
         yield Fault("ends-before-start", "finished_at lies before started_at.")
     if report.finished_at > now + _CLOCK_SKEW:
         yield Fault("ends-in-future", f"finished_at lies after {now.isoformat()}.")
-
-
-def _lines(content: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a file, plain or gzip, none longer than a little above the limit.
-
-    Raises:
-        InvalidEvaluationError: It is broken gzip, or expands without end.
-    """
-    content.seek(0)
-    packed = content.read(len(_GZIP)) == _GZIP
-    content.seek(0)
-    expanded = 0
-    file = gzip.GzipFile(fileobj=content, mode="rb") if packed else content
-    try:
-        while line := file.readline(LINE_LIMIT_BYTES + 1):
-            expanded += len(line)
-            if expanded > _EXPANDED_LIMIT_BYTES:
-                message = f"The samples expand to more than {_EXPANDED_LIMIT_BYTES} bytes."
-                _raise_if([Fault("too-large", message)])
-            yield line
-    except (OSError, EOFError, zlib.error):
-        _raise_if([Fault("not-gzip", "The samples begin as gzip but cannot be unpacked.")])
-
-
-def _raise_if(faults: Sequence[Fault]) -> None:
-    if faults:
-        raise InvalidEvaluationError("The evaluation is refused; see faults.", faults)

@@ -19,6 +19,7 @@ APPEND_ONLY = (
     "base_model",
     "evaluation",
     "evaluation_cell",
+    "evaluation_file",
     "evaluation_scores",
     "evaluation_void",
     "generation",
@@ -309,21 +310,16 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("partial", sa.Boolean(), nullable=False),
+        sa.Column("partial_reasons", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("harness", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("settings", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("samples_sha256", sa.Text(), nullable=True),
-        sa.Column("samples_size_bytes", sa.BigInteger(), nullable=True),
         sa.Column("evaluator_id", sa.Uuid(), nullable=False),
         sa.CheckConstraint(
-            "samples_sha256 ~ '^sha256:[0-9a-f]{64}$'",
-            name=op.f("ck_evaluation_samples_sha256_is_digest"),
-        ),
-        sa.CheckConstraint(
-            "(kind = 'samples') = (samples_sha256 IS NOT NULL)",
-            name=op.f("ck_evaluation_samples_are_kept"),
+            "partial = (cardinality(partial_reasons) > 0)",
+            name=op.f("ck_evaluation_says_why_it_is_partial"),
         ),
         sa.CheckConstraint(
             "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_evaluation_digest_is_digest")
@@ -349,9 +345,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluation")),
         info={"append_only": True},
     )
-    op.create_index(
-        op.f("ix_evaluation_samples_sha256"), "evaluation", ["samples_sha256"], unique=False
+    op.create_table(
+        "evaluation_file",
+        sa.Column("evaluation_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "sha256 ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_evaluation_file_sha256_is_digest")
+        ),
+        sa.CheckConstraint("size_bytes >= 0", name=op.f("ck_evaluation_file_size_not_negative")),
+        sa.ForeignKeyConstraint(
+            ["evaluation_id"],
+            ["evaluation.id"],
+            name=op.f("fk_evaluation_file_evaluation_id_evaluation"),
+        ),
+        sa.PrimaryKeyConstraint("evaluation_id", "name", name=op.f("pk_evaluation_file")),
+        info={"append_only": True},
     )
+    op.create_index(op.f("ix_evaluation_file_sha256"), "evaluation_file", ["sha256"], unique=False)
     op.create_table(
         "evaluation_scores",
         sa.Column("evaluation_id", sa.Uuid(), nullable=False),
@@ -864,6 +876,7 @@ def downgrade() -> None:
     op.drop_table("generation")
     op.drop_table("evaluation_void")
     op.drop_table("evaluation_scores")
+    op.drop_table("evaluation_file")
     op.drop_table("evaluation_cell")
     op.drop_table("version_file")
     op.drop_table("pull")

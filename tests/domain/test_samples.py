@@ -390,3 +390,17 @@ def test_a_suite_of_one_cell_takes_its_own_samples_only():
     assert [fault.code for fault in faults(a_row(persona="expert"), suite=suite)] == [
         "unknown-persona"
     ]
+
+
+def test_a_repeated_key_is_refused_because_readers_differ_in_which_they_take():
+    line = b'{"id": "a", "persona": "novice", "locale": "en", "scores": {"tone": 0, "tone": 1}}'
+    (fault,) = faults(line)
+    assert (fault.code, '"tone"' in fault.message) == ("duplicate-key", True)
+
+
+def test_sparse_rows_need_not_have_every_metric_and_are_named_by_sample():
+    lines = [a_row("a"), a_row("b", scores={"bleu": 3}), a_row("c", scores={"bleu": 101})]
+    samples, found = read_samples(lines[:2], a_suite(), sparse=True)
+    assert (samples.uneven, found) == ((), ())
+    _, (fault,) = read_samples(lines, a_suite(), sparse=True)
+    assert fault.message.startswith("Sample 'c': bleu is 101")

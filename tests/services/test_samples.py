@@ -104,7 +104,7 @@ def test_samples_that_cannot_be_read_are_refused_and_leave_nothing(world, versio
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(world, version, monkeypatch):
-    monkeypatch.setattr("app.services.reports._EXPANDED_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr("app.services.lines._EXPANDED_LIMIT_BYTES", 100_000)
     line = json.dumps(rows()[0] | {"prompt_sha256": "0" * 60_000}).encode()
     response = record(world, version, gzip.compress(b"\n".join([line] * 50)))
     assert {fault["code"] for fault in response.json()["faults"]} == {"too-large"}

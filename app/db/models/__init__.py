@@ -18,6 +18,7 @@ from app.db.models.audit import (
 from app.db.models.base import APPEND_ONLY, DISPOSABLE, Base
 from app.db.models.evidence import (
     EvaluationCell,
+    EvaluationFile,
     EvaluationRow,
     EvaluationScores,
     EvaluationVoid,
@@ -50,6 +51,7 @@ __all__ = [
     "Channel",
     "Damage",
     "EvaluationCell",
+    "EvaluationFile",
     "EvaluationRow",
     "EvaluationScores",
     "EvaluationVoid",

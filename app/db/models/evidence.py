@@ -41,12 +41,9 @@ class EvaluationRow(Base):
     __table_args__ = (
         CheckConstraint("(version_id IS NULL) <> (base_model_id IS NULL)", name="of_one_subject"),
         is_digest("digest"),
-        is_digest("samples_sha256"),
         CheckConstraint(
-            f"(kind = '{EvidenceKind.SAMPLES}') = (samples_sha256 IS NOT NULL)",
-            name="samples_are_kept",
+            "partial = (cardinality(partial_reasons) > 0)", name="says_why_it_is_partial"
         ),
-        Index(None, "samples_sha256"),
         Index(None, "version_id", "recorded_at", "id"),
         Index(None, "base_model_id", "recorded_at", "id"),
         {"info": APPEND_ONLY},
@@ -59,13 +56,12 @@ class EvaluationRow(Base):
     digest: Mapped[str]
     kind: Mapped[EvidenceKind] = mapped_column(one_of(EvidenceKind))
     partial: Mapped[bool]
+    partial_reasons: Mapped[list[str]]
     harness: Mapped[dict[str, Any]]
     settings: Mapped[dict[str, Any]]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
-    samples_sha256: Mapped[str | None]
-    samples_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     evaluator_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
 
     cells: Mapped[list["EvaluationCell"]] = relationship(
@@ -73,6 +69,9 @@ class EvaluationRow(Base):
         order_by="EvaluationCell.metric, EvaluationCell.persona, EvaluationCell.locale",
         default_factory=list,
         repr=False,
+    )
+    files: Mapped[list["EvaluationFile"]] = relationship(
+        lazy="raise", order_by="EvaluationFile.name", default_factory=list, repr=False
     )
     version: Mapped[Version | None] = relationship(lazy="raise", init=False, repr=False)
     base_model: Mapped[BaseModelRow | None] = relationship(lazy="raise", init=False, repr=False)
@@ -102,6 +101,25 @@ class EvaluationCell(Base):
     samples: Mapped[int]
     mean: Mapped[float]
     stderr: Mapped[float | None]
+
+
+class EvaluationFile(Base):
+    """One file that an evaluation was recorded from. Its bytes lie under their digest."""
+
+    __tablename__ = "evaluation_file"
+    __table_args__ = (
+        is_digest("sha256"),
+        CheckConstraint("size_bytes >= 0", name="size_not_negative"),
+        Index(None, "sha256"),
+        {"info": APPEND_ONLY},
+    )
+
+    evaluation_id: Mapped[UUID] = mapped_column(
+        ForeignKey("evaluation.id"), primary_key=True, init=False
+    )
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class EvaluationScores(Base):

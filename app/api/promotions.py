@@ -22,7 +22,7 @@ from app.api.fields import (
 from app.api.gates import DecisionOut
 from app.api.prefixes import ShareOut
 from app.db.models import Promotion, ReviewRow
-from app.db.promotions import promotion_by_id, promotions_page
+from app.db.promotions import promotion_in_sight, promotions_page
 from app.deps import Caller, Now, PrefixPath, SessionsDep
 from app.domain.access import nothing_named
 from app.domain.allocation import ALL_TRAFFIC, Allocation, Share
@@ -223,8 +223,8 @@ def list_promotions(
 @router.get("/promotions/{promotion_id}", responses=refuses(NotFoundError))
 def promotion(promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> PromotionOut:
     with sessions() as session:
-        row = promotion_by_id(session, promotion_id)
-        if row is None or not caller.sees_everything(row.channel.prefix.namespace):
+        row = promotion_in_sight(session, caller, promotion_id)
+        if row is None:
             raise nothing_named("promotion", str(promotion_id))
         return promotion_outs(session, [row], now)[0]
 

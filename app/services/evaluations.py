@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.db import audit
 from app.db.base_models import base_model_by_digest
-from app.db.evaluations import evaluation_by_id
+from app.db.evaluations import evaluation_by_id, evaluation_in_sight
 from app.db.models import EvaluationRow, EvaluationVoid
 from app.db.session import Sessions, present
 from app.domain.access import EVERYWHERE, Caller, Role, nothing_named
@@ -161,18 +161,15 @@ def void(
         AlreadyVoidError: It is void already.
     """
     with sessions() as session:
-        known = evaluation_by_id(session, evaluation_id)
-    missing = nothing_named("evaluation", str(evaluation_id))
+        known = evaluation_in_sight(session, caller, evaluation_id)
     if known is None:
-        raise missing
+        raise nothing_named("evaluation", str(evaluation_id))
     if known.version is None:
         caller.require_in(Role.APPROVER, EVERYWHERE)
         with sessions.begin() as session:
             audit.lock_chain(session, REGISTRY)
             return _void(session, evaluation_id, reason, REGISTRY, caller, now)
     prefix = known.version.prefix.full_name
-    if not caller.sees_everything(prefix.namespace):
-        raise missing
     with sessions.begin() as session:
         row = lock_prefix_as(Role.APPROVER, session, caller, prefix)
         voided = _void(session, evaluation_id, reason, subject_of(prefix), caller, now)

@@ -11,7 +11,8 @@ from app.db.session import Sessions
 from app.domain import access
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import PrefixName, is_name
-from app.services.identity import authenticate
+from app.services.authentication import authenticate
+from app.services.usage import TokenUses
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
 
@@ -37,6 +38,7 @@ class Parts:
     staging: Staging
     limits: Limits
     expected_revision: str
+    uses: TokenUses
 
 
 _bearer = HTTPBearer(auto_error=False, description="An API token, `prg_...`.")
@@ -80,12 +82,12 @@ Now = Annotated[datetime, Depends(clock)]
 
 def _caller(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    sessions: SessionsDep,
+    parts: PartsDep,
     now: Now,
 ) -> access.Caller:
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
-    return authenticate(sessions, token=credentials.credentials, now=now)
+    return authenticate(parts.sessions, token=credentials.credentials, now=now, uses=parts.uses)
 
 
 Caller = Annotated[access.Caller, Depends(_caller)]

@@ -19,6 +19,7 @@ from app.api import (
     pushes,
     resolve,
     suites,
+    tokens,
     uploads,
     versions,
 )
@@ -27,6 +28,7 @@ from app.db.session import engine_for, sessions_on
 from app.deps import Parts
 from app.hub import pull, push
 from app.metrics import MeasuredApp
+from app.services.usage import TokenUses
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
@@ -47,18 +49,21 @@ _ROUTERS = (
     resolve.router,
     audit.router,
     identity.router,
+    tokens.router,
 )
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the server for `settings`; nothing is connected to before the first request."""
     engine = engine_for(settings.database_url, pool_size=settings.database_pool_size)
+    sessions = sessions_on(engine)
     parts = Parts(
-        sessions=sessions_on(engine),
+        sessions=sessions,
         blobs=S3Blobs(settings.s3_account),
         staging=S3Staging(settings.s3_account),
         limits=settings.limits,
         expected_revision=latest_revision(),
+        uses=TokenUses(sessions),
     )
     return app_of(parts)
 

@@ -17,6 +17,7 @@ EVERYBODY = frozenset(Role)
 class Scope(Enum):
     """Where a role must be held for a route to open."""
 
+    NOWHERE = "nothing: any valid token"
     PREFIX = "on the prefix's namespace"
     NAMESPACE = "on the namespace that the request names"
     SOMEWHERE = "on some namespace"
@@ -45,7 +46,12 @@ class Access:
     answers: int | None = None
 
     def refusal(self, role, held):
-        """Return the status with which a role is refused; None if it is let in."""
+        """Return the status with which a role is refused; None if it is let in.
+
+        The role of somebody who has none is None.
+        """
+        if self.scope is Scope.NOWHERE:
+            return None
         if self.scope is Scope.EVERYWHERE:
             return None if role in self.roles and held is Held.EVERYWHERE else 403
         if self.scope is Scope.SOMEWHERE:
@@ -61,9 +67,9 @@ def who(*roles, scope, **more):
     return Access(frozenset(roles), scope, **more)
 
 
-OPEN = Access(EVERYBODY, Scope.SOMEWHERE, "no token is needed", is_open=True)
-EVERY_CALLER = Access(EVERYBODY, Scope.SOMEWHERE)
-FILTERED = Access(EVERYBODY, Scope.SOMEWHERE, "lists what the caller sees")
+OPEN = Access(EVERYBODY, Scope.NOWHERE, "no token is needed", is_open=True)
+EVERY_CALLER = Access(EVERYBODY, Scope.NOWHERE)
+FILTERED = Access(EVERYBODY, Scope.NOWHERE, "lists what the caller sees")
 SERVED = Access(CONSUMERS, Scope.PREFIX, "a reader: what a channel serves it")
 WORK = Access(WORKERS, Scope.PREFIX)
 KNOWN = Access(CONSUMERS, Scope.SOMEWHERE)
@@ -125,9 +131,14 @@ ROUTES = {
     ("GET", "/v1/audit"): AUDITS,
     ("GET", "/v1/audit/verify"): AUDITS,
     ("GET", "/v1/audit/export"): AUDITS,
+    ("GET", "/v1/me"): EVERY_CALLER,
     ("POST", "/v1/principals"): RULES,
+    ("GET", "/v1/principals"): RULES,
+    ("GET", "/v1/principals/{principal}"): RULES,
+    ("DELETE", "/v1/principals/{principal}"): RULES,
     ("PUT", "/v1/grants"): RULES,
     ("POST", "/v1/tokens"): RULES,
+    ("GET", "/v1/tokens"): RULES,
     ("DELETE", "/v1/tokens/{token_id}"): RULES,
     ("GET", "/api/whoami-v2"): EVERY_CALLER,
     ("POST", "/api/validate-yaml"): EVERY_CALLER,
@@ -182,7 +193,7 @@ def _cell(access, role, held):
 
 
 def _elsewhere(access):
-    if access.scope is Scope.SOMEWHERE:
+    if access.scope in (Scope.NOWHERE, Scope.SOMEWHERE):
         return "the same"
     return " or ".join(sorted({_cell(access, role, Held.ELSEWHERE) for role in Role}))
 
@@ -193,12 +204,13 @@ def _row(route, access):
     cells = [_cell(access, role, where) for role in Role]
     scope = "open" if access.is_open else access.scope.value
     shown = path.replace(":path}", "}")
-    columns = [f"`{method} {shown}`", scope, *cells, _elsewhere(access), access.remark]
+    no_role = _cell(access, None, Held.ELSEWHERE)
+    columns = [f"`{method} {shown}`", scope, *cells, _elsewhere(access), no_role, access.remark]
     return f"| {' | '.join(columns)} |\n"
 
 
 def rendered():
-    columns = ["route", "must be held", *Role, "elsewhere", "remark"]
+    columns = ["route", "must be held", *Role, "elsewhere", "no role", "remark"]
     head, rule = f"| {' | '.join(columns)} |", f"| {' | '.join(['---'] * len(columns))} |"
     return _INTRODUCTION.format(head=head, rule=rule) + "".join(
         _row(route, access) for route, access in ROUTES.items()

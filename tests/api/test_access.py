@@ -18,7 +18,7 @@ from tests.adapters import a_config
 from tests.api.access import PAGE, ROUTES, Access, Held, Scope, rendered
 from tests.builders import World, a_base_model, a_digest, a_policy, a_suite, weights
 
-CALLERS = [(role, held) for role in Role for held in Held]
+CALLERS = [*((role, held) for role in Role for held in Held), (None, Held.ELSEWHERE)]
 LIMITED = "limited"
 NOBODY = "nobody"
 
@@ -68,8 +68,8 @@ def governed(app, parts, tokens, recorder):
         world = World(client, dict(tokens))
         places = {Held.HERE: world.namespace, Held.EVERYWHERE: EVERYWHERE, Held.ELSEWHERE: "away"}
         for role, held in CALLERS:
-            _, token = world.a_principal(None, (role, places[held]))
-            world.tokens[role, held] = token
+            grants = [] if role is None else [(role, places[held])]
+            _, world.tokens[role, held] = world.a_principal(None, *grants)
         world.tokens[LIMITED] = world.a_token("admin", channels=["production"])
         furnish(world)
     with TestClient(
@@ -91,9 +91,9 @@ def furnish(world):
     }
     listed = world.made("GET", f"{world.path}/versions/3/evaluations", by="publisher")
     world.evaluation = listed["items"][0]
-    world.token_id = world.made("POST", "/v1/tokens", by="admin", json={"principal": "reader"})[
-        "id"
-    ]
+    world.somebody, _ = world.a_principal()
+    query = {"principal": world.somebody}
+    world.token_id = world.made("GET", "/v1/tokens", by="admin", params=query)["items"][0]["id"]
 
 
 def commit_of(world):
@@ -201,6 +201,7 @@ def names_in(world, path, caller):
         "evaluation_id": world.evaluation["id"],
         "promotion_id": pending["id"],
         "token_id": world.token_id,
+        "principal": world.somebody,
     }
 
 

@@ -19,6 +19,7 @@ class Principal(Base):
     name: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[PrincipalKind] = mapped_column(one_of(PrincipalKind))
     created_at: Mapped[datetime]
+    deactivated_at: Mapped[datetime | None] = mapped_column(default=None)
 
     grants: Mapped[list["RoleGrant"]] = relationship(
         lazy="raise",
@@ -56,3 +57,6 @@ class ApiToken(Base):
     expires_at: Mapped[datetime]
     channels: Mapped[list[str] | None] = mapped_column(default=None)
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)
+    last_used_at: Mapped[datetime | None] = mapped_column(default=None)
+
+    principal: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)

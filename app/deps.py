@@ -11,7 +11,9 @@ from app.db.session import Sessions
 from app.domain import access
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import PrefixName, is_name
-from app.services.authentication import authenticate
+from app.domain.tokens import has_prefix
+from app.oidc.issuers import Issuers
+from app.services.authentication import authenticate, authenticate_federated
 from app.services.usage import TokenUses
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
@@ -39,9 +41,12 @@ class Parts:
     limits: Limits
     expected_revision: str
     uses: TokenUses
+    issuers: Issuers
 
 
-_bearer = HTTPBearer(auto_error=False, description="An API token, `prg_...`.")
+_bearer = HTTPBearer(
+    auto_error=False, description="An API token, `prg_...`, or a token of a configured issuer."
+)
 
 
 def _parts(request: Request) -> Parts:
@@ -68,6 +73,10 @@ def _limits(parts: PartsDep) -> Limits:
     return parts.limits
 
 
+def _issuers(parts: PartsDep) -> Issuers:
+    return parts.issuers
+
+
 def clock() -> datetime:
     """Return the time; everything else takes it as an argument."""
     return datetime.now(UTC)  # noqa: TID251 - this is where the clock lives
@@ -76,6 +85,7 @@ def clock() -> datetime:
 SessionsDep = Annotated[Sessions, Depends(_sessions)]
 BlobsDep = Annotated[Blobs, Depends(_blobs)]
 StagingDep = Annotated[Staging, Depends(_staging)]
+IssuersDep = Annotated[Issuers, Depends(_issuers)]
 LimitsDep = Annotated[Limits, Depends(_limits)]
 Now = Annotated[datetime, Depends(clock)]
 
@@ -87,7 +97,10 @@ def _caller(
 ) -> access.Caller:
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
-    return authenticate(parts.sessions, token=credentials.credentials, now=now, uses=parts.uses)
+    token = credentials.credentials
+    if parts.issuers and not has_prefix(token):
+        return authenticate_federated(parts.sessions, parts.issuers, token=token, now=now)
+    return authenticate(parts.sessions, token=token, now=now, uses=parts.uses)
 
 
 Caller = Annotated[access.Caller, Depends(_caller)]

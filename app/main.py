@@ -28,6 +28,7 @@ from app.db.session import engine_for, sessions_on
 from app.deps import Parts
 from app.hub import pull, push
 from app.metrics import MeasuredApp
+from app.oidc.issuers import Issuers
 from app.services.usage import TokenUses
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Blobs
@@ -64,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         limits=settings.limits,
         expected_revision=latest_revision(),
         uses=TokenUses(sessions),
+        issuers=Issuers(settings.issuers),
     )
     return app_of(parts)
 

@@ -12,6 +12,7 @@ from app.db.session import engine_for, sessions_on
 from app.deps import Limits, Parts, clock
 from app.local.mode import Stores, prepare
 from app.main import app_of
+from app.oidc.issuers import Issuers
 from app.services.usage import TokenUses
 from app.storage.s3 import S3Account, S3Blobs
 from app.storage.s3_staging import S3Staging
@@ -81,7 +82,13 @@ def blobs(s3_account):
 @pytest.fixture(scope="session")
 def parts(sessions, blobs, s3_account):
     return Parts(
-        sessions, blobs, S3Staging(s3_account), LIMITS, latest_revision(), TokenUses(sessions)
+        sessions,
+        blobs,
+        S3Staging(s3_account),
+        LIMITS,
+        latest_revision(),
+        TokenUses(sessions),
+        Issuers(),
     )
 
 

@@ -5,20 +5,22 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Response
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool, StrictStr, field_validator
 
-from app.api.fields import In, Out, PageOut, PageQuery
+from app.api.fields import In, Line, Out, PageOut, PageQuery
 from app.db.models import Principal
 from app.db.principals import principal_named, principals_page
-from app.deps import Caller, Now, SessionsDep
+from app.deps import Caller, IssuersDep, Now, SessionsDep
 from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role, nothing_named
 from app.domain.errors import (
     AlreadyExistsError,
     ForbiddenError,
     NotFoundError,
     PrincipalDeactivatedError,
+    UnknownReferenceError,
 )
 from app.domain.identity import is_name
+from app.domain.oidc import Identity, comparable, identity_fault
 from app.problems import refuses
 from app.services import identity
 
@@ -56,9 +58,39 @@ class GrantsIn(In):
     grants: list[GrantIn] = Field(max_length=256)
 
 
+class IdentityIn(In):
+    """Whoever bears a token of the issuer with all of these claims, with these very values."""
+
+    issuer: Line
+    claims: dict[Line, StrictBool | Annotated[StrictStr, Field(min_length=1, max_length=1024)]] = (
+        Field(max_length=16, examples=[{"repository": "acme/voice", "ref": "refs/heads/main"}])
+    )
+
+    @field_validator("claims")
+    @classmethod
+    def _identifies_somebody(cls, claims: dict[str, bool | str]) -> dict[str, bool | str]:
+        if fault := identity_fault(claims):
+            raise ValueError(fault)
+        if claims != comparable(claims):
+            raise ValueError("must be printable")
+        return claims
+
+    def identity(self) -> Identity:
+        return Identity(self.issuer, self.claims)
+
+
+class IdentitiesIn(In):
+    identities: list[IdentityIn] = Field(max_length=64)
+
+
 class GrantOut(Out):
     role: Role
     namespace: str
+
+
+class IdentityOut(Out):
+    issuer: str
+    claims: dict[str, str | bool]
 
 
 class PrincipalOut(Out):
@@ -66,6 +98,7 @@ class PrincipalOut(Out):
     name: str
     kind: PrincipalKind
     grants: list[GrantOut]
+    identities: list[IdentityOut]
     created_at: datetime
     deactivated_at: datetime | None
 
@@ -144,4 +177,34 @@ def set_grants(body: GrantsIn, sessions: SessionsDep, caller: Caller, now: Now) 
     """Replace all grants of a principal; they hold from its next request on."""
     grants = [grant.grant() for grant in body.grants]
     row = identity.set_grants(sessions, name=body.principal, grants=grants, caller=caller, now=now)
+    return _out(row)
+
+
+@router.put(
+    "/principals/{principal}/identities",
+    responses=refuses(
+        ForbiddenError,
+        NotFoundError,
+        PrincipalDeactivatedError,
+        AlreadyExistsError,
+        UnknownReferenceError,
+    ),
+)
+def set_identities(
+    principal: PrincipalPath,
+    body: IdentitiesIn,
+    sessions: SessionsDep,
+    issuers: IssuersDep,
+    caller: Caller,
+    now: Now,
+) -> PrincipalOut:
+    """Replace all identities of a principal: whose tokens of configured issuers mean it."""
+    row = identity.set_identities(
+        sessions,
+        issuers,
+        name=principal,
+        identities=[each.identity() for each in body.identities],
+        caller=caller,
+        now=now,
+    )
     return _out(row)

@@ -11,7 +11,7 @@ from app.db.paging import Page, PageRequest, page_of
 from app.domain.access import EVERYWHERE, Role
 from app.domain.approvals import Reviewer
 
-_WHOLE: Final = (selectinload(Principal.grants),)
+_WHOLE: Final = (selectinload(Principal.grants), selectinload(Principal.identities))
 
 
 def principal_named(session: Session, name: str) -> Principal | None:

@@ -1,19 +1,28 @@
 """Principals: how somebody comes to act, with which grants, and how that ends."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.models import Principal, RoleGrant
+from app.db.identities import holder_of
+from app.db.models import IdentityRow, Principal, RoleGrant
 from app.db.principals import lock_principal, principal_named
 from app.db.session import Sessions
 from app.db.tokens import revoke_tokens
 from app.domain.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role, nothing_named
 from app.domain.audit import REGISTRY, Facts, happened
-from app.domain.errors import AlreadyExistsError, PrincipalDeactivatedError
+from app.domain.errors import (
+    AlreadyExistsError,
+    Fault,
+    InvalidRequestError,
+    PrincipalDeactivatedError,
+    UnknownReferenceError,
+)
 from app.domain.identity import Json
+from app.domain.oidc import Identity
+from app.oidc.issuers import Issuers
 
 
 def create_principal(
@@ -49,7 +58,7 @@ def add_principal(
     if principal_named(session, name) is not None:
         raise AlreadyExistsError(f"There is a principal {name} already.")
     principal = Principal(name, kind, now)
-    principal.grants = _rows(grants)
+    principal.grants, principal.identities = _rows(grants), []
     session.add(principal)
     session.flush()
     facts = facts_of(principal) | {"kind": kind.value, "grants": _listed(grants)}
@@ -78,8 +87,65 @@ def set_grants(
         return principal
 
 
+def set_identities(
+    sessions: Sessions,
+    issuers: Issuers,
+    *,
+    name: str,
+    identities: Sequence[Identity],
+    caller: Caller,
+    now: datetime,
+) -> Principal:
+    """Replace all identities of a principal: whose tokens of other issuers mean it.
+
+    Raises:
+        ForbiddenError: The caller is no admin of the whole registry.
+        NotFoundError: There is no such principal.
+        PrincipalDeactivatedError: It no longer acts.
+        UnknownReferenceError: An issuer is not configured.
+        InvalidRequestError: An issuer's tokens speak for principals of another kind.
+        AlreadyExistsError: An identity is another principal's.
+    """
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
+        principal = lock_active(session, name)
+        for identity in identities:
+            _require_bindable(session, issuers, identity, principal)
+        kept = [row for row in principal.identities if _identity(row) in identities]
+        held = [_identity(row) for row in kept]
+        principal.identities = kept + [
+            IdentityRow(each.issuer, dict(each.claims)) for each in identities if each not in held
+        ]
+        listed: list[Json] = [
+            {"issuer": each.issuer, "claims": dict(each.claims)} for each in identities
+        ]
+        record(session, "identities.set", facts_of(principal) | {"identities": listed}, caller, now)
+        return principal
+
+
+def _require_bindable(
+    session: Session, issuers: Issuers, identity: Identity, principal: Principal
+) -> None:
+    if identity.issuer not in issuers:
+        message = f"There is no issuer {identity.issuer} in the server's configuration."
+        raise UnknownReferenceError(message)
+    kind = issuers[identity.issuer].kind
+    if kind is not principal.kind:
+        message = f"{identity.issuer} speaks for a {kind}, and {principal.name} is none."
+        raise InvalidRequestError(message, [Fault("identity-kind", message)])
+    holder = holder_of(session, identity)
+    if holder is not None and holder.id != principal.id:
+        message = f"These claims of {identity.issuer} mean {holder.name} already."
+        raise AlreadyExistsError(message)
+
+
+def _identity(row: IdentityRow) -> Identity:
+    return Identity(row.issuer, row.claims)
+
+
 def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) -> None:
-    """Stop a principal for good: it loses its grants and tokens, and what it did stays.
+    """Stop a principal for good: it loses grants, tokens and identities, and what it did stays.
 
     Doing so again changes nothing. The name stays taken, so that the record has one meaning.
 
@@ -96,6 +162,7 @@ def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) 
             return
         principal.deactivated_at = now
         principal.grants = []
+        principal.identities = []
         facts = facts_of(principal) | {"tokens": revoke_tokens(session, principal.id, now)}
         record(session, "principal.deactivate", facts, caller, now)
 

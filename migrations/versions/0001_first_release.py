@@ -52,7 +52,7 @@ END $$
 """
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one table after another
     op.create_table(
         "audit_chain",
         sa.Column("subject", sa.Text(), nullable=False),
@@ -229,6 +229,19 @@ def upgrade() -> None:
             name=op.f("uq_role_grant_principal_id_role_namespace"),
         ),
     )
+    op.create_table(
+        "identity",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("claims", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["principal_id"], ["principal.id"], name=op.f("fk_identity_principal_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_identity")),
+        sa.UniqueConstraint("issuer", "claims", name=op.f("uq_identity_issuer_claims")),
+    )
+    op.create_index(op.f("ix_identity_principal_id"), "identity", ["principal_id"], unique=False)
     op.create_table(
         "suite",
         sa.Column("id", sa.Uuid(), nullable=False),

@@ -136,6 +136,7 @@ ROUTES = {
     ("GET", "/v1/principals"): RULES,
     ("GET", "/v1/principals/{principal}"): RULES,
     ("DELETE", "/v1/principals/{principal}"): RULES,
+    ("PUT", "/v1/principals/{principal}/identities"): RULES,
     ("PUT", "/v1/grants"): RULES,
     ("POST", "/v1/tokens"): RULES,
     ("GET", "/v1/tokens"): RULES,

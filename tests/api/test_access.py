@@ -164,6 +164,7 @@ EXAMPLES = {
         for path in ("/v1/audit", "/v1/audit/verify", "/v1/audit/export")
     },
     ("POST", "/v1/principals"): lambda _: {"json": {"name": "a-new-one", "kind": "human"}},
+    ("PUT", "/v1/principals/{principal}/identities"): lambda _: {"json": {"identities": []}},
     ("PUT", "/v1/grants"): lambda _: {"json": {"principal": "reader", "grants": []}},
     ("POST", "/v1/tokens"): lambda _: {"json": {"principal": "reader"}},
     ("POST", "/api/repos/create"): lambda world: {

@@ -1,6 +1,7 @@
-"""Principals, their grants and their tokens."""
+"""Principals, their grants, their identities elsewhere and their tokens."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import ForeignKey, UniqueConstraint
@@ -28,6 +29,13 @@ class Principal(Base):
         default_factory=list,
         repr=False,
     )
+    identities: Mapped[list["IdentityRow"]] = relationship(
+        lazy="raise",
+        cascade="all, delete-orphan",
+        order_by="IdentityRow.issuer, IdentityRow.claims",
+        default_factory=list,
+        repr=False,
+    )
 
 
 class RoleGrant(Base):
@@ -43,6 +51,18 @@ class RoleGrant(Base):
     principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"), init=False)
     role: Mapped[Role] = mapped_column(one_of(Role))
     namespace: Mapped[str]
+
+
+class IdentityRow(Base):
+    """Whoever bears an issuer's token with these claims is the principal."""
+
+    __tablename__ = "identity"
+    __table_args__ = (UniqueConstraint("issuer", "claims"), {"info": DISPOSABLE})
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"), index=True, init=False)
+    issuer: Mapped[str]
+    claims: Mapped[dict[str, Any]]
 
 
 class ApiToken(Base):

@@ -773,6 +773,7 @@ def downgrade() -> None:
     op.drop_table("base_model")
     op.drop_table("audit_entry")
     op.drop_table("api_token")
+    op.drop_table("identity")
     op.drop_table("principal")
     op.drop_table("audit_chain")
     op.execute("DROP FUNCTION refuse_change()")

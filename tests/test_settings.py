@@ -7,13 +7,19 @@ import pytest
 from app.domain.access import PrincipalKind
 from app.settings import SettingsError, settings_from_environment
 
+ENVIRONMENT = {
+    "REGISTRY_DATABASE_URL": "postgresql+psycopg://registry@127.0.0.1/registry",
+    "REGISTRY_S3_ACCESS_KEY": "key",
+    "REGISTRY_S3_SECRET_KEY": "hidden",
+    "REGISTRY_S3_BUCKET": "registry",
+}
 ISSUER = {"issuer": "https://ci.example", "audience": "https://registry.example"}
 
 
 @pytest.fixture
-def configured(stores, monkeypatch):
+def configured(monkeypatch):
     """Read the settings of a registry that is to trust these issuers."""
-    for name, value in stores.environment.items():
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 
     def configured(*issuers):

@@ -18,7 +18,7 @@ from app.oidc.fetching import FetchError, fetch_object, origin
 FRESH: Final = timedelta(minutes=5)  # younger keys are used without asking
 USABLE: Final = timedelta(minutes=15)  # older ones are not used, though the issuer be away
 PAUSE: Final = timedelta(seconds=10)  # between two questions to one issuer, whoever asks
-_WAIT_S: Final = 1
+_WAIT_S: Final = 0.25
 _MOST_KEYS: Final = 100
 _FEWEST_RSA_BITS: Final = 2048
 
@@ -55,27 +55,31 @@ class IssuerKeys:
             UnavailableError: The issuer does not say which keys it has.
         """
         wanted = (key_id, algorithm)
-        if not (_is_within(FRESH, self._known, now) and wanted in self._known_keys()):
-            self._ask(now)
-        if not _is_within(USABLE, self._known, now):
-            raise self._unavailable()
-        found = self._known_keys().get(wanted)
-        if found is None and self._failed:
-            raise self._unavailable()
-        return found
+        if found := self._found(wanted, FRESH, now):
+            return found
+        usable = self._found(wanted, USABLE, now)
+        answered = self._ask(now, wait_s=0 if usable else _WAIT_S)
+        if found := self._found(wanted, USABLE, now):
+            return found
+        if not answered or not _is_within(USABLE, self._known, now):
+            message = f"The keys of {self._issuer.url} cannot be had now; try again shortly."
+            raise UnavailableError(message)
+        return None
 
-    def _known_keys(self) -> Keys:
-        return {} if self._known is None else self._known.keys
+    def _found(self, wanted: tuple[str, str], period: timedelta, now: datetime) -> Key | None:
+        known = self._known
+        return known.keys.get(wanted) if known and _is_within(period, known, now) else None
 
-    def _ask(self, now: datetime) -> None:
-        """Fetch the keys, unless that was tried just now; nobody queues behind a slow issuer."""
-        if self._is_paused(now):
-            return
-        if not self._fetching.acquire(timeout=_WAIT_S):
-            raise self._unavailable()
+    def _ask(self, now: datetime, *, wait_s: float) -> bool:
+        """Fetch the keys, unless that was tried just now; return whether the last try succeeded.
+
+        While another request fetches them, this one waits for a moment, but not for a slow issuer.
+        """
+        if not self._fetching.acquire(timeout=wait_s):
+            return False
         try:
             if self._is_paused(now):
-                return  # another request has asked meanwhile
+                return not self._failed
             self._asked_at = now
             self._known = _Known(_usable(_fetched(self._issuer), self._issuer), now)
             self._failed = False
@@ -84,14 +88,11 @@ class IssuerKeys:
             _log.warning("the keys of %s cannot be had: %s", self._issuer.url, error)
         finally:
             self._fetching.release()
+        return not self._failed
 
     def _is_paused(self, now: datetime) -> bool:
         # A clock that was set back must not stop the questions.
         return self._asked_at is not None and timedelta(0) <= now - self._asked_at < PAUSE
-
-    def _unavailable(self) -> UnavailableError:
-        message = f"The keys of {self._issuer.url} cannot be had now; try again shortly."
-        return UnavailableError(message)
 
 
 def _is_within(period: timedelta, known: _Known | None, now: datetime) -> bool:

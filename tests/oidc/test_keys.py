@@ -12,6 +12,7 @@ from app.oidc.issuers import Issuers
 from app.oidc.keys import FRESH, PAUSE, USABLE
 from tests.oidc.issuing import an_ec_key, an_rsa_key, issuing
 from tests.oidc.test_tokens import trusted
+from tests.racing import at_once
 
 SECOND = timedelta(seconds=1)
 ILLNESSES = ["down", "failing", "garbage", "huge", "moved"]
@@ -141,6 +142,37 @@ def test_a_slow_issuer_holds_one_request_and_no_others(issuer):
 
     held.join()
     assert real_time.monotonic() - start < 6
+
+
+def test_jobs_that_come_at_once_after_a_rotation_are_all_let_in(issuer):
+    known = Issuers([trusted(issuer)])
+    verified(known, issuer.token())
+    issuer.rotate()
+    tokens = [issuer.token() for _ in range(8)]
+
+    subjects = at_once(
+        *(lambda each=each: verified(known, each, after=PAUSE + SECOND) for each in tokens)
+    )
+
+    assert len(subjects) == 8
+    assert issuer.asked.count("keys") == 2
+
+
+def test_keys_that_are_known_serve_on_while_the_issuer_is_slow(issuer):
+    known = Issuers([trusted(issuer)])
+    token = a_long_token(issuer)
+    verified(known, token)
+    issuer.asked.clear()
+    issuer.ill = "slow"
+    asking = threading.Thread(target=verified, args=(known, token), kwargs={"after": FRESH})
+    asking.start()
+    while not issuer.asked:
+        real_time.sleep(0.005)
+
+    start = real_time.monotonic()
+    assert verified(known, token, after=FRESH)
+    assert real_time.monotonic() - start < 1
+    asking.join()
 
 
 def test_a_clock_that_was_set_back_does_not_stop_the_questions(issuer):

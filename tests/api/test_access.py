@@ -66,10 +66,11 @@ def governed(app, parts, tokens, recorder):
     """A world with something of every kind, and callers with every role in every place."""
     with TestClient(app, raise_server_exceptions=False) as client:
         world = World(client, dict(tokens))
+        world.names = {}
         places = {Held.HERE: world.namespace, Held.EVERYWHERE: EVERYWHERE, Held.ELSEWHERE: "away"}
         for role, held in CALLERS:
             grants = [] if role is None else [(role, places[held])]
-            _, world.tokens[role, held] = world.a_principal(None, *grants)
+            world.names[role, held], world.tokens[role, held] = world.a_principal(None, *grants)
         world.tokens[LIMITED] = world.a_token("admin", channels=["production"])
         furnish(world)
     with TestClient(
@@ -77,6 +78,10 @@ def governed(app, parts, tokens, recorder):
         raise_server_exceptions=False,
     ) as world.client:
         yield world
+    with TestClient(app) as world.client:
+        # Tests elsewhere count who could approve.
+        everywhere = world.names[Role.APPROVER, Held.EVERYWHERE]
+        world.call("DELETE", f"/v1/principals/{everywhere}", by="admin")
 
 
 def furnish(world):

@@ -160,12 +160,12 @@ def test_a_token_that_was_never_issued_cannot_be_revoked(world):
 
 
 def test_everybody_can_ask_who_they_are(world):
-    name, token = world.a_principal(None, ("reader", "acme"), ("approver", "*"))
+    name, token = world.a_principal(None, ("approver", "acme"), ("reader", "*"))
     limited = world.a_token(name, channels=["staging", "production"])
 
     me = world.made("GET", "/v1/me", by=token)
 
-    grants = [{"role": "approver", "namespace": "*"}, {"role": "reader", "namespace": "acme"}]
+    grants = [{"role": "approver", "namespace": "acme"}, {"role": "reader", "namespace": "*"}]
     assert (me["name"], me["kind"], me["channels"]) == (name, "human", None)
     assert me["grants"] == grants
     assert world.made("GET", "/v1/me", by=limited)["channels"] == ["production", "staging"]

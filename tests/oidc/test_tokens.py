@@ -365,3 +365,17 @@ def test_claims_that_identify_nobody_are_refused(federated, ci, claims):
     response = bind(federated, federated.job, (ci, claims))
     assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
     assert me(federated, ci.token()).json()["name"] == federated.job
+
+
+def test_a_binding_from_before_an_issuer_spoke_for_jobs_lets_in_no_person(
+    federated, issuers, world_on
+):
+    people = issuers[2]
+    person, _ = federated.a_principal()
+    bind(federated, person, (people, {"sub": "somebody"}))
+    token = people.token(sub="somebody")
+    assert me(federated, token).json()["name"] == person
+
+    now_for_jobs = world_on(issuers=Issuers([trusted(people)]))
+
+    assert "no principal" in refusal(now_for_jobs, token)

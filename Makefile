@@ -50,8 +50,9 @@ format: $(READY) ## Format and fix what can be fixed
 containers: $(READY) ## Build the image, start docker-compose.yml and use it (needs Docker)
 	$(BIN)/python -m docker.check
 
-openapi: $(READY) ## Write tests/api/openapi.json anew; read the difference before committing it
+openapi: $(READY) ## Write tests/api/openapi.json and docs/access.md anew; read the difference
 	$(BIN)/python -m tests.api.openapi_snapshot
+	$(BIN)/python -m tests.api.access
 
 clean: ## Remove what setup and runs have made, but not ./data
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -25,7 +25,7 @@ from app.local.folder import LocalServerError
 from app.local.mode import run_local
 from app.main import create_app
 from app.services import checkpoints
-from app.services.bootstrap import ensure_principal, ensure_token
+from app.services.bootstrap import ensure_principal, ensure_token, first_admin
 from app.services.housekeeping import collect, scrub
 from app.services.replay import replay
 from app.serving import (
@@ -118,16 +118,24 @@ def create_bucket() -> None:
 @cli.command()
 def token(
     principal: Annotated[str, typer.Argument(help="Who is to hold it; made if missing.")],
+    *,
     kind: Annotated[PrincipalKind, typer.Option(help="What to make it.")] = PrincipalKind.HUMAN,
     grant: Annotated[
         list[str] | None, typer.Option(help="ROLE:NAMESPACE for a new principal; repeatable.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=366, help="How long it is valid.")] = 30,
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="Make the first admin; refused if there is one.")
+    ] = False,
 ) -> None:
     """Issue a token and print it, this once. Whoever can run this rules the registry."""
     grants = {_grant(text) for text in grant or []}
     now, lifetime = clock(), timedelta(days=days)
     with _registry() as (sessions, _):
+        if bootstrap:
+            made = first_admin(sessions, name=principal, grants=grants, lifetime=lifetime, now=now)
+            typer.echo(made)
+            return
         ensure_principal(sessions, name=principal, kind=kind, grants=grants, now=now)
         typer.echo(
             ensure_token(sessions, principal=principal, known=None, lifetime=lifetime, now=now)

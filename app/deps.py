@@ -12,8 +12,11 @@ from app.domain import access
 from app.domain.checkpoints import Signer
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import PrefixName, is_name
-from app.services.identity import authenticate
+from app.domain.tokens import has_prefix
+from app.oidc.issuers import Issuers
+from app.services.authentication import authenticate, authenticate_federated
 from app.services.pulls import PullLog
+from app.services.usage import TokenUses
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
 
@@ -39,11 +42,15 @@ class Parts:
     staging: Staging
     limits: Limits
     expected_revision: str
+    uses: TokenUses
+    issuers: Issuers
     signer: Signer | None = None
     pulls: PullLog = field(default_factory=PullLog)
 
 
-_bearer = HTTPBearer(auto_error=False, description="An API token, `prg_...`.")
+_bearer = HTTPBearer(
+    auto_error=False, description="An API token, `prg_...`, or a token of a configured issuer."
+)
 
 
 def _parts(request: Request) -> Parts:
@@ -74,6 +81,10 @@ def _signer(parts: PartsDep) -> Signer | None:
     return parts.signer
 
 
+def _issuers(parts: PartsDep) -> Issuers:
+    return parts.issuers
+
+
 def clock() -> datetime:
     """Return the time; everything else takes it as an argument."""
     return datetime.now(UTC)  # noqa: TID251 - this is where the clock lives
@@ -82,6 +93,7 @@ def clock() -> datetime:
 SessionsDep = Annotated[Sessions, Depends(_sessions)]
 BlobsDep = Annotated[Blobs, Depends(_blobs)]
 StagingDep = Annotated[Staging, Depends(_staging)]
+IssuersDep = Annotated[Issuers, Depends(_issuers)]
 LimitsDep = Annotated[Limits, Depends(_limits)]
 SignerDep = Annotated[Signer | None, Depends(_signer)]
 Now = Annotated[datetime, Depends(clock)]
@@ -89,12 +101,15 @@ Now = Annotated[datetime, Depends(clock)]
 
 def _caller(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    sessions: SessionsDep,
+    parts: PartsDep,
     now: Now,
 ) -> access.Caller:
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
-    return authenticate(sessions, token=credentials.credentials, now=now)
+    token = credentials.credentials
+    if parts.issuers and not has_prefix(token):
+        return authenticate_federated(parts.sessions, parts.issuers, token=token, now=now)
+    return authenticate(parts.sessions, token=token, now=now, uses=parts.uses)
 
 
 Caller = Annotated[access.Caller, Depends(_caller)]

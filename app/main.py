@@ -27,6 +27,7 @@ from app.api import (
     resolve,
     reviews,
     suites,
+    tokens,
     uploads,
     versions,
 )
@@ -36,6 +37,8 @@ from app.db.session import engine_for, sessions_on
 from app.deps import Parts
 from app.hub import pull, push
 from app.metrics import MeasuredApp
+from app.oidc.issuers import Issuers
+from app.services.usage import TokenUses
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
@@ -63,18 +66,22 @@ _ROUTERS = (
     audit.router,
     checkpoints.router,
     identity.router,
+    tokens.router,
 )
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the server for `settings`; nothing is connected to before the first request."""
     engine = engine_for(settings.database_url, pool_size=settings.database_pool_size)
+    sessions = sessions_on(engine)
     parts = Parts(
-        sessions=sessions_on(engine),
+        sessions=sessions,
         blobs=S3Blobs(settings.s3_account),
         staging=S3Staging(settings.s3_account),
         limits=settings.limits,
         expected_revision=latest_revision(),
+        uses=TokenUses(sessions),
+        issuers=Issuers(settings.issuers),
         signer=settings.signer(),
     )
     return app_of(parts, lifespan=doing_chores)

@@ -43,6 +43,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.InvalidTransitionError: 409,
     errors.NothingToChangeError: 409,
     errors.PolicyUnsatisfiableError: 409,
+    errors.PrincipalDeactivatedError: 409,
     errors.SubjectChangedError: 409,
     errors.UploadIncompleteError: 409,
     errors.VersionRevokedError: 410,

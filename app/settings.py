@@ -1,13 +1,25 @@
 """What the environment decides: one frozen object, read once, from `REGISTRY_*`."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.deps import Limits
+from app.domain.access import PrincipalKind
 from app.domain.checkpoints import ORIGIN_PATTERN, Signer
+from app.domain.oidc import KEYS, Issuer
 from app.storage.s3 import S3Account
 from app.storage.signing import signer_from
 
@@ -16,6 +28,52 @@ _MIB = 1 << 20
 
 class SettingsError(Exception):
     """The environment is incomplete or wrong; the message names the variables."""
+
+
+def _fetchable(url: str) -> str:
+    """Return a URL that keys may be fetched from: over TLS, except on the machine itself."""
+    parts = urlsplit(url)
+    is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not (parts.scheme == "https" or is_local) or not parts.hostname or parts.username:
+        raise ValueError("must be an https URL without a user")
+    if parts.query or parts.fragment or not url.isprintable():
+        raise ValueError("must be a URL without query and fragment")
+    return url
+
+
+_Url = Annotated[str, AfterValidator(_fetchable)]
+
+
+class OidcIssuer(BaseModel):
+    """An issuer of tokens, exactly as its tokens name it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: _Url
+    audience: Annotated[str, Field(min_length=1)]
+    kind: PrincipalKind = PrincipalKind.SERVICE
+    algorithms: Annotated[frozenset[str], Field(min_length=1)] = frozenset({"RS256"})
+    jwks_url: _Url | None = None
+    max_age_s: int = Field(default=3600, ge=1, le=86_400)
+    leeway_s: int = Field(default=30, ge=0, le=300)
+
+    @field_validator("algorithms")
+    @classmethod
+    def _known(cls, algorithms: frozenset[str]) -> frozenset[str]:
+        if not algorithms <= KEYS.keys():
+            raise ValueError(f"must be of {', '.join(KEYS)}")
+        return algorithms
+
+    def issuer_of_tokens(self) -> Issuer:
+        return Issuer(
+            url=self.issuer,
+            audience=self.audience,
+            kind=self.kind,
+            algorithms=self.algorithms,
+            jwks_url=self.jwks_url,
+            max_age=timedelta(seconds=self.max_age_s),
+            leeway=timedelta(seconds=self.leeway_s),
+        )
 
 
 class Settings(BaseSettings):
@@ -36,6 +94,9 @@ class Settings(BaseSettings):
     max_weights_bytes: int = Field(default=1024 * _MIB, ge=1)
     max_samples_bytes: int = Field(default=1024 * _MIB, ge=1)
     presigned_lifetime_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
+    oidc_issuers: tuple[OidcIssuer, ...] = Field(
+        default=(), max_length=16, description="A JSON list of the issuers whose tokens count."
+    )
     database_pool_size: int = Field(default=10, ge=1, le=200)
     checkpoint_key_file: Path | None = Field(
         default=None, description="An Ed25519 private key in PEM; unset, no checkpoints are taken."
@@ -43,6 +104,13 @@ class Settings(BaseSettings):
     checkpoint_origin: str | None = Field(
         default=None, pattern=ORIGIN_PATTERN, description="The name in which the key signs."
     )
+
+    @field_validator("oidc_issuers")
+    @classmethod
+    def _named_once(cls, issuers: tuple[OidcIssuer, ...]) -> tuple[OidcIssuer, ...]:
+        if len({each.issuer for each in issuers}) < len(issuers):
+            raise ValueError("an issuer may be configured once")
+        return issuers
 
     @property
     def s3_account(self) -> S3Account:
@@ -71,6 +139,10 @@ class Settings(BaseSettings):
             return signer_from(file, origin=origin)
         except ValueError as error:
             raise SettingsError(f"REGISTRY_CHECKPOINT_KEY_FILE: {error}.") from error
+
+    @property
+    def issuers(self) -> list[Issuer]:
+        return [each.issuer_of_tokens() for each in self.oidc_issuers]
 
     @property
     def limits(self) -> Limits:

@@ -19,7 +19,9 @@ from app.deps import Limits, Parts, clock
 from app.domain.access import SYSTEM
 from app.local.mode import Stores, prepare
 from app.main import app_of
+from app.oidc.issuers import Issuers
 from app.services.replay import replay
+from app.services.usage import TokenUses
 from app.storage.s3 import S3Account, S3Blobs
 from app.storage.s3_staging import S3Staging
 from app.storage.signing import KeySigner
@@ -97,8 +99,16 @@ def signer():
 
 @pytest.fixture(scope="session")
 def parts(sessions, blobs, s3_account, signer):
-    staging = S3Staging(s3_account)
-    return Parts(sessions, blobs, staging, LIMITS, latest_revision(), signer)
+    return Parts(
+        sessions=sessions,
+        blobs=blobs,
+        staging=S3Staging(s3_account),
+        limits=LIMITS,
+        expected_revision=latest_revision(),
+        uses=TokenUses(sessions),
+        issuers=Issuers(),
+        signer=signer,
+    )
 
 
 @pytest.fixture(scope="session")

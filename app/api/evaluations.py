@@ -114,7 +114,7 @@ def list_control_runs(
     page: PageQuery,
 ) -> PageOut[EvaluationOut]:
     """List a base model's evaluations, void ones too, latest first."""
-    caller.require_some_part()
+    caller.require_work()
     with sessions() as session:
         base = base_model_by_digest(session, digest)
         if base is None:
@@ -127,7 +127,8 @@ def list_control_runs(
 def list_evaluations(
     prefix: PrefixPath, number: Number, sessions: SessionsDep, caller: Caller, page: PageQuery
 ) -> PageOut[EvaluationOut]:
-    """List a version's evaluations, void ones too, latest first."""
+    """List a version's evaluations, void ones too, latest first; not to readers."""
+    caller.require_sight(prefix)
     with sessions() as session:
         version = seen_version(session, caller, prefix, number)
         found = evaluations_page(session, EvaluationRow.version_id, version.id, page)

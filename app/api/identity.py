@@ -1,27 +1,32 @@
-"""Principals, grants and tokens over HTTP."""
+"""Principals and their grants over HTTP."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
-from pydantic import AfterValidator, Field
+from fastapi import APIRouter, Path, Response
+from pydantic import AfterValidator, Field, StrictBool, StrictStr, field_validator
 
-from app.api.fields import In, Label, Out
+from app.api.fields import In, Line, Out, PageOut, PageQuery
 from app.db.models import Principal
-from app.deps import Caller, Now, SessionsDep
-from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
+from app.db.principals import principal_named, principals_page
+from app.deps import Caller, IssuersDep, Now, SessionsDep
+from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role, nothing_named
 from app.domain.errors import (
     AlreadyExistsError,
     ForbiddenError,
     NotFoundError,
+    PrincipalDeactivatedError,
     UnknownReferenceError,
 )
 from app.domain.identity import is_name
+from app.domain.oidc import Identity, comparable, identity_fault
 from app.problems import refuses
 from app.services import identity
 
 router = APIRouter(tags=["identity"])
+
+_NAME_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,94}[A-Za-z0-9])?$"
 
 
 def _scope(text: str) -> str:
@@ -30,9 +35,8 @@ def _scope(text: str) -> str:
     return text
 
 
-PrincipalName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,94}[A-Za-z0-9])?$", examples=["alice"])
-]
+PrincipalName = Annotated[str, Field(pattern=_NAME_PATTERN, examples=["alice"])]
+PrincipalPath = Annotated[str, Path(pattern=_NAME_PATTERN)]
 
 
 class GrantIn(In):
@@ -54,14 +58,29 @@ class GrantsIn(In):
     grants: list[GrantIn] = Field(max_length=256)
 
 
-class TokenIn(In):
-    principal: PrincipalName
-    expires_in: timedelta = Field(
-        default=timedelta(days=30), gt=timedelta(0), le=timedelta(days=366)
+class IdentityIn(In):
+    """Whoever bears a token of the issuer with all of these claims, with these very values."""
+
+    issuer: Line
+    claims: dict[Line, StrictBool | Annotated[StrictStr, Field(min_length=1, max_length=1024)]] = (
+        Field(max_length=16, examples=[{"repository": "acme/voice", "ref": "refs/heads/main"}])
     )
-    channels: list[Label] | None = Field(
-        default=None, max_length=64, description="If given, it only reads what these serve."
-    )
+
+    @field_validator("claims")
+    @classmethod
+    def _identifies_somebody(cls, claims: dict[str, bool | str]) -> dict[str, bool | str]:
+        if fault := identity_fault(claims):
+            raise ValueError(fault)
+        if claims != comparable(claims):
+            raise ValueError("must be printable")
+        return claims
+
+    def identity(self) -> Identity:
+        return Identity(self.issuer, self.claims)
+
+
+class IdentitiesIn(In):
+    identities: list[IdentityIn] = Field(max_length=64)
 
 
 class GrantOut(Out):
@@ -69,39 +88,91 @@ class GrantOut(Out):
     namespace: str
 
 
+class IdentityOut(Out):
+    issuer: str
+    claims: dict[str, str | bool]
+
+
 class PrincipalOut(Out):
     id: UUID
     name: str
     kind: PrincipalKind
     grants: list[GrantOut]
+    identities: list[IdentityOut]
     created_at: datetime
+    deactivated_at: datetime | None
 
 
-class TokenOut(Out):
+class CallerOut(Out):
     id: UUID
-    token: str = Field(description="Shown this once; only its hash is kept.")
-    principal: str
-    channels: list[str] | None
-    expires_at: datetime
+    name: str
+    kind: PrincipalKind
+    grants: list[GrantOut]
+    channels: list[str] | None = Field(description="If not null, all that the token may read.")
 
 
 def _out(row: Principal) -> PrincipalOut:
     return PrincipalOut.model_validate(row)
 
 
+@router.get("/me", responses=refuses())
+def me(caller: Caller) -> CallerOut:
+    """Say who you are to the registry, and what you may do."""
+    return CallerOut(
+        id=caller.id,
+        name=caller.name,
+        kind=caller.kind,
+        grants=[GrantOut.model_validate(grant) for grant in sorted(caller.grants)],
+        channels=None if caller.channels is None else sorted(caller.channels),
+    )
+
+
 @router.post("/principals", status_code=201, responses=refuses(ForbiddenError, AlreadyExistsError))
 def create_principal(
-    body: PrincipalIn, sessions: SessionsDep, caller: Caller, now: Now
+    body: PrincipalIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrincipalOut:
     """Create a person or a service, with what it may do."""
     grants = [grant.grant() for grant in body.grants]
     row = identity.create_principal(
         sessions, name=body.name, kind=body.kind, grants=grants, caller=caller, now=now
     )
+    response.headers["Location"] = f"/v1/principals/{row.name}"
     return _out(row)
 
 
-@router.put("/grants", responses=refuses(ForbiddenError, NotFoundError))
+@router.get("/principals", responses=refuses(ForbiddenError))
+def list_principals(
+    sessions: SessionsDep, caller: Caller, page: PageQuery
+) -> PageOut[PrincipalOut]:
+    """List all principals, those that were deactivated too, by name."""
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    with sessions() as session:
+        found = principals_page(session, page)
+    return PageOut(items=[_out(row) for row in found.items], next=found.next)
+
+
+@router.get("/principals/{principal}", responses=refuses(ForbiddenError, NotFoundError))
+def principal(principal: PrincipalPath, sessions: SessionsDep, caller: Caller) -> PrincipalOut:
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    with sessions() as session:
+        row = principal_named(session, principal)
+    if row is None:
+        raise nothing_named("principal", principal)
+    return _out(row)
+
+
+@router.delete(
+    "/principals/{principal}", status_code=204, responses=refuses(ForbiddenError, NotFoundError)
+)
+def deactivate_principal(
+    principal: PrincipalPath, sessions: SessionsDep, caller: Caller, now: Now
+) -> Response:
+    """Stop a principal at once and for good; what it did stays, and its name stays taken."""
+    identity.deactivate(sessions, name=principal, caller=caller, now=now)
+    return Response(status_code=204)
+
+
+@router.put("/grants", responses=refuses(ForbiddenError, NotFoundError, PrincipalDeactivatedError))
 def set_grants(body: GrantsIn, sessions: SessionsDep, caller: Caller, now: Now) -> PrincipalOut:
     """Replace all grants of a principal; they hold from its next request on."""
     grants = [grant.grant() for grant in body.grants]
@@ -109,30 +180,31 @@ def set_grants(body: GrantsIn, sessions: SessionsDep, caller: Caller, now: Now) 
     return _out(row)
 
 
-@router.post("/tokens", status_code=201, responses=refuses(ForbiddenError, UnknownReferenceError))
-def issue_token(body: TokenIn, sessions: SessionsDep, caller: Caller, now: Now) -> TokenOut:
-    """Issue a token. The answer is the only time that it is shown."""
-    row, secret = identity.issue_token(
+@router.put(
+    "/principals/{principal}/identities",
+    responses=refuses(
+        ForbiddenError,
+        NotFoundError,
+        PrincipalDeactivatedError,
+        AlreadyExistsError,
+        UnknownReferenceError,
+    ),
+)
+def set_identities(
+    principal: PrincipalPath,
+    body: IdentitiesIn,
+    sessions: SessionsDep,
+    issuers: IssuersDep,
+    caller: Caller,
+    now: Now,
+) -> PrincipalOut:
+    """Replace all identities of a principal: whose tokens of configured issuers mean it."""
+    row = identity.set_identities(
         sessions,
-        principal=body.principal,
-        lifetime=body.expires_in,
-        channels=body.channels,
+        issuers,
+        name=principal,
+        identities=[each.identity() for each in body.identities],
         caller=caller,
         now=now,
     )
-    return TokenOut(
-        id=row.id,
-        token=secret,
-        principal=body.principal,
-        channels=row.channels,
-        expires_at=row.expires_at,
-    )
-
-
-@router.delete(
-    "/tokens/{token_id}", status_code=204, responses=refuses(ForbiddenError, NotFoundError)
-)
-def revoke_token(token_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> Response:
-    """Revoke a token at once."""
-    identity.revoke_token(sessions, token_id=token_id, caller=caller, now=now)
-    return Response(status_code=204)
+    return _out(row)

@@ -177,7 +177,7 @@ def policy(
     sessions: SessionsDep,
     caller: Caller,
 ) -> PolicyOut:
-    caller.require_some_part()
+    caller.require_work()
     with sessions() as session:
         row = policy_versioned(session, name, version)
     if row is None:

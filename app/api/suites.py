@@ -96,7 +96,7 @@ def suite(
     sessions: SessionsDep,
     caller: Caller,
 ) -> SuiteOut:
-    caller.require_some_part()
+    caller.require_work()
     with sessions() as session:
         row = suite_versioned(session, name, version)
     if row is None:

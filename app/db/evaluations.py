@@ -7,17 +7,19 @@ from typing import Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from app.db.models import (
     EvaluationRow,
     EvaluationScores,
     EvaluationVoid,
+    Prefix,
     SuiteRow,
     Version,
 )
 from app.db.paging import Page, PageRequest, page_of
+from app.domain.access import EVERYWHERE, Caller
 from app.domain.evidence import Cell, CellKey, Evaluation, Scores
 from app.domain.suites import Suite
 
@@ -71,8 +73,25 @@ def recent_evaluations(
 
 
 def evaluation_by_id(session: Session, evaluation_id: UUID) -> EvaluationRow | None:
+    return _one(session, EvaluationRow.id == evaluation_id)
+
+
+def evaluation_in_sight(
+    session: Session, caller: Caller, evaluation_id: UUID
+) -> EvaluationRow | None:
+    """Return an evaluation that the caller may see; one that it may not costs what none does."""
+    seen = caller.whole_namespaces()
+    visible = EvaluationRow.version.has(Version.prefix.has(Prefix.namespace.in_(seen)))
+    if seen:
+        visible = visible | EvaluationRow.version_id.is_(None)
+    if EVERYWHERE in seen:
+        visible = true()
+    return _one(session, EvaluationRow.id == evaluation_id, visible)
+
+
+def _one(session: Session, *where: ColumnElement[bool]) -> EvaluationRow | None:
     loaded = (*_WHOLE, joinedload(EvaluationRow.version).joinedload(Version.prefix))
-    statement = select(EvaluationRow).where(EvaluationRow.id == evaluation_id)
+    statement = select(EvaluationRow).where(*where)
     statement = statement.options(*loaded).execution_options(populate_existing=True)
     return session.scalars(statement).unique().one_or_none()
 

@@ -1,52 +1,40 @@
-"""Principals, grants and tokens: who holds what."""
+"""Principals and their grants: who may do what."""
 
 from collections.abc import Collection
-from datetime import datetime
-from uuid import UUID
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from app.db.models import ApiToken, Principal, RoleGrant
-from app.domain.access import EVERYWHERE, Caller, Grant, Role
+from app.db.models import Principal, RoleGrant
+from app.db.paging import Page, PageRequest, page_of
+from app.domain.access import EVERYWHERE, Role
 from app.domain.approvals import Reviewer
-from app.domain.tokens import token_hash
 
-
-def caller_by_token(session: Session, token: str, now: datetime) -> Caller | None:
-    """Return who holds `token`, in one query; None if it is unknown, revoked or expired."""
-    statement = (
-        select(Principal, ApiToken.channels, RoleGrant.role, RoleGrant.namespace)
-        .join(ApiToken, ApiToken.principal_id == Principal.id)
-        .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
-        .where(
-            ApiToken.hash == token_hash(token),
-            ApiToken.revoked_at.is_(None),
-            ApiToken.expires_at > now,
-        )
-    )
-    rows = session.execute(statement).all()
-    if not rows:
-        return None
-    principal, channels = rows[0][0], rows[0][1]
-    grants = frozenset(Grant(row.role, row.namespace) for row in rows if row.role is not None)
-    limit = None if channels is None else frozenset(channels)
-    return Caller(principal.id, principal.name, principal.kind, grants, limit)
+_WHOLE: Final = (selectinload(Principal.grants), selectinload(Principal.identities))
 
 
 def principal_named(session: Session, name: str) -> Principal | None:
     statement = select(Principal).where(Principal.name == name)
-    return session.scalars(statement.options(selectinload(Principal.grants))).one_or_none()
+    return session.scalars(statement.options(*_WHOLE)).one_or_none()
+
+
+def principals_page(session: Session, request: PageRequest) -> Page[Principal]:
+    """Return all principals, the deactivated too, by name."""
+    return page_of(session, select(Principal).options(*_WHOLE), [Principal.name], request)
 
 
 def lock_principal(session: Session, name: str) -> Principal | None:
     """Return the principal with its row locked, but not against rows that refer to it."""
     lock = select(Principal).where(Principal.name == name).with_for_update(key_share=True)
-    return session.scalars(lock.options(selectinload(Principal.grants))).one_or_none()
+    fresh = lock.options(*_WHOLE).execution_options(populate_existing=True)
+    return session.scalars(fresh).one_or_none()
 
 
-def lock_token(session: Session, token_id: UUID) -> ApiToken | None:
-    return session.get(ApiToken, token_id, with_for_update=True)
+def holds_somebody(session: Session, role: Role, namespace: str) -> bool:
+    """Return whether anybody holds `role` over exactly `namespace`."""
+    held = select(RoleGrant.id).where(RoleGrant.role == role, RoleGrant.namespace == namespace)
+    return session.scalars(held.limit(1)).one_or_none() is not None
 
 
 def approvers_by_namespace(

@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, true
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.db.models import Channel, Prefix, Promotion, PromotionShare, ReviewRow, Version
@@ -34,9 +34,25 @@ _WHOLE = (
 
 
 def promotion_by_id(session: Session, promotion_id: UUID) -> Promotion | None:
-    statement = select(Promotion).where(Promotion.id == promotion_id).options(*_WHOLE)
+    return _one(session, Promotion.id == promotion_id)
+
+
+def promotion_in_sight(session: Session, caller: Caller, promotion_id: UUID) -> Promotion | None:
+    """Return a promotion that the caller may see; one that it may not costs what none does."""
+    return _one(session, Promotion.id == promotion_id, _in_sight(caller))
+
+
+def _one(session: Session, *where: ColumnElement[bool]) -> Promotion | None:
+    statement = select(Promotion).where(*where).options(*_WHOLE)
     fresh = statement.execution_options(populate_existing=True)
     return session.scalars(fresh).unique().one_or_none()
+
+
+def _in_sight(caller: Caller) -> ColumnElement[bool]:
+    seen = caller.whole_namespaces()
+    if EVERYWHERE in seen:
+        return true()
+    return Promotion.channel.has(Channel.prefix.has(Prefix.namespace.in_(seen)))
 
 
 def pending_on(session: Session, channel: Channel) -> Sequence[Promotion]:
@@ -100,11 +116,7 @@ def promotions_page(
     now: datetime,
 ) -> Page[Promotion]:
     """Return the promotions in namespaces that the caller sees into, latest first."""
-    statement = select(Promotion).options(*_WHOLE)
-    seen = {name for name in caller.namespaces() if caller.sees_everything(name)}
-    if EVERYWHERE not in seen:
-        statement = statement.join(Promotion.channel).join(Channel.prefix)
-        statement = statement.where(Prefix.namespace.in_(seen))
+    statement = select(Promotion).options(*_WHOLE).where(_in_sight(caller))
     if state is not None:
         statement = statement.where(_is_in(state, now))
     key = [Promotion.created_at, Promotion.id]

@@ -1,5 +1,6 @@
 """Who may do what: roles, grants, and the one place where a refusal to a caller is decided."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -74,6 +75,10 @@ class Caller:
             grant.namespace for grant in self.grants if self.roles(grant.namespace) & _SEES_RELEASED
         )
 
+    def whole_namespaces(self) -> frozenset[str]:
+        """The namespaces in which everything is visible; `*` among them means all."""
+        return frozenset(name for name in self.namespaces() if self.sees_everything(name))
+
     def require_sight(self, prefix: PrefixName, *, unreleased: bool = True) -> None:
         """Raise unless the caller may see into the prefix; what it may not see does not exist.
 
@@ -96,27 +101,34 @@ class Caller:
             return
         if not held & _SEES_EVERYTHING:
             raise prefix.missing()
-        raise self._lacks(role, f"on namespace {prefix.namespace}")
+        raise self._lacks([role], f"on namespace {prefix.namespace}")
 
     def require_in(self, role: Role, namespace: str) -> None:
         """Raise ForbiddenError unless the caller holds `role` in `namespace` (or `*`)."""
         if role not in self.roles(namespace):
             scope = "on every namespace (*)" if namespace == EVERYWHERE else f"on {namespace}"
-            raise self._lacks(role, scope)
+            raise self._lacks([role], scope)
 
     def require_anywhere(self, *roles: Role) -> None:
         """Raise ForbiddenError unless the caller holds one of `roles` in some namespace."""
         held = {role for grant in self.grants for role in self.roles(grant.namespace)}
         if not held.intersection(roles):
-            raise self._lacks(roles[0], "on some namespace")
+            raise self._lacks(roles, "on some namespace")
 
     def require_some_part(self) -> None:
-        """Raise ForbiddenError unless the caller works here: an auditor reads the log alone."""
+        """Raise ForbiddenError unless the caller takes part: an auditor reads the log alone."""
         self.require_anywhere(*(role for role in Role if role in _SEES_RELEASED))
 
-    def _lacks(self, role: Role, scope: str) -> ForbiddenError:
+    def require_work(self) -> None:
+        """Raise ForbiddenError unless the caller does more here than read what is served."""
+        self.require_anywhere(*(role for role in Role if role in _SEES_EVERYTHING))
+
+    def _lacks(self, roles: Sequence[Role], scope: str) -> ForbiddenError:
         limit = "" if self.channels is None else " and a token that is not limited to channels"
-        return ForbiddenError(f"{self.name} needs the role {role} {scope}{limit} for this.")
+        wanted = "the role " if len(roles) == 1 else "one of the roles "
+        return ForbiddenError(
+            f"{self.name} needs {wanted}{', '.join(roles)} {scope}{limit} for this."
+        )
 
 
 def nothing_named(kind: str, name: str) -> NotFoundError:

@@ -50,6 +50,11 @@ class ForbiddenError(RegistryError):
     title = "The caller's grants do not cover this"
 
 
+class PrincipalDeactivatedError(RegistryError):
+    code = "principal-deactivated"
+    title = "The principal no longer acts"
+
+
 class SeparationOfDutiesError(RegistryError):
     code = "separation-of-duties"
     title = "A contributor may not review this"

@@ -22,6 +22,11 @@ def new_token() -> str:
     return _PREFIX + secret + _checksum(secret)
 
 
+def has_prefix(text: str) -> bool:
+    """Whether `text` is meant as one of our tokens; anything else may be another issuer's."""
+    return text.startswith(_PREFIX)
+
+
 def is_token(text: str) -> bool:
     """Whether `text` has a token's form and checksum; anything else needs no database lookup."""
     secret, checksum = text[len(_PREFIX) : -_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]

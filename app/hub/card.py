@@ -10,27 +10,33 @@ from app.db.channels import channels_serving
 from app.db.evaluations import recent_evaluations
 from app.db.models import EvaluationRow, Promotion, Version
 from app.db.promotions import executed_with
+from app.domain.access import Caller
 
 _ROWS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a card is written from."""
+    """What a card is written from; None is what its reader may not see."""
 
     version: Version
     channels: Sequence[str]
-    evaluations: Sequence[EvaluationRow]
-    promotions: Sequence[Promotion]
+    evaluations: Sequence[EvaluationRow] | None
+    promotions: Sequence[Promotion] | None
 
 
-def card_of(session: Session, version: Version) -> ModelCard:
-    """Read what the card of `version` says, in a constant number of queries."""
+def card_of(session: Session, version: Version, caller: Caller) -> ModelCard:
+    """Read what the card of `version` says to a caller, in a constant number of queries.
+
+    A reader gets what a channel serves: neither the evidence nor who approved it.
+    """
+    channels = channels_serving(session, [version.id]).get(version.id, [])
+    whole = caller.sees_everything(version.prefix.namespace)
     return ModelCard(
         version=version,
-        channels=channels_serving(session, [version.id]).get(version.id, []),
-        evaluations=recent_evaluations(session, version),
-        promotions=executed_with(session, version),
+        channels=[name for name in channels if caller.sees_channel(name)],
+        evaluations=recent_evaluations(session, version) if whole else None,
+        promotions=executed_with(session, version) if whole else None,
     )
 
 
@@ -45,8 +51,8 @@ def readme(card: ModelCard) -> str:
         "",
         *_facts(card),
         *_declared(version),
-        *_evaluations(card.evaluations),
-        *_approvals(card.promotions),
+        *([] if card.evaluations is None else _evaluations(card.evaluations)),
+        *([] if card.promotions is None else _approvals(card.promotions)),
     ]
     return f"---\n{front}---\n\n" + "\n".join(lines) + "\n"
 

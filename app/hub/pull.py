@@ -135,7 +135,7 @@ def resolve_file(
         except ChannelEmptyError as error:
             # Before a first push, clients look for a card to add to, and expect this answer.
             raise EntryNotFoundError(error.detail) if path == README else error from error
-        file = _file(session, version, path)
+        file = _file(session, version, path, caller)
     if file is None:
         raise EntryNotFoundError(f"{prefix} has no file {path[:80]} at {revision}.")
     headers = {"X-Repo-Commit": version.revision, "ETag": f'"{file.sha256}"'}
@@ -155,10 +155,10 @@ def _whole(file: RepositoryFile, headers: dict[str, str]) -> Response:
     return Response(file.content, headers=headers | length, media_type=media_type)
 
 
-def _file(session: Session, version: Version, path: str) -> RepositoryFile | None:
+def _file(session: Session, version: Version, path: str, caller: Caller) -> RepositoryFile | None:
     """Return one file of a version; the card is only generated when it is asked for."""
     if path == README:
-        return generated_card(card_of(session, version))
+        return generated_card(card_of(session, version, caller))
     return next((file for file in stored_files(version) if file.path == path), None)
 
 
@@ -175,4 +175,4 @@ def _all_at(
 ) -> tuple[Version, list[RepositoryFile]]:
     with sessions() as session:
         version = _at(session, prefix, revision, caller)
-        return version, [generated_card(card_of(session, version)), *stored_files(version)]
+        return version, [generated_card(card_of(session, version, caller)), *stored_files(version)]

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
+from app.domain.access import Role
 from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
 from app.domain.identity import RESERVED_NAMESPACES, PrefixName, is_name
 from app.domain.manifest import CONFIG_FILE, WEIGHTS_FILE
@@ -92,13 +93,14 @@ def validate_yaml(_caller: Caller) -> dict[str, list[str]]:
 
 @router.post("/api/models/{namespace}/{name}/preupload/{revision}")
 def preupload(
-    _prefix: PrefixPath, body: PreuploadIn, response: Response, _caller: Caller
+    prefix: PrefixPath, body: PreuploadIn, response: Response, caller: Caller
 ) -> dict[str, Any]:
     """Say which files go inside the commit, and which to the store first.
 
     For the latter the client must speak Git LFS. With its own protocol on, it shows nothing of
     what our refusal says, but it does show a warning that comes with this answer.
     """
+    caller.require(Role.PUBLISHER, prefix)
     large = {file.path for file in body.files if file.size > REGULAR_LIMIT_BYTES}
     if large:
         response.headers["X-HF-Warning"] = f"large-files; {_HOW_TO_SEND_LARGE_FILES}"
@@ -115,7 +117,8 @@ def preupload(
 
 
 @router.get("/api/models/{namespace}/{name}/xet-write-token/{revision}")
-def xet_write_token(_prefix: PrefixPath, _caller: Caller) -> Response:
+def xet_write_token(prefix: PrefixPath, caller: Caller) -> Response:
+    caller.require(Role.PUBLISHER, prefix)
     raise _refused("protocol", _HOW_TO_SEND_LARGE_FILES)
 
 

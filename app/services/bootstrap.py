@@ -4,10 +4,41 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from app.db import audit
+from app.db.principals import holds_somebody
 from app.db.session import Sessions
-from app.domain.access import SYSTEM, Grant, PrincipalKind
+from app.domain.access import EVERYWHERE, SYSTEM, Grant, PrincipalKind, Role
+from app.domain.audit import REGISTRY
 from app.domain.errors import AlreadyExistsError, UnauthenticatedError
-from app.services.identity import authenticate, create_principal, issue_token
+from app.services.authentication import authenticate
+from app.services.identity import add_principal, create_principal
+from app.services.tokens import add_token, issue_token
+
+
+def first_admin(
+    sessions: Sessions,
+    *,
+    name: str,
+    grants: Collection[Grant],
+    lifetime: timedelta,
+    now: datetime,
+) -> str:
+    """Create the first admin of the whole registry, with further grants; return its token, once.
+
+    Principal and token are made together, under the lock of the registry's chain, so that of
+    two who try at once one is refused.
+
+    Raises:
+        AlreadyExistsError: There is an admin already, or somebody of that name.
+    """
+    every = {Grant(Role.ADMIN, EVERYWHERE), *grants}
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
+        if holds_somebody(session, Role.ADMIN, EVERYWHERE):
+            raise AlreadyExistsError("There is an admin already, who can issue every other token.")
+        holder = add_principal(session, name, PrincipalKind.HUMAN, every, SYSTEM, now)
+        _, token = add_token(session, holder, lifetime, None, SYSTEM, now)
+        return token
 
 
 def ensure_principal(

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.db import audit
 from app.db.base_models import base_model_by_digest
-from app.db.evaluations import evaluation_by_id, suite_of
+from app.db.evaluations import evaluation_by_id, evaluation_in_sight, suite_of
 from app.db.models import EvaluationFile, EvaluationRow, EvaluationVoid
 from app.db.session import Sessions, present
 from app.domain.access import EVERYWHERE, Caller, Role, nothing_named
@@ -154,18 +154,15 @@ def void(
         AlreadyVoidError: It is void already.
     """
     with sessions() as session:
-        known = evaluation_by_id(session, evaluation_id)
-    missing = nothing_named("evaluation", str(evaluation_id))
+        known = evaluation_in_sight(session, caller, evaluation_id)
     if known is None:
-        raise missing
+        raise nothing_named("evaluation", str(evaluation_id))
     if known.version is None:
         caller.require_in(Role.APPROVER, EVERYWHERE)
         with sessions.begin() as session:
             audit.lock_chain(session, REGISTRY)
             return _void(session, evaluation_id, reason, REGISTRY, caller, now)
     prefix = known.version.prefix.full_name
-    if not caller.sees_everything(prefix.namespace):
-        raise missing
     with sessions.begin() as session:
         row = lock_prefix_as(Role.APPROVER, session, caller, prefix)
         voided = _void(session, evaluation_id, reason, subject_of(prefix), caller, now)
@@ -181,18 +178,11 @@ def seen_file(
     Raises:
         NotFoundError: There is no such evaluation or file for this caller.
     """
-    evaluation = evaluation_by_id(session, evaluation_id)
-    if evaluation is not None and _sees_files(caller, evaluation):
-        for file in evaluation.files:
-            if file.name == name:
-                return file
+    evaluation = evaluation_in_sight(session, caller, evaluation_id)
+    for file in [] if evaluation is None else evaluation.files:
+        if file.name == name:
+            return file
     raise nothing_named("file of that evaluation", name[:80])
-
-
-def _sees_files(caller: Caller, evaluation: EvaluationRow) -> bool:
-    if evaluation.version is not None:
-        return caller.sees_everything(evaluation.version.prefix.namespace)
-    return any(caller.sees_everything(grant.namespace) for grant in caller.grants)
 
 
 def _void(

@@ -1,35 +1,28 @@
-"""Principals, their grants and their tokens."""
+"""Principals: how somebody comes to act, with which grants, and how that ends."""
 
-from collections.abc import Collection
-from datetime import datetime, timedelta
-from uuid import UUID
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.models import ApiToken, Principal, RoleGrant
-from app.db.principals import caller_by_token, lock_principal, lock_token, principal_named
+from app.db.identities import holder_of
+from app.db.models import IdentityRow, Principal, RoleGrant
+from app.db.principals import lock_principal, principal_named
 from app.db.session import Sessions
+from app.db.tokens import revoke_tokens
 from app.domain.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role, nothing_named
 from app.domain.audit import REGISTRY, Facts, happened
-from app.domain.errors import AlreadyExistsError, UnauthenticatedError, UnknownReferenceError
+from app.domain.errors import (
+    AlreadyExistsError,
+    Fault,
+    InvalidRequestError,
+    PrincipalDeactivatedError,
+    UnknownReferenceError,
+)
 from app.domain.identity import Json
-from app.domain.tokens import is_token, new_token, token_hash
-
-
-def authenticate(sessions: Sessions, *, token: str, now: datetime) -> Caller:
-    """Return who is calling.
-
-    Raises:
-        UnauthenticatedError: The token is malformed, unknown, revoked or expired.
-    """
-    caller = None
-    if is_token(token):
-        with sessions() as session:
-            caller = caller_by_token(session, token, now)
-    if caller is None:
-        raise UnauthenticatedError("The bearer token is unknown, revoked or expired.")
-    return caller
+from app.domain.oidc import Identity
+from app.oidc.issuers import Issuers
 
 
 def create_principal(
@@ -49,16 +42,28 @@ def create_principal(
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)
-        if principal_named(session, name) is not None:
-            raise AlreadyExistsError(f"There is a principal {name} already.")
-        principal = Principal(name, kind, now)
-        principal.grants = _rows(grants)
-        session.add(principal)
-        session.flush()
-        facts = _facts(principal) | {"kind": kind.value, "grants": _listed(grants)}
-        _record(session, "principal.create", facts, caller, now)
-        return principal
+        return add_principal(session, name, kind, grants, caller, now)
+
+
+def add_principal(
+    session: Session,
+    name: str,
+    kind: PrincipalKind,
+    grants: Collection[Grant],
+    caller: Caller,
+    now: datetime,
+) -> Principal:
+    """Insert a principal and its audit entry, in the caller's transaction."""
+    audit.lock_chain(session, REGISTRY)
+    if principal_named(session, name) is not None:
+        raise AlreadyExistsError(f"There is a principal {name} already.")
+    principal = Principal(name, kind, now)
+    principal.grants, principal.identities = _rows(grants), []
+    session.add(principal)
+    session.flush()
+    facts = facts_of(principal) | {"kind": kind.value, "grants": _listed(grants)}
+    record(session, "principal.create", facts, caller, now)
+    return principal
 
 
 def set_grants(
@@ -69,70 +74,122 @@ def set_grants(
     Raises:
         ForbiddenError: The caller is no admin of the whole registry.
         NotFoundError: There is no such principal.
+        PrincipalDeactivatedError: It no longer acts.
+    """
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    with sessions.begin() as session:
+        principal = lock_active(session, name)
+        kept = [row for row in principal.grants if Grant(row.role, row.namespace) in grants]
+        held = {Grant(row.role, row.namespace) for row in kept}
+        principal.grants = kept + _rows(set(grants) - held)
+        facts = facts_of(principal) | {"grants": _listed(grants)}
+        record(session, "grants.set", facts, caller, now)
+        return principal
+
+
+def set_identities(
+    sessions: Sessions,
+    issuers: Issuers,
+    *,
+    name: str,
+    identities: Sequence[Identity],
+    caller: Caller,
+    now: datetime,
+) -> Principal:
+    """Replace all identities of a principal: whose tokens of other issuers mean it.
+
+    Raises:
+        ForbiddenError: The caller is no admin of the whole registry.
+        NotFoundError: There is no such principal.
+        PrincipalDeactivatedError: It no longer acts.
+        UnknownReferenceError: An issuer is not configured.
+        InvalidRequestError: An issuer's tokens speak for principals of another kind.
+        AlreadyExistsError: An identity is another principal's.
+    """
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
+        principal = lock_active(session, name)
+        for identity in identities:
+            _require_bindable(session, issuers, identity, principal)
+        kept = [row for row in principal.identities if _identity(row) in identities]
+        held = [_identity(row) for row in kept]
+        principal.identities = kept + [
+            IdentityRow(each.issuer, dict(each.claims)) for each in identities if each not in held
+        ]
+        listed: list[Json] = [
+            {"issuer": each.issuer, "claims": dict(each.claims)} for each in identities
+        ]
+        record(session, "identities.set", facts_of(principal) | {"identities": listed}, caller, now)
+        return principal
+
+
+def _require_bindable(
+    session: Session, issuers: Issuers, identity: Identity, principal: Principal
+) -> None:
+    if identity.issuer not in issuers:
+        message = f"There is no issuer {identity.issuer} in the server's configuration."
+        raise UnknownReferenceError(message)
+    kind = issuers[identity.issuer].kind
+    if kind is not principal.kind:
+        message = f"{identity.issuer} speaks for a {kind}, and {principal.name} is none."
+        raise InvalidRequestError(message, [Fault("identity-kind", message)])
+    holder = holder_of(session, identity)
+    if holder is not None and holder.id != principal.id:
+        message = f"These claims of {identity.issuer} mean {holder.name} already."
+        raise AlreadyExistsError(message)
+
+
+def _identity(row: IdentityRow) -> Identity:
+    return Identity(row.issuer, row.claims)
+
+
+def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) -> None:
+    """Stop a principal for good: it loses grants, tokens and identities, and what it did stays.
+
+    Doing so again changes nothing. The name stays taken, so that the record has one meaning.
+
+    Raises:
+        ForbiddenError: The caller is no admin of the whole registry.
+        NotFoundError: There is no such principal.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
         principal = lock_principal(session, name)
         if principal is None:
             raise nothing_named("principal", name)
-        kept = [row for row in principal.grants if Grant(row.role, row.namespace) in grants]
-        held = {Grant(row.role, row.namespace) for row in kept}
-        principal.grants = kept + _rows(set(grants) - held)
-        facts = _facts(principal) | {"grants": _listed(grants)}
-        _record(session, "grants.set", facts, caller, now)
-        return principal
+        if principal.deactivated_at is not None:
+            return
+        principal.deactivated_at = now
+        principal.grants = []
+        principal.identities = []
+        facts = facts_of(principal) | {"tokens": revoke_tokens(session, principal.id, now)}
+        record(session, "principal.deactivate", facts, caller, now)
 
 
-def issue_token(
-    sessions: Sessions,
-    *,
-    principal: str,
-    lifetime: timedelta,
-    channels: Collection[str] | None,
-    caller: Caller,
-    now: datetime,
-) -> tuple[ApiToken, str]:
-    """Issue a token; return its row and, the only time, the token itself.
+def lock_active(session: Session, name: str) -> Principal:
+    """Return a principal, locked.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        UnknownReferenceError: There is no such principal.
+        NotFoundError: There is none of that name.
+        PrincipalDeactivatedError: It no longer acts.
     """
-    caller.require_in(Role.ADMIN, EVERYWHERE)
-    with sessions.begin() as session:
-        holder = principal_named(session, principal)
-        if holder is None:
-            raise UnknownReferenceError(f"There is no principal {principal}; create it first.")
-        secret = new_token()
-        limit = None if channels is None else sorted(set(channels))
-        token = ApiToken(holder.id, token_hash(secret), now, now + lifetime, limit)
-        session.add(token)
-        session.flush()
-        facts = _facts(holder) | {
-            "token_id": str(token.id),
-            "expires_at": token.expires_at.isoformat(),
-            "channels": None if limit is None else [*limit],
-        }
-        _record(session, "token.issue", facts, caller, now)
-        return token, secret
+    principal = lock_principal(session, name)
+    if principal is None:
+        raise nothing_named("principal", name)
+    if principal.deactivated_at is not None:
+        since = principal.deactivated_at.isoformat()
+        message = f"{name} was deactivated at {since}, for good; make another principal."
+        raise PrincipalDeactivatedError(message)
+    return principal
 
 
-def revoke_token(sessions: Sessions, *, token_id: UUID, caller: Caller, now: datetime) -> None:
-    """Revoke a token; revoking it again changes nothing.
+def facts_of(principal: Principal) -> dict[str, Json]:
+    return {"principal": principal.name, "principal_id": str(principal.id)}
 
-    Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        NotFoundError: There is no such token.
-    """
-    caller.require_in(Role.ADMIN, EVERYWHERE)
-    with sessions.begin() as session:
-        token = lock_token(session, token_id)
-        if token is None:
-            raise nothing_named("token", str(token_id))
-        if token.revoked_at is None:
-            token.revoked_at = now
-            facts: Facts = {"token_id": str(token_id)}
-            _record(session, "token.revoke", facts, caller, now)
+
+def record(session: Session, action: str, facts: Facts, caller: Caller, now: datetime) -> None:
+    audit.append(session, happened(REGISTRY, action, facts, caller=caller, now=now))
 
 
 def _rows(grants: Collection[Grant]) -> list[RoleGrant]:
@@ -141,11 +198,3 @@ def _rows(grants: Collection[Grant]) -> list[RoleGrant]:
 
 def _listed(grants: Collection[Grant]) -> list[Json]:
     return [{"role": grant.role.value, "namespace": grant.namespace} for grant in sorted(grants)]
-
-
-def _facts(principal: Principal) -> dict[str, Json]:
-    return {"principal": principal.name, "principal_id": str(principal.id)}
-
-
-def _record(session: Session, action: str, facts: Facts, caller: Caller, now: datetime) -> None:
-    audit.append(session, happened(REGISTRY, action, facts, caller=caller, now=now))

@@ -58,13 +58,13 @@ def plan(
         sessions: Where the suites are.
         policy: What is thought of.
         assumed: What is taken to be true of a metric, `suite/metric`.
-        caller: Whoever works here.
+        caller: Whoever works on prefixes.
 
     Raises:
-        ForbiddenError: The caller only reads the audit log.
+        ForbiddenError: The caller neither publishes, evaluates, approves nor administers.
         InvalidPolicyError: It contradicts a suite or itself, or no evidence could satisfy it.
     """
-    caller.require_some_part()
+    caller.require_work()
     with sessions() as session:
         suites = _suites(session, policy)
     whole = _completed(policy, suites)

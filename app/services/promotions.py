@@ -11,7 +11,7 @@ from app.db import audit
 from app.db.channels import allocation_of, lock_channel
 from app.db.models import Channel, Promotion, PromotionShare, Version
 from app.db.prefixes import lock_prefix
-from app.db.promotions import decision_document, promotion_by_id
+from app.db.promotions import decision_document, promotion_by_id, promotion_in_sight
 from app.db.session import Sessions, present
 from app.db.versions import versions_numbered
 from app.domain.access import Caller, Role, nothing_named
@@ -101,8 +101,8 @@ def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Prom
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    found = promotion_by_id(session, promotion_id)
-    if found is None or not caller.sees_everything(found.channel.prefix.namespace):
+    found = promotion_in_sight(session, caller, promotion_id)
+    if found is None:
         raise nothing_named("promotion", str(promotion_id))
     prefix = found.channel.prefix.full_name
     lock_prefix(session, prefix)

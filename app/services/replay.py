@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.db.evaluations import by_subject, evaluations_named
 from app.db.models import EvaluationRow, PolicyRow, Promotion, Version
 from app.db.policies import policy_of, policy_versioned
-from app.db.promotions import DECISION, decision_document, promotion_by_id
+from app.db.promotions import DECISION, decision_document, promotion_in_sight
 from app.db.session import Sessions
 from app.db.versions import versions_numbered
 from app.domain.access import Caller, nothing_named
@@ -44,8 +44,8 @@ def seen_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Prom
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    row = promotion_by_id(session, promotion_id)
-    if row is None or not caller.sees_everything(row.channel.prefix.namespace):
+    row = promotion_in_sight(session, caller, promotion_id)
+    if row is None:
         raise nothing_named("promotion", str(promotion_id))
     return row
 

@@ -92,6 +92,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deactivated_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_principal")),
         sa.UniqueConstraint("name", name=op.f("uq_principal_name")),
     )
@@ -105,6 +106,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("channels", postgresql.ARRAY(sa.Text()), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["principal_id"], ["principal.id"], name=op.f("fk_api_token_principal_id_principal")
         ),
@@ -216,6 +218,19 @@ def upgrade() -> None:
             name=op.f("uq_role_grant_principal_id_role_namespace"),
         ),
     )
+    op.create_table(
+        "identity",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("claims", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["principal_id"], ["principal.id"], name=op.f("fk_identity_principal_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_identity")),
+        sa.UniqueConstraint("issuer", "claims", name=op.f("uq_identity_issuer_claims")),
+    )
+    op.create_index(op.f("ix_identity_principal_id"), "identity", ["principal_id"], unique=False)
     op.create_table(
         "suite",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -895,6 +910,7 @@ def downgrade() -> None:
     op.drop_table("audit_leaf")
     op.drop_table("audit_entry")
     op.drop_table("api_token")
+    op.drop_table("identity")
     op.drop_table("principal")
     op.drop_table("audit_chain")
     op.execute("DROP FUNCTION refuse_change()")

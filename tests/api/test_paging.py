@@ -25,6 +25,9 @@ def full(app, tokens):
             world.break_glass(world.request(version).json())
             world.a_prefix(name=f"voice-{seed}")
         _, world.tokens["seer"] = world.a_principal(None, ("publisher", world.namespace))
+        world.holder, _ = world.a_principal()
+        for _ in range(4):
+            world.a_token(world.holder)
         yield world
 
 
@@ -46,15 +49,18 @@ LISTS = {
     ),
     "promotions": ("/v1/promotions", "seer", {}, lambda row: row["created_at"]),
     "history": ("{path}/channels/production/history", "seer", {}, lambda row: -row["generation"]),
+    "tokens": ("/v1/tokens", "admin", {"principal": "{holder}"}, lambda row: row["created_at"]),
     "audit": ("/v1/audit", "auditor", {"subject": "prefix:{prefix}"}, lambda row: row["sequence"]),
 }
-LATEST_FIRST = {"evaluations", "promotions"}
+LATEST_FIRST = {"evaluations", "promotions", "tokens"}
 
 
 def page_of(world, name, **query):
     path, by, fixed, _ = LISTS[name]
     path = path.format(path=world.path)
-    asked = {key: value.format(prefix=world.prefix) for key, value in fixed.items()} | query
+    asked = {
+        key: value.format(prefix=world.prefix, holder=world.holder) for key, value in fixed.items()
+    } | query
     return world.call("GET", path, by=by, params=asked)
 
 

@@ -142,6 +142,12 @@ def already_void(stage):
     return stage.world.void(evaluation)
 
 
+def principal_deactivated(stage):
+    name, _ = stage.world.a_principal()
+    stage.world.call("DELETE", f"/v1/principals/{name}", by="admin")
+    return stage.world.call("POST", "/v1/tokens", by="admin", json={"principal": name})
+
+
 def policy_unsatisfiable(stage):
     stage.world.a_version()
     return stage.world.bind(stage.world.a_policy(approvals={"required": 9}))

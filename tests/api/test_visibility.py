@@ -198,16 +198,13 @@ READABLE = [
     "{path}/channels/production/history",
     "/v1/resolve/{prefix}",
     "/v1/base-models/{base}",
-    "/v1/suites/{suite}/1",
 ]
 
 
 @pytest.mark.parametrize("caller", ["reader", "local-reader"])
 @pytest.mark.parametrize("path", READABLE)
 def test_a_reader_sees_what_a_channel_serves(governed, caller, path):
-    path = path.format(
-        path=governed.path, prefix=governed.prefix, base=governed.base, suite=governed.suite
-    )
+    path = path.format(path=governed.path, prefix=governed.prefix, base=governed.base)
     assert governed.call("GET", path, by=caller).status_code == 200
 
 
@@ -216,6 +213,7 @@ def test_a_reader_sees_what_a_channel_serves(governed, caller, path):
     [
         "/versions/2",
         "/versions/2/files/adapter_config.json",
+        "/versions/1/evaluations",
         "/versions/2/evaluations",
         "/versions/1/gate?channel=production",
         "/versions/2/gate?channel=production",

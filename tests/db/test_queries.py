@@ -17,14 +17,18 @@ from tests.builders import World, a_digest
 
 @pytest.fixture(scope="module")
 def statements(engine):
-    """Collect the SQL statements that run while a block does."""
+    """Collect the SQL statements that run while a block does.
+
+    The use of a token is written beside the requests, so that does not count.
+    """
 
     @contextmanager
     def statements():
         counted = []
 
         def count(_connection, _cursor, statement, *_rest):
-            counted.append(statement)
+            if not statement.startswith("UPDATE api_token SET last_used_at"):
+                counted.append(statement)
 
         event.listen(engine, "before_cursor_execute", count)
         try:

@@ -171,7 +171,7 @@ def test_a_role_anywhere_will_do_where_any_is_asked(namespace):
     caller = a_caller((Role.EVALUATOR, namespace))
 
     caller.require_anywhere(Role.PUBLISHER, Role.EVALUATOR)
-    with pytest.raises(ForbiddenError, match="the role publisher on some namespace"):
+    with pytest.raises(ForbiddenError, match="one of the roles publisher, admin on some"):
         caller.require_anywhere(Role.PUBLISHER, Role.ADMIN)
 
 

@@ -57,7 +57,7 @@ def test_a_snapshot_holds_the_adapter_and_a_generated_card(world, url, tokens, t
     version = world.a_live_version()
 
     folder = snapshot_download(
-        world.prefix, endpoint=url, token=tokens["reader"], cache_dir=tmp_path
+        world.prefix, endpoint=url, token=tokens["publisher"], cache_dir=tmp_path
     )
 
     assert read(f"{folder}/adapter_config.json") == a_config()
@@ -67,6 +67,27 @@ def test_a_snapshot_holds_the_adapter_and_a_generated_card(world, url, tokens, t
     assert world.base in card
     assert "approved by approver-1, approver-2" in card
     assert "| tone | novice | en | 200 | 0.95 |" in card
+
+
+def test_the_card_that_a_reader_gets_tells_of_what_is_served_and_nothing_else(world):
+    version = world.a_live_version()
+    world.a_channel("staging")
+    world.approve(world.request(version, channel="staging").json())
+    path = f"/{world.prefix}/resolve/{version['revision']}/README.md"
+    limited = world.a_token("reader", channels=["staging"])
+
+    whole = world.call("GET", path, by="publisher").text
+    read_by_reader = world.call("GET", path, by="reader").text
+    read_by_limited = world.call("GET", path, by=limited).text
+
+    assert "## Evaluations" in whole
+    for card in (read_by_reader, read_by_limited):
+        assert version["digest"] in card
+        assert "in the brand" in card
+        assert "Evaluations" not in card
+        assert "approver" not in card
+    assert "production, staging" in read_by_reader
+    assert "production" not in read_by_limited
 
 
 def test_a_promotion_between_two_requests_cannot_mix_versions(world, url, tokens):

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from app.db.models import ApiToken
 from app.domain.access import PrincipalKind
 from app.services.bootstrap import ensure_principal, ensure_token
+from tests.builders import a_policy, a_suite
 
 NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
 DAY = timedelta(days=1)
@@ -153,6 +154,142 @@ def test_revoking_a_token_again_changes_nothing(world):
 def test_a_token_that_was_never_issued_cannot_be_revoked(world):
     response = world.call("DELETE", f"/v1/tokens/{uuid.uuid4()}", by="admin")
     assert (response.status_code, code(response)) == (404, "not-found")
+
+
+# Who there is
+
+
+def test_everybody_can_ask_who_they_are(world):
+    name, token = world.a_principal(None, ("approver", "acme"), ("reader", "*"))
+    limited = world.a_token(name, channels=["staging", "production"])
+
+    me = world.made("GET", "/v1/me", by=token)
+
+    grants = [{"role": "approver", "namespace": "acme"}, {"role": "reader", "namespace": "*"}]
+    assert (me["name"], me["kind"], me["channels"]) == (name, "human", None)
+    assert me["grants"] == grants
+    assert world.made("GET", "/v1/me", by=limited)["channels"] == ["production", "staging"]
+
+
+def test_an_admin_finds_a_principal_by_name_and_in_the_list(world):
+    name, _ = world.a_principal(None, ("reader", "acme"))
+
+    shown = world.made("GET", f"/v1/principals/{name}", by="admin")
+
+    assert shown["grants"] == [{"role": "reader", "namespace": "acme"}]
+    cursor, listed = {}, []
+    while cursor is not None:
+        page = world.made("GET", "/v1/principals", by="admin", params={"limit": 200} | cursor)
+        listed += page["items"]
+        cursor = None if page["next"] is None else {"cursor": page["next"]}
+    assert shown in listed
+    # The order is the database's own, so what counts is that no page lost or repeated anybody.
+    assert len({row["id"] for row in listed}) == len(listed)
+
+
+def test_there_is_no_principal_that_was_never_made(world):
+    response = world.call("GET", f"/v1/principals/{a_name()}", by="admin")
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+# Stopping somebody
+
+
+def deactivate(world, name):
+    return world.call("DELETE", f"/v1/principals/{name}", by="admin")
+
+
+def test_a_deactivated_principal_is_let_in_no_more_and_stays_on_record(world):
+    name, token = world.a_principal(None, ("publisher", world.namespace))
+    before = world.made("GET", f"/v1/principals/{name}", by="admin")
+    assert is_let_in(world, token)
+
+    response = deactivate(world, name)
+
+    assert (response.status_code, response.content) == (204, b"")
+    assert not is_let_in(world, token)
+    shown = world.made("GET", f"/v1/principals/{name}", by="admin")
+    assert (shown["id"], shown["grants"]) == (before["id"], [])
+    assert shown["deactivated_at"] is not None
+    (kept,) = world.made("GET", "/v1/tokens", by="admin", params={"principal": name})["items"]
+    assert kept["revoked_at"] == shown["deactivated_at"]
+
+
+def test_deactivating_again_changes_nothing(world):
+    name, _ = world.a_principal()
+    deactivate(world, name)
+    before = world.verification("registry")["entries"]
+
+    assert deactivate(world, name).status_code == 204
+
+    assert world.verification("registry")["entries"] == before
+
+
+def test_nobody_unknown_is_deactivated(world):
+    response = deactivate(world, a_name())
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+def test_a_deactivated_principal_gets_neither_grants_nor_tokens(world):
+    name, _ = world.a_principal()
+    deactivate(world, name)
+    for response in (set_grants(world, name, ("admin", "*")), issue(world, name)):
+        assert (response.status_code, code(response)) == (409, "principal-deactivated")
+
+
+def test_the_name_of_a_deactivated_principal_stays_taken(world):
+    name, _ = world.a_principal()
+    deactivate(world, name)
+    body = {"name": name, "kind": "human"}
+    response = world.call("POST", "/v1/principals", by="admin", json=body)
+    assert (response.status_code, code(response)) == (409, "already-exists")
+
+
+def test_the_approval_of_a_deactivated_reviewer_no_longer_counts(world):
+    name, token = world.a_principal(None, ("approver", world.namespace))
+    promotion = world.a_promotion()
+    assert world.review(promotion, by=token).json()["waiting_for"]["approvals"] == 1
+
+    deactivate(world, name)
+
+    assert world.promotion(promotion)["waiting_for"]["approvals"] == 2
+
+
+# On the audit log
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "action"),
+    [
+        ("POST", "/v1/principals", {"name": "{new}", "kind": "human"}, "principal.create"),
+        ("PUT", "/v1/grants", {"principal": "{name}", "grants": []}, "grants.set"),
+        ("POST", "/v1/tokens", {"principal": "{name}"}, "token.issue"),
+        ("DELETE", "/v1/tokens/{token}", None, "token.revoke"),
+        ("DELETE", "/v1/principals/{name}", None, "principal.deactivate"),
+        ("POST", "/v1/policies", "a policy", "policy.create"),
+        ("POST", "/v1/suites", "a suite", "suite.register"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_act_of_an_admin_is_one_entry(world, method, path, body, action):
+    name, _ = world.a_principal()
+    world.a_suite()
+    (token,) = world.made("GET", "/v1/tokens", by="admin", params={"principal": name})["items"]
+    names = {"{name}": name, "{token}": token["id"], "{new}": a_name()}
+    documents = {"a policy": a_policy(world.suite), "a suite": a_suite()}
+    if isinstance(body, dict):
+        body = {key: names.get(str(value), value) for key, value in body.items()}
+    for placeholder, value in names.items():
+        path = path.replace(placeholder, value)
+    before = world.verification("registry")
+
+    response = world.call(method, path, by="admin", json=documents.get(str(body), body))
+
+    assert response.is_success, response.text
+    entry = world.last_entry("registry")
+    assert (entry["action"], entry["principal"]) == (action, "admin")
+    assert (entry["previous"], entry["sequence"]) == (before["head"], before["entries"] + 1)
+    assert world.verification("registry")["entries"] == before["entries"] + 1
 
 
 @pytest.mark.parametrize(

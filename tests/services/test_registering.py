@@ -143,7 +143,7 @@ def test_only_an_admin_of_everything_registers_suites(world):
 
 
 def test_a_suite_that_is_not_registered_is_not_found(world):
-    response = world.call("GET", "/v1/suites/no-such-suite/1", by="reader")
+    response = world.call("GET", "/v1/suites/no-such-suite/1", by="evaluator")
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
@@ -157,7 +157,7 @@ def test_a_policy_is_read_back_with_its_gaps_filled(world):
 
     response = register(world, "/v1/policies", document)
 
-    found = world.made("GET", response.headers["location"], by="reader")
+    found = world.made("GET", response.headers["location"], by="evaluator")
     assert (response.status_code, found) == (201, response.json())
     (rule,) = found["document"]["rules"]
     assert (rule["personas"], rule["locales"]) == (suite["personas"], suite["locales"])
@@ -263,7 +263,7 @@ def test_only_an_admin_of_everything_creates_policies(world):
 
 
 def test_a_policy_that_was_never_created_is_not_found(world):
-    response = world.call("GET", "/v1/policies/no-such-policy/1", by="reader")
+    response = world.call("GET", "/v1/policies/no-such-policy/1", by="evaluator")
     assert (response.status_code, code(response)) == (404, "not-found")
 
 

@@ -11,7 +11,7 @@ from app.domain.errors import (
     VersionRevokedError,
 )
 from app.domain.identity import PrefixName
-from app.services.identity import authenticate
+from app.services.authentication import authenticate
 from app.services.revisions import is_pinned, version_named
 
 NOW = datetime.now(UTC)  # noqa: TID251 - tokens are valid at the real time

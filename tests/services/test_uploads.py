@@ -11,7 +11,7 @@ import pytest
 from app.domain.errors import NotFoundError, UploadIncompleteError
 from app.domain.identity import PrefixName
 from app.services import uploads
-from app.services.identity import authenticate
+from app.services.authentication import authenticate
 from app.services.uploads import LIFETIME
 from app.storage.s3_staging import S3Staging
 from tests.adapters import a_config

@@ -33,7 +33,7 @@ from app.db.models.governance import (
     PromotionShare,
     ReviewRow,
 )
-from app.db.models.identity import ApiToken, Principal, RoleGrant
+from app.db.models.identity import ApiToken, IdentityRow, Principal, RoleGrant
 from app.db.models.storage import BlobLease, Damage, Upload
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "EvaluationVoid",
     "Generation",
     "GenerationShare",
+    "IdentityRow",
     "PolicyRow",
     "Prefix",
     "Principal",

@@ -1,6 +1,7 @@
-"""Principals, their grants and their tokens."""
+"""Principals, their grants, their identities elsewhere and their tokens."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import ForeignKey, UniqueConstraint
@@ -19,11 +20,19 @@ class Principal(Base):
     name: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[PrincipalKind] = mapped_column(one_of(PrincipalKind))
     created_at: Mapped[datetime]
+    deactivated_at: Mapped[datetime | None] = mapped_column(default=None)
 
     grants: Mapped[list["RoleGrant"]] = relationship(
         lazy="raise",
         cascade="all, delete-orphan",
         order_by="RoleGrant.namespace, RoleGrant.role",
+        default_factory=list,
+        repr=False,
+    )
+    identities: Mapped[list["IdentityRow"]] = relationship(
+        lazy="raise",
+        cascade="all, delete-orphan",
+        order_by="IdentityRow.issuer, IdentityRow.claims",
         default_factory=list,
         repr=False,
     )
@@ -44,6 +53,18 @@ class RoleGrant(Base):
     namespace: Mapped[str]
 
 
+class IdentityRow(Base):
+    """Whoever bears an issuer's token with these claims is the principal."""
+
+    __tablename__ = "identity"
+    __table_args__ = (UniqueConstraint("issuer", "claims"), {"info": DISPOSABLE})
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"), index=True, init=False)
+    issuer: Mapped[str]
+    claims: Mapped[dict[str, Any]]
+
+
 class ApiToken(Base):
     """A bearer token, known only by its hash."""
 
@@ -56,3 +77,6 @@ class ApiToken(Base):
     expires_at: Mapped[datetime]
     channels: Mapped[list[str] | None] = mapped_column(default=None)
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)
+    last_used_at: Mapped[datetime | None] = mapped_column(default=None)
+
+    principal: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)

@@ -1,0 +1,112 @@
+"""API tokens over HTTP: issuing, listing and revoking them."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from app.api.fields import In, Label, Out, PageOut, PageQuery
+from app.api.identity import PrincipalName
+from app.db.models import ApiToken
+from app.db.tokens import tokens_page
+from app.deps import Caller, Now, SessionsDep
+from app.domain.access import EVERYWHERE, Role
+from app.domain.errors import (
+    ForbiddenError,
+    NotFoundError,
+    PrincipalDeactivatedError,
+    UnknownReferenceError,
+)
+from app.problems import refuses
+from app.services import tokens
+
+router = APIRouter(prefix="/tokens", tags=["identity"])
+
+
+class TokenIn(In):
+    principal: PrincipalName
+    expires_in: timedelta = Field(
+        default=timedelta(days=30), gt=timedelta(0), le=timedelta(days=366)
+    )
+    channels: list[Label] | None = Field(
+        default=None, max_length=64, description="If given, it only reads what these serve."
+    )
+
+
+class IssuedTokenOut(Out):
+    id: UUID
+    token: str = Field(description="Shown this once; only its hash is kept.")
+    principal: str
+    channels: list[str] | None
+    expires_at: datetime
+
+
+class TokenOut(Out):
+    id: UUID
+    principal: str
+    channels: list[str] | None
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(
+        description="To within five minutes; null if it was never used."
+    )
+
+
+def _out(row: ApiToken) -> TokenOut:
+    return TokenOut(
+        id=row.id,
+        principal=row.principal.name,
+        channels=row.channels,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        last_used_at=row.last_used_at,
+    )
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=refuses(ForbiddenError, PrincipalDeactivatedError, UnknownReferenceError),
+)
+def issue_token(body: TokenIn, sessions: SessionsDep, caller: Caller, now: Now) -> IssuedTokenOut:
+    """Issue a token. The answer is the only time that it is shown."""
+    row, secret = tokens.issue_token(
+        sessions,
+        principal=body.principal,
+        lifetime=body.expires_in,
+        channels=body.channels,
+        caller=caller,
+        now=now,
+    )
+    return IssuedTokenOut(
+        id=row.id,
+        token=secret,
+        principal=body.principal,
+        channels=row.channels,
+        expires_at=row.expires_at,
+    )
+
+
+@router.get("", responses=refuses(ForbiddenError))
+def list_tokens(
+    sessions: SessionsDep,
+    caller: Caller,
+    page: PageQuery,
+    principal: Annotated[PrincipalName | None, Query(description="Whose tokens alone.")] = None,
+) -> PageOut[TokenOut]:
+    """List the tokens that were issued, expired and revoked ones too, latest first."""
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    with sessions() as session:
+        found = tokens_page(session, page, principal=principal)
+    return PageOut(items=[_out(row) for row in found.items], next=found.next)
+
+
+@router.delete("/{token_id}", status_code=204, responses=refuses(ForbiddenError, NotFoundError))
+def revoke_token(token_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> Response:
+    """Revoke a token at once."""
+    tokens.revoke_token(sessions, token_id=token_id, caller=caller, now=now)
+    return Response(status_code=204)

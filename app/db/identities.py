@@ -1,0 +1,50 @@
+"""Identities at other issuers: which principals a token's claims may mean."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db.models import IdentityRow, Principal, RoleGrant
+from app.domain.access import Caller, Grant, PrincipalKind
+from app.domain.oidc import Claim, Identity
+
+
+def callers_of(
+    session: Session, issuer: str, kind: PrincipalKind, claims: Mapping[str, Claim]
+) -> Sequence[Caller]:
+    """Return everybody of `kind` whom the claims of a verified token match, in one query.
+
+    The containment finds candidates; the domain decides which of them match.
+    """
+    statement = (
+        select(Principal, IdentityRow.claims, RoleGrant.role, RoleGrant.namespace)
+        .join(IdentityRow, IdentityRow.principal_id == Principal.id)
+        .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
+        .where(
+            IdentityRow.issuer == issuer,
+            IdentityRow.claims.contained_by(claims),
+            Principal.kind == kind,
+            Principal.deactivated_at.is_(None),
+        )
+    )
+    found: dict[UUID, Caller] = {}
+    for principal, wanted, role, namespace in session.execute(statement):
+        if Identity(issuer, wanted).matches(claims):
+            nobody = Caller(principal.id, principal.name, principal.kind, frozenset())
+            known = found.get(principal.id, nobody)
+            more = frozenset() if role is None else frozenset({Grant(role, namespace)})
+            found[principal.id] = replace(known, grants=known.grants | more)
+    return list(found.values())
+
+
+def holder_of(session: Session, identity: Identity) -> Principal | None:
+    """Return the principal that this very identity is bound to."""
+    statement = (
+        select(Principal)
+        .join(IdentityRow)
+        .where(IdentityRow.issuer == identity.issuer, IdentityRow.claims == identity.claims)
+    )
+    return session.scalars(statement).one_or_none()

@@ -1,0 +1,80 @@
+"""API tokens: who holds one, which there are, when each was last used."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from app.db.models import ApiToken, Principal, RoleGrant
+from app.db.paging import Page, PageRequest, page_of
+from app.domain.access import Caller, Grant
+from app.domain.tokens import token_hash
+
+
+@dataclass(frozen=True, slots=True)
+class ValidToken:
+    """A token that is neither revoked nor expired, and who acts with it."""
+
+    id: UUID
+    caller: Caller
+    last_used_at: datetime | None
+
+
+def valid_token(session: Session, token: str, now: datetime) -> ValidToken | None:
+    """Return the token if it is valid, in one query.
+
+    It is found by its hash, so that how long a comparison takes tells nothing of a token.
+    """
+    statement = (
+        select(Principal, ApiToken, RoleGrant.role, RoleGrant.namespace)
+        .join(ApiToken, ApiToken.principal_id == Principal.id)
+        .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
+        .where(
+            ApiToken.hash == token_hash(token),
+            ApiToken.revoked_at.is_(None),
+            ApiToken.expires_at > now,
+            Principal.deactivated_at.is_(None),
+        )
+    )
+    rows = session.execute(statement).all()
+    if not rows:
+        return None
+    principal, found = rows[0][0], rows[0][1]
+    grants = frozenset(Grant(row.role, row.namespace) for row in rows if row.role is not None)
+    limit = None if found.channels is None else frozenset(found.channels)
+    caller = Caller(principal.id, principal.name, principal.kind, grants, limit)
+    return ValidToken(found.id, caller, found.last_used_at)
+
+
+def lock_token(session: Session, token_id: UUID) -> ApiToken | None:
+    return session.get(ApiToken, token_id, with_for_update=True)
+
+
+def tokens_page(
+    session: Session, request: PageRequest, *, principal: str | None = None
+) -> Page[ApiToken]:
+    """Return the tokens that were issued, to one principal or to all, latest first."""
+    statement = select(ApiToken).options(joinedload(ApiToken.principal))
+    if principal is not None:
+        statement = statement.where(ApiToken.principal.has(Principal.name == principal))
+    key = [ApiToken.created_at, ApiToken.id]
+    return page_of(session, statement, key, request, descending=True)
+
+
+def revoke_tokens(session: Session, principal_id: UUID, now: datetime) -> int:
+    """Revoke every token of a principal; return how many were not revoked before."""
+    statement = (
+        update(ApiToken)
+        .where(ApiToken.principal_id == principal_id, ApiToken.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(ApiToken.id)
+    )
+    return len(session.scalars(statement).all())
+
+
+def write_last_use(session: Session, token_id: UUID, now: datetime, *, apart: timedelta) -> None:
+    """Write when a token was used, unless a use less than `apart` before is written already."""
+    old = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - apart)
+    session.execute(update(ApiToken).where(ApiToken.id == token_id, old).values(last_used_at=now))

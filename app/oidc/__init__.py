@@ -1,0 +1,1 @@
+"""The tokens of other issuers: fetching their keys, verifying their signatures."""

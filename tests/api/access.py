@@ -1,0 +1,242 @@
+"""Who may call what: every route once, as data that a test holds the server to and a page shows."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from app.domain.access import Role
+
+PAGE = Path(__file__).parents[2] / "docs" / "access.md"
+
+READER, PUBLISHER, EVALUATOR, APPROVER, ADMIN, AUDITOR = Role
+WORKERS = frozenset({PUBLISHER, EVALUATOR, APPROVER, ADMIN})
+CONSUMERS = WORKERS | {READER}
+EVERYBODY = frozenset(Role)
+
+
+class Scope(Enum):
+    """Where a role must be held for a route to open."""
+
+    NOWHERE = "nothing: any valid token"
+    PREFIX = "on the prefix's namespace"
+    NAMESPACE = "on the namespace that the request names"
+    SOMEWHERE = "on some namespace"
+    EVERYWHERE = "on every namespace (`*`)"
+
+
+class Held(Enum):
+    """Where somebody holds the one role it has, seen from the prefix that is asked about."""
+
+    HERE = "here"
+    EVERYWHERE = "everywhere"
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Which roles open a route, and where they must be held.
+
+    `answers` is what a caller that is let in gets, where that is no success.
+    """
+
+    roles: frozenset[Role]
+    scope: Scope
+    remark: str = ""
+    is_open: bool = False
+    answers: int | None = None
+
+    def refusal(self, role, held):
+        """Return the status with which a role is refused; None if it is let in.
+
+        The role of somebody who has none is None.
+        """
+        if self.scope is Scope.NOWHERE:
+            return None
+        if self.scope is Scope.EVERYWHERE:
+            return None if role in self.roles and held is Held.EVERYWHERE else 403
+        if self.scope is Scope.SOMEWHERE:
+            return None if role in self.roles else 403
+        if role in self.roles and held is not Held.ELSEWHERE:
+            return None
+        if self.scope is Scope.NAMESPACE:
+            return 403
+        return 403 if role in WORKERS and held is not Held.ELSEWHERE else 404
+
+
+def who(*roles, scope, **more):
+    return Access(frozenset(roles), scope, **more)
+
+
+OPEN = Access(EVERYBODY, Scope.NOWHERE, "no token is needed", is_open=True)
+EVERY_CALLER = Access(EVERYBODY, Scope.NOWHERE)
+FILTERED = Access(EVERYBODY, Scope.NOWHERE, "lists what the caller sees")
+SERVED = Access(CONSUMERS, Scope.PREFIX, "a reader: what a channel serves it")
+WORK = Access(WORKERS, Scope.PREFIX)
+KNOWN = Access(CONSUMERS, Scope.SOMEWHERE)
+DEFINED = Access(WORKERS, Scope.SOMEWHERE)
+PUBLISHES = who(PUBLISHER, scope=Scope.PREFIX)
+CONTROLS = who(EVALUATOR, scope=Scope.EVERYWHERE)
+EVALUATES = who(EVALUATOR, scope=Scope.PREFIX)
+APPROVES = who(APPROVER, scope=Scope.PREFIX)
+GOVERNS = who(ADMIN, scope=Scope.PREFIX)
+CREATES = who(PUBLISHER, scope=Scope.NAMESPACE)
+RULES = who(ADMIN, scope=Scope.EVERYWHERE)
+AUDITS = who(AUDITOR, scope=Scope.EVERYWHERE)
+
+_PREFIX = "/v1/prefixes/{namespace}/{name}"
+_VERSION = f"{_PREFIX}/versions/{{number}}"
+_CHANNEL = f"{_PREFIX}/channels/{{channel}}"
+_PROMOTION = "/v1/promotions/{promotion_id}"
+_MODEL = "/api/models/{namespace}/{name}"
+_FILE = "/{namespace}/{name}/resolve/{revision}/{path:path}"
+
+ROUTES = {
+    ("POST", "/v1/base-models"): who(PUBLISHER, scope=Scope.SOMEWHERE),
+    ("GET", "/v1/base-models/{digest}"): KNOWN,
+    ("POST", "/v1/base-models/{digest}/evaluations"): CONTROLS,
+    ("GET", "/v1/base-models/{digest}/evaluations"): DEFINED,
+    ("POST", "/v1/base-models/{digest}/evaluations/lm-eval"): CONTROLS,
+    ("POST", "/v1/base-models/{digest}/evaluations/inspect"): CONTROLS,
+    ("POST", "/v1/prefixes"): CREATES,
+    ("GET", "/v1/prefixes"): FILTERED,
+    ("GET", _PREFIX): SERVED,
+    ("POST", f"{_PREFIX}/uploads"): PUBLISHES,
+    ("POST", f"{_PREFIX}/versions"): PUBLISHES,
+    ("GET", f"{_PREFIX}/versions"): SERVED,
+    ("GET", _VERSION): SERVED,
+    ("GET", f"{_VERSION}/files/{{file}}"): SERVED,
+    ("GET", f"{_VERSION}/pulls"): APPROVES,
+    ("POST", f"{_VERSION}/revoke"): APPROVES,
+    ("POST", f"{_VERSION}/evaluations"): EVALUATES,
+    ("POST", f"{_VERSION}/evaluations/lm-eval"): EVALUATES,
+    ("POST", f"{_VERSION}/evaluations/inspect"): EVALUATES,
+    ("GET", f"{_VERSION}/evaluations"): WORK,
+    ("GET", f"{_VERSION}/gate"): WORK,
+    ("POST", "/v1/evaluations/{evaluation_id}/void"): who(
+        APPROVER, scope=Scope.PREFIX, remark="not by its author; a control run: on `*`"
+    ),
+    ("GET", "/v1/evaluations/{evaluation_id}/files/{file}"): WORK,
+    ("POST", "/v1/suites"): RULES,
+    ("GET", "/v1/suites/{name}/{version}"): DEFINED,
+    ("POST", "/v1/policies"): RULES,
+    ("POST", "/v1/policies/plan"): DEFINED,
+    ("GET", "/v1/policies/{name}/{version}"): DEFINED,
+    ("PUT", _CHANNEL): GOVERNS,
+    ("GET", _CHANNEL): SERVED,
+    ("GET", f"{_CHANNEL}/history"): SERVED,
+    ("POST", f"{_CHANNEL}/rollback"): APPROVES,
+    ("POST", f"{_PREFIX}/promotions"): PUBLISHES,
+    ("GET", "/v1/promotions"): FILTERED,
+    ("GET", _PROMOTION): WORK,
+    ("GET", f"{_PROMOTION}/attestation"): WORK,
+    ("GET", f"{_PROMOTION}/replay"): WORK,
+    ("POST", f"{_PROMOTION}/reviews"): who(
+        APPROVER, scope=Scope.PREFIX, remark="not by contributors, as the policy says"
+    ),
+    ("POST", f"{_PROMOTION}/withdraw"): who(
+        PUBLISHER, scope=Scope.PREFIX, remark="only by its requester"
+    ),
+    ("POST", f"{_PROMOTION}/break-glass"): GOVERNS,
+    ("GET", "/v1/resolve/{namespace}/{name}"): SERVED,
+    ("GET", "/v1/audit"): AUDITS,
+    ("GET", "/v1/audit/verify"): AUDITS,
+    ("GET", "/v1/audit/export"): AUDITS,
+    ("POST", "/v1/audit/checkpoints"): RULES,
+    ("GET", "/v1/audit/checkpoints"): AUDITS,
+    ("GET", "/v1/audit/checkpoint"): AUDITS,
+    ("GET", "/v1/audit/checkpoint/key"): AUDITS,
+    ("GET", "/v1/audit/proofs/inclusion"): AUDITS,
+    ("GET", "/v1/audit/proofs/consistency"): AUDITS,
+    ("GET", "/v1/me"): EVERY_CALLER,
+    ("POST", "/v1/principals"): RULES,
+    ("GET", "/v1/principals"): RULES,
+    ("GET", "/v1/principals/{principal}"): RULES,
+    ("DELETE", "/v1/principals/{principal}"): RULES,
+    ("PUT", "/v1/principals/{principal}/identities"): RULES,
+    ("PUT", "/v1/grants"): RULES,
+    ("POST", "/v1/tokens"): RULES,
+    ("GET", "/v1/tokens"): RULES,
+    ("DELETE", "/v1/tokens/{token_id}"): RULES,
+    ("GET", "/api/whoami-v2"): EVERY_CALLER,
+    ("POST", "/api/validate-yaml"): EVERY_CALLER,
+    ("POST", "/api/repos/create"): CREATES,
+    ("POST", f"{_MODEL}/preupload/{{revision}}"): PUBLISHES,
+    ("GET", f"{_MODEL}/xet-write-token/{{revision}}"): who(
+        PUBLISHER, scope=Scope.PREFIX, remark="told to use Git LFS", answers=422
+    ),
+    ("POST", "/{namespace}/{name}.git/info/lfs/objects/batch"): PUBLISHES,
+    ("POST", f"{_MODEL}/commit/{{revision}}"): PUBLISHES,
+    ("GET", _MODEL): SERVED,
+    ("GET", f"{_MODEL}/revision/{{revision}}"): SERVED,
+    ("GET", f"{_MODEL}/tree/{{revision}}"): SERVED,
+    ("GET", f"{_MODEL}/refs"): SERVED,
+    ("GET", _FILE): SERVED,
+    ("HEAD", _FILE): SERVED,
+    **{
+        (method, path): OPEN
+        for path in ("/docs", "/docs/oauth2-redirect", "/openapi.json")
+        for method in ("GET", "HEAD")
+    },
+    ("GET", "/healthz"): OPEN,
+    ("GET", "/readyz"): OPEN,
+    ("GET", "/metrics"): OPEN,
+}
+
+_INTRODUCTION = """\
+# Who may call what
+
+`python -m tests.api.access` writes this page. The same table drives a test that calls every route
+as everybody, so this is how the server behaves.
+
+- A role holds where it is granted: on a namespace, or on `*`, which is all of them. No role implies
+  another.
+- **yes**: the role opens the route, held where the column *must be held* says. A number is the
+  status with which a role is refused.
+- *elsewhere*: the same roles, but held on another namespace only. What such a caller may not see is
+  answered as what does not exist: 404, with the same sentence, at the cost of the same queries.
+- Without a token, or with one that is unknown, expired or revoked, every route answers 401 but
+  those that are open.
+- A token that is limited to channels is a reader's, whatever its holder's roles, and sees what
+  these channels serve.
+
+{head}
+{rule}
+"""
+
+
+def _cell(access, role, held):
+    refused = access.refusal(role, held)
+    return "yes" if refused is None else str(refused)
+
+
+def _elsewhere(access):
+    if access.scope in (Scope.NOWHERE, Scope.SOMEWHERE):
+        return "the same"
+    return " or ".join(sorted({_cell(access, role, Held.ELSEWHERE) for role in Role}))
+
+
+def _row(route, access):
+    method, path = route
+    where = Held.EVERYWHERE if access.scope is Scope.EVERYWHERE else Held.HERE
+    cells = [_cell(access, role, where) for role in Role]
+    scope = "open" if access.is_open else access.scope.value
+    shown = path.replace(":path}", "}")
+    no_role = _cell(access, None, Held.ELSEWHERE)
+    columns = [f"`{method} {shown}`", scope, *cells, _elsewhere(access), no_role, access.remark]
+    return f"| {' | '.join(columns)} |\n"
+
+
+def rendered():
+    columns = ["route", "must be held", *Role, "elsewhere", "no role", "remark"]
+    head, rule = f"| {' | '.join(columns)} |", f"| {' | '.join(['---'] * len(columns))} |"
+    return _INTRODUCTION.format(head=head, rule=rule) + "".join(
+        _row(route, access) for route, access in ROUTES.items()
+    )
+
+
+def main():
+    PAGE.write_text(rendered())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""An issuer of tokens as a test runs it: a real server with keys that change and days it is ill."""
+
+import json
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from joserfc import jws  # noqa: TID251 - the test is the other side
+from joserfc.jwk import ECKey, RSAKey  # noqa: TID251
+
+AUDIENCE = "https://registry.example"
+
+
+def an_rsa_key(**parameters):
+    return RSAKey.generate_key(2048, {"kid": f"rsa-{uuid.uuid4().hex[:8]}", **parameters})
+
+
+def an_ec_key(**parameters):
+    return ECKey.generate_key("P-256", {"kid": f"ec-{uuid.uuid4().hex[:8]}", **parameters})
+
+
+class TestIssuer:
+    """One issuer below a server's address; `ill` says how it misbehaves."""
+
+    def __init__(self, url):
+        self.url = url
+        self.keys = [an_rsa_key()]
+        self.ill = None
+        self.asked = []
+        self.discovery = {"issuer": url, "jwks_uri": f"{url}/keys"}
+
+    def rotate(self):
+        """Sign with a new key from now on; the old one is published no longer."""
+        self.keys = [an_rsa_key()]
+
+    def claims(self, **changes):
+        """Return the claims of a token that is good; a change to None leaves a claim out."""
+        now = int(time.time())  # noqa: TID251 - the issuer has a clock of its own
+        good = {
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "sub": "repo:acme/voice:ref:refs/heads/main",
+            "repository": "acme/voice",
+            "ref": "refs/heads/main",
+            "iat": now,
+            "nbf": now,
+            "exp": now + 300,
+        }
+        return {name: value for name, value in (good | changes).items() if value is not None}
+
+    def token(self, *, key=None, header=None, payload=None, **changes):
+        key = key or self.keys[0]
+        algorithm = "ES256" if isinstance(key, ECKey) else "RS256"
+        headers = {"alg": algorithm, "typ": "JWT", "kid": key.kid} | (header or {})
+        headers = {name: value for name, value in headers.items() if value is not None}
+        content = json.dumps(self.claims(**changes)) if payload is None else payload
+        return signed(headers, content, key)
+
+    def document(self, name):
+        if name == "keys":
+            return {"keys": [key.as_dict(private=False) | {"use": "sig"} for key in self.keys]}
+        return self.discovery
+
+
+def signed(headers, content, key):
+    """Sign whatever is asked for, as only an attacker or a broken issuer would."""
+    registry = jws.JWSRegistry(algorithms=[headers["alg"]], strict_check_header=False)
+    registry.check_header = lambda _header: None
+    return jws.serialize_compact(headers, content, key, registry=registry)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        name, _, rest = self.path.lstrip("/").partition("/")
+        issuer = self.server.issuers[name]
+        issuer.asked.append(rest)
+        answer = getattr(self, f"_{issuer.ill}", self._well)
+        answer(issuer, rest.rpartition("/")[2])
+
+    def _well(self, issuer, name):
+        self._send(200, json.dumps(issuer.document(name)).encode())
+
+    def _down(self, _issuer, _name):
+        self.connection.close()
+
+    def _failing(self, _issuer, _name):
+        self._send(500, b"{}")
+
+    def _garbage(self, _issuer, _name):
+        self._send(200, b"<html>We are down for maintenance</html>")
+
+    def _huge(self, issuer, name):
+        document = issuer.document(name) | {"padding": "x" * (1 << 20)}
+        self._send(200, json.dumps(document).encode())
+
+    def _moved(self, issuer, name):
+        self._send(302, b"", Location=f"{issuer.url.replace('/moved', '')}/{name}")
+
+    def _slow(self, _issuer, _name):
+        self.send_response(200)
+        self.end_headers()
+        for _ in range(60):
+            self.wfile.write(b" ")
+            self.wfile.flush()
+            time.sleep(0.2)
+
+    def _send(self, status, body, **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        pass  # a client that hangs up is what some tests are about
+
+
+@contextmanager
+def issuing(*names):
+    """Serve issuers of these names; yield them in that order."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    base = f"http://127.0.0.1:{server.server_port}"
+    server.issuers = {name: TestIssuer(f"{base}/{name}") for name in names}
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield list(server.issuers.values())
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,278 @@
+"""An issuer's keys: when they are asked for, and what becomes of tokens when it is ill."""
+
+import threading
+import time as real_time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.domain.errors import UnauthenticatedError, UnavailableError
+from app.oidc.fetching import FetchError, fetch_object
+from app.oidc.issuers import Issuers
+from app.oidc.keys import FRESH, PAUSE, USABLE
+from tests.oidc.issuing import an_ec_key, an_rsa_key, issuing
+from tests.oidc.test_tokens import trusted
+from tests.racing import at_once
+
+SECOND = timedelta(seconds=1)
+ILLNESSES = ["down", "failing", "garbage", "huge", "moved"]
+
+
+def now():
+    return datetime.now(UTC)  # noqa: TID251 - the registry's clock, which a test moves
+
+
+@pytest.fixture
+def issuer():
+    with issuing("ci") as (issuer,):
+        yield issuer
+
+
+def verified(known, token, *, after=timedelta(0)):
+    return known.verified(token, now() + after)[1]["sub"]
+
+
+def refused(known, token):
+    with pytest.raises(UnavailableError):
+        verified(known, token)
+
+
+def a_long_token(issuer, **more):
+    """Return a token that lives as long as a test moves the clock."""
+    return issuer.token(exp=issuer.claims()["iat"] + 7200, **more)
+
+
+def test_keys_are_fetched_once_for_many_tokens(issuer):
+    known = Issuers([trusted(issuer)])
+    for _ in range(3):
+        verified(known, issuer.token())
+    assert issuer.asked == [".well-known/openid-configuration", "keys"]
+
+
+def test_nothing_is_asked_before_a_token_comes(issuer):
+    Issuers([trusted(issuer)])
+    assert issuer.asked == []
+
+
+def test_configured_keys_need_no_discovery(issuer):
+    known = Issuers([trusted(issuer, jwks_url=f"{issuer.url}/keys")])
+    verified(known, issuer.token())
+    assert issuer.asked == ["keys"]
+
+
+def test_a_new_key_is_fetched_and_the_old_one_forgotten(issuer):
+    known = Issuers([trusted(issuer)])
+    old = a_long_token(issuer)
+    verified(known, old)
+
+    issuer.rotate()
+
+    assert verified(known, a_long_token(issuer), after=PAUSE + SECOND)
+    with pytest.raises(UnauthenticatedError, match="no such key"):
+        verified(known, old, after=PAUSE + SECOND)
+
+
+def test_a_key_that_was_withdrawn_is_forgotten_after_minutes(issuer):
+    known = Issuers([trusted(issuer)])
+    old = a_long_token(issuer)
+    verified(known, old)
+    issuer.rotate()
+
+    assert verified(known, old, after=FRESH - SECOND)
+    with pytest.raises(UnauthenticatedError, match="no such key"):
+        verified(known, old, after=FRESH + SECOND)
+
+
+def test_invented_names_of_keys_are_asked_for_once_in_a_while(issuer):
+    known = Issuers([trusted(issuer)])
+    verified(known, issuer.token())
+    issuer.asked.clear()
+    for number in range(20):
+        with pytest.raises(UnauthenticatedError):
+            verified(known, issuer.token(header={"kid": f"k-{number}"}), after=PAUSE + SECOND)
+    assert issuer.asked.count("keys") == 1
+
+
+@pytest.mark.parametrize("ill", ILLNESSES)
+def test_without_any_keys_tokens_wait_for_the_issuer(issuer, ill):
+    known = Issuers([trusted(issuer)])
+    issuer.ill = ill
+    for after in (timedelta(0), SECOND):
+        with pytest.raises(UnavailableError, match="cannot be had now"):
+            verified(known, issuer.token(), after=after)
+    assert len(issuer.asked) == 1
+
+    issuer.ill = None
+    assert verified(known, issuer.token(), after=PAUSE + SECOND)
+
+
+@pytest.mark.parametrize("ill", ILLNESSES)
+def test_known_keys_outlive_a_short_illness_but_not_a_long_one(issuer, ill):
+    known = Issuers([trusted(issuer)])
+    token = a_long_token(issuer)
+    verified(known, token)
+    issuer.ill = ill
+
+    assert verified(known, token, after=FRESH + SECOND)
+    assert verified(known, token, after=USABLE - SECOND)
+    with pytest.raises(UnavailableError):
+        verified(known, token, after=USABLE + SECOND)
+
+
+def test_an_unknown_key_of_an_ill_issuer_is_not_judged(issuer):
+    known = Issuers([trusted(issuer)])
+    verified(known, issuer.token())
+    issuer.rotate()
+    issuer.ill = "failing"
+    with pytest.raises(UnavailableError):
+        verified(known, issuer.token(), after=PAUSE + SECOND)
+
+
+def test_a_slow_issuer_holds_one_request_and_no_others(issuer):
+    known = Issuers([trusted(issuer)])
+    issuer.ill = "slow"
+    held = threading.Thread(target=refused, args=(known, issuer.token()))
+    start = real_time.monotonic()
+    held.start()
+    while not issuer.asked:
+        real_time.sleep(0.005)
+
+    refused(known, issuer.token())
+    assert real_time.monotonic() - start < 2.5
+
+    held.join()
+    assert real_time.monotonic() - start < 6
+
+
+def test_jobs_that_come_at_once_after_a_rotation_are_all_let_in(issuer):
+    known = Issuers([trusted(issuer)])
+    verified(known, issuer.token())
+    issuer.rotate()
+    tokens = [issuer.token() for _ in range(8)]
+
+    subjects = at_once(
+        *(lambda each=each: verified(known, each, after=PAUSE + SECOND) for each in tokens)
+    )
+
+    assert len(subjects) == 8
+    assert issuer.asked.count("keys") == 2
+
+
+def test_keys_that_are_known_serve_on_while_the_issuer_is_slow(issuer):
+    known = Issuers([trusted(issuer)])
+    token = a_long_token(issuer)
+    verified(known, token)
+    issuer.asked.clear()
+    issuer.ill = "slow"
+    asking = threading.Thread(target=verified, args=(known, token), kwargs={"after": FRESH})
+    asking.start()
+    while not issuer.asked:
+        real_time.sleep(0.005)
+
+    start = real_time.monotonic()
+    assert verified(known, token, after=FRESH)
+    assert real_time.monotonic() - start < 1
+    asking.join()
+
+
+def test_a_clock_that_was_set_back_does_not_stop_the_questions(issuer):
+    known = Issuers([trusted(issuer)])
+    verified(known, issuer.token(), after=timedelta(seconds=25))
+    issuer.rotate()
+    assert verified(known, issuer.token())
+
+
+def test_an_issuer_may_be_named_with_a_slash_at_its_end(issuer):
+    issuer.url += "/"
+    issuer.discovery["issuer"] = issuer.url
+    issuer.discovery["jwks_uri"] = f"{issuer.url}keys"
+    assert verified(Issuers([trusted(issuer)]), issuer.token())
+
+
+@pytest.mark.parametrize(
+    "discovery",
+    [
+        pytest.param({"issuer": "https://another.example"}, id="of-another-issuer"),
+        pytest.param({"issuer": None}, id="of-nobody"),
+        pytest.param({"jwks_uri": "http://127.0.0.1:1/keys"}, id="keys-on-another-port"),
+        pytest.param({"jwks_uri": "http://169.254.169.254/latest"}, id="keys-on-another-host"),
+        pytest.param({"jwks_uri": "file:///etc/passwd"}, id="keys-in-a-file"),
+        pytest.param({"jwks_uri": None}, id="no-keys"),
+    ],
+)
+def test_discovery_leads_to_no_other_server(issuer, discovery, caplog):
+    issuer.discovery |= discovery
+    with pytest.raises(UnavailableError):
+        verified(Issuers([trusted(issuer)]), issuer.token())
+    assert issuer.asked == [".well-known/openid-configuration"]
+    assert "cannot be had" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "keys", [None, "many", {}, [{}] * 101], ids=["none", "text", "object", "too-many"]
+)
+def test_what_is_no_list_of_keys_is_refused(issuer, keys):
+    issuer.document = lambda name: {"keys": keys} if name == "keys" else issuer.discovery
+    with pytest.raises(UnavailableError):
+        verified(Issuers([trusted(issuer)]), issuer.token())
+
+
+def published(issuer, *documents):
+    """Let the issuer publish these keys, as they are."""
+    document = {"keys": list(documents)}
+    issuer.document = lambda name: document if name == "keys" else issuer.discovery
+
+
+def public(key, **changes):
+    document = key.as_dict(private=False) | changes
+    return {name: value for name, value in document.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(lambda key: public(key, use="enc"), id="for-encryption"),
+        pytest.param(lambda key: public(key, alg="RS512"), id="for-another-algorithm"),
+        pytest.param(lambda key: public(key, kid=None), id="without-a-name"),
+        pytest.param(lambda key: public(key, kid=7), id="named-by-a-number"),
+        pytest.param(lambda key: public(key, n="AQAB"), id="too-small"),
+        pytest.param(lambda key: public(key, n="*" * 400), id="broken"),
+        pytest.param(lambda key: public(key, n=None), id="incomplete"),
+        pytest.param(lambda key: {"kty": "oct", "kid": key.kid, "k": "c2VjcmV0"}, id="a-secret"),
+        pytest.param(lambda key: {"kty": ["RSA"], "kid": key.kid}, id="of-no-type"),
+        pytest.param(lambda _: "a key", id="a-text"),
+    ],
+)
+def test_a_key_that_is_unfit_is_none_and_takes_no_other_with_it(issuer, document):
+    fit = an_ec_key()
+    published(issuer, document(issuer.keys[0]), public(fit))
+    known = Issuers([trusted(issuer)])
+
+    assert verified(known, issuer.token(key=fit))
+    with pytest.raises(UnauthenticatedError, match="no such key"):
+        verified(known, issuer.token())
+
+
+def test_two_keys_of_one_name_are_none(issuer):
+    twin = an_rsa_key(kid=issuer.keys[0].kid)
+    issuer.keys.append(twin)
+    known = Issuers([trusted(issuer)])
+    for key in issuer.keys:
+        with pytest.raises(UnauthenticatedError, match="no such key"):
+            verified(known, issuer.token(key=key))
+
+
+def test_an_issuer_that_only_signs_one_way_is_believed_no_other(issuer):
+    key = an_ec_key()
+    issuer.keys.append(key)
+    known = Issuers([trusted(issuer, algorithms=frozenset({"ES256"}))])
+    assert verified(known, issuer.token(key=key))
+    with pytest.raises(UnauthenticatedError, match="signed with ES256"):
+        verified(known, issuer.token())
+
+
+@pytest.mark.parametrize("ill", ILLNESSES)
+def test_a_document_is_had_whole_or_not_at_all(issuer, ill):
+    issuer.ill = ill
+    with pytest.raises(FetchError):
+        fetch_object(f"{issuer.url}/keys")

@@ -183,10 +183,13 @@ def scrub_command() -> None:
 @cli.command("replay")
 def replay_command(
     promotion: Annotated[UUID, typer.Argument(help="The promotion whose decision to make again.")],
+    *,
+    samples: Annotated[bool, typer.Option(help="Read the stored samples again, too.")] = True,
 ) -> None:
     """Make a promotion's decision again from what is stored; exit with status 2 if it differs."""
-    with _registry() as (sessions, _):
-        found = replay(sessions, promotion_id=promotion, caller=SYSTEM)
+    with _registry() as (sessions, account):
+        blobs = S3Blobs(account) if samples else None
+        found = replay(sessions, promotion_id=promotion, blobs=blobs, caller=SYSTEM)
     stored = found.stored
     typer.echo(f"Decided at {stored['evaluated_at']}: {stored['result']}.")
     for difference in found.differences:

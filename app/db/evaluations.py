@@ -119,7 +119,7 @@ def by_subject(
     compared: Collection[str],
 ) -> dict[UUID, list[Evaluation]]:
     """Return evaluations, with the samples of `compared`, by what `subject` refers to."""
-    scores = _scores_of(session, [row.id for row in rows], compared)
+    scores = scores_of(session, [row.id for row in rows], compared)
     found: dict[UUID, list[Evaluation]] = defaultdict(list)
     for row in rows:
         subject_id = getattr(row, subject.key)
@@ -138,9 +138,10 @@ def evaluations_named(session: Session, ids: Collection[UUID]) -> Sequence[Evalu
     return session.scalars(statement).unique().all()
 
 
-def _scores_of(
+def scores_of(
     session: Session, evaluation_ids: Collection[UUID], metrics: Collection[str]
 ) -> dict[UUID, dict[CellKey, Scores]]:
+    """Return the samples of evaluations for some metrics, by evaluation and cell."""
     found: dict[UUID, dict[CellKey, Scores]] = defaultdict(dict)
     if not metrics:
         return found

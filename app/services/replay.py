@@ -20,6 +20,8 @@ from app.domain.policies import compared_metrics
 from app.domain.replay import differences
 from app.services.judgement import Evidence, decide_on
 from app.services.reports import digest_of
+from app.services.resampling import contradictions
+from app.storage.blobs import Blobs
 
 _MOST_DIFFERENCES: Final = 100
 
@@ -50,11 +52,14 @@ def seen_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Prom
     return row
 
 
-def replay(sessions: Sessions, *, promotion_id: UUID, caller: Caller) -> Replay:
+def replay(
+    sessions: Sessions, *, promotion_id: UUID, blobs: Blobs | None = None, caller: Caller
+) -> Replay:
     """Decide again from the policy, versions and evaluations that the decision names.
 
     Every one of them is held against the digest under which it was decided, and those that
-    are missing or differ are named.
+    are missing or differ are named. With `blobs`, so are evaluations that their own stored
+    samples do not bear out.
 
     Raises:
         NotFoundError: There is no such promotion for this caller.
@@ -64,6 +69,9 @@ def replay(sessions: Sessions, *, promotion_id: UUID, caller: Caller) -> Replay:
         stored = DECISION.validate_python(promotion.decision)
         inputs = _inputs(session, promotion, stored)
         found = list(_input_faults(inputs, stored))
+        if blobs is not None:
+            for row in inputs.evaluations:
+                found += contradictions(session, blobs, row)
         again = None if inputs.incomplete else decision_document(_decided(session, inputs, stored))
     if again is not None:
         found += differences(promotion.decision, again)

@@ -32,6 +32,9 @@ from app.domain.suites import Suite
 from app.services.lines import is_gzip, lines_of
 from app.services.received import ReceivedFile
 
+# Under which name an evaluation's own samples are kept, plain and packed.
+SAMPLES_FILES: Final = ("samples.jsonl", "samples.jsonl.gz")
+
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
@@ -48,7 +51,8 @@ class Submitted:
         """What is kept, by name."""
         if self.samples is None:
             return list(self.sources)
-        name = "samples.jsonl.gz" if is_gzip(self.samples.content) else "samples.jsonl"
+        plain, packed = SAMPLES_FILES
+        name = packed if is_gzip(self.samples.content) else plain
         return [(name, self.samples), *self.sources]
 
 

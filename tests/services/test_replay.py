@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from tests.builders import results
+from tests.services.test_samples import record, rows
 
 
 def change(owner, statement, **values):
@@ -67,6 +68,50 @@ def test_the_command_fails_on_a_decision_that_does_not_come_out_the_same(world, 
 
     assert status == 2
     assert "result was failed; made again it is passed." in told
+
+
+def test_the_samples_bear_out_what_was_decided_by_them(world, run):
+    version = world.a_version()
+    world.a_channel()
+    assert record(world, version, rows(failing=6), packed=True).status_code == 201
+    promotion = world.request(version).json()
+
+    assert run("replay", promotion["id"])[0] == 0
+
+
+def test_samples_that_differ_from_the_cells_are_named(world, run, rewritten):
+    version = world.a_version()
+    world.a_channel()
+    evaluation = record(world, version, rows(failing=6)).json()
+    promotion = world.request(version).json()
+    change_to = "UPDATE evaluation_scores SET values_packed = set_byte(values_packed, 7, :to) "
+    where = "WHERE evaluation_id = :id AND persona = 'expert' AND locale = 'de'"
+    rewritten(
+        change_to.replace(":to", "63") + where,
+        change_to.replace(":to", "0") + where,
+        id=evaluation["id"],
+    )
+
+    status, told = run("replay", promotion["id"])
+
+    name = f"The evaluation {evaluation['id']}"
+    assert status == 2
+    assert f"{name} has other samples of tone for expert/de than its cell says." in told
+    assert run("replay", promotion["id"], "--no-samples")[0] == 0
+
+
+def test_samples_that_are_damaged_are_named(world, run, tamper):
+    version = world.a_version()
+    world.a_channel()
+    evaluation = record(world, version, rows(failing=5)).json()
+    promotion = world.request(version).json()
+    (kept,) = evaluation["files"]
+    tamper(kept["sha256"], b"{}")
+
+    status, told = run("replay", promotion["id"])
+
+    assert status == 2
+    assert "do not hash to it" in told
 
 
 # What a rewritten database cannot hide

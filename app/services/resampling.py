@@ -1,0 +1,65 @@
+"""Reading an evaluation's samples again, and holding what the gate reads against them."""
+
+from collections.abc import Iterator, Mapping
+from tempfile import TemporaryFile
+from typing import IO
+
+from sqlalchemy.orm import Session
+
+from app.db.evaluations import scores_of, suite_of
+from app.db.models import EvaluationFile, EvaluationRow
+from app.domain.errors import DamagedObjectError
+from app.domain.evidence import Cell, CellKey, EvidenceKind
+from app.domain.samples import LINE_LIMIT_BYTES, SampleSet, read_samples
+from app.services.lines import lines_of
+from app.services.reports import SAMPLES_FILES
+from app.storage.blobs import Blobs, verified
+
+
+def contradictions(session: Session, blobs: Blobs, row: EvaluationRow) -> Iterator[str]:
+    """Yield what in an evaluation's rows its stored samples do not bear out.
+
+    An evaluation by aggregates has no samples, and so nothing to be held against.
+    """
+    if row.kind is not EvidenceKind.SAMPLES:
+        return
+    name = f"The evaluation {row.id}"
+    file = next((each for each in row.files if each.name in SAMPLES_FILES), None)
+    if file is None:
+        yield f"{name} has lost its samples."
+        return
+    with TemporaryFile() as copy:
+        try:
+            _fetch(blobs, file, copy)
+        except DamagedObjectError as error:
+            yield f"{name}: {error.detail}"
+            return
+        lines = lines_of(copy, limit_bytes=LINE_LIMIT_BYTES)
+        found, _ = read_samples(lines, suite_of(row.suite), sparse=True)
+    if found is None:
+        yield f"{name} has samples that cannot be read any more."
+        return
+    for key in _differing(session, row, found):
+        yield f"{name} has other samples of {key} than its cell says."
+
+
+def _fetch(blobs: Blobs, file: EvaluationFile, copy: IO[bytes]) -> None:
+    with blobs.open(file.sha256) as chunks:
+        for chunk in verified(chunks, file.sha256, range(file.size_bytes)):
+            copy.write(chunk)
+    copy.seek(0)
+
+
+def _differing(session: Session, row: EvaluationRow, found: SampleSet) -> list[CellKey]:
+    """Return the cells whose aggregate or packed samples are not those of the file."""
+    again: Mapping[CellKey, Cell] = {result.key: result.cell for result in found.results()}
+    cells = {
+        CellKey(cell.metric, cell.persona, cell.locale): Cell(cell.samples, cell.mean, cell.stderr)
+        for cell in row.cells
+    }
+    packed = scores_of(session, [row.id], {key.metric for key in cells}).get(row.id, {})
+    return sorted(
+        key
+        for key in {*again, *cells}
+        if again.get(key) != cells.get(key) or found.scores.get(key) != packed.get(key)
+    )

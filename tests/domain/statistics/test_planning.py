@@ -1,12 +1,18 @@
 """Sample plans: the n they name is enough, stays enough, and is not wasteful."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from app.domain.statistics.planning import samples_for_mean, samples_for_proportion
+from app.domain.statistics import paired
+from app.domain.statistics.planning import (
+    samples_for_mean,
+    samples_for_pairs,
+    samples_for_proportion,
+)
 from app.domain.statistics.proportions import misses_allowed, power
 
 
@@ -83,3 +89,28 @@ def test_a_mean_is_never_planned_below_the_smallest_sample():
 def test_nonsense_is_refused_with_a_sentence(call):
     with pytest.raises(ValueError, match=r"\.$"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("margin", "discordance", "wanted"),
+    [(0.05, 0.1, 0.8), (0.05, 0.1, 0.9), (0.1, 0.2, 0.8), (0.02, 0.05, 0.8)],
+)
+def test_planned_pairs_come_near_the_power_of_the_exact_test(margin, discordance, wanted):
+    n = samples_for_pairs(margin, discordance, 0.95, wanted)
+    assert paired.power(margin, discordance, n, 0.95) == pytest.approx(wanted, abs=0.07)
+
+
+def test_so_many_pairs_are_planned_that_no_discordant_one_is_enough():
+    n = samples_for_pairs(0.05, 0.001, 0.95, 0.8)
+    pairs = paired.PairedCounts(n, 0, 0, 0)
+    assert n == 59
+    assert paired.lower_bound(replace(pairs, both=n + 1), 0.95) >= -0.05
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(0, 0.1, 0.95, 0.8), (1, 0.1, 0.95, 0.8), (0.05, 1.1, 0.95, 0.8), (1e-4, 1, 0.95, 0.8)],
+)
+def test_pairs_that_nobody_can_plan_are_refused(arguments):
+    with pytest.raises(ValueError, match=r"margin|between|more than"):
+        samples_for_pairs(*arguments)

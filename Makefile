@@ -25,8 +25,9 @@ demo: $(READY) ## Train, push, evaluate, gate, approve, resolve and pull a real 
 serve: $(READY) ## Run a whole registry on this machine, kept in ./data, until Ctrl-C
 	@$(BIN)/prefix-registry local --data data --port 8080
 
+# A file's tests stay together, so that what they share is set up once.
 test: $(READY) ## Run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --cov --cov-report term:skip-covered
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report term:skip-covered
 
 check: lint types architecture dependencies test ## Everything that must hold before a commit
 

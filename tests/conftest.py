@@ -30,7 +30,7 @@ from tests.builders import World
 pytest_plugins = ["tests.servers", "tests.served"]
 
 # How long an example takes tells how busy the machine is, not whether the code is right.
-settings.register_profile("unhurried", deadline=None)
+settings.register_profile("unhurried", deadline=None, max_examples=50)
 settings.load_profile("unhurried")
 
 LIMITS = Limits(

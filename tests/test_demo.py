@@ -12,10 +12,6 @@ ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 240  # for a machine that runs the whole suite at the same time
 
 
-# One run serves all of them: under xdist with `--dist loadgroup` they stay on one worker.
-pytestmark = pytest.mark.xdist_group("demo")
-
-
 @pytest.fixture(scope="module")
 def told(server_folder):
     """What one run prints when nobody watches; it leaves nothing behind."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -11,6 +11,7 @@ from app.db.session import Sessions
 from app.domain import access
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import PrefixName, is_name
+from app.services.exchanges import Exchange
 from app.services.identity import authenticate
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
@@ -50,8 +51,18 @@ def _parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(_parts)]
 
 
-def _sessions(parts: PartsDep) -> Sessions:
-    return parts.sessions
+# Where a request with an idempotency key carries what it has to commit with its answer.
+EXCHANGE: Final = "registry.exchange"
+
+
+def exchange_of(request: Request) -> Exchange | None:
+    exchange: Exchange | None = request.scope.get(EXCHANGE)
+    return exchange
+
+
+def _sessions(request: Request, parts: PartsDep) -> Sessions:
+    exchange = exchange_of(request)
+    return parts.sessions if exchange is None else exchange.sessions
 
 
 def _blobs(parts: PartsDep) -> Blobs:
@@ -79,13 +90,17 @@ Now = Annotated[datetime, Depends(clock)]
 
 
 def _caller(
+    request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     sessions: SessionsDep,
     now: Now,
 ) -> access.Caller:
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
-    return authenticate(sessions, token=credentials.credentials, now=now)
+    caller = authenticate(sessions, token=credentials.credentials, now=now)
+    if exchange := exchange_of(request):
+        exchange.made_by(caller.id, now)
+    return caller
 
 
 Caller = Annotated[access.Caller, Depends(_caller)]

@@ -25,6 +25,7 @@ from app.api import (
 from app.db.schema import latest_revision
 from app.db.session import engine_for, sessions_on
 from app.deps import Parts
+from app.edge.answers import KeptAnswers
 from app.hub import pull, push
 from app.metrics import MeasuredApp
 from app.settings import Settings, settings_from_environment
@@ -74,6 +75,7 @@ def app_of(parts: Parts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    app.add_middleware(KeptAnswers)
     app.add_middleware(MeasuredApp)
     v1 = APIRouter(prefix="/v1")
     for router in _ROUTERS:

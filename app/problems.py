@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, TypeVar, cast
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
@@ -18,6 +18,7 @@ from starlette.routing import Match
 
 from app.domain import errors
 from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError, RegistryError
+from app.services.exchanges import AnsweredBefore
 
 E = TypeVar("E", bound=Exception)
 
@@ -33,6 +34,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.ChannelEmptyError: 404,
     errors.AlreadyExistsError: 409,
     errors.AlreadyReviewedError: 409,
+    errors.AnswerNotKeptError: 409,
     errors.AlreadyVoidError: 409,
     errors.BaseModelDiffersError: 409,
     errors.BaseModelMismatchError: 409,
@@ -42,11 +44,13 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.InvalidTransitionError: 409,
     errors.NothingToChangeError: 409,
     errors.PolicyUnsatisfiableError: 409,
+    errors.RequestInFlightError: 409,
     errors.UploadIncompleteError: 409,
     errors.VersionRevokedError: 410,
     errors.TooLargeError: 413,
     errors.UnsupportedMediaTypeError: 415,
     errors.RangeNotSatisfiableError: 416,
+    errors.IdempotencyKeyReusedError: 422,
     errors.InvalidAllocationError: 422,
     errors.InvalidArtifactError: 422,
     errors.InvalidEvaluationError: 422,
@@ -79,14 +83,18 @@ class Problem(BaseModel):
     detail: str
 
 
-def refuses(*refusals: type[RegistryError]) -> dict[int | str, dict[str, Any]]:
+_USUAL: Final = (
+    errors.MalformedRequestError,
+    errors.UnauthenticatedError,
+    errors.InvalidRequestError,
+    errors.UnavailableError,
+)
+
+
+def refuses(
+    *refusals: type[RegistryError], usual: Sequence[type[RegistryError]] = _USUAL
+) -> dict[int | str, dict[str, Any]]:
     """Document, in OpenAPI, the refusals an endpoint may answer with besides the usual ones."""
-    usual: tuple[type[RegistryError], ...] = (
-        errors.MalformedRequestError,
-        errors.UnauthenticatedError,
-        errors.InvalidRequestError,
-        errors.UnavailableError,
-    )
     titles: dict[int, list[str]] = {}
     for error in (*usual, *refusals):
         titles.setdefault(STATUS[error], []).append(f"`{error.code}`: {error.title}")
@@ -116,34 +124,43 @@ def install(app: FastAPI) -> None:
     _answer(app, RegistryError, _refused)
     _answer(app, RequestValidationError, _invalid)
     _answer(app, HTTPException, _framework_refused)
-    _answer(app, DBAPIError, _database_failed)
-    _answer(app, PoolTimeoutError, _database_failed)
+    _answer(app, DBAPIError, database_failed)
+    _answer(app, PoolTimeoutError, database_failed)
+    _answer(app, AnsweredBefore, _answered_before)
     _answer(app, ClientDisconnect, _gone)
     _answer(app, Exception, _failed)
 
 
-def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], JSONResponse]) -> None:
+def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
     """Register a handler; Starlette calls it with errors of `kind` only, but types it wider."""
-    app.add_exception_handler(kind, cast("Callable[[Request, Exception], JSONResponse]", handler))
+    app.add_exception_handler(kind, cast("Callable[[Request, Exception], Response]", handler))
 
 
 def respond(error: RegistryError) -> JSONResponse:
     status = STATUS[type(error)]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s: %s", error.code, error.detail)
-    return problem(status, error.code, error.title, error.detail, error.facts, _headers(status))
+    return problem(status, error.code, error.title, error.detail, error.facts, _headers(error))
 
 
-def _headers(status: int) -> dict[str, str] | None:
-    if status == HTTPStatus.UNAUTHORIZED:
-        return {"WWW-Authenticate": "Bearer"}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return {"Retry-After": "2"}
+def _headers(error: RegistryError) -> dict[str, str] | None:
+    match error:
+        case errors.UnauthenticatedError():
+            return {"WWW-Authenticate": "Bearer"}
+        case errors.UnavailableError():
+            return {"Retry-After": "2"}
+        case errors.RequestInFlightError():
+            return {"Retry-After": "1"}
     return None
 
 
 def _refused(_request: Request, error: RegistryError) -> JSONResponse:
     return respond(error)
+
+
+def _answered_before(_request: Request, known: AnsweredBefore) -> Response:
+    headers = {**known.answer.headers, "Idempotent-Replayed": "true"}
+    return Response(known.answer.body, known.answer.status, headers)
 
 
 def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -184,7 +201,7 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(set().union(*matching)))
 
 
-def _database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
+def database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
     """Tell a database that is away, or too busy, from a statement of ours that is wrong."""
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if lost or isinstance(error, OperationalError | PoolTimeoutError):

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import Field, model_validator
 
 from app.api.fields import Digest, In, JsonObject, Line, Out
+from app.bodies import Sent
 from app.db.base_models import base_model_by_digest
 from app.db.models import BaseModelRow
 from app.deps import Caller, Now, SessionsDep
@@ -96,7 +97,7 @@ def base_model_out(row: BaseModelRow) -> BaseModelOut:
 
 @router.post("", status_code=201, responses=refuses(ForbiddenError, BaseModelDiffersError))
 def register_base_model(
-    body: BaseModelIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: Sent[BaseModelIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> BaseModelOut:
     """Register a base model by the digest of its weights; the same again answers 200."""
     facts = base_models.BaseModelFacts(

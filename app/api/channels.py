@@ -20,6 +20,7 @@ from app.api.fields import (
 )
 from app.api.gates import PolicyRefOut
 from app.api.prefixes import ShareOut
+from app.bodies import Sent
 from app.db.channels import allocation_of, history_page
 from app.db.models import Channel, Generation
 from app.deps import Caller, Now, PrefixPath, SessionsDep
@@ -77,7 +78,7 @@ class GenerationOut(Out):
 def bind_channel(
     prefix: PrefixPath,
     channel: ChannelPath,
-    body: BindingIn,
+    body: Sent[BindingIn],
     sessions: SessionsDep,
     caller: Caller,
     now: Now,
@@ -127,7 +128,7 @@ def channel_history(
 def roll_back_channel(
     prefix: PrefixPath,
     channel: ChannelPath,
-    body: RollbackIn,
+    body: Sent[RollbackIn],
     sessions: SessionsDep,
     caller: Caller,
     now: Now,

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import media_type, parsed, small_body
 from app.api.fields import (
     Digest,
     In,
@@ -23,6 +22,7 @@ from app.api.fields import (
     Time,
 )
 from app.api.multipart import received_parts
+from app.bodies import Sent, media_type, parsed, small_body
 from app.db.base_models import base_model_by_digest
 from app.db.evaluations import evaluations_page
 from app.db.models import EvaluationRow
@@ -306,7 +306,7 @@ def list_evaluations(
     responses=refuses(ForbiddenError, NotFoundError, SeparationOfDutiesError, AlreadyVoidError),
 )
 def void_evaluation(
-    evaluation_id: UUID, body: VoidIn, sessions: SessionsDep, caller: Caller, now: Now
+    evaluation_id: UUID, body: Sent[VoidIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> EvaluationOut:
     """Take an evaluation out of the evidence, on the record; its author cannot."""
     row = evaluations.void(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, Field
 
 from app.api.fields import In, Label, Out
+from app.bodies import Sent
 from app.db.models import Principal
 from app.deps import Caller, Now, SessionsDep
 from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
@@ -91,7 +92,7 @@ def _out(row: Principal) -> PrincipalOut:
 
 @router.post("/principals", status_code=201, responses=refuses(ForbiddenError, AlreadyExistsError))
 def create_principal(
-    body: PrincipalIn, sessions: SessionsDep, caller: Caller, now: Now
+    body: Sent[PrincipalIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrincipalOut:
     """Create a person or a service, with what it may do."""
     grants = [grant.grant() for grant in body.grants]
@@ -102,7 +103,9 @@ def create_principal(
 
 
 @router.put("/grants", responses=refuses(ForbiddenError, NotFoundError))
-def set_grants(body: GrantsIn, sessions: SessionsDep, caller: Caller, now: Now) -> PrincipalOut:
+def set_grants(
+    body: Sent[GrantsIn], sessions: SessionsDep, caller: Caller, now: Now
+) -> PrincipalOut:
     """Replace all grants of a principal; they hold from its next request on."""
     grants = [grant.grant() for grant in body.grants]
     row = identity.set_grants(sessions, name=body.principal, grants=grants, caller=caller, now=now)
@@ -110,7 +113,9 @@ def set_grants(body: GrantsIn, sessions: SessionsDep, caller: Caller, now: Now) 
 
 
 @router.post("/tokens", status_code=201, responses=refuses(ForbiddenError, UnknownReferenceError))
-def issue_token(body: TokenIn, sessions: SessionsDep, caller: Caller, now: Now) -> TokenOut:
+def issue_token(
+    body: Sent[TokenIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+) -> TokenOut:
     """Issue a token. The answer is the only time that it is shown."""
     row, secret = identity.issue_token(
         sessions,
@@ -120,6 +125,8 @@ def issue_token(body: TokenIn, sessions: SessionsDep, caller: Caller, now: Now) 
         caller=caller,
         now=now,
     )
+    response.headers["Location"] = f"/v1/tokens/{row.id}"
+    response.headers["Cache-Control"] = "no-store"  # not for a retry of this request either
     return TokenOut(
         id=row.id,
         token=secret,

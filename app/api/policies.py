@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import media_type, small_body
 from app.api.fields import LARGEST_NUMBER, Asked, In, Label, Line, Out
+from app.bodies import media_type, small_body
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
 from app.deps import Caller, LimitsDep, Now, SessionsDep

@@ -22,6 +22,7 @@ from app.api.fields import (
     Searched,
     Text,
 )
+from app.bodies import Sent
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Channel, Prefix
 from app.db.prefixes import PrefixFilter, prefixes_page
@@ -114,7 +115,7 @@ def _out(
     responses=refuses(ForbiddenError, AlreadyExistsError, UnknownReferenceError),
 )
 def create_prefix(
-    body: PrefixIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: Sent[PrefixIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrefixOut:
     """Create an empty prefix, owned by a named principal."""
     name = PrefixName(body.namespace, body.name)

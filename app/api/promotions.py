@@ -21,6 +21,7 @@ from app.api.fields import (
 )
 from app.api.gates import DecisionOut
 from app.api.prefixes import ShareOut
+from app.bodies import Sent
 from app.db.models import Promotion, ReviewRow
 from app.db.promotions import promotion_by_id, promotions_page
 from app.deps import Caller, Now, PrefixPath, SessionsDep
@@ -185,7 +186,7 @@ def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOu
 )
 def request_promotion(
     prefix: PrefixPath,
-    body: PromotionIn,
+    body: Sent[PromotionIn],
     response: Response,
     sessions: SessionsDep,
     caller: Caller,
@@ -242,7 +243,7 @@ def promotion(promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: No
     ),
 )
 def review_promotion(
-    promotion_id: UUID, body: ReviewIn, sessions: SessionsDep, caller: Caller, now: Now
+    promotion_id: UUID, body: Sent[ReviewIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PromotionOut:
     """Approve or reject. The last approval executes the promotion, one rejection ends it."""
     row = reviews.review(
@@ -273,7 +274,7 @@ def withdraw_promotion(
     responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError, VersionRevokedError),
 )
 def break_glass(
-    promotion_id: UUID, body: BreakGlassIn, sessions: SessionsDep, caller: Caller, now: Now
+    promotion_id: UUID, body: Sent[BreakGlassIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PromotionOut:
     """Execute without gate or approvals, marked so for ever."""
     row = promotions.break_glass(

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import media_type, parsed, small_body
 from app.api.fields import Digest, In, JsonObject, Label, Line, Text
 from app.api.multipart import received_parts
 from app.api.versions import VersionOut, version_outs
+from app.bodies import media_type, parsed, small_body
 from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.domain.access import Role
 from app.domain.errors import (

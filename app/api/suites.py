@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from app.api.fields import Asked, Digest, In, Label, Out
+from app.bodies import Sent
 from app.db.evaluations import suite_versioned
 from app.db.models import SuiteRow
 from app.deps import Caller, Now, SessionsDep
@@ -80,7 +81,7 @@ def _out(row: SuiteRow) -> SuiteOut:
     responses=refuses(ForbiddenError, AlreadyExistsError, InvalidSuiteError),
 )
 def register_suite(
-    body: SuiteIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: Sent[SuiteIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> SuiteOut:
     """Register a suite version for good; the same again answers 200."""
     row, new = suites.register(sessions, suite=body.suite(), caller=caller, now=now)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from app.api.fields import Digest, In, Out
+from app.bodies import Sent
 from app.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.domain.errors import ForbiddenError, NotFoundError, TooLargeError
 from app.problems import refuses
@@ -42,7 +43,7 @@ class UploadOut(Out):
 @router.post("", status_code=201, responses=refuses(ForbiddenError, NotFoundError, TooLargeError))
 def begin_upload(
     prefix: PrefixPath,
-    body: UploadIn,
+    body: Sent[UploadIn],
     sessions: SessionsDep,
     staging: StagingDep,
     limits: LimitsDep,

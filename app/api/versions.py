@@ -16,6 +16,7 @@ from app.api.fields import (
     PageQuery,
     Reason,
 )
+from app.bodies import Sent
 from app.db.blobs import damaged_among
 from app.db.channels import channels_serving
 from app.db.models import Version
@@ -111,7 +112,7 @@ def version(
 def revoke_version(
     prefix: PrefixPath,
     number: Number,
-    body: RevocationIn,
+    body: Sent[RevocationIn],
     sessions: SessionsDep,
     caller: Caller,
     now: Now,

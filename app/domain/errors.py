@@ -136,6 +136,16 @@ class UploadIncompleteError(RegistryError):
     title = "The upload does not hold what was announced"
 
 
+class RequestInFlightError(RegistryError):
+    code = "request-in-flight"
+    title = "The same request is being worked on"
+
+
+class AnswerNotKeptError(RegistryError):
+    code = "answer-not-kept"
+    title = "The request was made, and its answer held a secret"
+
+
 # What cannot be accepted as it was sent
 
 
@@ -187,6 +197,11 @@ class UnknownReferenceError(RegistryError):
 class TooLargeError(RegistryError):
     code = "too-large"
     title = "The request is too large"
+
+
+class IdempotencyKeyReusedError(RegistryError):
+    code = "idempotency-key-reused"
+    title = "The key belongs to another request"
 
 
 class UnsupportedMediaTypeError(RegistryError):

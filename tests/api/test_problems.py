@@ -6,7 +6,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from app.db.answers import claim_key
+from app.db.models import Principal
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
 from app.problems import MEDIA_TYPE, STATUS
@@ -163,6 +166,34 @@ def upload_incomplete(stage):
     uploads = {"config": upload["id"], "weights": upload["id"]}
     body = {"base_model": world.base, "uploads": uploads}
     return world.call("POST", f"{world.path}/versions", by="publisher", json=body)
+
+
+def with_a_key(stage, key="a key of this test's", **changes):
+    """Create a principal, who names the test apart, with an idempotency key."""
+    headers = {"Idempotency-Key": f'"{stage.world.namespace} {key}"'}
+    body = {"name": f"p-{stage.world.namespace}", "kind": "human"} | changes
+    return stage.world.call("POST", "/v1/principals", by="admin", json=body, headers=headers)
+
+
+def idempotency_key_reused(stage):
+    assert with_a_key(stage).status_code == 201
+    return with_a_key(stage, kind="service")
+
+
+def request_in_flight(stage):
+    sessions = stage.world.client.app.state.parts.sessions
+    with sessions.begin() as session:
+        admin = session.scalars(select(Principal.id).where(Principal.name == "admin")).one()
+        assert claim_key(session, admin, f"{stage.world.namespace} a key of this test's")
+        return with_a_key(stage)
+
+
+def answer_not_kept(stage):
+    world = stage.world
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    body = {"principal": "reader"}
+    world.call("POST", "/v1/tokens", by="admin", json=body, headers=headers)
+    return world.call("POST", "/v1/tokens", by="admin", json=body, headers=headers)
 
 
 def invalid_request(stage):

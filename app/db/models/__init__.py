@@ -1,5 +1,6 @@
 """The tables, by concept."""
 
+from app.db.models.answers import KeptAnswer
 from app.db.models.artifacts import BaseModelRow, Prefix, Revocation, Version, VersionFile
 from app.db.models.audit import AuditChain, AuditEntry
 from app.db.models.base import APPEND_ONLY, DISPOSABLE, Base
@@ -39,6 +40,7 @@ __all__ = [
     "EvaluationVoid",
     "Generation",
     "GenerationShare",
+    "KeptAnswer",
     "PolicyRow",
     "Prefix",
     "Principal",

@@ -47,6 +47,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.RequestInFlightError: 409,
     errors.UploadIncompleteError: 409,
     errors.VersionRevokedError: 410,
+    errors.PreconditionFailedError: 412,
     errors.TooLargeError: 413,
     errors.UnsupportedMediaTypeError: 415,
     errors.RangeNotSatisfiableError: 416,
@@ -140,18 +141,21 @@ def respond(error: RegistryError) -> JSONResponse:
     status = STATUS[type(error)]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s: %s", error.code, error.detail)
-    return problem(status, error.code, error.title, error.detail, error.facts, _headers(error))
+    return problem(status, error.code, error.title, error.detail, error.facts, headers_of(error))
 
 
-def _headers(error: RegistryError) -> dict[str, str] | None:
+def headers_of(error: RegistryError) -> dict[str, str]:
+    """Return the headers that HTTP wants beside a refusal."""
     match error:
+        case errors.RangeNotSatisfiableError():
+            return {"Content-Range": f"bytes */{error.facts['size_bytes']}"}
         case errors.UnauthenticatedError():
             return {"WWW-Authenticate": "Bearer"}
         case errors.UnavailableError():
             return {"Retry-After": "2"}
         case errors.RequestInFlightError():
             return {"Retry-After": "1"}
-    return None
+    return {}
 
 
 def _refused(_request: Request, error: RegistryError) -> JSONResponse:

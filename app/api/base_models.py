@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import Field, model_validator
 
+from app.api.admission import needs_somewhere
 from app.api.fields import Digest, In, JsonObject, Line, Out
 from app.bodies import Sent
 from app.db.base_models import base_model_by_digest
 from app.db.models import BaseModelRow
 from app.deps import Caller, Now, SessionsDep
-from app.domain.access import nothing_named
+from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     BaseModelDiffersError,
     Fault,
@@ -95,7 +96,12 @@ def base_model_out(row: BaseModelRow) -> BaseModelOut:
     )
 
 
-@router.post("", status_code=201, responses=refuses(ForbiddenError, BaseModelDiffersError))
+@router.post(
+    "",
+    status_code=201,
+    dependencies=[needs_somewhere(Role.PUBLISHER)],
+    responses=refuses(ForbiddenError, BaseModelDiffersError),
+)
 def register_base_model(
     body: Sent[BaseModelIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> BaseModelOut:

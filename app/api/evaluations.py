@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from app.api.admission import needs, needs_everywhere, needs_sight_of
 from app.api.fields import (
     Digest,
     In,
@@ -27,7 +28,7 @@ from app.db.base_models import base_model_by_digest
 from app.db.evaluations import evaluations_page
 from app.db.models import EvaluationRow
 from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep
-from app.domain.access import nothing_named
+from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     AlreadyVoidError,
     EvidenceForAnotherArtifactError,
@@ -214,6 +215,7 @@ _BODY: Final = {"requestBody": {"required": True, "content": _CONTENT}}
     _BELOW_VERSION,
     status_code=201,
     openapi_extra=_BODY,
+    dependencies=[needs(Role.EVALUATOR)],
     responses=_RECORDING_REFUSALS,
 )
 def record_evaluation(
@@ -247,6 +249,7 @@ def record_evaluation(
     _BELOW_BASE_MODEL,
     status_code=201,
     openapi_extra=_BODY,
+    dependencies=[needs_everywhere(Role.EVALUATOR)],
     responses=_RECORDING_REFUSALS,
 )
 def record_control_run(
@@ -303,6 +306,7 @@ def list_evaluations(
 
 @router.post(
     "/evaluations/{evaluation_id}/void",
+    dependencies=[needs_sight_of("evaluation")],
     responses=refuses(ForbiddenError, NotFoundError, SeparationOfDutiesError, AlreadyVoidError),
 )
 def void_evaluation(

@@ -14,6 +14,7 @@ from app.domain.errors import (
     RangeNotSatisfiableError,
     VersionRevokedError,
 )
+from app.domain.preconditions import is_named
 from app.problems import refuses
 from app.sending import send_file
 from app.services.execution import require_not_revoked
@@ -55,7 +56,7 @@ def download_file(
     if found is None:
         raise nothing_named(f"file of version {number}", file[:80])
     etag = f'"{found.sha256}"'
-    if if_none_match is not None and etag in if_none_match:
+    if is_named(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     if via == "storage":
         lifetime_s = parts.limits.presigned_lifetime_s

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import AfterValidator, Field
 
+from app.api.admission import needs_everywhere
 from app.api.fields import In, Label, Out
 from app.bodies import Sent
 from app.db.models import Principal
@@ -90,7 +91,12 @@ def _out(row: Principal) -> PrincipalOut:
     return PrincipalOut.model_validate(row)
 
 
-@router.post("/principals", status_code=201, responses=refuses(ForbiddenError, AlreadyExistsError))
+@router.post(
+    "/principals",
+    status_code=201,
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses=refuses(ForbiddenError, AlreadyExistsError),
+)
 def create_principal(
     body: Sent[PrincipalIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrincipalOut:
@@ -102,7 +108,11 @@ def create_principal(
     return _out(row)
 
 
-@router.put("/grants", responses=refuses(ForbiddenError, NotFoundError))
+@router.put(
+    "/grants",
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses=refuses(ForbiddenError, NotFoundError),
+)
 def set_grants(
     body: Sent[GrantsIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrincipalOut:
@@ -112,7 +122,12 @@ def set_grants(
     return _out(row)
 
 
-@router.post("/tokens", status_code=201, responses=refuses(ForbiddenError, UnknownReferenceError))
+@router.post(
+    "/tokens",
+    status_code=201,
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses=refuses(ForbiddenError, UnknownReferenceError),
+)
 def issue_token(
     body: Sent[TokenIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> TokenOut:

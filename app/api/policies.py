@@ -7,13 +7,14 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from app.api.admission import needs_everywhere
 from app.api.fields import LARGEST_NUMBER, Asked, In, Label, Line, Out
 from app.bodies import media_type, small_body
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
 from app.deps import Caller, LimitsDep, Now, SessionsDep
 from app.domain import policies as domain
-from app.domain.access import nothing_named
+from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     ForbiddenError,
     InvalidPolicyError,
@@ -155,6 +156,7 @@ Document = Annotated[PolicyIn, Depends(_document)]
             },
         }
     },
+    dependencies=[needs_everywhere(Role.ADMIN)],
     responses=refuses(ForbiddenError, InvalidPolicyError, TooLargeError, UnsupportedMediaTypeError),
 )
 def create_policy(

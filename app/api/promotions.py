@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, model_validator
 from sqlalchemy.orm import Session
 
+from app.api.admission import needs, needs_sight_of
 from app.api.fields import (
     LARGEST_NUMBER,
     In,
@@ -25,7 +26,7 @@ from app.bodies import Sent
 from app.db.models import Promotion, ReviewRow
 from app.db.promotions import promotion_by_id, promotions_page
 from app.deps import Caller, Now, PrefixPath, SessionsDep
-from app.domain.access import nothing_named
+from app.domain.access import Role, nothing_named
 from app.domain.allocation import ALL_TRAFFIC, Allocation, Share
 from app.domain.approvals import Verdict
 from app.domain.errors import (
@@ -172,6 +173,7 @@ def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOu
 @router.post(
     "/prefixes/{namespace}/{name}/promotions",
     status_code=201,
+    dependencies=[needs(Role.PUBLISHER)],
     responses=refuses(
         ForbiddenError,
         NotFoundError,
@@ -232,6 +234,7 @@ def promotion(promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: No
 
 @router.post(
     "/promotions/{promotion_id}/reviews",
+    dependencies=[needs_sight_of("promotion")],
     responses=refuses(
         ForbiddenError,
         SeparationOfDutiesError,
@@ -271,6 +274,7 @@ def withdraw_promotion(
 
 @router.post(
     "/promotions/{promotion_id}/break-glass",
+    dependencies=[needs_sight_of("promotion")],
     responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError, VersionRevokedError),
 )
 def break_glass(

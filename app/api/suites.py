@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import Field
 
+from app.api.admission import needs_everywhere
 from app.api.fields import Asked, Digest, In, Label, Out
 from app.bodies import Sent
 from app.db.evaluations import suite_versioned
 from app.db.models import SuiteRow
 from app.deps import Caller, Now, SessionsDep
-from app.domain.access import nothing_named
+from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     AlreadyExistsError,
     ForbiddenError,
@@ -78,6 +79,7 @@ def _out(row: SuiteRow) -> SuiteOut:
 @router.post(
     "",
     status_code=201,
+    dependencies=[needs_everywhere(Role.ADMIN)],
     responses=refuses(ForbiddenError, AlreadyExistsError, InvalidSuiteError),
 )
 def register_suite(

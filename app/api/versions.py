@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from app.api.admission import needs
 from app.api.fields import (
     In,
     Number,
@@ -22,6 +23,7 @@ from app.db.channels import channels_serving
 from app.db.models import Version
 from app.db.versions import versions_page
 from app.deps import Caller, Now, PrefixPath, SessionsDep
+from app.domain.access import Role
 from app.domain.errors import (
     ForbiddenError,
     NotFoundError,
@@ -107,7 +109,9 @@ def version(
 
 
 @router.post(
-    "/{number}/revoke", responses=refuses(ForbiddenError, NotFoundError, VersionRevokedError)
+    "/{number}/revoke",
+    dependencies=[needs(Role.APPROVER)],
+    responses=refuses(ForbiddenError, NotFoundError, VersionRevokedError),
 )
 def revoke_version(
     prefix: PrefixPath,

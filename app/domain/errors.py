@@ -136,6 +136,11 @@ class UploadIncompleteError(RegistryError):
     title = "The upload does not hold what was announced"
 
 
+class PreconditionFailedError(RegistryError):
+    code = "precondition-failed"
+    title = "It is not what the request expects"
+
+
 class RequestInFlightError(RegistryError):
     code = "request-in-flight"
     title = "The same request is being worked on"

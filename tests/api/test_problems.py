@@ -131,6 +131,12 @@ def policy_unsatisfiable(stage):
     return stage.world.bind(stage.world.a_policy(approvals={"required": 9}))
 
 
+def precondition_failed(stage):
+    stage.world.a_version()
+    channel = stage.world.a_channel()
+    return stage.world.bind(channel["policy"], headers={"If-None-Match": "*"})
+
+
 def gate_not_configured(stage):
     return stage.world.request(stage.world.a_version())
 

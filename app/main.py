@@ -1,6 +1,6 @@
 """The application: wiring, no logic."""
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from app import __version__, problems
 from app.api import (
@@ -26,6 +26,9 @@ from app.db.schema import latest_revision
 from app.db.session import engine_for, sessions_on
 from app.deps import Parts
 from app.edge.answers import KeptAnswers
+from app.edge.pace import PacedBodies
+from app.edge.parameters import require_known_parameters
+from app.edge.requests import AnsweredRequests
 from app.hub import pull, push
 from app.metrics import MeasuredApp
 from app.settings import Settings, settings_from_environment
@@ -61,10 +64,10 @@ def create_app(settings: Settings) -> FastAPI:
         limits=settings.limits,
         expected_revision=latest_revision(),
     )
-    return app_of(parts)
+    return app_of(parts, hsts_max_age_s=settings.hsts_max_age_s)
 
 
-def app_of(parts: Parts) -> FastAPI:
+def app_of(parts: Parts, *, hsts_max_age_s: int = 0) -> FastAPI:
     """Return the server made of `parts`."""
     app = FastAPI(
         title="Prefix registry",
@@ -75,9 +78,12 @@ def app_of(parts: Parts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    # The last one is the outermost.
     app.add_middleware(KeptAnswers)
+    app.add_middleware(PacedBodies)
+    app.add_middleware(AnsweredRequests, hsts_max_age_s=hsts_max_age_s)
     app.add_middleware(MeasuredApp)
-    v1 = APIRouter(prefix="/v1")
+    v1 = APIRouter(prefix="/v1", dependencies=[Depends(require_known_parameters)])
     for router in _ROUTERS:
         v1.include_router(router)
     app.include_router(v1)

@@ -3,12 +3,19 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from traceback import extract_tb
 from typing import Any, Final, TypeVar, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
+from psycopg.errors import (
+    DeadlockDetected,
+    LockNotAvailable,
+    QueryCanceled,
+    SerializationFailure,
+)
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -32,6 +39,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.SeparationOfDutiesError: 403,
     errors.NotFoundError: 404,
     errors.ChannelEmptyError: 404,
+    errors.RequestTimeoutError: 408,
     errors.AlreadyExistsError: 409,
     errors.AlreadyReviewedError: 409,
     errors.AnswerNotKeptError: 409,
@@ -60,6 +68,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.InvalidSuiteError: 422,
     errors.UnknownBaseModelError: 422,
     errors.UnknownReferenceError: 422,
+    errors.HeadersTooLargeError: 431,
     errors.DamagedObjectError: 500,
     errors.UnavailableError: 503,
 }
@@ -71,6 +80,12 @@ _FRAMEWORK_CODES: Final = {
     413: "too-large",
     415: "unsupported-media-type",
 }
+
+
+_SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+
+# The database undid one of several transactions that waited for each other, or too long.
+_CONTENTION: Final = (DeadlockDetected, LockNotAvailable, QueryCanceled, SerializationFailure)
 
 
 class Problem(BaseModel):
@@ -107,16 +122,10 @@ def refuses(
 
 
 def problem(
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    facts: Mapping[str, object] | None = None,
-    headers: Mapping[str, str] | None = None,
+    status: int, code: str, title: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    document = Problem(
-        type=f"/problems/{code}", title=title, status=status, detail=detail, **(facts or {})
-    )
+    """Return a problem that is no refusal of ours."""
+    document = Problem(type=f"/problems/{code}", title=title, status=status, detail=detail)
     return JSONResponse(document.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
@@ -129,7 +138,7 @@ def install(app: FastAPI) -> None:
     _answer(app, PoolTimeoutError, database_failed)
     _answer(app, AnsweredBefore, _answered_before)
     _answer(app, ClientDisconnect, _gone)
-    _answer(app, Exception, _failed)
+    _answer(app, Exception, failed)
 
 
 def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
@@ -137,11 +146,22 @@ def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Respons
     app.add_exception_handler(kind, cast("Callable[[Request, Exception], Response]", handler))
 
 
+def document_of(error: RegistryError) -> dict[str, Any]:
+    """Return a refusal as a problem document."""
+    return Problem(
+        type=f"/problems/{error.code}",
+        title=error.title,
+        status=STATUS[type(error)],
+        detail=error.detail,
+        **error.facts,
+    ).model_dump()
+
+
 def respond(error: RegistryError) -> JSONResponse:
     status = STATUS[type(error)]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s: %s", error.code, error.detail)
-    return problem(status, error.code, error.title, error.detail, error.facts, headers_of(error))
+    return JSONResponse(document_of(error), status, headers_of(error), media_type=MEDIA_TYPE)
 
 
 def headers_of(error: RegistryError) -> dict[str, str]:
@@ -149,6 +169,8 @@ def headers_of(error: RegistryError) -> dict[str, str]:
     match error:
         case errors.RangeNotSatisfiableError():
             return {"Content-Range": f"bytes */{error.facts['size_bytes']}"}
+        case errors.RequestTimeoutError():
+            return {"Connection": "close"}
         case errors.UnauthenticatedError():
             return {"WWW-Authenticate": "Bearer"}
         case errors.UnavailableError():
@@ -207,12 +229,22 @@ def _allowed(request: Request) -> str:
 
 def database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
     """Tell a database that is away, or too busy, from a statement of ours that is wrong."""
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or isinstance(error, OperationalError | PoolTimeoutError):
-        _log.error("the database did not answer: %s", type(error).__name__)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        message = "The database went away."
+        if request.method not in _SAFE:
+            # It may have gone after it committed and before it could say so.
+            message += (
+                " Whether the request took effect is not known: look before you repeat it, or "
+                "send it with an Idempotency-Key."
+            )
+    elif isinstance(error, DBAPIError) and isinstance(error.orig, _CONTENTION):
+        message = "Others are changing the same thing; nothing was changed. Try again shortly."
+    elif isinstance(error, OperationalError | PoolTimeoutError):
         message = "The database does not answer now; nothing was changed. Try again shortly."
-        return respond(errors.UnavailableError(message))
-    return _failed(request, error)
+    else:
+        return failed(request, error)
+    _log.error("the database did not answer: %s", cause_of(error))
+    return respond(errors.UnavailableError(message))
 
 
 def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
@@ -220,7 +252,23 @@ def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
     return respond(MalformedRequestError("The client hung up before the request was complete."))
 
 
-def _failed(request: Request, error: Exception) -> JSONResponse:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    detail = "The registry failed; nothing was changed. Its log has the cause."
+def failed(request: Request, error: Exception) -> JSONResponse:
+    """Answer and log what nobody foresaw, without what it says: that may hold a secret."""
+    _log.error("%s %s failed: %s", request.method, request.url.path, cause_of(error))
+    detail = "The registry failed. Its log has the cause, under the X-Request-Id of this answer."
     return problem(500, "internal-error", "The registry failed", detail)
+
+
+def cause_of(error: BaseException) -> str:
+    """Return which errors led to this one, and where in the code; never what they say."""
+    kind = type(error).__name__
+    if state := getattr(getattr(error, "orig", None), "sqlstate", None):
+        kind += f" [{state}]"
+    places = " > ".join(
+        f"{frame.filename.rpartition('/app/')[2]}:{frame.lineno}"
+        for frame in extract_tb(error.__traceback__)
+        if "/app/" in frame.filename
+    )
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    because = "" if before is None else f", after {cause_of(before)}"
+    return f"{kind} at {places or 'no place of ours'}{because}"

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     max_weights_bytes: int = Field(default=1024 * _MIB, ge=1)
     max_samples_bytes: int = Field(default=1024 * _MIB, ge=1)
     presigned_lifetime_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
+    hsts_max_age_s: int = Field(
+        default=0, ge=0, description="Above 0 if clients reach the registry by HTTPS alone."
+    )
     database_pool_size: int = Field(default=10, ge=1, le=200)
 
     @property

@@ -1,5 +1,6 @@
 """What wire models are made of: names, digests, texts, times, and JSON that can be hashed."""
 
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -20,6 +21,11 @@ T = TypeVar("T")
 
 _JSON_LIMIT_BYTES: Final = 64 * 1024
 LARGEST_NUMBER: Final = 2**31 - 1
+
+# Unicode's general categories and bidirectional classes.
+_UNPRINTABLE: Final = {"Cc", "Cs"}
+_INVISIBLE: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_REORDERING: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 class In(BaseModel):
@@ -54,8 +60,27 @@ def _namespace(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    if any(ord(character) < ord(" ") and character not in "\n\t" for character in text):
+    if any(unicodedata.category(each) in _UNPRINTABLE and each not in "\n\t" for each in text):
         raise ValueError("control characters are not allowed")
+    if any(unicodedata.bidirectional(each) in _REORDERING for each in text):
+        raise ValueError("characters that reorder text are not allowed")
+    return text
+
+
+def _one_line(text: str) -> str:
+    """Refuse what could pass for another name; changing it silently would be no better."""
+    if any(unicodedata.category(each) in _INVISIBLE for each in text):
+        raise ValueError("control characters, line ends and invisible characters are not allowed")
+    if text != text.strip():
+        raise ValueError("spaces around it are not allowed")
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValueError("must be in Unicode's normal form NFC")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must say something")
     return text
 
 
@@ -92,9 +117,14 @@ Name = Annotated[str, AfterValidator(_name), Field(examples=["brand-voice"])]
 Namespace = Annotated[str, AfterValidator(_namespace), Field(examples=["acme"])]
 Label = Annotated[str, Field(pattern=LABEL_PATTERN, examples=["production"])]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, examples=[f"sha256:{'0' * 64}"])]
-Line = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
+Line = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_one_line)]
 Text = Annotated[str, Field(max_length=8192), AfterValidator(_printable)]
-Reason = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
+Reason = Annotated[
+    str,
+    Field(min_length=1, max_length=2048),
+    AfterValidator(_printable),
+    AfterValidator(_not_blank),
+]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
 Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Searched = Annotated[str, Query(max_length=96), AfterValidator(_printable)]

@@ -209,6 +209,16 @@ class IdempotencyKeyReusedError(RegistryError):
     title = "The key belongs to another request"
 
 
+class HeadersTooLargeError(RegistryError):
+    code = "headers-too-large"
+    title = "The request's headers are too large"
+
+
+class RequestTimeoutError(RegistryError):
+    code = "request-timeout"
+    title = "The request came too slowly"
+
+
 class UnsupportedMediaTypeError(RegistryError):
     code = "unsupported-media-type"
     title = "The content type is not supported here"

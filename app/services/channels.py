@@ -14,7 +14,7 @@ from app.db.session import Sessions, present
 from app.domain.access import Caller, Role
 from app.domain.allocation import Share
 from app.domain.approvals import eligible
-from app.domain.audit import Facts, happened, subject_of
+from app.domain.audit import Event, Facts, happened, subject_of
 from app.domain.errors import (
     NotFoundError,
     NothingToChangeError,
@@ -72,14 +72,7 @@ def bind(
             session.add(channel)
         else:
             channel.policy = wanted
-        facts: Facts = {
-            "channel": name,
-            "channel_id": str(channel.id),
-            "policy": policy,
-            "policy_version": policy_version,
-            "policy_digest": wanted.digest,
-        }
-        event = happened(subject_of(prefix), "channel.bind", facts, caller=caller, now=now)
+        event = _bound(prefix, channel, wanted, caller, now)
         audit.append(session, event)
         reassess(session, row, now=now)
         return present(lock_channel(session, prefix, name))
@@ -125,6 +118,19 @@ def rollback(
         move = Move(GenerationKind.ROLLBACK, shares, reason)
         execute(session, channel, move, caller=caller, now=now)
         return channel
+
+
+def _bound(
+    prefix: PrefixName, channel: Channel, policy: PolicyRow, caller: Caller, now: datetime
+) -> Event:
+    facts: Facts = {
+        "channel": channel.name,
+        "channel_id": str(channel.id),
+        "policy": policy.name,
+        "policy_version": policy.version,
+        "policy_digest": policy.digest,
+    }
+    return happened(subject_of(prefix), "channel.bind", facts, caller=caller, now=now)
 
 
 def channel_tag(channel: Channel) -> str:

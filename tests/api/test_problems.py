@@ -1,17 +1,20 @@
 """Every refusal, provoked: its code, its status, and its shape as RFC 9457 has it."""
 
+import asyncio
 import json
 import re
 import uuid
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.db.answers import claim_key
 from app.db.models import Principal
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
+from app.edge.pace import PacedBodies
 from app.problems import MEDIA_TYPE, STATUS
 from tests.blobs import MemoryBlobs
 from tests.builders import a_base_model, a_digest, a_policy, a_suite, results
@@ -200,6 +203,25 @@ def answer_not_kept(stage):
     body = {"principal": "reader"}
     world.call("POST", "/v1/tokens", by="admin", json=body, headers=headers)
     return world.call("POST", "/v1/tokens", by="admin", json=body, headers=headers)
+
+
+def headers_too_large(stage):
+    headers = {f"X-{number}": "1" for number in range(101)}
+    return stage.world.client.get("/v1/prefixes", headers=headers)
+
+
+def request_timeout(stage):
+    world = stage.world
+    paced = PacedBodies(world.client.app, longest_pause_s=0.01)
+
+    async def stalled(scope, receive, send):
+        async def nothing():
+            await asyncio.sleep(60)
+
+        await paced(scope, nothing, send)
+
+    world.client = TestClient(stalled)
+    return world.call("POST", "/v1/suites", by="admin", json=a_suite())
 
 
 def invalid_request(stage):

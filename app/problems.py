@@ -99,6 +99,11 @@ class Problem(BaseModel):
     detail: str
 
 
+def the_same(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Document the answer of a creation that found what it was to create."""
+    return {200: {"model": model, "description": "It was there already; nothing was changed."}}
+
+
 _USUAL: Final = (
     errors.MalformedRequestError,
     errors.UnauthenticatedError,

@@ -1,12 +1,13 @@
 """What wire models are made of: names, digests, texts, times, and JSON that can be hashed."""
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import rfc8785
 from fastapi import Depends, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.db.paging import PageRequest
 from app.domain.identity import (
@@ -22,6 +23,9 @@ T = TypeVar("T")
 _JSON_LIMIT_BYTES: Final = 64 * 1024
 LARGEST_NUMBER: Final = 2**31 - 1
 
+_TIME: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 # Unicode's general categories and bidirectional classes.
 _UNPRINTABLE: Final = {"Cc", "Cs"}
 _INVISIBLE: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -84,6 +88,13 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _rfc3339(value: object) -> object:
+    """Refuse what pydantic would take for a Unix time, in seconds or, if large, milliseconds."""
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _TIME.fullmatch(value)):
+        raise ValueError("must be a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z")
+    return value
+
+
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -126,7 +137,7 @@ Reason = Annotated[
     AfterValidator(_not_blank),
 ]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
-Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 Searched = Annotated[str, Query(max_length=96), AfterValidator(_printable)]
 Asked = Annotated[str, Path(max_length=64), AfterValidator(_printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]

@@ -40,9 +40,7 @@ _KEY: Final = {
     "24 hours, the request takes effect once and gets the same answer.",
     "schema": {
         "type": "string",
-        "minLength": 1,
-        "maxLength": 255,
-        "pattern": "^[!#-~]+$",
+        "pattern": r'^([!-~]{1,255}|"([ !#-\[\]-~]|\\["\\]){1,255}")$',
         "title": "Idempotency-Key",
     },
 }

@@ -24,7 +24,7 @@ from app.domain.errors import (
 )
 from app.domain.policies import Contributor
 from app.plainyaml import yaml_value
-from app.problems import invalid_request, refuses
+from app.problems import invalid_request, refuses, the_same
 from app.services import policies
 
 router = APIRouter(prefix="/policies", tags=["policies"])
@@ -157,7 +157,10 @@ Document = Annotated[PolicyIn, Depends(_document)]
         }
     },
     dependencies=[needs_everywhere(Role.ADMIN)],
-    responses=refuses(ForbiddenError, InvalidPolicyError, TooLargeError, UnsupportedMediaTypeError),
+    responses={
+        **the_same(PolicyOut),
+        **refuses(ForbiddenError, InvalidPolicyError, TooLargeError, UnsupportedMediaTypeError),
+    },
 )
 def create_policy(
     body: Document, response: Response, sessions: SessionsDep, caller: Caller, now: Now

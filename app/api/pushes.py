@@ -25,7 +25,7 @@ from app.domain.errors import (
     UnsupportedMediaTypeError,
     UploadIncompleteError,
 )
-from app.problems import refuses
+from app.problems import refuses, the_same
 from app.services import uploads, versions
 from app.services.received import ReceivedFile
 
@@ -122,15 +122,18 @@ async def _described(
     status_code=201,
     dependencies=[needs(Role.PUBLISHER)],
     openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
-    responses=refuses(
-        ForbiddenError,
-        NotFoundError,
-        UploadIncompleteError,
-        TooLargeError,
-        UnsupportedMediaTypeError,
-        UnknownBaseModelError,
-        InvalidArtifactError,
-    ),
+    responses={
+        **the_same(VersionOut),
+        **refuses(
+            ForbiddenError,
+            NotFoundError,
+            UploadIncompleteError,
+            TooLargeError,
+            UnsupportedMediaTypeError,
+            UnknownBaseModelError,
+            InvalidArtifactError,
+        ),
+    },
 )
 def push_version(
     prefix: PrefixPath,

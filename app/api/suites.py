@@ -20,7 +20,7 @@ from app.domain.errors import (
     NotFoundError,
 )
 from app.domain.suites import Metric, MetricKind, Suite
-from app.problems import refuses
+from app.problems import refuses, the_same
 from app.services import suites
 
 router = APIRouter(prefix="/suites", tags=["evidence"])
@@ -80,7 +80,10 @@ def _out(row: SuiteRow) -> SuiteOut:
     "",
     status_code=201,
     dependencies=[needs_everywhere(Role.ADMIN)],
-    responses=refuses(ForbiddenError, AlreadyExistsError, InvalidSuiteError),
+    responses={
+        **the_same(SuiteOut),
+        **refuses(ForbiddenError, AlreadyExistsError, InvalidSuiteError),
+    },
 )
 def register_suite(
     body: Sent[SuiteIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now

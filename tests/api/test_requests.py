@@ -359,6 +359,15 @@ def test_parameters_are_checked_below_v1_alone(world):
         assert world.call("GET", path, by="reader").status_code == 200
 
 
+@pytest.mark.parametrize("at", ["0.5", "1700000000", "2026-01-31", "2026-01-31T12:00:00"])
+def test_a_time_is_a_date_with_an_hour_and_an_offset(world, at):
+    world.a_version()
+    world.a_channel()
+    path = f"{world.path}/channels/production/history"
+    response = world.call("GET", path, by="publisher", params={"at": at})
+    assert (response.status_code, code(response)) == (422, "invalid-request")
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo serve test check lint types architecture dependencies containers format \
+.PHONY: help setup demo serve test check lint types architecture dependencies fuzz containers format \
 	openapi clean
 
 help: ## List the targets
@@ -47,6 +47,9 @@ dependencies: $(READY)
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+fuzz: $(READY) ## Look for requests that are answered otherwise than documented, for ten minutes
+	FUZZ_SECONDS=600 $(BIN)/pytest tests/api/test_fuzz.py
 
 containers: $(READY) ## Build the image, start docker-compose.yml and use it (needs Docker)
 	$(BIN)/python -m docker.check

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -15,6 +15,7 @@ from app.domain.identity import PrefixName, is_name
 from app.domain.tokens import has_prefix
 from app.oidc.issuers import Issuers
 from app.services.authentication import authenticate, authenticate_federated
+from app.services.exchanges import Exchange
 from app.services.pulls import PullLog
 from app.services.usage import TokenUses
 from app.storage.blobs import Blobs
@@ -61,8 +62,18 @@ def _parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(_parts)]
 
 
-def _sessions(parts: PartsDep) -> Sessions:
-    return parts.sessions
+# Where a request with an idempotency key carries what it has to commit with its answer.
+EXCHANGE: Final = "registry.exchange"
+
+
+def exchange_of(request: Request) -> Exchange | None:
+    exchange: Exchange | None = request.scope.get(EXCHANGE)
+    return exchange
+
+
+def _sessions(request: Request, parts: PartsDep) -> Sessions:
+    exchange = exchange_of(request)
+    return parts.sessions if exchange is None else exchange.sessions
 
 
 def _blobs(parts: PartsDep) -> Blobs:
@@ -100,13 +111,20 @@ Now = Annotated[datetime, Depends(clock)]
 
 
 def _caller(
+    request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     parts: PartsDep,
     now: Now,
 ) -> access.Caller:
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
-    token = credentials.credentials
+    caller = _authenticated(credentials.credentials, parts, now)
+    if exchange := exchange_of(request):
+        exchange.made_by(caller.id, now)
+    return caller
+
+
+def _authenticated(token: str, parts: Parts, now: datetime) -> access.Caller:
     if parts.issuers and not has_prefix(token):
         return authenticate_federated(parts.sessions, parts.issuers, token=token, now=now)
     return authenticate(parts.sessions, token=token, now=now, uses=parts.uses)

@@ -1,6 +1,6 @@
 """The application: wiring, no logic."""
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import Lifespan
 
 from app import __version__, problems
@@ -35,6 +35,10 @@ from app.chores import doing_chores
 from app.db.schema import latest_revision
 from app.db.session import engine_for, sessions_on
 from app.deps import Parts
+from app.edge.answers import KeptAnswers
+from app.edge.pace import PacedBodies
+from app.edge.parameters import require_known_parameters
+from app.edge.requests import AnsweredRequests
 from app.hub import pull, push
 from app.metrics import MeasuredApp
 from app.oidc.issuers import Issuers
@@ -84,10 +88,12 @@ def create_app(settings: Settings) -> FastAPI:
         issuers=Issuers(settings.issuers),
         signer=settings.signer(),
     )
-    return app_of(parts, lifespan=doing_chores)
+    return app_of(parts, lifespan=doing_chores, hsts_max_age_s=settings.hsts_max_age_s)
 
 
-def app_of(parts: Parts, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+def app_of(
+    parts: Parts, *, lifespan: Lifespan[FastAPI] | None = None, hsts_max_age_s: int = 0
+) -> FastAPI:
     """Return the server made of `parts`."""
     app = FastAPI(
         title="Prefix registry",
@@ -99,8 +105,12 @@ def app_of(parts: Parts, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.parts = parts
+    # The last one is the outermost.
+    app.add_middleware(KeptAnswers)
+    app.add_middleware(PacedBodies)
+    app.add_middleware(AnsweredRequests, hsts_max_age_s=hsts_max_age_s)
     app.add_middleware(MeasuredApp)
-    v1 = APIRouter(prefix="/v1")
+    v1 = APIRouter(prefix="/v1", dependencies=[Depends(require_known_parameters)])
     for router in _ROUTERS:
         v1.include_router(router)
     app.include_router(v1)

@@ -3,12 +3,19 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from traceback import extract_tb
 from typing import Any, Final, TypeVar, cast
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
+from psycopg.errors import (
+    DeadlockDetected,
+    LockNotAvailable,
+    QueryCanceled,
+    SerializationFailure,
+)
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -18,6 +25,7 @@ from starlette.routing import Match
 
 from app.domain import errors
 from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError, RegistryError
+from app.services.exchanges import AnsweredBefore
 
 E = TypeVar("E", bound=Exception)
 
@@ -31,8 +39,10 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.SeparationOfDutiesError: 403,
     errors.NotFoundError: 404,
     errors.ChannelEmptyError: 404,
+    errors.RequestTimeoutError: 408,
     errors.AlreadyExistsError: 409,
     errors.AlreadyReviewedError: 409,
+    errors.AnswerNotKeptError: 409,
     errors.AlreadyVoidError: 409,
     errors.BaseModelDiffersError: 409,
     errors.BaseModelMismatchError: 409,
@@ -44,12 +54,15 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.NothingToChangeError: 409,
     errors.PolicyUnsatisfiableError: 409,
     errors.PrincipalDeactivatedError: 409,
+    errors.RequestInFlightError: 409,
     errors.SubjectChangedError: 409,
     errors.UploadIncompleteError: 409,
     errors.VersionRevokedError: 410,
+    errors.PreconditionFailedError: 412,
     errors.TooLargeError: 413,
     errors.UnsupportedMediaTypeError: 415,
     errors.RangeNotSatisfiableError: 416,
+    errors.IdempotencyKeyReusedError: 422,
     errors.InvalidAllocationError: 422,
     errors.InvalidArtifactError: 422,
     errors.InvalidEvaluationError: 422,
@@ -58,6 +71,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.InvalidSuiteError: 422,
     errors.UnknownBaseModelError: 422,
     errors.UnknownReferenceError: 422,
+    errors.HeadersTooLargeError: 431,
     errors.AuditLogBrokenError: 500,
     errors.DamagedObjectError: 500,
     errors.UnavailableError: 503,
@@ -72,6 +86,12 @@ _FRAMEWORK_CODES: Final = {
 }
 
 
+_SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+
+# The database undid one of several transactions that waited for each other, or too long.
+_CONTENTION: Final = (DeadlockDetected, LockNotAvailable, QueryCanceled, SerializationFailure)
+
+
 class Problem(BaseModel):
     """RFC 9457. Further members carry facts, such as `faults` or `findings`."""
 
@@ -83,14 +103,23 @@ class Problem(BaseModel):
     detail: str
 
 
-def refuses(*refusals: type[RegistryError]) -> dict[int | str, dict[str, Any]]:
+def the_same(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Document the answer of a creation that found what it was to create."""
+    return {200: {"model": model, "description": "It was there already; nothing was changed."}}
+
+
+_USUAL: Final = (
+    errors.MalformedRequestError,
+    errors.UnauthenticatedError,
+    errors.InvalidRequestError,
+    errors.UnavailableError,
+)
+
+
+def refuses(
+    *refusals: type[RegistryError], usual: Sequence[type[RegistryError]] = _USUAL
+) -> dict[int | str, dict[str, Any]]:
     """Document, in OpenAPI, the refusals an endpoint may answer with besides the usual ones."""
-    usual: tuple[type[RegistryError], ...] = (
-        errors.MalformedRequestError,
-        errors.UnauthenticatedError,
-        errors.InvalidRequestError,
-        errors.UnavailableError,
-    )
     titles: dict[int, list[str]] = {}
     for error in (*usual, *refusals):
         titles.setdefault(STATUS[error], []).append(f"`{error.code}`: {error.title}")
@@ -102,16 +131,10 @@ def refuses(*refusals: type[RegistryError]) -> dict[int | str, dict[str, Any]]:
 
 
 def problem(
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    facts: Mapping[str, object] | None = None,
-    headers: Mapping[str, str] | None = None,
+    status: int, code: str, title: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    document = Problem(
-        type=f"/problems/{code}", title=title, status=status, detail=detail, **(facts or {})
-    )
+    """Return a problem that is no refusal of ours."""
+    document = Problem(type=f"/problems/{code}", title=title, status=status, detail=detail)
     return JSONResponse(document.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
@@ -120,34 +143,59 @@ def install(app: FastAPI) -> None:
     _answer(app, RegistryError, _refused)
     _answer(app, RequestValidationError, _invalid)
     _answer(app, HTTPException, _framework_refused)
-    _answer(app, DBAPIError, _database_failed)
-    _answer(app, PoolTimeoutError, _database_failed)
+    _answer(app, DBAPIError, database_failed)
+    _answer(app, PoolTimeoutError, database_failed)
+    _answer(app, AnsweredBefore, _answered_before)
     _answer(app, ClientDisconnect, _gone)
-    _answer(app, Exception, _failed)
+    _answer(app, Exception, failed)
 
 
-def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], JSONResponse]) -> None:
+def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
     """Register a handler; Starlette calls it with errors of `kind` only, but types it wider."""
-    app.add_exception_handler(kind, cast("Callable[[Request, Exception], JSONResponse]", handler))
+    app.add_exception_handler(kind, cast("Callable[[Request, Exception], Response]", handler))
+
+
+def document_of(error: RegistryError) -> dict[str, Any]:
+    """Return a refusal as a problem document."""
+    return Problem(
+        type=f"/problems/{error.code}",
+        title=error.title,
+        status=STATUS[type(error)],
+        detail=error.detail,
+        **error.facts,
+    ).model_dump()
 
 
 def respond(error: RegistryError) -> JSONResponse:
     status = STATUS[type(error)]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s: %s", error.code, error.detail)
-    return problem(status, error.code, error.title, error.detail, error.facts, _headers(status))
+    return JSONResponse(document_of(error), status, headers_of(error), media_type=MEDIA_TYPE)
 
 
-def _headers(status: int) -> dict[str, str] | None:
-    if status == HTTPStatus.UNAUTHORIZED:
-        return {"WWW-Authenticate": "Bearer"}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return {"Retry-After": "2"}
-    return None
+def headers_of(error: RegistryError) -> dict[str, str]:
+    """Return the headers that HTTP wants beside a refusal."""
+    match error:
+        case errors.RangeNotSatisfiableError():
+            return {"Content-Range": f"bytes */{error.facts['size_bytes']}"}
+        case errors.RequestTimeoutError():
+            return {"Connection": "close"}
+        case errors.UnauthenticatedError():
+            return {"WWW-Authenticate": "Bearer"}
+        case errors.UnavailableError():
+            return {"Retry-After": "2"}
+        case errors.RequestInFlightError():
+            return {"Retry-After": "1"}
+    return {}
 
 
 def _refused(_request: Request, error: RegistryError) -> JSONResponse:
     return respond(error)
+
+
+def _answered_before(_request: Request, known: AnsweredBefore) -> Response:
+    headers = {**known.answer.headers, "Idempotent-Replayed": "true"}
+    return Response(known.answer.body, known.answer.status, headers)
 
 
 def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -188,14 +236,24 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(set().union(*matching)))
 
 
-def _database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
+def database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
     """Tell a database that is away, or too busy, from a statement of ours that is wrong."""
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or isinstance(error, OperationalError | PoolTimeoutError):
-        _log.error("the database did not answer: %s", type(error).__name__)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        message = "The database went away."
+        if request.method not in _SAFE:
+            # It may have gone after it committed and before it could say so.
+            message += (
+                " Whether the request took effect is not known: look before you repeat it, or "
+                "send it with an Idempotency-Key."
+            )
+    elif isinstance(error, DBAPIError) and isinstance(error.orig, _CONTENTION):
+        message = "Others are changing the same thing; nothing was changed. Try again shortly."
+    elif isinstance(error, OperationalError | PoolTimeoutError):
         message = "The database does not answer now; nothing was changed. Try again shortly."
-        return respond(errors.UnavailableError(message))
-    return _failed(request, error)
+    else:
+        return failed(request, error)
+    _log.error("the database did not answer: %s", cause_of(error))
+    return respond(errors.UnavailableError(message))
 
 
 def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
@@ -203,7 +261,23 @@ def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
     return respond(MalformedRequestError("The client hung up before the request was complete."))
 
 
-def _failed(request: Request, error: Exception) -> JSONResponse:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    detail = "The registry failed; nothing was changed. Its log has the cause."
+def failed(request: Request, error: Exception) -> JSONResponse:
+    """Answer and log what nobody foresaw, without what it says: that may hold a secret."""
+    _log.error("%s %s failed: %s", request.method, request.url.path, cause_of(error))
+    detail = "The registry failed. Its log has the cause, under the X-Request-Id of this answer."
     return problem(500, "internal-error", "The registry failed", detail)
+
+
+def cause_of(error: BaseException) -> str:
+    """Return which errors led to this one, and where in the code; never what they say."""
+    kind = type(error).__name__
+    if state := getattr(getattr(error, "orig", None), "sqlstate", None):
+        kind += f" [{state}]"
+    places = " > ".join(
+        f"{frame.filename.rpartition('/app/')[2]}:{frame.lineno}"
+        for frame in extract_tb(error.__traceback__)
+        if "/app/" in frame.filename
+    )
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    because = "" if before is None else f", after {cause_of(before)}"
+    return f"{kind} at {places or 'no place of ours'}{because}"

@@ -103,5 +103,5 @@ def _span(header: str | None, size_bytes: int) -> range | None:
         span = range(int(first), min(int(last) + 1 if last else size_bytes, size_bytes))
     if not span:
         message = f"The file has {size_bytes} bytes, and {header} lies outside of them."
-        raise RangeNotSatisfiableError(message)
+        raise RangeNotSatisfiableError(message, size_bytes=size_bytes)
     return span

@@ -12,11 +12,28 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from app.edge.heads import BoundedHeads
+from app.edge.requests import RequestIds
 from app.main import create_app_from_environment
 from app.metrics import SHARED_FOLDER
 
 _BACKLOG: Final = 2048
 _FACTORY: Final = f"{create_app_from_environment.__module__}:{create_app_from_environment.__name__}"
+
+# Everything goes to the same place, under the request that it is about.
+_LOGGING: Final = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request": {"()": f"{RequestIds.__module__}.{RequestIds.__name__}"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}
+    },
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
+    "loggers": {"uvicorn": {"level": "INFO"}},
+}
 
 
 class ListenError(Exception):
@@ -84,5 +101,7 @@ def _config(app: FastAPI | str, *, factory: bool = False, workers: int = 1) -> u
         workers=workers,
         access_log=False,
         server_header=False,
+        http=BoundedHeads,
+        log_config=_LOGGING,
         timeout_graceful_shutdown=10,
     )

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     oidc_issuers: tuple[OidcIssuer, ...] = Field(
         default=(), max_length=16, description="A JSON list of the issuers whose tokens count."
     )
+    hsts_max_age_s: int = Field(
+        default=0, ge=0, description="Above 0 if clients reach the registry by HTTPS alone."
+    )
     database_pool_size: int = Field(default=10, ge=1, le=200)
     checkpoint_key_file: Path | None = Field(
         default=None, description="An Ed25519 private key in PEM; unset, no checkpoints are taken."

@@ -214,9 +214,10 @@ class World:
         assert response.status_code == 200, response.text
         return response.json()
 
-    def bind(self, policy, name="production", *, by="admin"):
+    def bind(self, policy, name="production", *, by="admin", headers=None):
         body = {"policy": policy["name"], "policy_version": policy["version"]}
-        return self.call("PUT", f"{self.path}/channels/{name}", by=by, json=body)
+        path = f"{self.path}/channels/{name}"
+        return self.call("PUT", path, by=by, json=body, headers=headers or {})
 
     def an_evaluated_version(self, seed=0):
         """Return a version with evidence that passes the policy of a channel `production`."""
@@ -282,9 +283,10 @@ class World:
         path = f"{self.path}/versions/{version['number']}/revoke"
         return self.call("POST", path, by=by, json={"reason": reason})
 
-    def rollback(self, generation, *, by="approver-1", channel="production"):
+    def rollback(self, generation, *, by="approver-1", channel="production", headers=None):
         body = {"generation": generation, "reason": "the new one is worse"}
-        return self.call("POST", f"{self.path}/channels/{channel}/rollback", by=by, json=body)
+        path = f"{self.path}/channels/{channel}/rollback"
+        return self.call("POST", path, by=by, json=body, headers=headers or {})
 
     def channel(self, name="production"):
         return self.made("GET", f"{self.path}/channels/{name}", by="publisher")

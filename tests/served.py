@@ -6,13 +6,14 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
+from app.edge.heads import BoundedHeads
 from app.serving import listening_socket, url_of
 
 
 @contextmanager
-def serving(app):
+def serving(app, *, http=BoundedHeads):
     """Serve `app` on a free port from a thread; yield its URL."""
-    config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off")
+    config = uvicorn.Config(app, http=http, log_level="critical", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     with listening_socket("127.0.0.1", 0) as bound:
         bound.listen(128)

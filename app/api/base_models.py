@@ -6,11 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import Field, model_validator
 
-from app.api.fields import Digest, In, JsonObject, Line, Out
+from app.api.admission import needs_somewhere
+from app.api.fields import LARGEST_NUMBER, Digest, In, JsonObject, Line, Out
+from app.bodies import Sent
 from app.db.base_models import base_model_by_digest
 from app.db.models import BaseModelRow
 from app.deps import Caller, Now, SessionsDep
-from app.domain.access import nothing_named
+from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     BaseModelDiffersError,
     Fault,
@@ -20,20 +22,23 @@ from app.domain.errors import (
 )
 from app.domain.geometry import Geometry, GeometryError, geometry_from_config
 from app.domain.identity import DIGEST_PATTERN
-from app.problems import refuses
+from app.problems import refuses, the_same
 from app.services import base_models
 
 router = APIRouter(prefix="/base-models", tags=["base models"])
 
 
+Dimension = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
+
+
 class ArchitectureIn(In):
     model_type: Line
-    layers: int
-    attention_heads: int
-    kv_heads: int
-    head_dim: int
-    hidden_size: int
-    context_window: int | None = None
+    layers: Dimension
+    attention_heads: Dimension
+    kv_heads: Dimension
+    head_dim: Dimension
+    hidden_size: Dimension
+    context_window: Dimension | None = None
 
 
 class BaseModelIn(In):
@@ -94,9 +99,14 @@ def base_model_out(row: BaseModelRow) -> BaseModelOut:
     )
 
 
-@router.post("", status_code=201, responses=refuses(ForbiddenError, BaseModelDiffersError))
+@router.post(
+    "",
+    status_code=201,
+    dependencies=[needs_somewhere(Role.PUBLISHER)],
+    responses={**the_same(BaseModelOut), **refuses(ForbiddenError, BaseModelDiffersError)},
+)
 def register_base_model(
-    body: BaseModelIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: Sent[BaseModelIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> BaseModelOut:
     """Register a base model by the digest of its weights; the same again answers 200."""
     facts = base_models.BaseModelFacts(

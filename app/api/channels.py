@@ -1,13 +1,14 @@
 """Channels over HTTP: binding, reading, history, rollback."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from app.api.admission import needs
 from app.api.fields import (
     LARGEST_NUMBER,
     In,
@@ -20,18 +21,22 @@ from app.api.fields import (
 )
 from app.api.gates import PolicyRefOut
 from app.api.prefixes import ShareOut
+from app.bodies import Sent
 from app.db.channels import allocation_of, had_broken_glass, history_page
 from app.db.models import Channel, Generation
 from app.deps import Caller, Now, PrefixPath, SessionsDep
+from app.domain.access import Role
 from app.domain.errors import (
     ForbiddenError,
     NotFoundError,
     NothingToChangeError,
     PolicyUnsatisfiableError,
+    PreconditionFailedError,
     UnknownReferenceError,
     VersionRevokedError,
 )
 from app.domain.lifecycle import GenerationKind
+from app.domain.preconditions import Precondition, is_named
 from app.problems import refuses
 from app.services import channels
 from app.services.sight import seen_channel
@@ -39,6 +44,24 @@ from app.services.sight import seen_channel
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/channels", tags=["channels"])
 
 ChannelPath = Annotated[Label, Path()]
+_TAGGED: Final = {
+    "headers": {
+        "ETag": {
+            "description": "Changes with the policy and with what is served; for If-Match.",
+            "schema": {"type": "string"},
+        }
+    }
+}
+
+
+def _precondition(
+    if_match: Annotated[str | None, Header(description="Only if its ETag is this.")] = None,
+    if_none_match: Annotated[str | None, Header(description="`*`: only if it is new.")] = None,
+) -> Precondition:
+    return Precondition(if_match, if_none_match)
+
+
+Expected = Annotated[Precondition, Depends(_precondition)]
 
 
 class BindingIn(In):
@@ -71,14 +94,24 @@ class GenerationOut(Out):
 
 @router.put(
     "/{channel}",
-    responses=refuses(
-        ForbiddenError, NotFoundError, UnknownReferenceError, PolicyUnsatisfiableError
-    ),
+    dependencies=[needs(Role.ADMIN)],
+    responses={
+        200: _TAGGED,
+        **refuses(
+            ForbiddenError,
+            NotFoundError,
+            UnknownReferenceError,
+            PolicyUnsatisfiableError,
+            PreconditionFailedError,
+        ),
+    },
 )
 def bind_channel(
     prefix: PrefixPath,
     channel: ChannelPath,
-    body: BindingIn,
+    body: Sent[BindingIn],
+    expected: Expected,
+    response: Response,
     sessions: SessionsDep,
     caller: Caller,
     now: Now,
@@ -90,19 +123,39 @@ def bind_channel(
         name=channel,
         policy=body.policy,
         policy_version=body.policy_version,
+        precondition=expected,
         caller=caller,
         now=now,
     )
+    response.headers["ETag"] = channels.channel_tag(row)
     with sessions() as session:
         return _out(session, row)
 
 
-@router.get("/{channel}", responses=refuses(NotFoundError))
+@router.get(
+    "/{channel}",
+    response_model=ChannelOut,
+    responses={
+        200: _TAGGED,
+        304: {"description": "The channel is what the client knows."},
+        **refuses(NotFoundError),
+    },
+)
 def channel(
-    prefix: PrefixPath, channel: ChannelPath, sessions: SessionsDep, caller: Caller
-) -> ChannelOut:
+    prefix: PrefixPath,
+    channel: ChannelPath,
+    response: Response,
+    sessions: SessionsDep,
+    caller: Caller,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> ChannelOut | Response:
     with sessions() as session:
-        return _out(session, seen_channel(session, caller, prefix, channel))
+        row = seen_channel(session, caller, prefix, channel)
+        tag = channels.channel_tag(row)
+        if is_named(tag, if_none_match):
+            return Response(status_code=304, headers={"ETag": tag})
+        response.headers["ETag"] = tag
+        return _out(session, row)
 
 
 @router.get("/{channel}/history", responses=refuses(NotFoundError))
@@ -123,12 +176,24 @@ def channel_history(
 
 @router.post(
     "/{channel}/rollback",
-    responses=refuses(ForbiddenError, NotFoundError, NothingToChangeError, VersionRevokedError),
+    dependencies=[needs(Role.APPROVER)],
+    responses={
+        200: _TAGGED,
+        **refuses(
+            ForbiddenError,
+            NotFoundError,
+            NothingToChangeError,
+            VersionRevokedError,
+            PreconditionFailedError,
+        ),
+    },
 )
 def roll_back_channel(
     prefix: PrefixPath,
     channel: ChannelPath,
-    body: RollbackIn,
+    body: Sent[RollbackIn],
+    expected: Expected,
+    response: Response,
     sessions: SessionsDep,
     caller: Caller,
     now: Now,
@@ -140,9 +205,11 @@ def roll_back_channel(
         name=channel,
         generation=body.generation,
         reason=body.reason,
+        precondition=expected,
         caller=caller,
         now=now,
     )
+    response.headers["ETag"] = channels.channel_tag(row)
     with sessions() as session:
         return _out(session, row)
 

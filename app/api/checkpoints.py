@@ -6,11 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import PlainTextResponse
 
+from app.api.admission import needs_everywhere
 from app.api.audit import Subject, require_auditor
 from app.api.fields import LARGEST_NUMBER, Out, PageOut, PageQuery
 from app.db.checkpoints import checkpoints_page
 from app.db.models import AuditCheckpoint
 from app.deps import Caller, Now, SessionsDep, SignerDep
+from app.domain.access import Role
 from app.domain.checkpoints import digest_of, verifier_key
 from app.domain.errors import (
     AuditLogBrokenError,
@@ -19,7 +21,7 @@ from app.domain.errors import (
     InvalidRequestError,
     NotFoundError,
 )
-from app.problems import refuses
+from app.problems import refuses, the_same
 from app.services import checkpoints
 
 router = APIRouter(prefix="/audit", tags=["audit"])
@@ -74,7 +76,11 @@ def _out(row: AuditCheckpoint) -> CheckpointOut:
 @router.post(
     "/checkpoints",
     status_code=201,
-    responses=refuses(ForbiddenError, CheckpointsNotConfiguredError, AuditLogBrokenError),
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses={
+        **the_same(CheckpointOut),
+        **refuses(ForbiddenError, CheckpointsNotConfiguredError, AuditLogBrokenError),
+    },
 )
 def take_checkpoint(
     response: Response, sessions: SessionsDep, signer: SignerDep, caller: Caller, now: Now

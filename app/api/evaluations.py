@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import media_type, parsed, small_body
+from app.api.admission import needs, needs_everywhere, needs_sight_of
 from app.api.evidence import EvaluationIn, EvaluationOut, evaluation_out
 from app.api.fields import In, Number, PageOut, PageQuery, Reason
 from app.api.multipart import received_parts
@@ -19,11 +19,12 @@ from app.api.recording import (
     BaseModelPath,
     RecorderDep,
 )
+from app.bodies import Sent, media_type, parsed, small_body
 from app.db.base_models import base_model_by_digest
 from app.db.evaluations import evaluations_page
 from app.db.models import EvaluationRow
 from app.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep
-from app.domain.access import nothing_named
+from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     AlreadyVoidError,
     ForbiddenError,
@@ -90,7 +91,13 @@ SubmissionDep = Annotated[Submission, Depends(_submission)]
 _BODY: Final = {"requestBody": {"required": True, "content": _CONTENT}}
 
 
-@router.post(BELOW_VERSION, status_code=201, openapi_extra=_BODY, responses=REFUSALS)
+@router.post(
+    BELOW_VERSION,
+    status_code=201,
+    openapi_extra=_BODY,
+    dependencies=[needs(Role.EVALUATOR)],
+    responses=REFUSALS,
+)
 def record_evaluation(
     prefix: PrefixPath, number: Number, submission: SubmissionDep, recorder: RecorderDep
 ) -> EvaluationOut:
@@ -98,7 +105,13 @@ def record_evaluation(
     return recorder.of_version(prefix, number, submission)
 
 
-@router.post(BELOW_BASE_MODEL, status_code=201, openapi_extra=_BODY, responses=REFUSALS)
+@router.post(
+    BELOW_BASE_MODEL,
+    status_code=201,
+    openapi_extra=_BODY,
+    dependencies=[needs_everywhere(Role.EVALUATOR)],
+    responses=REFUSALS,
+)
 def record_control_run(
     digest: BaseModelPath, submission: SubmissionDep, recorder: RecorderDep
 ) -> EvaluationOut:
@@ -137,10 +150,11 @@ def list_evaluations(
 
 @router.post(
     "/evaluations/{evaluation_id}/void",
+    dependencies=[needs_sight_of("evaluation")],
     responses=refuses(ForbiddenError, NotFoundError, SeparationOfDutiesError, AlreadyVoidError),
 )
 def void_evaluation(
-    evaluation_id: UUID, body: VoidIn, sessions: SessionsDep, caller: Caller, now: Now
+    evaluation_id: UUID, body: Sent[VoidIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> EvaluationOut:
     """Take an evaluation out of the evidence, on the record; its author cannot."""
     row = evaluations.void(

@@ -1,11 +1,13 @@
 """What wire models are made of: names, digests, texts, times, and JSON that can be hashed."""
 
+import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import rfc8785
 from fastapi import Depends, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.db.paging import PageRequest
 from app.domain.identity import (
@@ -20,6 +22,14 @@ T = TypeVar("T")
 
 _JSON_LIMIT_BYTES: Final = 64 * 1024
 LARGEST_NUMBER: Final = 2**31 - 1
+
+_TIME: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+# Unicode's general categories and bidirectional classes.
+_UNPRINTABLE: Final = {"Cc", "Cs"}
+_INVISIBLE: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_REORDERING: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 class In(BaseModel):
@@ -54,9 +64,35 @@ def _namespace(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    if any(ord(character) < ord(" ") and character not in "\n\t" for character in text):
+    if any(unicodedata.category(each) in _UNPRINTABLE and each not in "\n\t" for each in text):
         raise ValueError("control characters are not allowed")
+    if any(unicodedata.bidirectional(each) in _REORDERING for each in text):
+        raise ValueError("characters that reorder text are not allowed")
     return text
+
+
+def _one_line(text: str) -> str:
+    """Refuse what could pass for another name; changing it silently would be no better."""
+    if any(unicodedata.category(each) in _INVISIBLE for each in text):
+        raise ValueError("control characters, line ends and invisible characters are not allowed")
+    if text != text.strip():
+        raise ValueError("spaces around it are not allowed")
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValueError("must be in Unicode's normal form NFC")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must say something")
+    return text
+
+
+def _rfc3339(value: object) -> object:
+    """Refuse what pydantic would take for a Unix time, in seconds or, if large, milliseconds."""
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _TIME.fullmatch(value)):
+        raise ValueError("must be a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z")
+    return value
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -92,11 +128,16 @@ Name = Annotated[str, AfterValidator(_name), Field(examples=["brand-voice"])]
 Namespace = Annotated[str, AfterValidator(_namespace), Field(examples=["acme"])]
 Label = Annotated[str, Field(pattern=LABEL_PATTERN, examples=["production"])]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, examples=[f"sha256:{'0' * 64}"])]
-Line = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
+Line = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_one_line)]
 Text = Annotated[str, Field(max_length=8192), AfterValidator(_printable)]
-Reason = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
+Reason = Annotated[
+    str,
+    Field(min_length=1, max_length=2048),
+    AfterValidator(_printable),
+    AfterValidator(_not_blank),
+]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
-Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 Searched = Annotated[str, Query(max_length=96), AfterValidator(_printable)]
 Asked = Annotated[str, Path(max_length=64), AfterValidator(_printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]

@@ -14,6 +14,7 @@ from app.domain.errors import (
     RangeNotSatisfiableError,
     VersionRevokedError,
 )
+from app.domain.preconditions import is_named
 from app.problems import refuses
 from app.sending import note_download, send_file
 from app.services.execution import require_not_revoked
@@ -56,7 +57,7 @@ def download_file(
     if found is None:
         raise nothing_named(f"file of version {number}", file[:80])
     etag = f'"{found.sha256}"'
-    if if_none_match is not None and etag in if_none_match:
+    if is_named(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     note_download(parts, version, found, caller, range_, now)
     if via == "storage":

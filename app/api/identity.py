@@ -7,7 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Response
 from pydantic import AfterValidator, Field, StrictBool, StrictStr, field_validator
 
+from app.api.admission import needs_everywhere
 from app.api.fields import In, Line, Out, PageOut, PageQuery
+from app.bodies import Sent
 from app.db.models import Principal
 from app.db.principals import principal_named, principals_page
 from app.deps import Caller, IssuersDep, Now, SessionsDep
@@ -127,9 +129,14 @@ def me(caller: Caller) -> CallerOut:
     )
 
 
-@router.post("/principals", status_code=201, responses=refuses(ForbiddenError, AlreadyExistsError))
+@router.post(
+    "/principals",
+    status_code=201,
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses=refuses(ForbiddenError, AlreadyExistsError),
+)
 def create_principal(
-    body: PrincipalIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: Sent[PrincipalIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrincipalOut:
     """Create a person or a service, with what it may do."""
     grants = [grant.grant() for grant in body.grants]
@@ -172,8 +179,14 @@ def deactivate_principal(
     return Response(status_code=204)
 
 
-@router.put("/grants", responses=refuses(ForbiddenError, NotFoundError, PrincipalDeactivatedError))
-def set_grants(body: GrantsIn, sessions: SessionsDep, caller: Caller, now: Now) -> PrincipalOut:
+@router.put(
+    "/grants",
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses=refuses(ForbiddenError, NotFoundError, PrincipalDeactivatedError),
+)
+def set_grants(
+    body: Sent[GrantsIn], sessions: SessionsDep, caller: Caller, now: Now
+) -> PrincipalOut:
     """Replace all grants of a principal; they hold from its next request on."""
     grants = [grant.grant() for grant in body.grants]
     row = identity.set_grants(sessions, name=body.principal, grants=grants, caller=caller, now=now)
@@ -182,6 +195,7 @@ def set_grants(body: GrantsIn, sessions: SessionsDep, caller: Caller, now: Now) 
 
 @router.put(
     "/principals/{principal}/identities",
+    dependencies=[needs_everywhere(Role.ADMIN)],
     responses=refuses(
         ForbiddenError,
         NotFoundError,
@@ -192,7 +206,7 @@ def set_grants(body: GrantsIn, sessions: SessionsDep, caller: Caller, now: Now) 
 )
 def set_identities(
     principal: PrincipalPath,
-    body: IdentitiesIn,
+    body: Sent[IdentitiesIn],
     sessions: SessionsDep,
     issuers: IssuersDep,
     caller: Caller,

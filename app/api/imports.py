@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import parsed
+from app.api.admission import needs, needs_everywhere
 from app.api.evidence import ClaimIn, EvaluationOut
 from app.api.fields import In, Line, Number
 from app.api.multipart import received_lists, received_parts
@@ -18,7 +18,9 @@ from app.api.recording import (
     BaseModelPath,
     RecorderDep,
 )
+from app.bodies import parsed
 from app.deps import Caller, LimitsDep, PrefixPath
+from app.domain.access import Role
 from app.domain.imports.inspect_log import LogMap, Source
 from app.domain.imports.lm_eval import TaskMap
 from app.services.inspect_logs import InspectRun
@@ -137,7 +139,11 @@ InspectDep = Annotated[Submission, Depends(_inspect)]
 
 
 @router.post(
-    f"{BELOW_VERSION}/lm-eval", status_code=201, openapi_extra=_LM_EVAL, responses=REFUSALS
+    f"{BELOW_VERSION}/lm-eval",
+    status_code=201,
+    openapi_extra=_LM_EVAL,
+    dependencies=[needs(Role.EVALUATOR)],
+    responses=REFUSALS,
 )
 def import_lm_eval(
     prefix: PrefixPath, number: Number, run: LmEvalDep, recorder: RecorderDep
@@ -147,7 +153,11 @@ def import_lm_eval(
 
 
 @router.post(
-    f"{BELOW_VERSION}/inspect", status_code=201, openapi_extra=_INSPECT, responses=REFUSALS
+    f"{BELOW_VERSION}/inspect",
+    status_code=201,
+    openapi_extra=_INSPECT,
+    dependencies=[needs(Role.EVALUATOR)],
+    responses=REFUSALS,
 )
 def import_inspect(
     prefix: PrefixPath, number: Number, run: InspectDep, recorder: RecorderDep
@@ -157,7 +167,11 @@ def import_inspect(
 
 
 @router.post(
-    f"{BELOW_BASE_MODEL}/lm-eval", status_code=201, openapi_extra=_LM_EVAL, responses=REFUSALS
+    f"{BELOW_BASE_MODEL}/lm-eval",
+    status_code=201,
+    openapi_extra=_LM_EVAL,
+    dependencies=[needs_everywhere(Role.EVALUATOR)],
+    responses=REFUSALS,
 )
 def import_lm_eval_control_run(
     digest: BaseModelPath, run: LmEvalDep, recorder: RecorderDep
@@ -167,7 +181,11 @@ def import_lm_eval_control_run(
 
 
 @router.post(
-    f"{BELOW_BASE_MODEL}/inspect", status_code=201, openapi_extra=_INSPECT, responses=REFUSALS
+    f"{BELOW_BASE_MODEL}/inspect",
+    status_code=201,
+    openapi_extra=_INSPECT,
+    dependencies=[needs_everywhere(Role.EVALUATOR)],
+    responses=REFUSALS,
 )
 def import_inspect_control_run(
     digest: BaseModelPath, run: InspectDep, recorder: RecorderDep

@@ -13,6 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from app.bodies import announced_bytes, note_received, require_size
 from app.domain.errors import (
     Fault,
     InvalidRequestError,
@@ -54,25 +55,24 @@ async def received_lists(
     """
     boundary = _boundary(request)
     allowed_bytes = sum(limits.values()) + _OVERHEAD_BYTES
-    announced = request.headers.get("content-length", "")
-    _require_size(int(announced) if announced.isdigit() else 0, allowed_bytes)
+    require_size(announced_bytes(request), allowed_bytes)
     with ExitStack() as files:
         receiver = _Receiver(boundary, limits, most, files)
         batch, size_bytes = bytearray(), 0
         async for chunk in request.stream():
             size_bytes += len(chunk)
-            _require_size(size_bytes, allowed_bytes)
+            require_size(size_bytes, allowed_bytes)
             batch += chunk
             if len(batch) >= _BATCH_BYTES:
                 await run_in_threadpool(receiver.feed, bytes(batch))
                 batch.clear()
         await run_in_threadpool(receiver.feed, bytes(batch))
-        yield receiver.finish()
-
-
-def _require_size(size_bytes: int, allowed_bytes: int) -> None:
-    if size_bytes > allowed_bytes:
-        raise TooLargeError(f"The body exceeds the {allowed_bytes} bytes allowed here.")
+        parts = receiver.finish()
+        # Not the raw body: whoever sends it again has another boundary in it.
+        await note_received(
+            request, {name: [part.sha256 for part in found] for name, found in parts.items()}
+        )
+        yield parts
 
 
 def _boundary(request: Request) -> bytes:

@@ -1,9 +1,11 @@
-"""The OpenAPI document: what FastAPI cannot know of problems and hand-read bodies is added."""
+"""The OpenAPI document: what FastAPI cannot know of problems, bodies and keys is added."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -11,7 +13,16 @@ from app.api.evidence import EvaluationIn
 from app.api.imports import InspectIn, LmEvalIn
 from app.api.policies import PolicyIn
 from app.api.pushes import UploadedVersionIn, VersionIn
-from app.problems import Problem
+from app.bodies import JsonBody
+from app.domain.errors import (
+    AnswerNotKeptError,
+    IdempotencyKeyReusedError,
+    RegistryError,
+    RequestInFlightError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from app.problems import Problem, refuses
 
 _ADDED: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (Problem, "serialization"),
@@ -22,6 +33,22 @@ _ADDED: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (InspectIn, "validation"),
     (UploadedVersionIn, "validation"),
 ]
+_OF_JSON_BODIES: Final = (TooLargeError, UnsupportedMediaTypeError)
+_OF_KEYS: Final = (AnswerNotKeptError, RequestInFlightError, IdempotencyKeyReusedError)
+_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A string of your own, such as a UUID. Sent again with the same key within "
+    "24 hours, the request takes effect once and gets the same answer.",
+    "schema": {
+        "type": "string",
+        "pattern": r'^([!-~]{1,255}|"([ !#-\[\]-~]|\\["\\]){1,255}")$',
+        "title": "Idempotency-Key",
+    },
+}
+
+Operation = dict[str, Any]
 
 
 def install(app: FastAPI) -> None:
@@ -39,9 +66,48 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes
     )
-    _, added = models_json_schema(_ADDED, ref_template="#/components/schemas/{model}")
+    models = list(_ADDED)
+    for operation, model in _json_bodies(app, document["paths"]):
+        models.append((model, "validation"))
+        _describe_body(operation, model)
+    for methods in document["paths"].values():
+        if operation := methods.get("post"):
+            operation.setdefault("parameters", []).append(_KEY)
+            _refuses_too(operation, *_OF_KEYS)
+    _, added = models_json_schema(models, ref_template="#/components/schemas/{model}")
     schemas: dict[str, Any] = document["components"]["schemas"]
     schemas.update(added["$defs"])
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
+
+
+def _json_bodies(
+    app: FastAPI, paths: Mapping[str, Mapping[str, Operation]]
+) -> Iterator[tuple[Operation, type[BaseModel]]]:
+    """Yield each operation that reads a JSON body, with the body's model."""
+    for route in iter_route_contexts(app.routes):
+        described = paths.get(route.path_format or "", {})
+        for method in route.methods or ():
+            operation = described.get(method.lower())
+            if operation is None:
+                continue
+            for dependency in route.dependant.dependencies:
+                if isinstance(dependency.call, JsonBody):
+                    yield operation, dependency.call.model
+
+
+def _describe_body(operation: Operation, model: type[BaseModel]) -> None:
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    content = {"application/json": {"schema": schema}}
+    operation["requestBody"] = {"required": True, "content": content}
+    _refuses_too(operation, *_OF_JSON_BODIES)
+
+
+def _refuses_too(operation: Operation, *refusals: type[RegistryError]) -> None:
+    """Add refusals to those that an operation documents."""
+    answers = operation["responses"]
+    for status, answer in refuses(*refusals, usual=()).items():
+        known = answers.setdefault(str(status), answer)
+        if known is not answer:
+            known["description"] = f"{known['description']}; {answer['description']}"

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from app.api.fields import In, Line, Out
 from app.api.policies import PolicyIn
+from app.bodies import Sent
 from app.deps import Caller, SessionsDep
 from app.domain.errors import ForbiddenError, InvalidPolicyError
 from app.domain.plans import Assumptions
@@ -67,7 +68,7 @@ class PlanOut(Out):
 
 
 @router.post("/plan", responses=refuses(ForbiddenError, InvalidPolicyError))
-def plan_policy(body: PlanIn, sessions: SessionsDep, caller: Caller) -> PlanOut:
+def plan_policy(body: Sent[PlanIn], sessions: SessionsDep, caller: Caller) -> PlanOut:
     """Say how many samples a cell takes to pass with probability 0.8 and 0.9. Nothing is kept."""
     plans = policies.plan(
         sessions, policy=body.policy.policy(), assumed=body.assumed, caller=caller

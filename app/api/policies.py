@@ -7,13 +7,14 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import media_type, small_body
+from app.api.admission import needs_everywhere
 from app.api.fields import LARGEST_NUMBER, Asked, In, Label, Line, Out
+from app.bodies import media_type, small_body
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
 from app.deps import Caller, LimitsDep, Now, SessionsDep
 from app.domain import policies as domain
-from app.domain.access import nothing_named
+from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     ForbiddenError,
     InvalidPolicyError,
@@ -23,7 +24,7 @@ from app.domain.errors import (
 )
 from app.domain.policies import Contributor
 from app.plainyaml import yaml_value
-from app.problems import invalid_request, refuses
+from app.problems import invalid_request, refuses, the_same
 from app.services import policies
 
 router = APIRouter(prefix="/policies", tags=["policies"])
@@ -158,7 +159,11 @@ Document = Annotated[PolicyIn, Depends(_document)]
             },
         }
     },
-    responses=refuses(ForbiddenError, InvalidPolicyError, TooLargeError, UnsupportedMediaTypeError),
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses={
+        **the_same(PolicyOut),
+        **refuses(ForbiddenError, InvalidPolicyError, TooLargeError, UnsupportedMediaTypeError),
+    },
 )
 def create_policy(
     body: Document, response: Response, sessions: SessionsDep, caller: Caller, now: Now

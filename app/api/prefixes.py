@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from app.api.admission import needs_somewhere
 from app.api.fields import (
     Digest,
     In,
@@ -22,10 +23,12 @@ from app.api.fields import (
     Searched,
     Text,
 )
+from app.bodies import Sent
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Channel, Prefix
 from app.db.prefixes import PrefixFilter, prefixes_page
 from app.deps import Caller, Now, PrefixPath, SessionsDep
+from app.domain.access import Role
 from app.domain.allocation import Share
 from app.domain.errors import (
     AlreadyExistsError,
@@ -111,10 +114,11 @@ def _out(
 @router.post(
     "",
     status_code=201,
+    dependencies=[needs_somewhere(Role.PUBLISHER)],
     responses=refuses(ForbiddenError, AlreadyExistsError, UnknownReferenceError),
 )
 def create_prefix(
-    body: PrefixIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: Sent[PrefixIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrefixOut:
     """Create an empty prefix, owned by a named principal."""
     name = PrefixName(body.namespace, body.name)

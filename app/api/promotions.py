@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, model_validator
 from sqlalchemy.orm import Session
 
+from app.api.admission import needs
 from app.api.fields import (
     LARGEST_NUMBER,
     In,
@@ -20,10 +21,12 @@ from app.api.fields import (
 )
 from app.api.gates import DecisionOut
 from app.api.prefixes import ShareOut
+from app.bodies import Sent
 from app.db.models import Promotion, ReviewRow
 from app.db.promotions import promotions_page
 from app.db.session import Sessions
 from app.deps import Caller, Now, PrefixPath, SessionsDep
+from app.domain.access import Role
 from app.domain.allocation import ALL_TRAFFIC, Allocation, Share
 from app.domain.approvals import Verdict
 from app.domain.errors import (
@@ -167,6 +170,7 @@ def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOu
 @router.post(
     "/prefixes/{namespace}/{name}/promotions",
     status_code=201,
+    dependencies=[needs(Role.PUBLISHER, Role.ADMIN)],  # the latter to break the glass
     responses=refuses(
         ForbiddenError,
         NotFoundError,
@@ -181,7 +185,7 @@ def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOu
 )
 def request_promotion(
     prefix: PrefixPath,
-    body: PromotionIn,
+    body: Sent[PromotionIn],
     response: Response,
     sessions: SessionsDep,
     caller: Caller,

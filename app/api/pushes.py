@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import media_type, parsed, small_body
+from app.api.admission import needs
 from app.api.fields import Digest, In, JsonObject, Label, Line, Text
 from app.api.multipart import received_parts
 from app.api.versions import VersionOut, version_outs
+from app.bodies import media_type, parsed, small_body
 from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.domain.access import Role
 from app.domain.errors import (
@@ -24,7 +25,7 @@ from app.domain.errors import (
     UnsupportedMediaTypeError,
     UploadIncompleteError,
 )
-from app.problems import refuses
+from app.problems import refuses, the_same
 from app.services import uploads, versions
 from app.services.received import ReceivedFile
 
@@ -99,10 +100,9 @@ _CONTENT: Final = {
 
 
 async def _described(
-    request: Request, prefix: PrefixPath, caller: Caller, limits: LimitsDep
+    request: Request, _caller: Caller, limits: LimitsDep
 ) -> AsyncIterator[Described]:
-    """Receive what is pushed in the form that it comes in, from those only who may push."""
-    caller.require(Role.PUBLISHER, prefix)
+    """Receive what is pushed in the form that it comes in, after the caller is known."""
     if media_type(request) == "application/json":
         body = await small_body(request, limit_bytes=limits.metadata_bytes)
         yield parsed(UploadedVersionIn, body), {}
@@ -120,16 +120,20 @@ async def _described(
 @router.post(
     "",
     status_code=201,
+    dependencies=[needs(Role.PUBLISHER)],
     openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
-    responses=refuses(
-        ForbiddenError,
-        NotFoundError,
-        UploadIncompleteError,
-        TooLargeError,
-        UnsupportedMediaTypeError,
-        UnknownBaseModelError,
-        InvalidArtifactError,
-    ),
+    responses={
+        **the_same(VersionOut),
+        **refuses(
+            ForbiddenError,
+            NotFoundError,
+            UploadIncompleteError,
+            TooLargeError,
+            UnsupportedMediaTypeError,
+            UnknownBaseModelError,
+            InvalidArtifactError,
+        ),
+    },
 )
 def push_version(
     prefix: PrefixPath,

@@ -13,6 +13,7 @@ from app.domain.errors import (
     NotFoundError,
     VersionRevokedError,
 )
+from app.domain.preconditions import is_named
 from app.domain.pulls import PullWay
 from app.problems import refuses
 from app.services.resolution import Resolution, resolve
@@ -70,7 +71,7 @@ def resolve_channel(
         caller=caller,
     )
     etag = f'"{found.channel.generation}-{found.version.revision}"'
-    if if_none_match is not None and etag in if_none_match:
+    if is_named(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     parts.pulls.note(found.version.id, caller, PullWay.RESOLVE, now)
     response.headers["ETag"] = etag

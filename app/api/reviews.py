@@ -6,8 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field, model_validator
 
+from app.api.admission import needs_sight_of
 from app.api.fields import Digest, In, Reason, Text
 from app.api.promotions import SHORTEST_EXCUSE, PromotionOut, shown
+from app.bodies import Sent
 from app.deps import Caller, Now, SessionsDep
 from app.domain.approvals import Verdict
 from app.domain.errors import (
@@ -47,6 +49,7 @@ class BreakGlassIn(In):
 
 @router.post(
     "/{promotion_id}/reviews",
+    dependencies=[needs_sight_of("promotion")],
     responses=refuses(
         ForbiddenError,
         SeparationOfDutiesError,
@@ -59,7 +62,7 @@ class BreakGlassIn(In):
     ),
 )
 def review_promotion(
-    promotion_id: UUID, body: ReviewIn, sessions: SessionsDep, caller: Caller, now: Now
+    promotion_id: UUID, body: Sent[ReviewIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PromotionOut:
     """Approve or reject. One rejection ends the promotion.
 
@@ -91,10 +94,11 @@ def withdraw_promotion(
 
 @router.post(
     "/{promotion_id}/break-glass",
+    dependencies=[needs_sight_of("promotion")],
     responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError, VersionRevokedError),
 )
 def break_glass(
-    promotion_id: UUID, body: BreakGlassIn, sessions: SessionsDep, caller: Caller, now: Now
+    promotion_id: UUID, body: Sent[BreakGlassIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PromotionOut:
     """Execute without gate or approvals, marked so for ever."""
     row = glass.break_glass(

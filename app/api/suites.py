@@ -6,11 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import Field
 
+from app.api.admission import needs_everywhere
 from app.api.fields import Asked, Digest, In, Label, Out
+from app.bodies import Sent
 from app.db.evaluations import suite_versioned
 from app.db.models import SuiteRow
 from app.deps import Caller, Now, SessionsDep
-from app.domain.access import nothing_named
+from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     AlreadyExistsError,
     ForbiddenError,
@@ -18,7 +20,7 @@ from app.domain.errors import (
     NotFoundError,
 )
 from app.domain.suites import Metric, MetricKind, Suite
-from app.problems import refuses
+from app.problems import refuses, the_same
 from app.services import suites
 
 router = APIRouter(prefix="/suites", tags=["evidence"])
@@ -77,10 +79,14 @@ def _out(row: SuiteRow) -> SuiteOut:
 @router.post(
     "",
     status_code=201,
-    responses=refuses(ForbiddenError, AlreadyExistsError, InvalidSuiteError),
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses={
+        **the_same(SuiteOut),
+        **refuses(ForbiddenError, AlreadyExistsError, InvalidSuiteError),
+    },
 )
 def register_suite(
-    body: SuiteIn, response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: Sent[SuiteIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> SuiteOut:
     """Register a suite version for good; the same again answers 200."""
     row, new = suites.register(sessions, suite=body.suite(), caller=caller, now=now)

@@ -7,8 +7,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
+from app.api.admission import needs_everywhere
 from app.api.fields import In, Label, Out, PageOut, PageQuery
 from app.api.identity import PrincipalName
+from app.bodies import Sent
 from app.db.models import ApiToken
 from app.db.tokens import tokens_page
 from app.deps import Caller, Now, SessionsDep
@@ -70,9 +72,12 @@ def _out(row: ApiToken) -> TokenOut:
 @router.post(
     "",
     status_code=201,
+    dependencies=[needs_everywhere(Role.ADMIN)],
     responses=refuses(ForbiddenError, PrincipalDeactivatedError, UnknownReferenceError),
 )
-def issue_token(body: TokenIn, sessions: SessionsDep, caller: Caller, now: Now) -> IssuedTokenOut:
+def issue_token(
+    body: Sent[TokenIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+) -> IssuedTokenOut:
     """Issue a token. The answer is the only time that it is shown."""
     row, secret = tokens.issue_token(
         sessions,
@@ -82,6 +87,8 @@ def issue_token(body: TokenIn, sessions: SessionsDep, caller: Caller, now: Now) 
         caller=caller,
         now=now,
     )
+    response.headers["Location"] = f"/v1/tokens/{row.id}"
+    response.headers["Cache-Control"] = "no-store"  # not for a retry of this request either
     return IssuedTokenOut(
         id=row.id,
         token=secret,

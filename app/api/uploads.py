@@ -6,8 +6,11 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field
 
+from app.api.admission import needs
 from app.api.fields import Digest, In, Out
+from app.bodies import Sent
 from app.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
+from app.domain.access import Role
 from app.domain.errors import ForbiddenError, NotFoundError, TooLargeError
 from app.problems import refuses
 from app.services import uploads
@@ -39,10 +42,15 @@ class UploadOut(Out):
     expires_at: datetime
 
 
-@router.post("", status_code=201, responses=refuses(ForbiddenError, NotFoundError, TooLargeError))
+@router.post(
+    "",
+    status_code=201,
+    dependencies=[needs(Role.PUBLISHER)],
+    responses=refuses(ForbiddenError, NotFoundError, TooLargeError),
+)
 def begin_upload(
     prefix: PrefixPath,
-    body: UploadIn,
+    body: Sent[UploadIn],
     sessions: SessionsDep,
     staging: StagingDep,
     limits: LimitsDep,

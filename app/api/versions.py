@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from app.api.admission import needs
 from app.api.fields import (
     In,
     Number,
@@ -16,11 +17,13 @@ from app.api.fields import (
     PageQuery,
     Reason,
 )
+from app.bodies import Sent
 from app.db.blobs import damaged_among
 from app.db.channels import channels_serving, versions_by_broken_glass
 from app.db.models import Version
 from app.db.versions import versions_page
 from app.deps import Caller, Now, PrefixPath, SessionsDep
+from app.domain.access import Role
 from app.domain.errors import (
     ForbiddenError,
     NotFoundError,
@@ -109,12 +112,14 @@ def version(
 
 
 @router.post(
-    "/{number}/revoke", responses=refuses(ForbiddenError, NotFoundError, VersionRevokedError)
+    "/{number}/revoke",
+    dependencies=[needs(Role.APPROVER)],
+    responses=refuses(ForbiddenError, NotFoundError, VersionRevokedError),
 )
 def revoke_version(
     prefix: PrefixPath,
     number: Number,
-    body: RevocationIn,
+    body: Sent[RevocationIn],
     sessions: SessionsDep,
     caller: Caller,
     now: Now,

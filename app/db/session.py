@@ -32,6 +32,7 @@ def engine_for(url: str, *, pool_size: int = 10) -> Engine:
         max_overflow=pool_size,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={"connect_timeout": 5, "options": _SERVER_TIMEOUTS},
     )
 

@@ -151,6 +151,21 @@ class UploadIncompleteError(RegistryError):
     title = "The upload does not hold what was announced"
 
 
+class PreconditionFailedError(RegistryError):
+    code = "precondition-failed"
+    title = "It is not what the request expects"
+
+
+class RequestInFlightError(RegistryError):
+    code = "request-in-flight"
+    title = "The same request is being worked on"
+
+
+class AnswerNotKeptError(RegistryError):
+    code = "answer-not-kept"
+    title = "The request was made, and its answer held a secret"
+
+
 # What cannot be accepted as it was sent
 
 
@@ -202,6 +217,21 @@ class UnknownReferenceError(RegistryError):
 class TooLargeError(RegistryError):
     code = "too-large"
     title = "The request is too large"
+
+
+class IdempotencyKeyReusedError(RegistryError):
+    code = "idempotency-key-reused"
+    title = "The key belongs to another request"
+
+
+class HeadersTooLargeError(RegistryError):
+    code = "headers-too-large"
+    title = "The request's headers are too large"
+
+
+class RequestTimeoutError(RegistryError):
+    code = "request-timeout"
+    title = "The request came too slowly"
 
 
 class UnsupportedMediaTypeError(RegistryError):

@@ -36,16 +36,16 @@ class NotStrictJsonError(ValueError):
         self.problem = problem
 
 
-def read_object(data: bytes) -> dict[str, object]:
+def read_object(data: bytes, *, depth_limit: int = DEPTH_LIMIT) -> dict[str, object]:
     """Return the JSON object in `data`, which the caller has bounded in size.
 
     Raises:
         NotStrictJsonError: The bytes are not UTF-8 without a byte order mark, not JSON, not an
             object, or hold a lone surrogate, a repeated key, a number that is not finite or not
-            representable, or nesting deeper than `DEPTH_LIMIT`.
+            representable, or nesting deeper than `depth_limit`.
     """
     text = _decoded(data)
-    _require_shallow(text)
+    _require_shallow(text, depth_limit)
     value = _parsed(text)
     if not isinstance(value, dict):
         raise NotStrictJsonError(JsonProblem.NOT_AN_OBJECT, "it is JSON, but not an object")
@@ -97,14 +97,14 @@ def _decoded(data: bytes) -> str:
     return text
 
 
-def _require_shallow(text: str) -> None:
+def _require_shallow(text: str, depth_limit: int) -> None:
     """Count before parsing: how deep the parser can go depends on the stack it is called on."""
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(text):
         depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
-        if depth > DEPTH_LIMIT:
+        if depth > depth_limit:
             raise NotStrictJsonError(
-                JsonProblem.NESTING, f"it is nested deeper than {DEPTH_LIMIT} levels"
+                JsonProblem.NESTING, f"it is nested deeper than {depth_limit} levels"
             )
 
 

@@ -14,6 +14,7 @@ from typing import IO, Final
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from app.bodies import note_received
 from app.domain.errors import MalformedRequestError, TooLargeError
 from app.services.received import ReceivedFile
 
@@ -53,12 +54,14 @@ async def received_body(request: Request) -> AsyncIterator[IO[bytes]]:
         TooLargeError: It exceeds what a few files of ordinary size take.
     """
     with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
-        size_bytes = 0
+        size_bytes, hasher = 0, hashlib.sha256()
         async for chunk in request.stream():
             size_bytes += len(chunk)
             if size_bytes > _BODY_LIMIT_BYTES:
                 raise TooLargeError(f"A commit may have {_BODY_LIMIT_BYTES} bytes.")
+            hasher.update(chunk)
             await run_in_threadpool(file.write, chunk)
+        await note_received(request, hasher.hexdigest())
         file.seek(0)
         yield file
 

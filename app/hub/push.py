@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from app.bodies import Sent
 from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.domain.access import Role
 from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
@@ -59,7 +60,7 @@ class BatchIn(BaseModel):
 
 @router.post("/api/repos/create")
 def create_repository(
-    body: RepositoryIn, request: Request, sessions: SessionsDep, caller: Caller, now: Now
+    body: Sent[RepositoryIn], request: Request, sessions: SessionsDep, caller: Caller, now: Now
 ) -> Response:
     """Create a prefix that the caller owns; 409 with its address if there is one."""
     name = PrefixName(body.organization or caller.name, body.name)
@@ -93,7 +94,7 @@ def validate_yaml(_caller: Caller) -> dict[str, list[str]]:
 
 @router.post("/api/models/{namespace}/{name}/preupload/{revision}")
 def preupload(
-    prefix: PrefixPath, body: PreuploadIn, response: Response, caller: Caller
+    prefix: PrefixPath, body: Sent[PreuploadIn], response: Response, caller: Caller
 ) -> dict[str, Any]:
     """Say which files go inside the commit, and which to the store first.
 
@@ -125,7 +126,7 @@ def xet_write_token(prefix: PrefixPath, caller: Caller) -> Response:
 @router.post("/{namespace}/{name}.git/info/lfs/objects/batch")
 def large_objects(
     prefix: PrefixPath,
-    body: BatchIn,
+    body: Sent[BatchIn],
     sessions: SessionsDep,
     staging: StagingDep,
     limits: LimitsDep,

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
-from app.problems import STATUS
+from app.problems import STATUS, headers_of
 
 
 class RevisionNotFoundError(Exception):
@@ -64,6 +64,8 @@ def refusal(error: Exception) -> JSONResponse:
     # A header is Latin-1 on one line; the body has the sentence as it is.
     in_header = " ".join(message.encode("ascii", "replace").decode().split())[:1000]
     headers = {"X-Error-Message": in_header}
+    if isinstance(error, RegistryError):
+        headers |= headers_of(error)
     if code is not None:
         headers["X-Error-Code"] = code
     return JSONResponse({"error": message}, status, headers)

@@ -1,6 +1,7 @@
 """Binding a channel to a policy, and rolling it back."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -13,7 +14,7 @@ from app.db.session import Sessions, present
 from app.domain.access import Caller, Role
 from app.domain.allocation import Share
 from app.domain.approvals import eligible
-from app.domain.audit import Facts, happened, subject_of
+from app.domain.audit import Event, Facts, happened, subject_of
 from app.domain.errors import (
     NotFoundError,
     NothingToChangeError,
@@ -23,9 +24,12 @@ from app.domain.errors import (
 from app.domain.identity import PrefixName
 from app.domain.lifecycle import GenerationKind
 from app.domain.policies import Contributor
+from app.domain.preconditions import Precondition, entity_tag
 from app.services.execution import Move, execute
 from app.services.reassessment import reassess
 from app.services.sight import lock_prefix_as, missing_channel
+
+_NONE: Final = Precondition()
 
 
 def bind(
@@ -35,6 +39,7 @@ def bind(
     name: str,
     policy: str,
     policy_version: int,
+    precondition: Precondition = _NONE,
     caller: Caller,
     now: datetime,
 ) -> Channel:
@@ -48,6 +53,7 @@ def bind(
         ForbiddenError: The caller is no admin here.
         UnknownReferenceError: There is no such policy version.
         PolicyUnsatisfiableError: Too few people could ever approve under it.
+        PreconditionFailedError: The channel is not what the caller expects.
     """
     with sessions.begin() as session:
         row = lock_prefix_as(Role.ADMIN, session, caller, prefix)
@@ -55,6 +61,9 @@ def bind(
         if wanted is None:
             raise UnknownReferenceError(f"There is no policy {policy} version {policy_version}.")
         channel = lock_channel(session, prefix, name)
+        precondition.require(
+            f"The channel {name}", None if channel is None else channel_tag(channel)
+        )
         if channel is not None and channel.policy_id == wanted.id:
             return channel
         _require_satisfiable(session, row, wanted)
@@ -63,14 +72,7 @@ def bind(
             session.add(channel)
         else:
             channel.policy = wanted
-        facts: Facts = {
-            "channel": name,
-            "channel_id": str(channel.id),
-            "policy": policy,
-            "policy_version": policy_version,
-            "policy_digest": wanted.digest,
-        }
-        event = happened(subject_of(prefix), "channel.bind", facts, caller=caller, now=now)
+        event = _bound(prefix, channel, wanted, caller, now)
         audit.append(session, event)
         reassess(session, row, now=now)
         return present(lock_channel(session, prefix, name))
@@ -83,6 +85,7 @@ def rollback(
     name: str,
     generation: int,
     reason: str,
+    precondition: Precondition = _NONE,
     caller: Caller,
     now: datetime,
 ) -> Channel:
@@ -95,12 +98,14 @@ def rollback(
         ForbiddenError: The caller is no approver here.
         NothingToChangeError: The channel serves exactly that.
         VersionRevokedError: A version in it was revoked since.
+        PreconditionFailedError: The channel is not what the caller expects.
     """
     with sessions.begin() as session:
         lock_prefix_as(Role.APPROVER, session, caller, prefix)
         channel = lock_channel(session, prefix, name)
         if channel is None:
             raise missing_channel(prefix, name)
+        precondition.require(f"The channel {name}", channel_tag(channel))
         earlier = generation_numbered(session, channel, generation)
         if earlier is None:
             message = f"{name} of {prefix} has no generation {generation}."
@@ -113,6 +118,24 @@ def rollback(
         move = Move(GenerationKind.ROLLBACK, shares, reason)
         execute(session, channel, move, caller=caller, now=now)
         return channel
+
+
+def _bound(
+    prefix: PrefixName, channel: Channel, policy: PolicyRow, caller: Caller, now: datetime
+) -> Event:
+    facts: Facts = {
+        "channel": channel.name,
+        "channel_id": str(channel.id),
+        "policy": policy.name,
+        "policy_version": policy.version,
+        "policy_digest": policy.digest,
+    }
+    return happened(subject_of(prefix), "channel.bind", facts, caller=caller, now=now)
+
+
+def channel_tag(channel: Channel) -> str:
+    """Return the entity tag of a channel: of its policy and of what it serves."""
+    return entity_tag(str(channel.id), channel.policy.digest, channel.generation)
 
 
 def _require_satisfiable(session: Session, prefix: Prefix, row: PolicyRow) -> None:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from app.db import audit
+from app.db.answers import forget_answers
 from app.db.blobs import (
     ReferencedBlob,
     damaged_digests,
@@ -87,6 +88,7 @@ def _expire_uploads(sessions: Sessions, staging: Staging, *, dry_run: bool, now:
                 staging.discard(upload.key, upload.multipart_id)
                 session.delete(upload)
             forget_expired_leases(session, now)
+            forget_answers(session, now)
         return len(expired)
 
 

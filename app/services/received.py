@@ -14,6 +14,7 @@ from app.db.blobs import holds_lease, lease
 from app.db.session import Sessions
 from app.domain.errors import UnavailableError
 from app.domain.manifest import ArtifactFile
+from app.services.exchanges import apart
 from app.storage.blobs import Blobs
 
 _LEASE: Final = timedelta(hours=1)
@@ -64,7 +65,7 @@ def store_leased(
     """Store bytes, leased so that nobody collects them before a row refers to them."""
     if not files:
         return
-    with sessions.begin() as session:
+    with apart(sessions).begin() as session:
         lease(session, {file.sha256 for file in files}, now + _LEASE)
     for file in files:
         file.content.seek(0)

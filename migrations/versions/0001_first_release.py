@@ -727,6 +727,28 @@ def upgrade() -> None:
         op.f("ix_generation_share_version_id"), "generation_share", ["version_id"], unique=False
     )
     op.create_table(
+        "kept_answer",
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name=op.f("ck_kept_answer_key_length")),
+        sa.CheckConstraint(
+            "fingerprint ~ '^sha256:[0-9a-f]{64}$'",
+            name=op.f("ck_kept_answer_fingerprint_is_digest"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["principal_id"], ["principal.id"], name=op.f("fk_kept_answer_principal_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("principal_id", "key", name=op.f("pk_kept_answer")),
+    )
+    op.create_index(
+        op.f("ix_kept_answer_answered_at"), "kept_answer", ["answered_at"], unique=False
+    )
+    op.create_table(
         "blob_lease",
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
@@ -885,6 +907,7 @@ def downgrade() -> None:
     op.drop_table("upload")
     op.drop_table("damage")
     op.drop_table("blob_lease")
+    op.drop_table("kept_answer")
     op.drop_table("generation_share")
     op.drop_table("review")
     op.drop_table("promotion_share")

@@ -77,7 +77,7 @@ def test_a_file_above_a_chunk_comes_whole(large_file):
     assert download(world).content == content
 
 
-@pytest.mark.parametrize("form", ['"{digest}"', 'W/"{digest}"', '"other", "{digest}"'])
+@pytest.mark.parametrize("form", ['"{digest}"', 'W/"{digest}"', '"other", "{digest}"', "*"])
 def test_a_file_that_the_client_has_is_not_sent_again(intact, form):
     etag = form.format(digest=digest_of(intact.version))
     response = download(intact, if_none_match=etag)
@@ -134,6 +134,7 @@ def test_what_is_no_single_range_is_answered_with_the_whole(intact, asked):
 def test_a_range_that_holds_nothing_is_refused(intact, asked):
     response = download(intact, range=asked)
     assert (response.status_code, code(response)) == (416, "range-not-satisfiable")
+    assert response.headers["content-range"] == f"bytes */{SIZE}"
 
 
 def test_a_part_across_chunks_is_that_part(large_file):

@@ -1,15 +1,20 @@
 """Every refusal, provoked: its code, its status, and its shape as RFC 9457 has it."""
 
+import asyncio
 import json
 import re
 import uuid
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from fastapi.testclient import TestClient
+from sqlalchemy import select, text
 
+from app.db.answers import claim_key
+from app.db.models import Principal
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
+from app.edge.pace import PacedBodies
 from app.problems import MEDIA_TYPE, STATUS
 from tests.blobs import MemoryBlobs
 from tests.builders import a_base_model, a_digest, a_policy, a_suite, results
@@ -153,6 +158,12 @@ def policy_unsatisfiable(stage):
     return stage.world.bind(stage.world.a_policy(approvals={"required": 9}))
 
 
+def precondition_failed(stage):
+    stage.world.a_version()
+    channel = stage.world.a_channel()
+    return stage.world.bind(channel["policy"], headers={"If-None-Match": "*"})
+
+
 def gate_not_configured(stage):
     return stage.world.request(stage.world.a_version())
 
@@ -188,6 +199,53 @@ def upload_incomplete(stage):
     uploads = {"config": upload["id"], "weights": upload["id"]}
     body = {"base_model": world.base, "uploads": uploads}
     return world.call("POST", f"{world.path}/versions", by="publisher", json=body)
+
+
+def with_a_key(stage, key="a key of this test's", **changes):
+    """Create a principal, who names the test apart, with an idempotency key."""
+    headers = {"Idempotency-Key": f'"{stage.world.namespace} {key}"'}
+    body = {"name": f"p-{stage.world.namespace}", "kind": "human"} | changes
+    return stage.world.call("POST", "/v1/principals", by="admin", json=body, headers=headers)
+
+
+def idempotency_key_reused(stage):
+    assert with_a_key(stage).status_code == 201
+    return with_a_key(stage, kind="service")
+
+
+def request_in_flight(stage):
+    sessions = stage.world.client.app.state.parts.sessions
+    with sessions.begin() as session:
+        admin = session.scalars(select(Principal.id).where(Principal.name == "admin")).one()
+        assert claim_key(session, admin, f"{stage.world.namespace} a key of this test's")
+        return with_a_key(stage)
+
+
+def answer_not_kept(stage):
+    world = stage.world
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    body = {"principal": "reader"}
+    world.call("POST", "/v1/tokens", by="admin", json=body, headers=headers)
+    return world.call("POST", "/v1/tokens", by="admin", json=body, headers=headers)
+
+
+def headers_too_large(stage):
+    headers = {f"X-{number}": "1" for number in range(101)}
+    return stage.world.client.get("/v1/prefixes", headers=headers)
+
+
+def request_timeout(stage):
+    world = stage.world
+    paced = PacedBodies(world.client.app, longest_pause_s=0.01)
+
+    async def stalled(scope, receive, send):
+        async def nothing():
+            await asyncio.sleep(60)
+
+        await paced(scope, nothing, send)
+
+    world.client = TestClient(stalled)
+    return world.call("POST", "/v1/suites", by="admin", json=a_suite())
 
 
 def invalid_request(stage):

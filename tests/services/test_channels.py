@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.racing import by_as_many_clients
+
 
 def code(response):
     return response.json()["type"].removeprefix("/problems/")
@@ -201,3 +203,82 @@ def test_only_approvers_roll_back(world, role):
     world.a_live_version()
     response = world.rollback(1, by=role)
     assert (response.status_code, code(response)) == (403, "forbidden")
+
+
+# Conditions
+
+
+def tag_of(world):
+    return world.call("GET", f"{world.path}/channels/production", by="publisher").headers["etag"]
+
+
+def test_a_channel_that_the_client_knows_is_not_sent_again(world):
+    world.a_version()
+    bound = world.bind(world.a_policy())
+    path = f"{world.path}/channels/production"
+    headers = {"If-None-Match": bound.headers["etag"]}
+
+    known = world.call("GET", path, by="publisher", headers=headers)
+
+    assert (known.status_code, known.content) == (304, b"")
+    world.bind(world.a_policy())
+    assert world.call("GET", path, by="publisher", headers=headers).status_code == 200
+
+
+def test_the_tag_changes_with_policy_and_generation_alone(world):
+    world.an_evaluated_version()
+    tags = [tag_of(world), tag_of(world)]
+    world.bind(world.a_policy())
+    tags.append(tag_of(world))
+    world.evaluate(world.made("GET", f"{world.path}/versions/1", by="publisher"))
+    tags.append(tag_of(world))
+    world.approve(world.request({"number": 1}).json())
+    tags.append(tag_of(world))
+    assert tags == [tags[0], tags[0], tags[2], tags[2], tags[4]]
+    assert len({tags[0], tags[2], tags[4]}) == 3
+
+
+def test_a_binding_made_on_old_knowledge_is_refused(world):
+    world.a_version()
+    first, second, third = (world.a_policy() for _ in range(3))
+    assert world.bind(first, headers={"If-Match": "*"}).status_code == 412
+    known = {"If-Match": world.bind(first, headers={"If-None-Match": "*"}).headers["etag"]}
+
+    assert world.bind(second, headers=known).status_code == 200
+    refused = world.bind(third, headers=known)
+
+    assert (refused.status_code, code(refused)) == (412, "precondition-failed")
+    assert world.channel()["policy"]["name"] == second["name"]
+    assert world.actions().count("channel.bind") == 2
+
+
+def test_a_rollback_on_old_knowledge_is_refused(world):
+    world.a_live_version()
+    known = {"If-Match": tag_of(world)}
+    world.a_live_version(seed=1)
+
+    refused = world.rollback(1, headers=known)
+    assert (refused.status_code, code(refused)) == (412, "precondition-failed")
+    assert world.channel()["generation"] == 2
+
+    done = world.rollback(1, headers={"If-Match": tag_of(world)})
+    assert (done.status_code, done.headers["etag"]) == (200, tag_of(world))
+
+
+def test_of_two_who_bind_at_once_on_the_same_knowledge_one_is_refused(world):
+    """The tag is compared under the channel's lock, not before it."""
+    world.a_version()
+    policies = [world.a_policy() for _ in range(5)]
+    known = {"If-Match": world.bind(policies.pop()).headers["etag"]}
+    calls = [lambda each, policy=policy: each.bind(policy, headers=known) for policy in policies]
+    answers = sorted(answer.status_code for answer in by_as_many_clients(world, calls))
+    assert answers == [200, 412, 412, 412]
+
+
+def test_of_two_who_create_at_once_one_is_refused(world):
+    world.a_version()
+    policies = [world.a_policy() for _ in range(4)]
+    new = {"If-None-Match": "*"}
+    calls = [lambda each, policy=policy: each.bind(policy, headers=new) for policy in policies]
+    answers = sorted(answer.status_code for answer in by_as_many_clients(world, calls))
+    assert answers == [200, 412, 412, 412]

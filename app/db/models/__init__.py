@@ -1,5 +1,6 @@
 """The tables, by concept."""
 
+from app.db.models.answers import KeptAnswer
 from app.db.models.artifacts import (
     BaseModelRow,
     Prefix,
@@ -58,6 +59,7 @@ __all__ = [
     "Generation",
     "GenerationShare",
     "IdentityRow",
+    "KeptAnswer",
     "PolicyRow",
     "Prefix",
     "Principal",

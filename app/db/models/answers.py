@@ -1,0 +1,33 @@
+"""Answers that are kept for a while, so that a request which is sent again gets the same."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.models.base import DISPOSABLE, Base, is_digest
+
+
+class KeptAnswer(Base):
+    """What a principal's request with an idempotency key was answered, and which request it was.
+
+    It is committed with what the request changed. The body is null if it holds a secret.
+    """
+
+    __tablename__ = "kept_answer"
+    __table_args__ = (
+        CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),
+        is_digest("fingerprint"),
+        Index(None, "answered_at"),
+        {"info": DISPOSABLE},
+    )
+
+    principal_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    status: Mapped[int]
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[bytes | None] = mapped_column(repr=False)
+    answered_at: Mapped[datetime]

@@ -1,0 +1,57 @@
+"""Requests that are sent again: their key, what makes two the same, which answers are kept."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from app.domain.errors import MalformedRequestError
+from app.domain.identity import Json, canonical_digest
+
+KEPT_FOR: Final = timedelta(hours=24)
+
+_SERVER_ERRORS: Final = 500
+_REFUSALS: Final = 400
+# A string of RFC 9651, as the header's draft has it, or the bare characters that most clients send.
+_QUOTED: Final = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_BARE: Final = re.compile(r"[\x21-\x7e]*")
+_LONGEST: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request was answered; without a body if that must not be stored."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None
+
+    def is_kept(self, *, changed: bool) -> bool:
+        """Whether a retry gets this answer again, rather than being evaluated anew.
+
+        A refusal that changed nothing may be cured, so its retry is a new request. A failure of
+        ours is never kept.
+        """
+        return self.status < _REFUSALS or (changed and self.status < _SERVER_ERRORS)
+
+
+def key_of(header: str) -> str:
+    """Return the key in an `Idempotency-Key` header.
+
+    Raises:
+        MalformedRequestError: It is no string of 1 to 255 printable ASCII characters.
+    """
+    quoted = _QUOTED.fullmatch(header.strip())
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header.strip()
+    if not 1 <= len(key) <= _LONGEST or not (quoted or _BARE.fullmatch(key)):
+        raise MalformedRequestError(
+            f"Idempotency-Key must be one string of 1 to {_LONGEST} printable ASCII characters, "
+            "such as a UUID."
+        )
+    return key
+
+
+def fingerprint(method: str, path: str, query: str, body: Json) -> str:
+    """Return a digest that two requests share if they ask for the same."""
+    return canonical_digest([method, path, query, body])

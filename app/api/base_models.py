@@ -28,7 +28,8 @@ from app.services import base_models
 router = APIRouter(prefix="/base-models", tags=["base models"])
 
 
-Dimension = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
+# The geometry itself refuses other numbers, and says what they are of.
+Dimension = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": LARGEST_NUMBER})]
 
 
 class ArchitectureIn(In):

@@ -1,6 +1,7 @@
 """The application: wiring, no logic."""
 
 from fastapi import APIRouter, FastAPI
+from fastapi.responses import RedirectResponse
 
 from app import __version__, problems
 from app.api import (
@@ -27,6 +28,7 @@ from app.db.session import engine_for, sessions_on
 from app.deps import Parts
 from app.hub import pull, push
 from app.metrics import MeasuredApp
+from app.pages.application import pages_of
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
@@ -80,6 +82,9 @@ def app_of(parts: Parts) -> FastAPI:
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(health.router)
+    # Before the other dialect, whose paths begin with any name.
+    app.add_route("/admin", lambda _request: RedirectResponse("/admin/"), include_in_schema=False)
+    app.mount("/admin", pages_of(parts))
     app.include_router(push.router)
     app.include_router(pull.router)
     problems.install(app)

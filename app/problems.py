@@ -29,6 +29,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.UnauthenticatedError: 401,
     errors.ForbiddenError: 403,
     errors.SeparationOfDutiesError: 403,
+    errors.StaleFormError: 403,
     errors.NotFoundError: 404,
     errors.ChannelEmptyError: 404,
     errors.AlreadyExistsError: 409,
@@ -185,13 +186,18 @@ def _allowed(request: Request) -> str:
 
 
 def _database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
+    refusal = unanswered(error)
+    return _failed(request, error) if refusal is None else respond(refusal)
+
+
+def unanswered(error: DBAPIError | PoolTimeoutError) -> RegistryError | None:
     """Tell a database that is away, or too busy, from a statement of ours that is wrong."""
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or isinstance(error, OperationalError | PoolTimeoutError):
-        _log.error("the database did not answer: %s", type(error).__name__)
-        message = "The database does not answer now; nothing was changed. Try again shortly."
-        return respond(errors.UnavailableError(message))
-    return _failed(request, error)
+    if not (lost or isinstance(error, OperationalError | PoolTimeoutError)):
+        return None
+    _log.error("the database did not answer: %s", type(error).__name__)
+    message = "The database does not answer now; nothing was changed. Try again shortly."
+    return errors.UnavailableError(message)
 
 
 def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:

@@ -7,6 +7,7 @@ import rfc8785
 from fastapi import Depends, Path, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from app import texts
 from app.db.paging import PageRequest
 from app.domain.identity import (
     DIGEST_PATTERN,
@@ -15,6 +16,7 @@ from app.domain.identity import (
     is_name,
 )
 from app.domain.strictjson import DEPTH_LIMIT
+from app.texts import printable
 
 T = TypeVar("T")
 
@@ -53,12 +55,6 @@ def _namespace(text: str) -> str:
     return _name(text)
 
 
-def _printable(text: str) -> str:
-    if any(ord(character) < ord(" ") and character not in "\n\t" for character in text):
-        raise ValueError("control characters are not allowed")
-    return text
-
-
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -92,13 +88,13 @@ Name = Annotated[str, AfterValidator(_name), Field(examples=["brand-voice"])]
 Namespace = Annotated[str, AfterValidator(_namespace), Field(examples=["acme"])]
 Label = Annotated[str, Field(pattern=LABEL_PATTERN, examples=["production"])]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, examples=[f"sha256:{'0' * 64}"])]
-Line = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
-Text = Annotated[str, Field(max_length=8192), AfterValidator(_printable)]
-Reason = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
+Line = texts.Line
+Text = texts.Text
+Reason = texts.Reason
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
 Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-Searched = Annotated[str, Query(max_length=96), AfterValidator(_printable)]
-Asked = Annotated[str, Path(max_length=64), AfterValidator(_printable)]
+Searched = Annotated[str, Query(max_length=96), AfterValidator(printable)]
+Asked = Annotated[str, Path(max_length=64), AfterValidator(printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 
 

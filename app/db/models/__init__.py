@@ -19,7 +19,7 @@ from app.db.models.governance import (
     PromotionShare,
     ReviewRow,
 )
-from app.db.models.identity import ApiToken, Principal, RoleGrant
+from app.db.models.identity import ApiToken, Principal, RoleGrant, WebSession
 from app.db.models.storage import BlobLease, Damage, Upload
 
 __all__ = [
@@ -51,4 +51,5 @@ __all__ = [
     "Upload",
     "Version",
     "VersionFile",
+    "WebSession",
 ]

@@ -68,6 +68,7 @@ class Generation(Base):
     __table_args__ = (
         CheckConstraint("number > 0", name="number_positive"),
         Index(None, "channel_id", "executed_at"),
+        Index(None, "executed_at"),
         {"info": APPEND_ONLY},
     )
 
@@ -83,6 +84,7 @@ class Generation(Base):
         lazy="raise", default_factory=list, repr=False, order_by="GenerationShare.weight.desc()"
     )
     executed_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
+    channel: Mapped[Channel] = relationship(lazy="raise", init=False, repr=False)
 
 
 class GenerationShare(Base):

@@ -84,7 +84,7 @@ def app_of(parts: Parts) -> FastAPI:
     app.include_router(health.router)
     # Before the other dialect, whose paths begin with any name.
     app.add_route("/admin", lambda _request: RedirectResponse("/admin/"), include_in_schema=False)
-    app.mount("/admin", pages_of(parts))
+    app.mount("/admin", pages_of(parts), name="pages")
     app.include_router(push.router)
     app.include_router(pull.router)
     problems.install(app)

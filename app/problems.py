@@ -29,7 +29,6 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.UnauthenticatedError: 401,
     errors.ForbiddenError: 403,
     errors.SeparationOfDutiesError: 403,
-    errors.StaleFormError: 403,
     errors.NotFoundError: 404,
     errors.ChannelEmptyError: 404,
     errors.AlreadyExistsError: 409,

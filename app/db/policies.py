@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.db.models import Channel, PolicyRow, Prefix
@@ -32,7 +33,7 @@ def newest_policies(session: Session, *, limit: int = 200) -> Sequence[PolicyRow
     """Return the latest version of each policy, by name."""
     statement = (
         select(PolicyRow)
-        .distinct(PolicyRow.name)
+        .ext(distinct_on(PolicyRow.name))
         .order_by(PolicyRow.name, PolicyRow.version.desc())
         .limit(limit)
         .options(joinedload(PolicyRow.created_by))

@@ -50,11 +50,6 @@ class ForbiddenError(RegistryError):
     title = "The caller's grants do not cover this"
 
 
-class StaleFormError(RegistryError):
-    code = "stale-form"
-    title = "The form is not of this session"
-
-
 class SeparationOfDutiesError(RegistryError):
     code = "separation-of-duties"
     title = "A contributor may not review this"

@@ -48,14 +48,14 @@ class _Files(StaticFiles):
         return response
 
 
-def pages_of(parts: Parts) -> FastAPI:
-    """Return the pages over `parts`."""
+def pages_of(parts: Parts) -> GuardedPages:
+    """Return the pages over `parts`, guarded whatever becomes of a request."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
     app.add_middleware(GZipMiddleware, minimum_size=1024)
-    app.add_middleware(GuardedPages)
     app.mount("/static", _Files(directory=STATIC), name="static")
     for router in _ROUTERS:
         app.include_router(router)
+    app.add_api_route("/{path:path}", failures.nowhere)
     failures.install(app)
-    return app
+    return GuardedPages(app)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from app.domain.errors import FaultyError, NotFoundError, RegistryError, UnauthenticatedError
 from app.pages.rendering import page
+from app.pages.visits import StaleFormError, Visitor
 from app.problems import STATUS, invalid_request, unanswered
 from app.services.web_sessions import Visit
 
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 def install(app: FastAPI) -> None:
     """Answer every refusal and every failure of the pages as a page."""
     _answer(app, RegistryError, refused)
+    _answer(app, StaleFormError, _stale)
     _answer(app, RequestValidationError, _invalid)
     _answer(app, HTTPException, _framework_refused)
     _answer(app, DBAPIError, _database_failed)
@@ -34,6 +36,11 @@ def install(app: FastAPI) -> None:
 
 def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
     app.add_exception_handler(kind, cast("Callable[[Request, Exception], Response]", handler))
+
+
+def nowhere(visit: Visitor) -> Response:
+    """Answer whatever no page is at, for those who are signed in."""
+    raise NotFoundError(f"There is no such page, {visit.caller.name}.")
 
 
 def refused(request: Request, error: RegistryError) -> Response:
@@ -73,6 +80,10 @@ def _refusal(
     )
 
 
+def _stale(request: Request, error: StaleFormError) -> Response:
+    return _refusal(request, HTTPStatus.FORBIDDEN, error.title, error.detail)
+
+
 def _invalid(request: Request, error: RequestValidationError) -> Response:
     in_path = any(each["loc"][:1] == ("path",) for each in error.errors())
     if in_path:
@@ -81,6 +92,8 @@ def _invalid(request: Request, error: RequestValidationError) -> Response:
 
 
 def _framework_refused(request: Request, error: HTTPException) -> Response:
+    if isinstance(error.__cause__, RegistryError):
+        return refused(request, error.__cause__)  # ours, which reading the form wrapped
     status = HTTPStatus(error.status_code)
     if status == HTTPStatus.NOT_FOUND:
         return refused(request, NotFoundError("There is no such page."))

@@ -30,11 +30,11 @@ class GuardedPages:
     """Adds the headers, sends the cookies that a request left, and bounds what a form may hold."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
 
         async def guarded(message: Message) -> None:
@@ -47,7 +47,7 @@ class GuardedPages:
                     headers.append("Set-Cookie", cookie)
             await send(message)
 
-        await self._app(scope, _bounded(receive), guarded)
+        await self.app(scope, _bounded(receive), guarded)
 
 
 def _bounded(receive: Receive) -> Receive:

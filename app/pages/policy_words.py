@@ -78,8 +78,9 @@ def _approvals(approvals: Approvals) -> Iterable[str]:
     if not approvals.required:
         yield "None needed: the gate alone decides."
         return
-    kind = "people" if approvals.human else "principals"
-    yield f"By {approvals.required} {kind}, each standing for {exact_span(approvals.valid_for)}."
+    kind = "human" if approvals.human else "principal"
+    stands = exact_span(approvals.valid_for)
+    yield f"By {count(approvals.required, kind)}, each standing for {stands}."
     if approvals.exclude:
         yield f"Not by the {listed([role.value for role in approvals.exclude], 'or')}."
     if approvals.wait:

@@ -1,25 +1,27 @@
 """Signing in with a token, and out."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
 from app.deps import Now, SessionsDep
-from app.domain.errors import RegistryError, StaleFormError, UnauthenticatedError
+from app.domain.errors import UnauthenticatedError
 from app.pages.rendering import page, redirect
 from app.pages.visits import (
     Sender,
+    StaleFormError,
     drop_session,
     keep_session,
     local_path,
     require_sign_in_mark,
     sign_in_mark,
 )
-from app.problems import STATUS
 from app.services import web_sessions
 
 router = APIRouter()
+
+_STATUS: Final = {type(None): 200, StaleFormError: 403, UnauthenticatedError: 401}
 
 
 @router.get("/sign-in")
@@ -56,12 +58,16 @@ def sign_out(request: Request, visit: Sender, sessions: SessionsDep, now: Now) -
 
 
 def _form(
-    request: Request, target: str, *, asked: bool = False, refusal: RegistryError | None = None
+    request: Request,
+    target: str,
+    *,
+    asked: bool = False,
+    refusal: StaleFormError | UnauthenticatedError | None = None,
 ) -> Response:
     return page(
         request,
         "sign_in.html",
-        status=200 if refusal is None else STATUS[type(refusal)],
+        status=_STATUS[type(refusal)],
         mark=sign_in_mark(request),
         target=target,
         asked=asked,

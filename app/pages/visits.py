@@ -8,10 +8,21 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Form, Request
 
 from app.deps import Now, SessionsDep
-from app.domain.errors import StaleFormError, UnauthenticatedError
+from app.domain.errors import UnauthenticatedError
 from app.pages.guard import is_private, keep_cookie
 from app.services import web_sessions
 from app.services.web_sessions import Visit
+
+
+class StaleFormError(Exception):
+    """A form without the mark of the session that showed it; nobody but a page can send one."""
+
+    title: Final = "The form is not of this session"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
 
 _LIFETIME_S: Final = int(web_sessions.LONGEST_LIFETIME.total_seconds())
 _SIGN_IN_LIFETIME_S: Final = 3600

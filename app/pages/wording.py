@@ -70,7 +70,7 @@ def number(value: float | None, *, signed: bool = False) -> str:
 
 
 def count(amount: int, word: str) -> str:
-    many = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    many = f"{word[:-1]}ies" if word.endswith("ry") else f"{word}s"
     return f"{amount:,} {word if amount == 1 else many}"
 
 

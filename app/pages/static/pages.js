@@ -92,6 +92,10 @@
   }
 
   document.addEventListener("keydown", walk);
+  // What a focused cell says may lie below the window's edge.
+  document.addEventListener("focusin", (event) => {
+    if (event.target.matches?.(".cell")) event.target.nextElementSibling?.scrollIntoView({ block: "nearest" });
+  });
   document.addEventListener("focusout", (event) => event.target.classList?.remove("quietly"));
   document.addEventListener("DOMContentLoaded", () => prepare(document));
   document.addEventListener("htmx:afterSettle", (event) => prepare(event.target.isConnected ? event.target : document));

@@ -30,6 +30,7 @@ def every_policy(request: Request, visit: Visitor, sessions: SessionsDep) -> Res
         "policies.html",
         visit=visit,
         policies=[(row, sentences(policy_of(row))) for row in found],
+        suite_line=remedies.suite(origin_of(request)),
         line=remedies.policy(origin_of(request)),
     )
 

@@ -11,9 +11,9 @@ from fastapi.responses import Response
 from pydantic import BeforeValidator
 
 from app.db.channels import allocations_of, channels_of
-from app.db.models import Channel
+from app.db.models import Channel, PolicyRow
 from app.db.paging import PageRequest
-from app.db.policies import policy_of
+from app.db.policies import newest_policies, policy_of
 from app.db.prefixes import PrefixFilter, prefixes_page
 from app.db.promotions import recent_requests
 from app.db.scores import Score, score_history
@@ -21,6 +21,7 @@ from app.db.timeline import timeline
 from app.db.versions import versions_listed
 from app.deps import Now, PrefixPath, SessionsDep
 from app.domain.allocation import Share
+from app.domain.identity import PrefixName
 from app.pages import remedies
 from app.pages.asked import Cursor, Searched
 from app.pages.rendering import origin_of, page
@@ -89,8 +90,9 @@ def prefix(
         row = seen_prefix(session, caller, prefix)
         versions = versions_listed(session, row, released_to=None if whole else caller)
         channels = _readable(channels_of(session, [row.id]), caller.sees_channel).get(row.id, [])
-        allocations = allocations_of(session, channels)
-        generations = timeline(session, caller, row, until=at)
+        allocations = allocations_of(session, channels) if channels else {}
+        generations = timeline(session, caller, row, until=at) if channels else []
+        policies = [] if channels else newest_policies(session, limit=1)
         scores = score_history(session, row) if whole else []
         requests = recent_requests(session, row) if whole else []
     base = versions[0].base_model.digest if versions else None
@@ -110,8 +112,18 @@ def prefix(
         whole=whole,
         at=at,
         push_line=remedies.push(origin_of(request), prefix, base),
-        channel_line=remedies.channel(origin_of(request), prefix),
+        channel_line=_channel_line(request, prefix, policies),
     )
+
+
+def _channel_line(
+    request: Request, prefix: PrefixName, policies: Sequence[PolicyRow]
+) -> str | None:
+    """Return the line that makes the first channel, under a policy if there is one yet."""
+    if not policies:
+        return None
+    policy = (policies[0].name, policies[0].version)
+    return remedies.channel(origin_of(request), prefix, policy)
 
 
 def _readable(

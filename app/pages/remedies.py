@@ -5,20 +5,33 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from app.domain.evidence import CellKey
 from app.domain.identity import Json, PrefixName, rfc3339
 
 
-def call(origin: str, method: str, path: str, body: Mapping[str, Json]) -> str:
+def call(method: str, url: str, body: Mapping[str, Json]) -> str:
     """Return a curl line that sends `body` with the token in $TOKEN."""
-    document = json.dumps(body, ensure_ascii=False)
+    document = _laid_out(body)
     verb = "" if method == "POST" else f"-X {method} "
     return (
         f'curl {verb}-H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\\n'
         f"  -d {shlex.quote(document)} \\\n"
-        f"  {shlex.quote(origin + path)}"
+        f"  {shlex.quote(url)}"
     )
+
+
+def _laid_out(body: Mapping[str, Json]) -> str:
+    """Return JSON with a line for each field, and for each object of a list: what one edits."""
+    fields = []
+    for name, value in body.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            items = ",\n    ".join(json.dumps(item, ensure_ascii=False) for item in value)
+            text = f"[\n    {items}]"
+        fields.append(f"  {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(fields) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +72,8 @@ def evaluation(
         "results": [] if samples is None else [_result(key, samples) for key in cells],
     }
     if samples is not None:
-        return Unmeasured(suite[0], cells, call(path, "POST", "", body), None)
-    document = shlex.quote(f"evaluation={json.dumps(body, ensure_ascii=False)}")
+        return Unmeasured(suite[0], cells, call("POST", path, body), None)
+    document = shlex.quote(f"evaluation={_laid_out(body)}")
     line = (
         'curl -H "Authorization: Bearer $TOKEN" \\\n'
         f"  -F {document} \\\n"
@@ -85,12 +98,12 @@ def _result(key: CellKey, samples: int) -> Json:
 
 def promotion(origin: str, prefix: PrefixName, number: int, channel: str) -> str:
     body: dict[str, Json] = {"channel": channel, "version": number, "reason": "Say why here."}
-    return call(origin, "POST", f"/v1/prefixes/{prefix}/promotions", body)
+    return call("POST", f"{origin}/v1/prefixes/{prefix}/promotions", body)
 
 
 def push(origin: str, prefix: PrefixName, base_model: str | None) -> str:
     """Return the line that pushes a version from the folder that PEFT saved it in."""
-    described = {
+    described: dict[str, Json] = {
         "base_model": base_model or "sha256:…",
         "card": {
             "intended_purpose": "…",
@@ -100,7 +113,7 @@ def push(origin: str, prefix: PrefixName, base_model: str | None) -> str:
             "licence": "apache-2.0",
         },
     }
-    document = shlex.quote(f"version={json.dumps(described, ensure_ascii=False)}")
+    document = shlex.quote(f"version={_laid_out(described)}")
     return (
         'curl -H "Authorization: Bearer $TOKEN" \\\n'
         f"  -F {document} \\\n"
@@ -109,14 +122,15 @@ def push(origin: str, prefix: PrefixName, base_model: str | None) -> str:
     )
 
 
-def channel(origin: str, prefix: PrefixName) -> str:
-    body: dict[str, Json] = {"policy": "brand-safe", "policy_version": 1}
-    return call(origin, "PUT", f"/v1/prefixes/{prefix}/channels/production", body)
+def channel(origin: str, prefix: PrefixName, policy: tuple[str, int]) -> str:
+    """Return the line that puts a channel `production` under a policy version."""
+    body: dict[str, Json] = {"policy": policy[0], "policy_version": policy[1]}
+    return call("PUT", f"{origin}/v1/prefixes/{prefix}/channels/production", body)
 
 
 def prefix(origin: str) -> str:
     body: dict[str, Json] = {"namespace": "acme", "name": "brand-voice", "owner": "admin"}
-    return call(origin, "POST", "/v1/prefixes", body)
+    return call("POST", f"{origin}/v1/prefixes", body)
 
 
 def base_model(origin: str) -> str:
@@ -135,11 +149,36 @@ def base_model(origin: str) -> str:
         "parameters": 1_234_567,
         "architecture": architecture,
     }
-    return call(origin, "POST", "/v1/base-models", body)
+    return call("POST", f"{origin}/v1/base-models", body)
+
+
+def suite(origin: str) -> str:
+    """Return the line that registers the suite which the example of a policy speaks of."""
+    body: dict[str, Json] = {
+        "name": "brand-voice",
+        "version": "1",
+        "dataset_digest": f"sha256:{'0' * 64}",
+        "personas": ["novice", "expert"],
+        "locales": ["en", "de"],
+        "metrics": [{"name": "tone", "kind": "proportion", "higher_is_better": True}],
+    }
+    return call("POST", f"{origin}/v1/suites", body)
+
+
+_POLICY: Final = """\
+name: brand-safe
+approvals: {required: 2}
+card: {required: [intended_purpose, licence], forbid_uses: [knowledge]}
+rules:
+  - metric: brand-voice/tone
+    at_least: 0.85
+    min_samples: 100
+"""
 
 
 def policy(origin: str) -> str:
+    """Return the line that creates a policy, with a text that works once its suite is there."""
     return (
         'curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/yaml" \\\n'
-        f"  --data-binary @policy.yaml {shlex.quote(f'{origin}/v1/policies')}"
+        f"  --data-binary @- {shlex.quote(f'{origin}/v1/policies')} <<'END'\n{_POLICY}END"
     )

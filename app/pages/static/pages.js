@@ -8,7 +8,11 @@
   function columns(table) {
     const read = (cell) => (cell.dataset.value === "" ? null : Number(cell.dataset.value));
     const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].map(read));
-    return rows[0].map((_, at) => rows.map((row) => row[at]));
+    const found = rows[0].map((_, at) => rows.map((row) => row[at]));
+    if (rows.length > 1) return found;
+    // One point alone: a limit is a line all the same.
+    const isLimit = (at) => table.tHead.rows[0].cells[at].dataset.series === "limit";
+    return found.map(([value], at) => (at ? (isLimit(at) ? [value, value, value] : [null, value, null]) : [value - 1, value, value + 1]));
   }
 
   function series(heading) {
@@ -34,7 +38,6 @@
     figure.querySelector("details").before(place);
     const axis = { stroke: color("--mute"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
     const data = columns(table);
-    const [first, last] = [data[0][0], data[0][data[0].length - 1]];
     const order = data[0].map((_, at) => at).sort((one, other) => data[0][one] - data[0][other]);
     new uPlot(
       {
@@ -42,8 +45,7 @@
         height: 190,
         cursor: { drag: { x: false, y: false } },
         legend: { live: false },
-        // One version alone still gets an axis around it.
-        scales: { x: { time: false, range: first === last ? [first - 1, first + 1] : undefined } },
+        scales: { x: { time: false } },
         axes: [
           { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], size: 32 },
           { ...axis, size: 46 },

@@ -9,18 +9,26 @@ from sqlalchemy.orm import Session
 
 from app.db.models import ApiToken, Principal, RoleGrant, WebSession
 from app.domain.access import Caller, Grant
+from app.domain.errors import UnauthenticatedError
 from app.domain.tokens import token_hash
 
 # How long the cookie before the present one is good: for requests on their way at the change.
 _OVERLAP: Final = timedelta(seconds=30)
 
 
-def live_token(session: Session, token: str, now: datetime) -> ApiToken | None:
-    """Return the row of a token that is neither revoked nor expired."""
+def live_token(session: Session, token: str, now: datetime) -> ApiToken:
+    """Return the row of a token.
+
+    Raises:
+        UnauthenticatedError: It is no API token, or revoked or expired.
+    """
     statement = select(ApiToken).where(
         ApiToken.hash == token_hash(token), ApiToken.revoked_at.is_(None), ApiToken.expires_at > now
     )
-    return session.scalars(statement).one_or_none()
+    found = session.scalars(statement).one_or_none()
+    if found is None:
+        raise UnauthenticatedError("Sign in with an API token that is neither revoked nor expired.")
+    return found
 
 
 def session_by_cookie(

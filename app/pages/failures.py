@@ -53,7 +53,7 @@ def refused(request: Request, error: RegistryError) -> Response:
 
 def to_sign_in(request: Request) -> Response:
     """Ask to sign in, and come back to the page that was asked for or that held the form."""
-    asked = request.url
+    asked = request.url.remove_query_params("unattended")
     if request.method != "GET":
         asked = request.url.replace(
             path=urlsplit(request.headers.get("Referer", "")).path, query=""

@@ -43,7 +43,10 @@ def drop_session(request: Request) -> None:
 
 def _visit(request: Request, sessions: SessionsDep, now: Now) -> Visit:
     cookie = request.cookies.get(_name(request, "registry_session"))
-    seen = None if cookie is None else web_sessions.visit(sessions, cookie=cookie, now=now)
+    attended = "unattended" not in request.query_params
+    seen = None
+    if cookie is not None:
+        seen = web_sessions.visit(sessions, cookie=cookie, now=now, attended=attended)
     if seen is None:
         raise UnauthenticatedError("You are not signed in, or your session has ended.")
     if seen.cookie is not None:

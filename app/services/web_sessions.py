@@ -63,10 +63,11 @@ def sign_in(sessions: Sessions, *, token: str, now: datetime) -> Visit:
         return Visit(caller, row.id, row.form_token, cookie)
 
 
-def visit(sessions: Sessions, *, cookie: str, now: datetime) -> Visit | None:
+def visit(sessions: Sessions, *, cookie: str, now: datetime, attended: bool = True) -> Visit | None:
     """Return who is behind a cookie; None if the session, or its token, has ended.
 
-    The cookie is changed every few minutes, so that a copy of it is soon worth nothing.
+    The cookie is changed every few minutes, so that a copy of it is soon worth nothing, and the
+    session lasts that much longer. What a page asks by itself, unattended, does neither.
     """
     with sessions() as session:
         found = session_by_cookie(session, _hash(cookie), now)
@@ -74,7 +75,7 @@ def visit(sessions: Sessions, *, cookie: str, now: datetime) -> Visit | None:
         return None
     row, caller = found
     seen = Visit(caller, row.id, row.form_token)
-    if now - row.renewed_at < RENEWED_AFTER:
+    if not attended or now - row.renewed_at < RENEWED_AFTER:
         return seen
     return _renewed(sessions, seen, row, now)
 

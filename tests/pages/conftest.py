@@ -9,6 +9,7 @@ from playwright.sync_api import sync_playwright
 from sqlalchemy import event
 
 from app.deps import clock
+from app.services import web_sessions
 from tests.conftest import Clock
 from tests.pages.story import Story
 
@@ -67,22 +68,25 @@ def page_time(app):
 
 
 @pytest.fixture
-def visiting(browser, url, tokens):
-    """Open a page as somebody; yields it signed in, in a browser window of its own."""
+def visiting(browser, url, tokens, sessions):
+    """Open a page as somebody; returns it signed in, in a browser window of its own."""
     contexts = []
 
-    def visiting(who, path="/admin/", **options):
+    def visiting(who, path="/admin/", *, by_form=False, **options):
         context = browser.new_context(base_url=url, **options)
         contexts.append(context)
+        token = tokens.get(who, who)
+        if not by_form:
+            cookie = web_sessions.sign_in(sessions, token=token, now=clock()).cookie
+            context.add_cookies([{"name": "registry_session", "value": cookie, "url": url}])
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.faults = []
         page.on("console", lambda message: _note(page, message))
         page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.goto("/admin/sign-in")
-        sign_in(page, tokens.get(who, who))
-        if path != "/admin/":
-            page.goto(path)
+        page.goto(path)
+        if by_form:
+            sign_in(page, token)
         return page
 
     yield visiting

@@ -17,7 +17,7 @@ def approve(page, comment=""):
 @pytest.mark.parametrize("scripts", [True, False], ids=["htmx", "without-javascript"])
 def test_two_reviewers_find_approve_and_see_a_version_live(world, visiting, scripts):
     world.a_promotion()
-    first = visiting("approver-1", "/admin/reviews", java_script_enabled=scripts)
+    first = visiting("approver-1", "/admin/reviews", by_form=True, java_script_enabled=scripts)
     first.get_by_role("link", name=world.prefix).click()
     expect(first.get_by_text("The gate passes")).to_be_visible()
 

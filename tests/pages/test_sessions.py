@@ -116,6 +116,15 @@ def test_a_session_ends_after_half_an_hour_without_use(person, page_time):
     assert not person.is_in()
 
 
+def test_a_page_left_open_does_not_keep_its_session_alive(person, page_time):
+    person.sign_in()
+    page_time.ahead = timedelta(minutes=20)
+    assert person.get("/admin/reviews?unattended").status_code == 200
+    page_time.ahead = timedelta(minutes=31)
+    response = person.get("/admin/reviews?unattended", headers={"HX-Request": "true"})
+    assert response.headers["hx-redirect"] == "/admin/sign-in?next=%2Fadmin%2Freviews"
+
+
 def test_a_session_ends_however_busy_it_is(person, page_time):
     person.sign_in()
     while page_time.ahead < web_sessions.LONGEST_LIFETIME:

@@ -2,8 +2,10 @@
 
 import re
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
+from fastapi.routing import iter_route_contexts
 from sqlalchemy import select
 
 from app.db.models import WebSession
@@ -220,6 +222,23 @@ def test_a_form_of_an_ended_session_asks_to_sign_in_and_comes_back(person, world
 def test_after_signing_in_one_goes_to_pages_of_this_registry_only(person, target, goes):
     response = person.sign_in(next=target)
     assert response.headers["location"] == goes
+
+
+def test_without_a_session_every_page_and_every_form_asks_to_sign_in(app, client):
+    (pages,) = (route.app.app for route in app.routes if getattr(route, "name", "") == "pages")
+    tried = 0
+    for route in iter_route_contexts(pages.routes):
+        path = re.sub(r"{[a-z_]*id}", str(UUID(int=1)), route.path)
+        path = re.sub(r"{number}", "1", path)
+        path = re.sub(r"{[a-z:_]+}", "example", path)
+        for method in sorted(route.methods or ()):
+            if path == "/sign-in":
+                continue
+            response = client.request(method, f"/admin{path}", data={}, follow_redirects=False)
+            assert response.status_code == 303, (method, path)
+            assert response.headers["location"].startswith("/admin/sign-in?next="), path
+            tried += 1
+    assert tried > 15
 
 
 def test_a_form_may_not_be_endless(person):

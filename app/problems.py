@@ -237,10 +237,15 @@ def _allowed(request: Request) -> str:
 
 
 def database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
+    refusal = unanswered(error, request.method)
+    return failed(request, error) if refusal is None else respond(refusal)
+
+
+def unanswered(error: DBAPIError | PoolTimeoutError, method: str) -> RegistryError | None:
     """Tell a database that is away, or too busy, from a statement of ours that is wrong."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         message = "The database went away."
-        if request.method not in _SAFE:
+        if method not in _SAFE:
             # It may have gone after it committed and before it could say so.
             message += (
                 " Whether the request took effect is not known: look before you repeat it, or "
@@ -251,9 +256,9 @@ def database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> J
     elif isinstance(error, OperationalError | PoolTimeoutError):
         message = "The database does not answer now; nothing was changed. Try again shortly."
     else:
-        return failed(request, error)
+        return None
     _log.error("the database did not answer: %s", cause_of(error))
-    return respond(errors.UnavailableError(message))
+    return errors.UnavailableError(message)
 
 
 def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:

@@ -29,6 +29,11 @@ def needs_somewhere(role: Role) -> params.Depends:
     return _needs(lambda caller: caller.require_anywhere(role))
 
 
+def needs_work() -> params.Depends:
+    """Refuse whoever neither publishes, evaluates, approves nor administers anything."""
+    return _needs(lambda caller: caller.require_work())
+
+
 def needs_sight_of(kind: str) -> params.Depends:
     """Refuse whoever can see no thing of that kind as they would be if it did not exist."""
 

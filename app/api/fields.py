@@ -1,7 +1,6 @@
 """What wire models are made of: names, digests, texts, times, and JSON that can be hashed."""
 
 import re
-import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -9,6 +8,7 @@ import rfc8785
 from fastapi import Depends, Path, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from app import texts
 from app.db.paging import PageRequest
 from app.domain.identity import (
     DIGEST_PATTERN,
@@ -17,6 +17,7 @@ from app.domain.identity import (
     is_name,
 )
 from app.domain.strictjson import DEPTH_LIMIT
+from app.texts import printable
 
 T = TypeVar("T")
 
@@ -26,10 +27,6 @@ LARGEST_NUMBER: Final = 2**31 - 1
 _TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
-# Unicode's general categories and bidirectional classes.
-_UNPRINTABLE: Final = {"Cc", "Cs"}
-_INVISIBLE: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_REORDERING: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 class In(BaseModel):
@@ -61,31 +58,6 @@ def _namespace(text: str) -> str:
     if text in RESERVED_NAMESPACES:
         raise ValueError(f"{text} is reserved for the server itself")
     return _name(text)
-
-
-def _printable(text: str) -> str:
-    if any(unicodedata.category(each) in _UNPRINTABLE and each not in "\n\t" for each in text):
-        raise ValueError("control characters are not allowed")
-    if any(unicodedata.bidirectional(each) in _REORDERING for each in text):
-        raise ValueError("characters that reorder text are not allowed")
-    return text
-
-
-def _one_line(text: str) -> str:
-    """Refuse what could pass for another name; changing it silently would be no better."""
-    if any(unicodedata.category(each) in _INVISIBLE for each in text):
-        raise ValueError("control characters, line ends and invisible characters are not allowed")
-    if text != text.strip():
-        raise ValueError("spaces around it are not allowed")
-    if not unicodedata.is_normalized("NFC", text):
-        raise ValueError("must be in Unicode's normal form NFC")
-    return text
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must say something")
-    return text
 
 
 def _rfc3339(value: object) -> object:
@@ -128,18 +100,13 @@ Name = Annotated[str, AfterValidator(_name), Field(examples=["brand-voice"])]
 Namespace = Annotated[str, AfterValidator(_namespace), Field(examples=["acme"])]
 Label = Annotated[str, Field(pattern=LABEL_PATTERN, examples=["production"])]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, examples=[f"sha256:{'0' * 64}"])]
-Line = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_one_line)]
-Text = Annotated[str, Field(max_length=8192), AfterValidator(_printable)]
-Reason = Annotated[
-    str,
-    Field(min_length=1, max_length=2048),
-    AfterValidator(_printable),
-    AfterValidator(_not_blank),
-]
+Line = texts.Line
+Text = texts.Text
+Reason = texts.Reason
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
 Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
-Searched = Annotated[str, Query(max_length=96), AfterValidator(_printable)]
-Asked = Annotated[str, Path(max_length=64), AfterValidator(_printable)]
+Searched = Annotated[str, Query(max_length=96), AfterValidator(printable)]
+Asked = Annotated[str, Path(max_length=64), AfterValidator(printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
+from app.api.admission import needs_work
 from app.api.fields import In, Line, Out
 from app.api.policies import PolicyIn
 from app.bodies import Sent
@@ -67,7 +68,11 @@ class PlanOut(Out):
     demands: list[DemandPlanOut]
 
 
-@router.post("/plan", responses=refuses(ForbiddenError, InvalidPolicyError))
+@router.post(
+    "/plan",
+    dependencies=[needs_work()],
+    responses=refuses(ForbiddenError, InvalidPolicyError),
+)
 def plan_policy(body: Sent[PlanIn], sessions: SessionsDep, caller: Caller) -> PlanOut:
     """Say how many samples a cell takes to pass with probability 0.8 and 0.9. Nothing is kept."""
     plans = policies.plan(

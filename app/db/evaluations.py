@@ -29,8 +29,8 @@ _WHOLE = (
     joinedload(EvaluationRow.suite),
     joinedload(EvaluationRow.evaluator),
     joinedload(EvaluationRow.voided).joinedload(EvaluationVoid.voided_by),
+    joinedload(EvaluationRow.files),
     selectinload(EvaluationRow.cells),
-    selectinload(EvaluationRow.files),
 )
 
 

@@ -1,12 +1,16 @@
 """Policies by name and version, and their document's bridge to the idea."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import Session, contains_eager, joinedload
 
-from app.db.models import PolicyRow
+from app.db.models import Channel, PolicyRow, Prefix
+from app.db.prefixes import worked_on
+from app.domain.access import Caller
 from app.domain.gate import PolicyRef
 from app.domain.policies import Policy
 
@@ -23,6 +27,34 @@ def latest_policy(session: Session, name: str) -> PolicyRow | None:
     latest = select(func.max(PolicyRow.version)).where(PolicyRow.name == name).scalar_subquery()
     statement = select(PolicyRow).where(PolicyRow.name == name, PolicyRow.version == latest)
     return session.scalars(statement.options(joinedload(PolicyRow.created_by))).one_or_none()
+
+
+def newest_policies(session: Session, *, limit: int = 200) -> Sequence[PolicyRow]:
+    """Return the latest version of each policy, by name."""
+    statement = (
+        select(PolicyRow)
+        .ext(distinct_on(PolicyRow.name))
+        .order_by(PolicyRow.name, PolicyRow.version.desc())
+        .limit(limit)
+        .options(joinedload(PolicyRow.created_by))
+    )
+    return session.scalars(statement).all()
+
+
+def channels_bound_to(
+    session: Session, caller: Caller, name: str, *, limit: int = 100
+) -> Sequence[Channel]:
+    """Return the channels under any version of a policy, of prefixes the caller works on."""
+    statement = (
+        select(Channel)
+        .join(Channel.prefix)
+        .join(Channel.policy)
+        .where(PolicyRow.name == name, worked_on(caller))
+        .order_by(Prefix.namespace, Prefix.name, Channel.name)
+        .limit(limit)
+        .options(contains_eager(Channel.prefix), contains_eager(Channel.policy))
+    )
+    return session.scalars(statement).all()
 
 
 def policy_of(row: PolicyRow) -> Policy:

@@ -16,7 +16,7 @@ _PEOPLE = (joinedload(Prefix.owner), joinedload(Prefix.created_by))
 
 
 def prefix_in_sight(session: Session, caller: Caller, name: PrefixName) -> Prefix | None:
-    return session.scalars(_named(name).where(_in_sight(caller)).options(*_PEOPLE)).one_or_none()
+    return session.scalars(_named(name).where(in_sight(caller)).options(*_PEOPLE)).one_or_none()
 
 
 def lock_prefix(session: Session, name: PrefixName) -> Prefix | None:
@@ -44,7 +44,7 @@ def prefixes_page(
     session: Session, caller: Caller, wanted: PrefixFilter, request: PageRequest
 ) -> Page[Prefix]:
     """Return the prefixes that the caller may see, by name."""
-    statement = select(Prefix).options(*_PEOPLE).where(_in_sight(caller))
+    statement = select(Prefix).options(*_PEOPLE).where(in_sight(caller))
     if wanted.namespace is not None:
         statement = statement.where(Prefix.namespace == wanted.namespace)
     if wanted.query is not None:
@@ -61,11 +61,17 @@ def prefixes_page(
     return page_of(session, statement, [Prefix.namespace, Prefix.name], request)
 
 
-def _in_sight(caller: Caller) -> ColumnElement[bool]:
+def in_sight(caller: Caller) -> ColumnElement[bool]:
+    """Return the condition that the caller may see a prefix."""
     visible = caller.namespaces()
     whole = {namespace for namespace in visible if caller.sees_everything(namespace)}
     released = served(Prefix.id, caller)
     return or_(_within(whole), _within(visible - whole) & released)
+
+
+def worked_on(caller: Caller) -> ColumnElement[bool]:
+    """Return the condition that the caller sees all of a prefix, unreleased versions too."""
+    return _within(name for name in caller.namespaces() if caller.sees_everything(name))
 
 
 def _within(namespaces: Iterable[str]) -> ColumnElement[bool]:

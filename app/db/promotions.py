@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, and_, or_, select, true
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
 
 from app.db.models import Channel, Prefix, Promotion, PromotionShare, ReviewRow, Version
 from app.db.paging import Page, PageRequest, page_of
@@ -105,6 +105,19 @@ def executed_with(session: Session, version: Version, *, limit: int = 20) -> Seq
         )
     )
     return session.scalars(statement).unique().all()
+
+
+def recent_requests(session: Session, prefix: Prefix, *, limit: int = 10) -> Sequence[Promotion]:
+    """Return the latest promotions of a prefix with channel and requester, in one query."""
+    statement = (
+        select(Promotion)
+        .join(Promotion.channel)
+        .where(Channel.prefix_id == prefix.id)
+        .order_by(Promotion.created_at.desc(), Promotion.id)
+        .limit(limit)
+        .options(contains_eager(Promotion.channel), joinedload(Promotion.requested_by))
+    )
+    return session.scalars(statement).all()
 
 
 def promotions_page(

@@ -1,6 +1,6 @@
 """Versions: one by number or revision, the list of them, and what resolve needs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import Select, select
@@ -18,6 +18,12 @@ _WHOLE = (
     joinedload(Version.prefix).joinedload(Prefix.owner),
     joinedload(Version.revocation).joinedload(Revocation.revoked_by),
     selectinload(Version.files),
+)
+
+_LISTED = (
+    joinedload(Version.base_model),
+    joinedload(Version.created_by),
+    joinedload(Version.revocation).joinedload(Revocation.revoked_by),
 )
 
 
@@ -69,6 +75,27 @@ def versions_page(
     if released_to is not None:
         statement = statement.where(served(Version.prefix_id, released_to, Version.id))
     return page_of(session, statement, [Version.number], request, descending=True)
+
+
+def versions_listed(
+    session: Session, prefix: Prefix, *, limit: int = 50, released_to: Caller | None = None
+) -> Sequence[Version]:
+    """Return versions without their files, latest first, in one query."""
+    statement = select(Version).where(Version.prefix_id == prefix.id)
+    if released_to is not None:
+        statement = statement.where(served(Version.prefix_id, released_to, Version.id))
+    statement = statement.order_by(Version.number.desc()).limit(limit)
+    return session.scalars(statement.options(*_LISTED)).all()
+
+
+def versions_beside(
+    session: Session, prefix: Prefix, numbers: Collection[int]
+) -> Mapping[int, Version]:
+    """Return versions to be compared, with author and owner and without files, in one query."""
+    statement = select(Version).where(Version.prefix_id == prefix.id, Version.number.in_(numbers))
+    loaded = statement.options(*_LISTED, joinedload(Version.prefix).joinedload(Prefix.owner))
+    fresh = loaded.execution_options(populate_existing=True)
+    return {version.number: version for version in session.scalars(fresh)}
 
 
 def served_versions(session: Session, channel: Channel) -> list[GenerationShare]:

@@ -116,6 +116,28 @@ def upgrade() -> None:
     op.create_index(op.f("ix_api_token_principal_id"), "api_token", ["principal_id"], unique=False)
     _make_audit_log()
     op.create_table(
+        "web_session",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("token_id", sa.Uuid(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("form_token", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("renewed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("former_hash", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["token_id"], ["api_token.id"], name=op.f("fk_web_session_token_id_api_token")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_web_session")),
+        sa.UniqueConstraint("hash", name=op.f("uq_web_session_hash")),
+    )
+    op.create_index(op.f("ix_web_session_expires_at"), "web_session", ["expires_at"], unique=False)
+    op.create_index(
+        op.f("ix_web_session_former_hash"), "web_session", ["former_hash"], unique=False
+    )
+    op.create_index(op.f("ix_web_session_token_id"), "web_session", ["token_id"], unique=False)
+    op.create_table(
         "base_model",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
@@ -623,6 +645,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("channel_id", "number", name=op.f("pk_generation")),
         info={"append_only": True},
     )
+    op.create_index(op.f("ix_generation_executed_at"), "generation", ["executed_at"], unique=False)
     op.create_index(
         op.f("ix_generation_channel_id_executed_at"),
         "generation",
@@ -932,6 +955,7 @@ def downgrade() -> None:
     op.drop_table("audit_node")
     op.drop_table("audit_leaf")
     op.drop_table("audit_entry")
+    op.drop_table("web_session")
     op.drop_table("api_token")
     op.drop_table("identity")
     op.drop_table("principal")

@@ -34,7 +34,7 @@ from app.db.models.governance import (
     PromotionShare,
     ReviewRow,
 )
-from app.db.models.identity import ApiToken, IdentityRow, Principal, RoleGrant
+from app.db.models.identity import ApiToken, IdentityRow, Principal, RoleGrant, WebSession
 from app.db.models.storage import BlobLease, Damage, Upload
 
 __all__ = [
@@ -73,4 +73,5 @@ __all__ = [
     "Upload",
     "Version",
     "VersionFile",
+    "WebSession",
 ]

@@ -72,6 +72,7 @@ class Generation(Base):
         CheckConstraint("number > 0", name="number_positive"),
         Index(None, "channel_id", "executed_at"),
         Index("ix_generation_break_glass", "channel_id", postgresql_where=_BREAK_GLASS),
+        Index(None, "executed_at"),
         {"info": APPEND_ONLY},
     )
 
@@ -87,6 +88,7 @@ class Generation(Base):
         lazy="raise", default_factory=list, repr=False, order_by="GenerationShare.weight.desc()"
     )
     executed_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
+    channel: Mapped[Channel] = relationship(lazy="raise", init=False, repr=False)
 
 
 class GenerationShare(Base):

@@ -1,10 +1,10 @@
-"""Principals, their grants, their identities elsewhere and their tokens."""
+"""Principals, their grants, their identities elsewhere, their tokens and their sessions."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.models.base import DISPOSABLE, Base, one_of
@@ -80,3 +80,28 @@ class ApiToken(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(default=None)
 
     principal: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
+
+
+class WebSession(Base):
+    """A way into the pages, opened with a token and dead with it.
+
+    The cookie's value is random, changes while the session lasts, and is known only by its
+    hash; the one before stays good for the requests that were on their way when it changed.
+    """
+
+    __tablename__ = "web_session"
+    __table_args__ = (
+        Index(None, "former_hash"),
+        Index(None, "expires_at"),
+        {"info": DISPOSABLE},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
+    token_id: Mapped[UUID] = mapped_column(ForeignKey("api_token.id"), index=True)
+    hash: Mapped[str] = mapped_column(unique=True, repr=False)
+    form_token: Mapped[str] = mapped_column(repr=False)
+    created_at: Mapped[datetime]
+    renewed_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    former_hash: Mapped[str | None] = mapped_column(default=None, repr=False)

@@ -1,0 +1,89 @@
+"""Sessions of the pages: finding one by its cookie, renewing and forgetting them."""
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.db.models import ApiToken, Principal, RoleGrant, WebSession
+from app.domain.access import Caller, Grant
+from app.domain.errors import UnauthenticatedError
+from app.domain.tokens import token_hash
+
+# How long the cookie before the present one is good: for requests on their way at the change.
+_OVERLAP: Final = timedelta(seconds=30)
+
+
+def live_token(session: Session, token: str, now: datetime) -> ApiToken:
+    """Return the row of a token.
+
+    Raises:
+        UnauthenticatedError: It is no API token, or revoked or expired.
+    """
+    statement = select(ApiToken).where(
+        ApiToken.hash == token_hash(token), ApiToken.revoked_at.is_(None), ApiToken.expires_at > now
+    )
+    found = session.scalars(statement).one_or_none()
+    if found is None:
+        raise UnauthenticatedError("Sign in with an API token that is neither revoked nor expired.")
+    return found
+
+
+def session_by_cookie(
+    session: Session, cookie_hash: str, now: datetime
+) -> tuple[WebSession, Caller] | None:
+    """Return a session and who is in it, in one query; None if it or its token has ended."""
+    presented = or_(
+        WebSession.hash == cookie_hash,
+        and_(WebSession.former_hash == cookie_hash, WebSession.renewed_at > now - _OVERLAP),
+    )
+    statement = (
+        select(WebSession, Principal, ApiToken.channels, RoleGrant.role, RoleGrant.namespace)
+        .join(ApiToken, ApiToken.id == WebSession.token_id)
+        .join(Principal, Principal.id == ApiToken.principal_id)
+        .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
+        .where(
+            presented,
+            WebSession.expires_at > now,
+            ApiToken.revoked_at.is_(None),
+            ApiToken.expires_at > now,
+        )
+    )
+    rows = session.execute(statement).all()
+    if not rows:
+        return None
+    row, principal, channels = rows[0][0], rows[0][1], rows[0][2]
+    grants = frozenset(Grant(each.role, each.namespace) for each in rows if each.role is not None)
+    limit = None if channels is None else frozenset(channels)
+    return row, Caller(principal.id, principal.name, principal.kind, grants, limit)
+
+
+def renew(
+    session: Session,
+    session_id: UUID,
+    *,
+    before: str,
+    after: str,
+    expires_at: datetime,
+    at: datetime,
+) -> bool:
+    """Give a session another cookie; False if a request at the same time did so first."""
+    statement = (
+        update(WebSession)
+        .where(WebSession.id == session_id, WebSession.hash == before)
+        .values(hash=after, former_hash=before, renewed_at=at, expires_at=expires_at)
+        .returning(WebSession.id)
+    )
+    return session.scalars(statement).one_or_none() is not None
+
+
+def forget(session: Session, session_id: UUID) -> bool:
+    """Delete a session; False if it is gone already."""
+    statement = delete(WebSession).where(WebSession.id == session_id).returning(WebSession.id)
+    return session.scalars(statement).one_or_none() is not None
+
+
+def forget_expired(session: Session, now: datetime) -> None:
+    session.execute(delete(WebSession).where(WebSession.expires_at <= now))

@@ -1,0 +1,62 @@
+"""The audit log: one chain at a time, searched, and whether it is as it was sealed."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+
+from app.db import audit
+from app.db.entries import EntryFilter, chains, entries_matching
+from app.db.models import AuditChain
+from app.db.paging import PageRequest
+from app.deps import Now, SessionsDep
+from app.domain.access import EVERYWHERE, Role
+from app.domain.audit import REGISTRY, Verification, verify
+from app.pages.asked import Cursor, Searched
+from app.pages.rendering import page
+from app.pages.visits import Visitor
+
+router = APIRouter()
+
+# Longer chains are verified when asked: each entry is read and hashed again.
+_VERIFIED_UNASKED: Final = 500
+
+
+@router.get("/audit")
+def entries(
+    request: Request,
+    visit: Visitor,
+    sessions: SessionsDep,
+    now: Now,
+    subject: Searched = REGISTRY,
+    action: Searched = "",
+    principal: Searched = "",
+    verified: Annotated[str, Query(max_length=8)] = "",
+    cursor: Cursor = None,
+) -> Response:
+    visit.caller.require_in(Role.AUDITOR, EVERYWHERE)
+    wanted = EntryFilter(subject or REGISTRY, action or None, principal or None)
+    with sessions() as session:
+        found = entries_matching(session, wanted, PageRequest(50, cursor))
+        end = audit.chain_head(session, wanted.subject)
+        return page(
+            request,
+            "audit.html",
+            visit=visit,
+            now=now,
+            entries=found.items,
+            following=found.next,
+            wanted=wanted,
+            chains=chains(session),
+            end=end,
+            state=_state(session, end, asked=bool(verified)),
+        )
+
+
+def _state(session: Session, end: AuditChain | None, *, asked: bool) -> Verification | None:
+    """Verify a chain that is short, or whose state was asked for."""
+    if end is None or (end.length > _VERIFIED_UNASKED and not asked):
+        return None
+    entries = audit.chain(session, end.subject, length=end.length)
+    return verify(end.subject, entries, length=end.length, head=end.head)

@@ -1,0 +1,34 @@
+"""Base models, and the prefixes that are bound to each."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from app.db.base_models import base_models_page, prefixes_bound_to
+from app.db.paging import PageRequest
+from app.deps import Now, SessionsDep
+from app.pages import remedies
+from app.pages.asked import Cursor
+from app.pages.rendering import origin_of, page
+from app.pages.visits import Visitor
+
+router = APIRouter()
+
+
+@router.get("/base-models")
+def every_base_model(
+    request: Request, visit: Visitor, sessions: SessionsDep, now: Now, cursor: Cursor = None
+) -> Response:
+    visit.caller.require_some_part()
+    with sessions() as session:
+        found = base_models_page(session, PageRequest(50, cursor))
+        bound = prefixes_bound_to(session, visit.caller, [row.id for row in found.items])
+    return page(
+        request,
+        "base_models.html",
+        visit=visit,
+        now=now,
+        base_models=found.items,
+        bound=bound,
+        following=found.next,
+        line=remedies.base_model(origin_of(request)),
+    )

@@ -1,0 +1,157 @@
+"""The gate's answer for a version and a channel, and asking for the promotion."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from app.db.evaluations import latest_suite
+from app.db.policies import policy_of, policy_versioned
+from app.db.session import Sessions, present
+from app.deps import Now, PrefixPath, SessionsDep
+from app.domain.access import Role
+from app.domain.allocation import ALL_TRAFFIC, Share
+from app.domain.errors import RegistryError
+from app.domain.evidence import CellKey
+from app.domain.gate import Decision, Result
+from app.domain.identity import PrefixName
+from app.domain.policies import Policy, compared_metrics
+from app.pages import remedies
+from app.pages.asked import LabelPath, Number
+from app.pages.heatmap import RuleView, facts, missing_keys, rule_views
+from app.pages.rendering import origin_of, page
+from app.pages.visits import Sender, Visitor
+from app.problems import STATUS
+from app.services import gates, promotions
+from app.services.web_sessions import Visit
+from app.texts import Reason
+
+router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}/gate/{channel}")
+
+
+@router.get("")
+def gate(
+    request: Request,
+    prefix: PrefixPath,
+    number: Number,
+    channel: LabelPath,
+    visit: Visitor,
+    sessions: SessionsDep,
+    now: Now,
+) -> Response:
+    return _gate_page(request, visit, sessions, prefix, number, channel, now)
+
+
+@router.post("")
+def request_promotion(
+    request: Request,
+    prefix: PrefixPath,
+    number: Number,
+    channel: LabelPath,
+    visit: Sender,
+    sessions: SessionsDep,
+    now: Now,
+    reason: Annotated[Reason, Form()],
+) -> Response:
+    try:
+        row = promotions.request(
+            sessions,
+            prefix=prefix,
+            channel_name=channel,
+            wanted=(Share(number, ALL_TRAFFIC),),
+            reason=reason,
+            caller=visit.caller,
+            now=now,
+        )
+    except RegistryError as refusal:
+        return _gate_page(request, visit, sessions, prefix, number, channel, now, refusal=refusal)
+    return RedirectResponse(f"/admin/promotions/{row.id}?done=request", status_code=303)
+
+
+def _gate_page(
+    request: Request,
+    visit: Visit,
+    sessions: Sessions,
+    prefix: PrefixName,
+    number: int,
+    channel: str,
+    now: datetime,
+    *,
+    refusal: RegistryError | None = None,
+) -> Response:
+    decision = gates.dry_run(
+        sessions,
+        prefix=prefix,
+        number=number,
+        channel_name=channel,
+        caller=visit.caller,
+        now=now,
+    )
+    views = rule_views(decision.findings)
+    origin = origin_of(request)
+    return page(
+        request,
+        "gate.html",
+        status=200 if refusal is None else STATUS[type(refusal)],
+        visit=visit,
+        now=now,
+        prefix=prefix,
+        number=number,
+        channel=channel,
+        decision=decision,
+        passed=decision.result is Result.PASSED,
+        closing=[
+            *(each for each in facts(decision.findings) if each.closes),
+            *(each for view in views for each in view.closing),
+        ],
+        rules=views,
+        facts=facts(decision.findings),
+        lines=_unmeasured(sessions, origin, prefix, decision, views, now),
+        request_line=remedies.promotion(origin, prefix, number, channel),
+        is_publisher=Role.PUBLISHER in visit.caller.roles(prefix.namespace),
+        refusal=refusal,
+    )
+
+
+def _unmeasured(
+    sessions: Sessions,
+    origin: str,
+    prefix: PrefixName,
+    decision: Decision,
+    views: Sequence[RuleView],
+    now: datetime,
+) -> list[remedies.Unmeasured]:
+    """Return, for each suite with cells that nobody measured, the line that records them."""
+    wanted: dict[str, list[CellKey]] = {}
+    for view in views:
+        if keys := missing_keys(view):
+            wanted.setdefault(view.rule.rpartition("/")[0], []).extend(keys)
+    if not wanted:
+        return []
+    with sessions() as session:
+        row = policy_versioned(session, decision.policy.name, decision.policy.version)
+        suites = {name: latest_suite(session, name) for name in wanted}
+    policy, candidate = policy_of(present(row)), decision.candidates[0]
+    path = f"{origin}/v1/prefixes/{prefix}/versions/{candidate.number}/evaluations"
+    return [
+        remedies.evaluation(
+            path,
+            candidate.digest,
+            (name, suite.version),
+            wanted[name],
+            samples=_samples(policy, name),
+            ideal={rule.metric_name: int(rule.at_most is None) for rule in policy.rules},
+            now=now,
+        )
+        for name, suite in suites.items()
+        if suite is not None
+    ]
+
+
+def _samples(policy: Policy, suite: str) -> int | None:
+    """Return how many samples a cell needs as an aggregate; None if the policy wants rows."""
+    if policy.evidence.samples == "required" or compared_metrics(policy):
+        return None
+    return max(rule.min_samples or 1 for rule in policy.rules if rule.suite_name == suite)

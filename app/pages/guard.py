@@ -1,0 +1,78 @@
+"""What every answer under /admin has, whatever made it: closed headers, the session's cookie."""
+
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.domain.errors import TooLargeError
+
+_LARGEST_FORM_BYTES: Final = 64 * 1024
+
+# Nothing but our own files, no inline script or style, no frame around us, no other host.
+_CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+_HEADERS: Final = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class GuardedPages:
+    """Adds the headers, sends the cookies that a request left, and bounds what a form may hold."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+                for cookie in scope.get("state", {}).get("cookies", ()):
+                    headers.append("Set-Cookie", cookie)
+            await send(message)
+
+        await self.app(scope, _bounded(receive), guarded)
+
+
+def _bounded(receive: Receive) -> Receive:
+    received = 0
+
+    async def bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > _LARGEST_FORM_BYTES:
+            raise TooLargeError(f"A form may hold at most {_LARGEST_FORM_BYTES} bytes.")
+        return message
+
+    return bounded
+
+
+def keep_cookie(request: Request, name: str, value: str, *, lifetime_s: int) -> None:
+    """Let the answer to `request` set a cookie that scripts and other sites never get."""
+    cookie = f"{name}={value}; Path=/; Max-Age={lifetime_s}; HttpOnly; SameSite=Strict"
+    if is_private(request):
+        cookie += "; Secure"
+    cookies: list[str] = request.scope.setdefault("state", {}).setdefault("cookies", [])
+    cookies.append(cookie)
+
+
+def is_private(request: Request) -> bool:
+    """Whether the browser came by TLS, be it through a proxy that says so."""
+    return request.url.scheme == "https"

@@ -1,0 +1,39 @@
+"""The first page: what there is, what waits, what changed, what keeps gates shut."""
+
+from datetime import timedelta
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from app.db.overview import counts, failing_rules
+from app.db.paging import PageRequest
+from app.db.promotions import promotions_page
+from app.db.timeline import recent_changes
+from app.deps import Now, SessionsDep
+from app.domain.lifecycle import PromotionState
+from app.pages.rendering import page
+from app.pages.visits import Visitor
+
+router = APIRouter()
+
+_FAILING_FOR: Final = timedelta(days=30)
+
+
+@router.get("/")
+def overview(request: Request, visit: Visitor, sessions: SessionsDep, now: Now) -> Response:
+    caller = visit.caller
+    with sessions() as session:
+        pending = promotions_page(
+            session, caller, PromotionState.PENDING, PageRequest(limit=5), now=now
+        )
+        return page(
+            request,
+            "overview.html",
+            visit=visit,
+            now=now,
+            counts=counts(session, caller, now),
+            pending=pending.items,
+            changes=recent_changes(session, caller),
+            failing=failing_rules(session, caller, since=now - _FAILING_FOR),
+        )

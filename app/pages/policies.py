@@ -1,0 +1,61 @@
+"""Policies: in words, beside an earlier version, and which channels are under them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import Response
+
+from app.db.policies import channels_bound_to, newest_policies, policy_of, policy_versioned
+from app.deps import SessionsDep
+from app.domain.access import nothing_named
+from app.pages import remedies
+from app.pages.asked import Number
+from app.pages.differences import differences
+from app.pages.policy_words import sentences
+from app.pages.rendering import origin_of, page
+from app.pages.visits import Visitor
+
+router = APIRouter()
+
+PolicyName = Annotated[str, Path(max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+
+
+@router.get("/policies")
+def every_policy(request: Request, visit: Visitor, sessions: SessionsDep) -> Response:
+    visit.caller.require_some_part()
+    with sessions() as session:
+        found = newest_policies(session)
+    return page(
+        request,
+        "policies.html",
+        visit=visit,
+        policies=[(row, sentences(policy_of(row))) for row in found],
+        suite_line=remedies.suite(origin_of(request)),
+        line=remedies.policy(origin_of(request)),
+    )
+
+
+@router.get("/policies/{name}/{number}")
+def policy(
+    request: Request, name: PolicyName, number: Number, visit: Visitor, sessions: SessionsDep
+) -> Response:
+    """Show one version of a policy, and what it changed of the version before."""
+    visit.caller.require_some_part()
+    with sessions() as session:
+        row = policy_versioned(session, name, number)
+        if row is None:
+            raise nothing_named("policy", f"{name} version {number}")
+        before = policy_versioned(session, name, number - 1) if number > 1 else None
+        after = policy_versioned(session, name, number + 1)
+        bound = channels_bound_to(session, visit.caller, name)
+    return page(
+        request,
+        "policy.html",
+        visit=visit,
+        policy=row,
+        before=before,
+        after=after,
+        sentences=sentences(policy_of(row)),
+        changes=differences(None if before is None else before.document, row.document),
+        bound=bound,
+    )

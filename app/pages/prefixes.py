@@ -1,0 +1,164 @@
+"""Prefixes: the list, and one with its versions, channels, timeline, scores and requests."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BeforeValidator
+
+from app.db.channels import allocations_of, channels_of
+from app.db.models import Channel, PolicyRow
+from app.db.paging import PageRequest
+from app.db.policies import newest_policies, policy_of
+from app.db.prefixes import PrefixFilter, prefixes_page
+from app.db.promotions import recent_requests
+from app.db.scores import Score, score_history
+from app.db.timeline import timeline
+from app.db.versions import versions_listed
+from app.deps import Now, PrefixPath, SessionsDep
+from app.domain.allocation import Share
+from app.domain.identity import PrefixName
+from app.pages import remedies
+from app.pages.asked import Cursor, Searched
+from app.pages.rendering import origin_of, page
+from app.pages.visits import Visitor
+from app.services.sight import seen_prefix
+
+router = APIRouter()
+
+# A form sends an empty field as an empty text; a time without a zone is UTC, as all we show is.
+Moment = Annotated[
+    datetime | None,
+    BeforeValidator(lambda text: f"{text}Z" if text and len(text) == 16 else text or None),  # noqa: PLR2004
+    Query(),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A metric's scores over versions, and the limits that policies of the channels set."""
+
+    metric: str
+    scores: Sequence[Score]
+    limits: Sequence[tuple[str, float]]
+
+
+@router.get("/prefixes")
+def every_prefix(
+    request: Request,
+    visit: Visitor,
+    sessions: SessionsDep,
+    q: Searched = "",
+    cursor: Cursor = None,
+) -> Response:
+    with sessions() as session:
+        found = prefixes_page(
+            session, visit.caller, PrefixFilter(query=q or None), PageRequest(50, cursor)
+        )
+        channels = channels_of(session, [prefix.id for prefix in found.items])
+        every = [channel for each in channels.values() for channel in each]
+        return page(
+            request,
+            "prefixes.html",
+            visit=visit,
+            prefixes=found.items,
+            following=found.next,
+            channels=_readable(channels, visit.caller.sees_channel),
+            allocations=allocations_of(session, every),
+            searched=q,
+            line=remedies.prefix(origin_of(request)),
+            base_line=remedies.base_model(origin_of(request)),
+        )
+
+
+@router.get("/prefixes/{namespace}/{name}")
+def prefix(
+    request: Request,
+    prefix: PrefixPath,
+    visit: Visitor,
+    sessions: SessionsDep,
+    now: Now,
+    at: Moment = None,
+) -> Response:
+    """Show a prefix; with `at`, what its channels served then."""
+    caller, whole = visit.caller, visit.caller.sees_everything(prefix.namespace)
+    with sessions() as session:
+        row = seen_prefix(session, caller, prefix)
+        versions = versions_listed(session, row, released_to=None if whole else caller)
+        channels = _readable(channels_of(session, [row.id]), caller.sees_channel).get(row.id, [])
+        allocations = allocations_of(session, channels) if channels else {}
+        generations = timeline(session, caller, row, until=at) if channels else []
+        policies = [] if channels else newest_policies(session, limit=1)
+        scores = score_history(session, row) if whole else []
+        requests = recent_requests(session, row) if whole else []
+    base = versions[0].base_model.digest if versions else None
+    return page(
+        request,
+        "prefix.html",
+        visit=visit,
+        now=now,
+        prefix=row,
+        versions=versions,
+        channels=channels,
+        allocations=allocations,
+        serving=_serving(channels, allocations),
+        generations=generations,
+        plots=_plots(scores, channels),
+        requests=requests,
+        whole=whole,
+        at=at,
+        push_line=remedies.push(origin_of(request), prefix, base),
+        channel_line=_channel_line(request, prefix, policies),
+    )
+
+
+def _channel_line(
+    request: Request, prefix: PrefixName, policies: Sequence[PolicyRow]
+) -> str | None:
+    """Return the line that makes the first channel, under a policy if there is one yet."""
+    if not policies:
+        return None
+    policy = (policies[0].name, policies[0].version)
+    return remedies.channel(origin_of(request), prefix, policy)
+
+
+def _readable(
+    channels: Mapping[UUID, list[Channel]], readable: Callable[[str], bool]
+) -> dict[UUID, list[Channel]]:
+    return {
+        id_: [channel for channel in each if readable(channel.name)]
+        for id_, each in channels.items()
+    }
+
+
+def _serving(
+    channels: Sequence[Channel], allocations: Mapping[UUID, list[Share]]
+) -> dict[int, list[str]]:
+    """Return, by version number, the channels that serve it now."""
+    found: dict[int, list[str]] = {}
+    for channel in channels:
+        for share in allocations.get(channel.id, []):
+            found.setdefault(share.version, []).append(channel.name)
+    return found
+
+
+def _plots(scores: Sequence[Score], channels: Sequence[Channel]) -> list[Plot]:
+    limits: dict[str, dict[tuple[str, float], None]] = {}
+    for channel in channels:
+        for rule in policy_of(channel.policy).rules:
+            for limit in (rule.at_least, rule.at_most):
+                if limit is not None:
+                    limits.setdefault(rule.metric, {})[channel.name, limit] = None
+    metrics = dict.fromkeys(score.metric for score in scores)
+    return [
+        Plot(
+            metric,
+            [score for score in scores if score.metric == metric],
+            list(limits.get(metric, ())),
+        )
+        for metric in metrics
+    ]

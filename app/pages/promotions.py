@@ -1,0 +1,161 @@
+"""The promotion page: what is asked for, what the gate saw, who may decide."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from app.db.models import Promotion, Version
+from app.db.paging import PageRequest
+from app.db.promotions import DECISION, promotion_by_id, promotions_page
+from app.db.scores import Run, runs
+from app.db.session import Sessions
+from app.db.versions import versions_beside
+from app.deps import Now, SessionsDep
+from app.domain.access import Caller, Role, nothing_named
+from app.domain.errors import RegistryError
+from app.domain.gate import Decision, Subject
+from app.domain.lifecycle import PromotionState
+from app.pages.asked import Cursor
+from app.pages.differences import Difference, differences
+from app.pages.heatmap import comparisons, facts, rule_views
+from app.pages.rendering import page
+from app.pages.standing import Standing, standing
+from app.pages.visits import Visitor
+from app.problems import STATUS
+from app.services.reviewers import reviewers_of
+from app.services.web_sessions import Visit
+
+router = APIRouter()
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A candidate beside the version that it would replace, if there is another."""
+
+    candidate: Version
+    incumbent: Version | None
+    card: list[Difference]
+    lineage: list[Difference]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Everything that the page shows of one promotion."""
+
+    standing: Standing
+    decision: Decision
+    beside: list[Beside]
+    runs: Mapping[UUID, Run]
+
+
+@router.get("/promotions")
+def every_promotion(
+    request: Request,
+    visit: Visitor,
+    sessions: SessionsDep,
+    now: Now,
+    state: str = "",
+    cursor: Cursor = None,
+) -> Response:
+    """List promotions in any state, or in one."""
+    wanted = PromotionState(state) if state in set(PromotionState) else None
+    with sessions() as session:
+        found = promotions_page(session, visit.caller, wanted, PageRequest(50, cursor), now=now)
+        return page(
+            request,
+            "promotions.html",
+            visit=visit,
+            now=now,
+            promotions=found.items,
+            following=found.next,
+            state=wanted,
+            states=list(PromotionState),
+        )
+
+
+@router.get("/promotions/{promotion_id}")
+def promotion(
+    request: Request, promotion_id: UUID, visit: Visitor, sessions: SessionsDep, now: Now
+) -> Response:
+    return promotion_page(request, visit, sessions, promotion_id, now)
+
+
+def promotion_page(
+    request: Request,
+    visit: Visit,
+    sessions: Sessions,
+    promotion_id: UUID,
+    now: datetime,
+    *,
+    refusal: RegistryError | None = None,
+) -> Response:
+    """Render a promotion; with `refusal`, also what was refused just now, and its status."""
+    seen = _seen(sessions, visit.caller, promotion_id, now)
+    row, decision = seen.standing.row, seen.decision
+    views = rule_views(decision.findings)
+    compared = {
+        demand: [(view, comparisons(view, demand, decision, seen.runs)) for view in views]
+        for demand in ("incumbent", "base")
+    }
+    return page(
+        request,
+        "promotion.html",
+        status=200 if refusal is None else STATUS[type(refusal)],
+        visit=visit,
+        now=now,
+        standing=seen.standing,
+        promotion=row,
+        prefix=row.channel.prefix,
+        decision=decision,
+        rules=views,
+        facts=facts(decision.findings),
+        compared=compared,
+        beside=seen.beside,
+        contributors=_contributors(row, seen),
+        is_admin=Role.ADMIN in visit.caller.roles(row.channel.prefix.namespace),
+        is_requester=row.requested_by_id == visit.caller.id,
+        refusal=refusal,
+        done=request.query_params.get("done"),
+    )
+
+
+def _seen(sessions: Sessions, caller: Caller, promotion_id: UUID, now: datetime) -> _Seen:
+    with sessions() as session:
+        row = promotion_by_id(session, promotion_id)
+        if row is None or not caller.sees_everything(row.channel.prefix.namespace):
+            raise nothing_named("promotion", str(promotion_id))
+        state = reviewers_of(session, [row], now=now)[row.id]
+        decision = DECISION.validate_python(row.decision)
+        numbers = {candidate.number for candidate in decision.candidates}
+        replaced = set() if decision.incumbent is None else {decision.incumbent.number}
+        found = versions_beside(session, row.channel.prefix, numbers | replaced)
+        read = runs(session, [ref.id for ref in decision.evaluations])
+    incumbent = next((found[number] for number in replaced), None)
+    beside = [_beside(found[number], incumbent) for number in sorted(numbers)]
+    return _Seen(standing(row, state, caller, now), decision, beside, read)
+
+
+def _beside(candidate: Version, incumbent: Version | None) -> Beside:
+    other = None if incumbent is None or incumbent.id == candidate.id else incumbent
+    return Beside(
+        candidate,
+        other,
+        differences(None if other is None else other.card, candidate.card),
+        differences(None if other is None else other.lineage, candidate.lineage),
+    )
+
+
+def _contributors(row: Promotion, seen: _Seen) -> Sequence[tuple[str, list[str]]]:
+    """Return who had a part in it, by how; these are whom a policy may exclude."""
+    read = [ref.id for ref in seen.decision.evaluations if ref.of is Subject.CANDIDATE]
+    evaluators = {seen.runs[id_].evaluator for id_ in read if id_ in seen.runs}
+    return [
+        ("Requester", [row.requested_by.name]),
+        ("Author", sorted({each.candidate.created_by.name for each in seen.beside})),
+        ("Owner", [row.channel.prefix.owner.name]),
+        ("Evaluator", sorted(evaluators)),
+    ]

@@ -1,0 +1,113 @@
+"""Templates to answers: one environment, in which everything is escaped."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from app import __version__
+from app.domain.access import EVERYWHERE, Role
+from app.pages import wording
+from app.pages.heatmap import demand_words
+from app.services.web_sessions import Visit
+
+_HERE: Final = Path(__file__).parent
+STATIC: Final = _HERE / "static"
+_LIBRARIES: Final = {
+    "pico": "vendor/pico.min.css",
+    "htmx": "vendor/htmx.min.js",
+    "uplot": "vendor/uPlot.iife.min.js",
+    "uplot_style": "vendor/uPlot.min.css",
+}
+
+_ROLES: Final = (Role.ADMIN, Role.APPROVER, Role.PUBLISHER, Role.EVALUATOR, Role.READER)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        utc=wording.utc,
+        relative=wording.relative,
+        span=wording.span,
+        size=wording.size,
+        percent=wording.percent,
+        short=wording.short,
+        number=wording.number,
+        count=wording.count,
+        listed=wording.listed,
+        pretty=lambda value: json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True),
+    )
+    environment.globals.update(
+        asset=_asset, libraries=_libraries(), release=__version__, demand_words=demand_words
+    )
+    return environment
+
+
+def _libraries() -> Mapping[str, str]:
+    """Return the libraries that are installed, by name; pages do without the others."""
+    return {name: path for name, path in _LIBRARIES.items() if (STATIC / path).is_file()}
+
+
+@cache
+def _asset(path: str) -> str:
+    """Return the address of a file of ours, which changes when its bytes do."""
+    digest = hashlib.sha256((STATIC / path).read_bytes()).hexdigest()
+    return f"/admin/static/{path}?v={digest[:12]}"
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    visit: Visit | None = None,
+    **values: object,
+) -> HTMLResponse:
+    """Render a template for whoever is signed in; `here` is the page's own address."""
+    common = {
+        "visit": visit,
+        "sees": _sights(visit),
+        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        "origin": origin_of(request),
+        "refusal": None,
+        "notice": None,
+    }
+    return HTMLResponse(_environment().get_template(template).render(common | values), status)
+
+
+def _sights(visit: Visit | None) -> frozenset[str]:
+    """Return which parts of the pages the caller's grants open."""
+    if visit is None:
+        return frozenset()
+    held = {role for grant in visit.caller.grants for role in visit.caller.roles(grant.namespace)}
+    parts = {"registry"} if held.intersection(_ROLES) else set()
+    if held.intersection(_ROLES[:-1]):
+        parts.add("work")
+    if Role.AUDITOR in visit.caller.roles(EVERYWHERE):
+        parts.add("audit")
+    return frozenset(parts)
+
+
+def origin_of(request: Request) -> str:
+    """Return the address of the API, as the browser reached us."""
+    return str(request.base_url).rstrip("/").removesuffix("/admin")
+
+
+def redirect(request: Request, path: str) -> Response:
+    """Send the browser on with GET; htmx is told to load the page anew."""
+    if "HX-Request" in request.headers and "HX-Target" not in request.headers:
+        return Response(status_code=204, headers={"HX-Redirect": path})
+    return RedirectResponse(path, status_code=303)

@@ -1,0 +1,66 @@
+"""How a promotion stands, for whoever looks: what it waits for, and why one may or may not act."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.db.models import Promotion, ReviewRow
+from app.domain.access import Caller, Role
+from app.domain.approvals import Reviewer, Verdict, bar_to_review
+from app.domain.lifecycle import PromotionState
+from app.services.completion import is_overdue
+from app.services.reviewers import Reviewers
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A promotion as it is shown to one caller.
+
+    `bar` says why the caller may not review it; None means that it may. `not_before` is the
+    earliest time at which approvals execute it.
+    """
+
+    row: Promotion
+    state: PromotionState
+    reviewers: Reviewers
+    bar: str | None
+    not_before: datetime | None
+
+    @property
+    def pending(self) -> bool:
+        return self.state is PromotionState.PENDING
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.row.decision["result"] == "passed")
+
+    def counts(self, review: ReviewRow) -> bool:
+        """Whether a review is about what the promotion is now."""
+        if review.subject_digest != self.row.subject_digest:
+            return False
+        return review.verdict is Verdict.REJECT or review.reviewer_id in self.reviewers.approved
+
+
+def standing(row: Promotion, reviewers: Reviewers, caller: Caller, now: datetime) -> Standing:
+    state = PromotionState.EXPIRED if is_overdue(row, now) else row.state
+    return Standing(
+        row=row,
+        state=state,
+        reviewers=reviewers,
+        bar=_bar(row, state, reviewers, caller),
+        not_before=reviewers.not_before if reviewers.not_before > now else None,
+    )
+
+
+def _bar(row: Promotion, state: PromotionState, reviewers: Reviewers, caller: Caller) -> str | None:
+    """Say what reviewing would be refused for, in the words of the refusal."""
+    if state is not PromotionState.PENDING:
+        return f"The promotion is {state}, so nothing is left to decide."
+    reviewer = Reviewer(caller.name, caller.id, caller.kind)
+    if bar := bar_to_review(reviewers.approvals, reviewer, reviewers.contributors):
+        return bar
+    namespace = row.channel.prefix.namespace
+    if Role.APPROVER not in caller.roles(namespace):
+        return f"{caller.name} needs the role approver on namespace {namespace} for this."
+    if caller.id in reviewers.approved:
+        return f"{caller.name} has approved exactly this already; another reviewer must."
+    return None

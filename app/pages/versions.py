@@ -1,0 +1,106 @@
+"""The version page: facts, files, evaluations, where it is live; and revoking it."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from app.db.blobs import damaged_among
+from app.db.channels import channels_of, channels_serving
+from app.db.evaluations import recent_evaluations
+from app.db.session import Sessions
+from app.deps import Now, PrefixPath, SessionsDep
+from app.domain.access import Role
+from app.domain.errors import Fault, InvalidRequestError, RegistryError
+from app.domain.identity import PrefixName
+from app.domain.prefix import context_share, kv_cache_bytes
+from app.pages.asked import Number
+from app.pages.differences import differences
+from app.pages.rendering import page
+from app.pages.visits import Sender, Visitor
+from app.problems import STATUS
+from app.services import revocations
+from app.services.sight import seen_version
+from app.services.web_sessions import Visit
+from app.texts import Reason, Text
+
+router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}")
+
+
+@router.get("")
+def version(
+    request: Request,
+    prefix: PrefixPath,
+    number: Number,
+    visit: Visitor,
+    sessions: SessionsDep,
+    now: Now,
+) -> Response:
+    return _version_page(request, visit, sessions, prefix, number, now)
+
+
+@router.post("/revoke")
+def revoke(
+    request: Request,
+    prefix: PrefixPath,
+    number: Number,
+    visit: Sender,
+    sessions: SessionsDep,
+    now: Now,
+    reason: Annotated[Reason, Form()],
+    confirmation: Annotated[Text, Form()] = "",
+) -> Response:
+    """Revoke a version, if its number was typed to confirm it."""
+    try:
+        if confirmation.strip() != f"revoke {number}":
+            message = f"Type `revoke {number}` to confirm: nothing brings a revoked version back."
+            raise InvalidRequestError(message, [Fault("confirmation-missing", message)])
+        revocations.revoke(
+            sessions, prefix=prefix, number=number, reason=reason, caller=visit.caller, now=now
+        )
+    except RegistryError as refusal:
+        return _version_page(request, visit, sessions, prefix, number, now, refusal=refusal)
+    path = f"/admin/prefixes/{prefix}/versions/{number}?done=revoke"
+    return RedirectResponse(path, status_code=303)
+
+
+def _version_page(
+    request: Request,
+    visit: Visit,
+    sessions: Sessions,
+    prefix: PrefixName,
+    number: int,
+    now: datetime,
+    *,
+    refusal: RegistryError | None = None,
+) -> Response:
+    caller = visit.caller
+    whole = caller.sees_everything(prefix.namespace)
+    with sessions() as session:
+        row = seen_version(session, caller, prefix, number)
+        serving = channels_serving(session, [row.id]).get(row.id, [])
+        damaged = damaged_among(session, [row.id]).get(row.id, [])
+        evaluations = recent_evaluations(session, row) if whole else []
+        channels = channels_of(session, [row.prefix_id]).get(row.prefix_id, []) if whole else []
+    return page(
+        request,
+        "version.html",
+        status=200 if refusal is None else STATUS[type(refusal)],
+        visit=visit,
+        now=now,
+        prefix=prefix,
+        version=row,
+        serving=[name for name in serving if caller.sees_channel(name)],
+        damaged=damaged,
+        evaluations=evaluations,
+        channels=channels,
+        whole=whole,
+        card=differences(None, row.card),
+        lineage=differences(None, row.lineage),
+        cache_bytes=kv_cache_bytes(row.parameters),
+        context_share=context_share(row.virtual_tokens, row.base_model.geometry),
+        is_approver=Role.APPROVER in caller.roles(prefix.namespace),
+        refusal=refusal,
+        done=request.query_params.get("done"),
+    )

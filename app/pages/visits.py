@@ -1,0 +1,94 @@
+"""Who is looking: the session behind a page, and the mark that its forms carry."""
+
+import hmac
+import secrets
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Form, Request
+
+from app.deps import Now, SessionsDep
+from app.domain.errors import UnauthenticatedError
+from app.pages.guard import is_private, keep_cookie
+from app.services import web_sessions
+from app.services.web_sessions import Visit
+
+
+class StaleFormError(Exception):
+    """A form without the mark of the session that showed it; nobody but a page can send one."""
+
+    title: Final = "The form is not of this session"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+_LIFETIME_S: Final = int(web_sessions.LONGEST_LIFETIME.total_seconds())
+_SIGN_IN_LIFETIME_S: Final = 3600
+
+
+def _name(request: Request, kind: str) -> str:
+    """Return a cookie's name; by TLS, one that no other host of the domain can set."""
+    return f"__Host-{kind}" if is_private(request) else kind
+
+
+def keep_session(request: Request, cookie: str) -> None:
+    keep_cookie(request, _name(request, "registry_session"), cookie, lifetime_s=_LIFETIME_S)
+
+
+def drop_session(request: Request) -> None:
+    keep_cookie(request, _name(request, "registry_session"), "", lifetime_s=0)
+
+
+def _visit(request: Request, sessions: SessionsDep, now: Now) -> Visit:
+    cookie = request.cookies.get(_name(request, "registry_session"))
+    attended = "unattended" not in request.query_params
+    seen = None
+    if cookie is not None:
+        seen = web_sessions.visit(sessions, cookie=cookie, now=now, attended=attended)
+    if seen is None:
+        raise UnauthenticatedError("You are not signed in, or your session has ended.")
+    if seen.cookie is not None:
+        keep_session(request, seen.cookie)
+    request.state.visit = seen
+    return seen
+
+
+Visitor = Annotated[Visit, Depends(_visit)]
+
+FormToken = Annotated[str, Form(max_length=128)]
+
+
+def _sent(visit: Visitor, form_token: FormToken = "") -> Visit:
+    """Return the visit behind a form, which must carry the mark of its session."""
+    if not hmac.compare_digest(form_token.encode(), visit.form_token.encode()):
+        message = "The form is not of your present session; open the page again and send it there."
+        raise StaleFormError(message)
+    return visit
+
+
+Sender = Annotated[Visit, Depends(_sent)]
+
+
+def sign_in_mark(request: Request) -> str:
+    """Return the mark of a sign-in form, which a cookie must repeat when it is sent."""
+    mark = request.cookies.get(_name(request, "registry_sign_in")) or secrets.token_urlsafe(32)
+    keep_cookie(request, _name(request, "registry_sign_in"), mark, lifetime_s=_SIGN_IN_LIFETIME_S)
+    return mark
+
+
+def require_sign_in_mark(request: Request, mark: str) -> None:
+    """Raise StaleFormError unless this browser was shown the form that it sends."""
+    kept = request.cookies.get(_name(request, "registry_sign_in"), "")
+    if not (kept and hmac.compare_digest(kept.encode(), mark.encode())):
+        raise StaleFormError("The sign-in form is too old; send it again.")
+
+
+def local_path(target: str | None) -> str:
+    """Return a path of these pages to go on to; anything else is the first page."""
+    if target is None or not target.isprintable() or "\\" in target:
+        return "/admin/"
+    parts = urlsplit(target)
+    inside = not parts.scheme and not parts.netloc and parts.path.startswith("/admin/")
+    return target if inside and not target.startswith("//") else "/admin/"

@@ -1,0 +1,50 @@
+"""axe-core on every page, in light and in dark: no violation at all."""
+
+from tests.pages.test_pages import paths
+
+CHECK = "async options => (await axe.run(document, options)).violations"
+VIOLATIONS = {"resultTypes": ["violations"]}
+# Only colours differ in the dark.
+COLOURS = VIOLATIONS | {"runOnly": ["color-contrast", "link-in-text-block"]}
+
+
+def violations(page, axe):
+    """Return what is wrong with a page as it stands, in light and in dark, each with where."""
+    page.emulate_media(reduced_motion="reduce")  # no colour is measured on its way to another
+    page.evaluate(axe)
+    found = page.evaluate(CHECK, VIOLATIONS)
+    page.emulate_media(color_scheme="dark")
+    found += page.evaluate(CHECK, COLOURS)
+    page.emulate_media(color_scheme="light")
+    return [(each["id"], [node["target"] for node in each["nodes"]]) for each in found]
+
+
+def test_no_page_has_a_violation(story, visiting, axe):
+    by_reader = {}
+    for who, path in paths(story).values():
+        by_reader.setdefault(who, []).append(path)
+    prefix = f"/admin/prefixes/{story.prefix}"
+    by_reader["approver-1"] += [
+        f"{prefix}/versions/3/gate/production",
+        f"{prefix}/versions/4/gate/production",
+        f"/admin/promotions/{story.pending['id']}",
+        "/admin/nothing",
+    ]
+    found = {}
+    for who, asked in by_reader.items():
+        page = visiting(who, viewport={"width": 1000, "height": 900})
+        for path in asked:
+            page.goto(path)
+            page.evaluate("document.querySelectorAll('main details').forEach(e => { e.open = 1 })")
+            found[path] = violations(page, axe)
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("API token").wait_for()
+    found["sign-in"] = violations(page, axe)
+    assert {path: wrong for path, wrong in found.items() if wrong} == {}
+
+
+def test_what_is_said_of_a_cell_has_no_violation(story, visiting, axe):
+    path = f"/admin/prefixes/{story.prefix}/versions/4/gate/production"
+    page = visiting("approver-1", path)
+    page.locator(".cell").nth(4).focus()
+    assert violations(page, axe) == []

@@ -1,0 +1,380 @@
+"""What the pages show, to whom, at what cost: asked for without a browser."""
+
+import html
+import json
+import re
+import time
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from app.db.session import sessions_on
+from app.pages import overview, rendering
+from tests.builders import CARD, a_policy, results
+from tests.pages.conftest import counted
+from tests.pages.test_sessions import Person
+
+MOST_QUERIES = 8
+LARGEST_PAGE_BYTES = 150_000
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
+
+
+@pytest.fixture
+def reading(client, tokens):
+    """Read pages as somebody."""
+
+    def reading(who):
+        person = Person(client, tokens.get(who, who))
+        assert person.sign_in().status_code == 303
+        return person
+
+    return reading
+
+
+def paths(story):
+    """Return every kind of page, by name, and who may read it."""
+    prefix = f"/admin/prefixes/{story.prefix}"
+    return {
+        "overview": ("admin", "/admin/"),
+        "reviews": ("approver-1", "/admin/reviews"),
+        "promotions": ("admin", "/admin/promotions"),
+        "promotion": ("admin", f"/admin/promotions/{story.pending['id']}"),
+        "prefixes": ("admin", "/admin/prefixes"),
+        "prefix": ("admin", prefix),
+        "version": ("approver-1", f"{prefix}/versions/3"),
+        "policies": ("admin", "/admin/policies"),
+        "policy": ("admin", f"/admin/policies/{story.suite}-safe/1"),
+        "base-models": ("admin", "/admin/base-models"),
+        "audit": ("auditor", "/admin/audit"),
+        "audit-of-prefix": ("auditor", f"/admin/audit?subject=prefix:{story.prefix}"),
+    }
+
+
+PAGES = (
+    "overview",
+    "reviews",
+    "promotions",
+    "promotion",
+    "prefixes",
+    "prefix",
+    "version",
+    "policies",
+    "policy",
+    "base-models",
+    "audit",
+    "audit-of-prefix",
+)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_takes_few_queries_little_time_and_few_bytes(story, reading, engine, name):
+    who, path = paths(story)[name]
+    person = reading(who)
+    person.get(path)  # the first one compiles the template
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        with counted(engine) as statements:
+            response = person.get(path)
+        took.append(time.perf_counter() - start)
+
+    assert response.status_code == 200, response.text
+    assert len(statements) <= MOST_QUERIES, statements
+    assert min(took) <= 0.1
+    assert int(response.headers["content-length"]) <= LARGEST_PAGE_BYTES
+
+
+def test_asking_the_gate_costs_what_judging_does(story, reading, engine):
+    person = reading("admin")
+    with counted(engine) as statements:
+        person.get(f"/admin/prefixes/{story.prefix}/versions/3/gate/production")
+    # The session, and what judging with a comparison to incumbent and base reads.
+    assert len(statements) <= 13, statements
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_asks_nothing_of_another_host_and_needs_no_inline_script_or_style(
+    story, reading, name
+):
+    who, path = paths(story)[name]
+    response = reading(who).get(path)
+    assert re.findall(r'(?:src|href|action)="(?:https?:)?//[^"]*"', response.text) == []
+    inline = r"<script(?![^>]*\bsrc=)|<style|<[^>]*\sstyle=|<[^>]*\son[a-z]+="
+    assert re.findall(inline, response.text) == []
+    policy = response.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    assert response.headers["cache-control"] == "no-store"
+
+
+# Hostile words
+
+
+def test_hostile_names_and_cards_are_shown_and_inert(world, reading):
+    world.a_base()
+    world.a_prefix(description=HOSTILE, intended_uses=["tone"])
+    card = CARD | {"intended_purpose": HOSTILE, "known_limits": HOSTILE}
+    described = {
+        "base_model": world.base,
+        "card": card,
+        "lineage": {"hyperparameters": {HOSTILE: [HOSTILE]}},
+    }
+    pushed = world.push(version=json.dumps(described))
+    assert pushed.status_code == 201, pushed.text
+    version = pushed.json()
+    world.a_channel()
+    harness = {"name": HOSTILE, "version": HOSTILE}
+    assert world.evaluate(version, harness=harness).status_code == 201
+    promotion = world.request(version, reason=HOSTILE).json()
+    world.review(promotion, by="approver-1", comment=HOSTILE)
+    person = reading("admin")
+    prefix = f"/admin/prefixes/{world.prefix}"
+
+    for path in (
+        prefix,
+        "/admin/prefixes",
+        f"{prefix}/versions/1",
+        f"{prefix}/versions/1/gate/production",
+        f"/admin/promotions/{promotion['id']}",
+        "/admin/reviews",
+    ):
+        shown = person.get(path).text
+        assert "<img src=x" not in shown, path
+        assert "<script>alert" not in shown, path
+    assert html.escape(HOSTILE).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in shown
+    searched = person.get("/admin/prefixes", params={"q": HOSTILE[:90]}).text
+    assert "<script>alert" not in searched
+
+
+# Who sees what
+
+
+def test_a_stranger_finds_pages_that_do_not_exist(world, reading):
+    promotion = world.a_promotion()
+    person = reading(world.a_stranger("approver"))
+    prefix = f"/admin/prefixes/{world.prefix}"
+    for path in (
+        prefix,
+        f"{prefix}/versions/1",
+        f"{prefix}/versions/1/gate/production",
+        f"/admin/promotions/{promotion['id']}",
+    ):
+        assert person.get(path).status_code == 404, path
+    for path in ("/admin/", "/admin/reviews", "/admin/prefixes", "/admin/promotions"):
+        response = person.get(path)
+        assert response.status_code == 200
+        assert world.namespace not in response.text, path
+
+
+def test_a_reader_sees_what_is_served_and_nothing_else(world, reading):
+    world.a_live_version()
+    waiting = world.a_promotion(seed=2)
+    person = reading("reader")
+    shown = person.get(f"/admin/prefixes/{world.prefix}").text
+    assert "Version 1" in shown
+    assert "Version 2" not in shown
+    assert person.get(f"/admin/prefixes/{world.prefix}/versions/1").status_code == 200
+    assert person.get(f"/admin/prefixes/{world.prefix}/versions/2").status_code == 404
+    assert person.get(f"/admin/promotions/{waiting['id']}").status_code == 404
+
+
+def test_a_token_for_one_channel_sees_no_other(world, reading):
+    world.a_live_version()
+    world.a_channel("staging", approvals={"required": 1})
+    shown = reading(world.a_token("reader", channels=["staging"])).get("/admin/prefixes").text
+    assert world.prefix not in shown
+
+
+def test_an_auditor_reads_the_log_and_nothing_else(reading, world):
+    world.a_promotion()
+    person = reading("auditor")
+    assert person.get("/admin/audit").status_code == 200
+    assert world.prefix not in person.get("/admin/prefixes").text
+    assert person.get("/admin/policies").status_code == 403
+
+
+def test_whoever_is_no_auditor_is_told_so(reading):
+    response = reading("admin").get("/admin/audit")
+    assert response.status_code == 403
+    assert "admin needs the role auditor" in response.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/nothing",
+        "/admin/prefixes/acme/brand-voice/versions/0",
+        "/admin/prefixes/acme/brand-voice/versions/99999999999999",
+        "/admin/prefixes/acme/brand-voice/versions/x",
+        "/admin/prefixes/%00/x",
+        "/admin/promotions/none",
+        "/admin/policies/%00/1",
+        "/admin/policies/nobody/1",
+        "/admin/static/../pages.py",
+    ],
+)
+def test_what_does_not_exist_is_a_page_that_says_so(reading, path):
+    response = reading("admin").get(path)
+    assert response.status_code == 404
+    assert response.headers["content-type"].startswith(("text/html", "text/plain"))
+
+
+def test_a_cursor_that_no_list_gave_out_is_refused_in_words(reading):
+    response = reading("admin").get("/admin/promotions?cursor=x")
+    assert response.status_code == 400
+    assert "start over" in response.text
+
+
+def test_lists_go_on_where_a_page_ends(reading, world):
+    person = reading("auditor")
+    for number in range(60):
+        world.a_token("reader", channels=[f"c{number}"])
+    shown = person.get("/admin/audit?principal=admin&action=token.issue").text
+    following = html.unescape(re.search(r'rel="next" href="([^"]+)"', shown).group(1))
+    first = set(re.findall(r'<code class="digest" title="(sha256:\w+)"', shown))
+    older = person.get(f"/admin/audit{following}").text
+    assert "token.issue" in older
+    assert "session.open" not in older
+    rows = set(re.findall(r'<tr><th scope="row" class="num">(\d+)', shown))
+    assert rows.isdisjoint(re.findall(r'<tr><th scope="row" class="num">(\d+)', older))
+    assert first
+
+
+# What they say
+
+
+def test_the_overview_names_the_rule_that_shuts_gates(world, reading):
+    promotion = world.a_promotion()
+    assert world.promotion(promotion)["decision"]["result"] == "passed"
+    version = world.made("GET", f"{world.path}/versions/1", by="publisher")
+    world.evaluate(version, results=results(value=0.2))
+    _, token = world.a_principal(None, ("approver", world.namespace))
+    shown = reading(token).get("/admin/").text
+    assert "the gate no longer passes" in shown
+    assert (
+        f'<th scope="row">{world.suite}/tone</th><td class="num">1</td><td class="num">4</td>'
+        in (shown)
+    )
+
+
+def test_a_policy_is_read_in_words_and_beside_its_former_text(world, reading):
+    first = world.a_policy()
+    document = a_policy(world.suite, name=first["name"], approvals={"required": 3})
+    world.made("POST", "/v1/policies", by="admin", json=document)
+    shown = reading("admin").get(f"/admin/policies/{first['name']}/2").text
+    assert "shown at 95 % confidence that it is at least 0.85, on 100 samples or more." in shown
+    assert "By 3 humans, each standing for 7 days." in shown
+    assert "<td>" in shown
+    assert "approvals.required" in shown
+    assert "\N{MINUS SIGN} 2" in shown
+    assert "+ 3" in shown
+
+
+def test_a_broken_chain_is_shown_as_broken(world, reading, stores):
+    world.a_version()
+    owner = create_engine(stores.postgres.owner_url)
+    subject = f"prefix:{world.prefix}"
+    person = reading("auditor")
+    assert "The chain is intact" in person.get("/admin/audit", params={"subject": subject}).text
+    with owner.begin() as connection:
+        connection.execute(text("ALTER TABLE audit_entry DISABLE TRIGGER USER"))
+        statement = (
+            "UPDATE audit_entry SET principal = 'nobody' WHERE subject = :s AND sequence = 1"
+        )
+        connection.execute(text(statement), {"s": subject})
+        connection.execute(text("ALTER TABLE audit_entry ENABLE TRIGGER USER"))
+    owner.dispose()
+    shown = person.get("/admin/audit", params={"subject": subject}).text
+    assert "The chain is broken" in shown
+    assert "at entry 1 of" in shown
+
+
+def test_what_was_live_at_a_time_is_one_question(world, reading):
+    world.a_live_version()
+    person = reading("admin")
+    path = f"/admin/prefixes/{world.prefix}"
+    assert "Nothing was live until then" in person.get(path, params={"at": "2020-01-01T00:00"}).text
+    assert "generation 1" in person.get(path, params={"at": "2100-01-01T00:00"}).text
+    assert "generation 1" in person.get(path, params={"at": ""}).text
+
+
+def test_a_revoked_version_says_why(world, reading):
+    version = world.a_live_version()
+    person = reading("approver-1")
+    path = f"/admin/prefixes/{world.prefix}/versions/1"
+    mark = person.mark(path)
+
+    fields = {"form_token": mark, "reason": "it leaks"}
+    unsure = person.post(f"{path}/revoke", **fields, confirmation="yes")
+    assert unsure.status_code == 422
+    assert "Type `revoke 1` to confirm" in unsure.text
+    assert world.channel()["allocation"] != []
+
+    sure = person.post(
+        f"{path}/revoke", form_token=mark, reason="it leaks", confirmation="revoke 1"
+    )
+    assert sure.status_code == 303
+    assert world.channel()["allocation"] == []
+    assert "it leaks" in person.get(path).text
+    assert version["number"] == 1
+
+
+def test_the_glass_is_broken_only_on_a_typed_confirmation(world, reading):
+    promotion = world.a_promotion()
+    person = reading("admin")
+    path = f"/admin/promotions/{promotion['id']}"
+    fields = {"form_token": person.mark(path), "reason": "the fleet is down, and this mends it"}
+
+    assert person.post(f"{path}/break-glass", **fields).status_code == 422
+    short = fields | {"reason": "hurry", "confirmation": "break glass"}
+    assert person.post(f"{path}/break-glass", **short).status_code == 422
+    assert world.promotion(promotion)["state"] == "pending"
+
+    done = person.post(f"{path}/break-glass", **fields, confirmation="break glass")
+    assert done.status_code == 303
+    assert world.promotion(promotion)["break_glass"] is True
+    assert "break-glass" in person.get(path).text
+
+
+def test_a_request_can_be_withdrawn_by_whoever_made_it(world, reading):
+    promotion = world.a_promotion()
+    person = reading("publisher")
+    path = f"/admin/promotions/{promotion['id']}"
+    response = person.post(f"{path}/withdraw", form_token=person.mark(path))
+    assert response.headers["location"] == f"{path}?done=withdraw"
+    assert world.promotion(promotion)["state"] == "withdrawn"
+
+
+def test_a_failure_of_ours_is_a_page_and_as_closed_as_any(reading, monkeypatch):
+    person = reading("admin")
+    monkeypatch.setattr(overview, "counts", lambda *_: 1 / 0)
+    response = person.get("/admin/")
+    assert response.status_code == 500
+    assert "Its log has the cause" in response.text
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+
+
+def test_a_database_that_is_away_is_a_page_that_says_so(world_on):
+    away = sessions_on(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    client = world_on(sessions=away).client
+    client.cookies.set("registry_session", "x")
+    response = client.get("/admin/")
+    assert response.status_code == 503
+    assert "The database does not answer now" in response.text
+
+
+def test_without_the_libraries_the_pages_work_and_say_so(world, reading, monkeypatch, tmp_path):
+    (tmp_path / "vendor").mkdir()
+    for own in ("pages.css", "pages.js", "icon.svg"):
+        (tmp_path / own).write_bytes((rendering.STATIC / own).read_bytes())
+    person = reading("admin")
+    monkeypatch.setattr(rendering, "STATIC", tmp_path)
+    rendering._environment.cache_clear()
+    try:
+        shown = person.get("/admin/").text
+    finally:
+        monkeypatch.undo()
+        rendering._environment.cache_clear()
+    assert "run <code>make setup</code>" in shown
+    assert "vendor/" not in shown
+    assert "Overview" in shown

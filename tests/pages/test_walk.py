@@ -1,0 +1,97 @@
+"""From nothing to live with what the pages show: their lines, run as they are printed."""
+
+import os
+import re
+import subprocess
+import uuid
+
+import pytest
+from playwright.sync_api import expect
+
+from app.pages import remedies
+from tests.adapters import a_config
+from tests.builders import a_digest, weights
+
+
+@pytest.fixture
+def shell(tmp_path, tokens):
+    """Run a line that a page shows, as somebody, in a folder that PEFT saved a prefix in."""
+    (tmp_path / "adapter_config.json").write_bytes(a_config(base_model_name_or_path="tiny/walk"))
+    (tmp_path / "adapter_model.safetensors").write_bytes(weights(7))
+
+    def shell(line, who):
+        environment = {"PATH": os.environ["PATH"], "TOKEN": tokens[who], "no_proxy": "127.0.0.1"}
+        done = subprocess.run(
+            ["bash", "-c", line.replace("curl ", "curl --silent --show-error ", 1)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        return done.stdout
+
+    return shell
+
+
+def lines(page):
+    """Return the lines that a page shows, as it shows them."""
+    return [each for each in page.locator("figure.line pre").all_text_contents() if "curl" in each]
+
+
+@pytest.fixture
+def bare(world):
+    """A world with a base model, a suite and a policy, and nothing below them."""
+    document = {"name": "tiny/walk", "digest": a_digest(), "parameters": 1_000_000}
+    names = ("model_type", "layers", "attention_heads", "kv_heads", "head_dim", "hidden_size")
+    document["architecture"] = dict(zip(names, ("llama", 4, 4, 2, 8, 32), strict=True))
+    world.made("POST", "/v1/base-models", by="publisher", json=document)
+    world.base = document["digest"]
+    world.a_policy()
+    return world
+
+
+def test_the_pages_lead_from_an_empty_prefix_to_a_version_that_is_live(bare, visiting, shell):
+    world = bare
+    world.a_prefix()
+    page = visiting("approver-1", f"/admin/prefixes/{world.prefix}")
+    push = next(line for line in lines(page) if "adapter_config.json" in line)
+    assert '"number":1' in shell(push.replace("sha256:…", world.base), "publisher")
+    bind = next(line for line in lines(page) if "/channels/production" in line)
+    shell(re.sub(r'("policy": )"[^"]*"', rf'\1"{world.a_policy()["name"]}"', bind), "admin")
+
+    page.reload()
+    page.get_by_role("link", name="production?").click()
+    expect(page.get_by_text("The gate does not pass")).to_be_visible()
+    (record,) = lines(page)
+    assert "invalid-request" in shell(record, "evaluator"), "made-up numbers must not be recorded"
+    measured = record.replace("null", "0.95").replace('"samples": 100', '"samples": 200')
+    assert '"evidence":"aggregates"' in shell(measured, "evaluator")
+
+    page.reload()
+    expect(page.get_by_text("The gate passes")).to_be_visible()
+    (request,) = lines(page)
+    assert '"state":"pending"' in shell(request, "publisher")
+
+    for who in ("approver-1", "approver-2"):
+        reviewing = visiting(who, "/admin/reviews")
+        reviewing.get_by_role("link", name=world.prefix).click()
+        reviewing.get_by_role("button", name="Approve").click()
+        expect(reviewing.get_by_text("Your approval is recorded.")).to_be_visible()
+    reviewing.get_by_role("link", name="See what is live").click()
+    expect(reviewing.get_by_role("img", name="version 1 100 %")).to_be_visible()
+
+
+def test_the_lines_for_a_policy_work_one_after_the_other(visiting, shell, url):
+    """They are shown where there is no policy yet, which no registry of other tests is."""
+    name = f"walk-{uuid.uuid4().hex[:8]}"
+    for line, found in ((remedies.suite(url), "suite"), (remedies.policy(url), "policy")):
+        assert '"digest"' in shell(line.replace("brand-voice", name), "admin"), found
+
+
+def test_a_policy_that_takes_samples_only_is_shown_a_line_that_sends_samples(story, visiting):
+    page = visiting("approver-1", f"/admin/prefixes/{story.prefix}/versions/4/gate/production")
+    (line,) = lines(page)
+    assert "-F samples=@samples.jsonl" in line
+    expect(page.get_by_text('"scores": {"tone": 1, "toxicity": 0}')).to_be_visible()

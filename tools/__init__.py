@@ -1,0 +1,1 @@
+"""Programs for whoever builds the registry; the server needs none of them."""

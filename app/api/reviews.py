@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from app.api.admission import needs_sight_of
 from app.api.fields import Digest, In, Reason, Text
-from app.api.promotions import SHORTEST_EXCUSE, PromotionOut, shown
+from app.api.promotions import PromotionOut, shown
 from app.bodies import Sent
 from app.deps import Caller, Now, SessionsDep
 from app.domain.approvals import Verdict
@@ -22,6 +22,7 @@ from app.domain.errors import (
     SubjectChangedError,
     VersionRevokedError,
 )
+from app.domain.lifecycle import SHORTEST_EXCUSE
 from app.problems import refuses
 from app.services import glass, promotions, reviews
 

@@ -15,6 +15,9 @@ class PromotionState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+# How many characters a reason for breaking the glass has, at least.
+SHORTEST_EXCUSE: Final = 20
+
 TRANSITIONS: Final[dict[PromotionState, frozenset[PromotionState]]] = {
     PromotionState.PENDING: frozenset(set(PromotionState) - {PromotionState.PENDING}),
     PromotionState.EXECUTED: frozenset(),

@@ -20,13 +20,14 @@ from app.domain.identity import PrefixName
 from app.domain.policies import Policy, compared_metrics
 from app.pages import remedies
 from app.pages.asked import LabelPath, Number
+from app.pages.confirming import require_confirmed
 from app.pages.heatmap import RuleView, facts, missing_keys, rule_views
 from app.pages.rendering import origin_of, page
 from app.pages.visits import Sender, Visitor
 from app.problems import STATUS
-from app.services import gates, promotions
+from app.services import gates, glass, promotions
 from app.services.web_sessions import Visit
-from app.texts import Reason
+from app.texts import Reason, Text
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}/gate/{channel}")
 
@@ -70,6 +71,35 @@ def request_promotion(
     return RedirectResponse(f"/admin/promotions/{row.id}?done=request", status_code=303)
 
 
+@router.post("/break-glass")
+def break_glass(
+    request: Request,
+    prefix: PrefixPath,
+    number: Number,
+    channel: LabelPath,
+    visit: Sender,
+    sessions: SessionsDep,
+    now: Now,
+    reason: Annotated[Reason, Form()] = "-",
+    confirmation: Annotated[Text, Form()] = "",
+) -> Response:
+    """Serve the version though the gate is shut, if that was typed to confirm it."""
+    try:
+        require_confirmed(reason, confirmation)
+        row = glass.request_breaking_glass(
+            sessions,
+            prefix=prefix,
+            channel_name=channel,
+            wanted=(Share(number, ALL_TRAFFIC),),
+            reason=reason,
+            caller=visit.caller,
+            now=now,
+        )
+    except RegistryError as refusal:
+        return _gate_page(request, visit, sessions, prefix, number, channel, now, refusal=refusal)
+    return RedirectResponse(f"/admin/promotions/{row.id}?done=break-glass", status_code=303)
+
+
 def _gate_page(
     request: Request,
     visit: Visit,
@@ -111,6 +141,7 @@ def _gate_page(
         lines=_unmeasured(sessions, origin, prefix, decision, views, now),
         request_line=remedies.promotion(origin, prefix, number, channel),
         is_publisher=Role.PUBLISHER in visit.caller.roles(prefix.namespace),
+        is_admin=Role.ADMIN in visit.caller.roles(prefix.namespace),
         refusal=refusal,
     )
 

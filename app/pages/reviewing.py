@@ -12,7 +12,8 @@ from app.db.models import Promotion
 from app.db.session import Sessions
 from app.deps import Now, SessionsDep
 from app.domain.approvals import Verdict
-from app.domain.errors import Fault, InvalidRequestError, RegistryError
+from app.domain.errors import RegistryError
+from app.pages.confirming import missing, require_confirmed
 from app.pages.promotions import promotion_page
 from app.pages.visits import Sender
 from app.services import glass, promotions, reviews
@@ -20,8 +21,6 @@ from app.services.web_sessions import Visit
 from app.texts import Reason, Text
 
 router = APIRouter(prefix="/promotions/{promotion_id}")
-
-_SHORTEST_REASON = 20
 
 
 def _answered(
@@ -56,7 +55,7 @@ def review(
 
     def act() -> Promotion:
         if verdict is Verdict.REJECT and not comment.strip():
-            raise _missing("comment", "A rejection needs a comment that says why.")
+            raise missing("comment", "A rejection needs a comment that says why.")
         return reviews.review(
             sessions,
             promotion_id=promotion_id,
@@ -95,17 +94,9 @@ def break_glass(
     """Execute without the gate, if the channel's name was typed to confirm it."""
 
     def act() -> Promotion:
-        if confirmation.strip() != "break glass":
-            raise _missing("confirmation", "Type `break glass` to confirm that you mean it.")
-        if len(reason.strip()) < _SHORTEST_REASON:
-            message = f"A reason of {_SHORTEST_REASON} characters or more is kept for ever."
-            raise _missing("reason", message)
+        require_confirmed(reason, confirmation)
         return glass.break_glass(
             sessions, promotion_id=promotion_id, reason=reason, caller=visit.caller, now=now
         )
 
     return _answered(act, "break-glass", request, visit, sessions, promotion_id, now)
-
-
-def _missing(field: str, message: str) -> InvalidRequestError:
-    return InvalidRequestError(message, [Fault(f"{field}-missing", message)])

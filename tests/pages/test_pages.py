@@ -378,3 +378,46 @@ def test_without_the_libraries_the_pages_work_and_say_so(world, reading, monkeyp
     assert "run <code>make setup</code>" in shown
     assert "vendor/" not in shown
     assert "Overview" in shown
+
+
+def test_an_admin_breaks_the_glass_where_the_gate_is_shut(world, reading):
+    version = world.a_version()
+    world.a_channel()
+    world.evaluate(version, results=results(value=0.5))
+    path = f"/admin/prefixes/{world.prefix}/versions/1/gate/production"
+    person = reading("admin")
+    fields = {
+        "form_token": person.mark(path),
+        "reason": "the fleet is down, and this mends it",
+        "confirmation": "break",
+    }
+    unsure = person.post(f"{path}/break-glass", **fields)
+    assert unsure.status_code == 422
+    assert f'action="{path}/break-glass"' in unsure.text
+
+    done = person.post(f"{path}/break-glass", **fields | {"confirmation": "break glass"})
+
+    assert done.status_code == 303
+    assert world.resolve().json()["version"] == 1
+    assert "break-glass" in person.get(done.headers["location"]).text
+
+
+def test_who_is_no_admin_is_not_offered_to_break_the_glass(world, reading):
+    version = world.a_version()
+    world.a_channel()
+    world.evaluate(version, results=results(value=0.5))
+    path = f"/admin/prefixes/{world.prefix}/versions/1/gate/production"
+    assert "break-glass" not in reading("approver-1").get(path).text
+
+
+def test_an_approver_sees_who_pulled_a_version(world, reading):
+    world.a_live_version()
+    path = f"/admin/prefixes/{world.prefix}/versions/1/pulls"
+    person = reading("approver-1")
+    assert "Nobody has pulled it" in person.get(path).text
+
+    world.resolve()
+
+    assert re.search(r"reader</th><td>service</td><td>was told where", person.get(path).text)
+    assert path in person.get(path.removesuffix("/pulls")).text
+    assert reading("publisher").get(path).status_code == 403

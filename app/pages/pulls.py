@@ -1,0 +1,44 @@
+"""Who pulled a version: whom to tell when it is recalled."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from app.db.paging import PageRequest
+from app.deps import Now, PartsDep, PrefixPath
+from app.pages.asked import Cursor, Number
+from app.pages.rendering import page
+from app.pages.visits import Visitor
+from app.services.pulls import list_pulls
+
+router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}/pulls")
+
+
+@router.get("")
+def pulls(
+    request: Request,
+    prefix: PrefixPath,
+    number: Number,
+    visit: Visitor,
+    parts: PartsDep,
+    now: Now,
+    cursor: Cursor = None,
+) -> Response:
+    """List who pulled a version and how often, the latest first."""
+    found = list_pulls(
+        parts.sessions,
+        parts.pulls,
+        prefix=prefix,
+        number=number,
+        request=PageRequest(50, cursor),
+        caller=visit.caller,
+    )
+    return page(
+        request,
+        "pulls.html",
+        visit=visit,
+        now=now,
+        prefix=prefix,
+        number=number,
+        pulls=found.items,
+        following=found.next,
+    )

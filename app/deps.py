@@ -16,6 +16,7 @@ from app.domain.tokens import has_prefix
 from app.oidc.issuers import Issuers
 from app.services.authentication import authenticate, authenticate_federated
 from app.services.pulls import PullLog
+from app.services.recall import Recall
 from app.services.usage import TokenUses
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
@@ -46,6 +47,7 @@ class Parts:
     issuers: Issuers
     signer: Signer | None = None
     pulls: PullLog = field(default_factory=PullLog)
+    recall: Recall = field(default_factory=Recall)
 
 
 _bearer = HTTPBearer(

@@ -35,6 +35,7 @@ from app.db.models.governance import (
 )
 from app.db.models.identity import ApiToken, IdentityRow, Principal, RoleGrant
 from app.db.models.storage import BlobLease, Damage, Upload
+from app.db.models.workers import WorkerLease
 
 __all__ = [
     "APPEND_ONLY",
@@ -71,4 +72,5 @@ __all__ = [
     "Upload",
     "Version",
     "VersionFile",
+    "WorkerLease",
 ]

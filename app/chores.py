@@ -1,15 +1,21 @@
-"""What a server does by itself beside answering: settling promotions, writing pulls down."""
+"""What a server does beside answering: hearing of changes, settling promotions, noting pulls."""
 
+import asyncio
 import logging
+import signal
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 from typing import Final
 
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.db.session import database_of
 from app.deps import Parts, clock
+from app.services.listening import Listener
+from app.services.recall import Recall
 from app.services.settlement import settle
 
 _EVERY_S: Final = 2.0
@@ -49,7 +55,37 @@ class Chores:
 @asynccontextmanager
 async def doing_chores(app: FastAPI) -> AsyncIterator[None]:
     """Do the chores of `app` while it serves."""
-    chores = Chores(app.state.parts)
+    parts: Parts = app.state.parts
+    chores = Chores(parts)
+    listener = Listener(database_of(parts.sessions), parts.recall.memory)
     chores.start()
-    yield
+    listener.start()
+    with _closed_by_signals(parts.recall):
+        yield
+    listener.stop()
     chores.stop()
+
+
+@contextmanager
+def _closed_by_signals(recall: Recall) -> Iterator[None]:
+    """Let nobody wait for a change once this process is told to end.
+
+    The server first lets all requests end, and only then ends the lifespan: too late.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # a thread of somebody else's process, which no signal reaches
+        return
+    loop = asyncio.get_running_loop()
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def close(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(recall.close)
+        handler = former[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in former:
+        signal.signal(number, close)
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)

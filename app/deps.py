@@ -17,6 +17,7 @@ from app.oidc.issuers import Issuers
 from app.services.authentication import authenticate, authenticate_federated
 from app.services.exchanges import Exchange
 from app.services.pulls import PullLog
+from app.services.recall import Recall
 from app.services.usage import TokenUses
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
@@ -47,6 +48,7 @@ class Parts:
     issuers: Issuers
     signer: Signer | None = None
     pulls: PullLog = field(default_factory=PullLog)
+    recall: Recall = field(default_factory=Recall)
 
 
 _bearer = HTTPBearer(

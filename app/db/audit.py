@@ -10,13 +10,16 @@ from sqlalchemy.orm import Session
 
 from app.db.models import AuditChain, AuditEntry
 from app.db.paging import Key, Page, PageRequest, page_of
+from app.db.waiting import changed
 from app.domain.audit import GENESIS, Event, SealedEvent, seal
+from app.domain.freshness import waits
 
 
 def append(session: Session, event: Event) -> SealedEvent:
     """Seal `event` onto its subject's chain, in the caller's transaction.
 
-    The chain's row stays locked until that transaction ends, so call this last.
+    The chain's row stays locked until that transaction ends, so call this last. As every change
+    passes here, this is also where it is decided whether its commit waits for other processes.
     """
     length, head = lock_chain(session, event.subject)
     sealed = seal(event, length=length, head=head)
@@ -36,6 +39,8 @@ def append(session: Session, event: Event) -> SealedEvent:
     chain = session.get_one(AuditChain, event.subject)
     chain.length, chain.head = sealed.sequence, sealed.hash
     session.flush()
+    if waits(event.action):
+        changed(session)
     return sealed
 
 

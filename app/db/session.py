@@ -2,8 +2,10 @@
 
 from typing import Final, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.orm import Session, sessionmaker
+
+from app.db.waiting import wait_after_commits
 
 Sessions: TypeAlias = sessionmaker[Session]
 
@@ -40,7 +42,16 @@ def engine_for(url: str, *, pool_size: int = 10) -> Engine:
 def sessions_on(bind: Engine | Connection) -> Sessions:
     """Return a factory; objects stay readable after commit, so a use case may return them.
 
-    On a connection that is in a transaction already, a session's commit ends a savepoint only,
-    so that a test can undo everything.
+    A commit that changes what processes may remember returns once they have heard of it. On a
+    connection that is in a transaction already, a session's commit ends a savepoint only, so that
+    a test can undo everything.
     """
-    return sessionmaker(bind, expire_on_commit=False, join_transaction_mode="create_savepoint")
+    sessions = sessionmaker(bind, expire_on_commit=False, join_transaction_mode="create_savepoint")
+    wait_after_commits(sessions)
+    return sessions
+
+
+def database_of(sessions: Sessions) -> URL:
+    """Return where a factory's sessions connect to, for a connection beside them."""
+    bind: Engine | Connection = sessions.kw["bind"]
+    return bind.engine.url

@@ -19,6 +19,7 @@ class ValidToken:
 
     id: UUID
     caller: Caller
+    expires_at: datetime
     last_used_at: datetime | None
 
 
@@ -45,7 +46,7 @@ def valid_token(session: Session, token: str, now: datetime) -> ValidToken | Non
     grants = frozenset(Grant(row.role, row.namespace) for row in rows if row.role is not None)
     limit = None if found.channels is None else frozenset(found.channels)
     caller = Caller(principal.id, principal.name, principal.kind, grants, limit)
-    return ValidToken(found.id, caller, found.last_used_at)
+    return ValidToken(found.id, caller, found.expires_at, found.last_used_at)
 
 
 def lock_token(session: Session, token_id: UUID) -> ApiToken | None:

@@ -1,33 +1,17 @@
 """Resolving a channel to the version that serves a unit."""
 
-from dataclasses import dataclass
-
 from sqlalchemy.orm import Session
 
-from app.db.channels import allocation_of, generation_numbered
-from app.db.models import Channel, Version
+from app.db.channels import allocation_of, channel_named, generation_numbered
+from app.db.models import Channel, GenerationShare
 from app.db.session import Sessions
 from app.db.versions import served_versions
 from app.domain.access import Caller
-from app.domain.allocation import Share, heaviest, share_of
-from app.domain.errors import (
-    BaseModelMismatchError,
-    ChannelEmptyError,
-    RegistryError,
-    VersionRevokedError,
-)
+from app.domain.allocation import heaviest
+from app.domain.errors import ChannelEmptyError, RegistryError, VersionRevokedError
 from app.domain.identity import PrefixName
+from app.domain.serving import ServedChannel, ServedFile, ServedVersion
 from app.services.sight import seen_channel
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """What a channel serves to one unit now; `weight` is in basis points."""
-
-    prefix: PrefixName
-    channel: Channel
-    version: Version
-    weight: int
 
 
 def resolve(
@@ -38,8 +22,8 @@ def resolve(
     unit: str | None,
     base_model: str | None,
     caller: Caller,
-) -> Resolution:
-    """Return the version that `channel_name` serves to `unit` (two queries).
+) -> tuple[ServedChannel, ServedVersion]:
+    """Return what `channel_name` serves, and the version for `unit` (two queries).
 
     Raises:
         NotFoundError: There is no such channel for this caller.
@@ -49,19 +33,43 @@ def resolve(
     """
     with sessions() as session:
         channel = seen_channel(session, caller, prefix, channel_name)
-        rows = {row.version.number: row for row in served_versions(session, channel)}
-        shares = [Share(number, row.weight) for number, row in sorted(rows.items())]
-        chosen = share_of(unit, shares, salt=str(channel.id))
-        if chosen is None:
+        served = _served(session, channel)
+        version = served.version_for(unit)
+        if version is None:
             raise _nothing_served(session, prefix, channel)
-    version = rows[chosen.version].version
-    if base_model is not None and base_model != version.base_model.digest:
-        raise BaseModelMismatchError(
-            f"{channel_name} of {prefix} serves version {version.number}, which is for the base "
-            f"model {version.base_model.digest}, not {base_model}.",
-            base_model=version.base_model.digest,
-        )
-    return Resolution(prefix, channel, version, chosen.weight)
+    served.require_base(version, base_model)
+    return served, version
+
+
+def served_channel(session: Session, prefix: PrefixName, name: str) -> ServedChannel | None:
+    """Return what a channel serves, whoever asks; None if there is no such channel."""
+    channel = channel_named(session, prefix, name)
+    return None if channel is None else _served(session, channel)
+
+
+def _served(session: Session, channel: Channel) -> ServedChannel:
+    versions = sorted(map(_version, served_versions(session, channel)), key=lambda v: v.number)
+    return ServedChannel(
+        id=channel.id,
+        prefix_id=channel.prefix_id,
+        prefix=channel.prefix.full_name,
+        name=channel.name,
+        generation=channel.generation,
+        versions=tuple(versions),
+    )
+
+
+def _version(share: GenerationShare) -> ServedVersion:
+    version = share.version
+    files = tuple(ServedFile(file.name, file.sha256, file.size_bytes) for file in version.files)
+    return ServedVersion(
+        id=version.id,
+        number=version.number,
+        weight=share.weight,
+        digest=version.digest,
+        base_model=version.base_model.digest,
+        files=files,
+    )
 
 
 def heaviest_number(session: Session, prefix: PrefixName, channel: Channel) -> int:

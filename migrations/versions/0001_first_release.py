@@ -55,6 +55,37 @@ BEGIN
 END $$
 """
 
+# Processes answer from what they remember of these rows. Each change of one is announced by the
+# transaction that makes it, whoever makes it; what is only new, nobody can have remembered.
+REMEMBERED = {
+    "api_token": (
+        "UPDATE OF principal_id, hash, expires_at, channels, revoked_at OR DELETE",
+        "principal",
+        "principal_id",
+    ),
+    "role_grant": ("INSERT OR UPDATE OR DELETE", "principal", "principal_id"),
+    "principal": ("UPDATE OR DELETE", "principal", "id"),
+    "channel": ("UPDATE OR DELETE", "prefix", "prefix_id"),
+    "prefix": ("UPDATE OF namespace, name OR DELETE", "prefix", "id"),
+    "revocation": ("INSERT", "version", "version_id"),
+}
+
+ANNOUNCE_CHANGE = """
+CREATE FUNCTION announce_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        PERFORM pg_notify(
+            'registry_changes', TG_ARGV[0] || ' ' || (to_jsonb(OLD) ->> TG_ARGV[1])
+        );
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        PERFORM pg_notify(
+            'registry_changes', TG_ARGV[0] || ' ' || (to_jsonb(NEW) ->> TG_ARGV[1])
+        );
+    END IF;
+    RETURN NULL;
+END $$
+"""
 
 # What the registry does by itself, such as ending a wait, it does under this name.
 THE_SERVICE_ITSELF = """
@@ -817,6 +848,13 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_upload_prefix_id_sha256"), "upload", ["prefix_id", "sha256"], unique=False
     )
+    op.create_table(
+        "worker_lease",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("confirmed", sa.BigInteger(), nullable=False),
+        sa.Column("proved_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_worker_lease")),
+    )
     op.execute(REFUSE_CHANGE)
     op.execute(KEEP_CHAIN_END)
     for table in APPEND_ONLY:
@@ -837,6 +875,12 @@ def upgrade() -> None:
         "CREATE TRIGGER audit_chain_only_grows BEFORE UPDATE ON audit_chain "
         "FOR EACH ROW EXECUTE FUNCTION keep_chain_end()"
     )
+    op.execute(ANNOUNCE_CHANGE)
+    for table, (events, kind, column) in REMEMBERED.items():
+        op.execute(
+            f"CREATE TRIGGER {table}_is_announced AFTER {events} ON {table} "
+            f"FOR EACH ROW EXECUTE FUNCTION announce_change('{kind}', '{column}')"
+        )
 
 
 def _make_audit_log() -> None:
@@ -927,6 +971,7 @@ def _make_audit_log() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("worker_lease")
     op.drop_table("upload")
     op.drop_table("damage")
     op.drop_table("blob_lease")
@@ -962,3 +1007,4 @@ def downgrade() -> None:
     op.drop_table("audit_chain")
     op.execute("DROP FUNCTION refuse_change()")
     op.execute("DROP FUNCTION keep_chain_end()")
+    op.execute("DROP FUNCTION announce_change()")

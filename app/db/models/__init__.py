@@ -36,6 +36,7 @@ from app.db.models.governance import (
 )
 from app.db.models.identity import ApiToken, IdentityRow, Principal, RoleGrant, WebSession
 from app.db.models.storage import BlobLease, Damage, Upload
+from app.db.models.workers import WorkerLease
 
 __all__ = [
     "APPEND_ONLY",
@@ -74,4 +75,5 @@ __all__ = [
     "Version",
     "VersionFile",
     "WebSession",
+    "WorkerLease",
 ]

@@ -1,0 +1,20 @@
+"""The processes that answer from memory, and what each of them has heard of."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.models.base import DISPOSABLE, Base
+
+
+class WorkerLease(Base):
+    """One process that may answer from memory; `confirmed` is the last barrier it met."""
+
+    __tablename__ = "worker_lease"
+    __table_args__ = ({"info": DISPOSABLE},)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    confirmed: Mapped[int] = mapped_column(BigInteger)
+    proved_at: Mapped[datetime]

@@ -1,0 +1,103 @@
+"""A thread that hears of changes, makes memory forget, and says so to whoever waits for it."""
+
+import logging
+import threading
+from typing import Final
+from uuid import UUID, uuid4
+
+from psycopg import Error as DriverError
+from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db.leases import BARRIER, Ear, Heard, ear
+from app.domain.freshness import PROOF_EVERY_S
+from app.services.memory import Memory, elapsed
+
+_AGAIN_AFTER_S: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Keeps the lease of a memory while its connection lives; connects again when it dies."""
+
+    def __init__(self, url: URL, memory: Memory) -> None:
+        self._url = url
+        self._memory = memory
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with ear(self._url, uuid4()) as heard:
+                    _Hearing(heard, self._memory).until(self._stopped)
+            except (SQLAlchemyError, DriverError, OSError) as error:
+                _log.warning("answers come from the database now: %s", type(error).__name__)
+            finally:
+                self._memory.end()
+            self._stopped.wait(_AGAIN_AFTER_S)
+
+
+class _Hearing:
+    """One connection's life: proofs in time, and every notification in its order."""
+
+    def __init__(self, heard: Ear, memory: Memory) -> None:
+        self._ear = heard
+        self._memory = memory
+        self._proof, self._begun = 0, elapsed()
+
+    def until(self, stopped: threading.Event) -> None:
+        """Listen until `stopped`, or until others no longer wait for this process."""
+        # What was read before we listened may have changed unheard since.
+        self._memory.forget_everything()
+        while not stopped.is_set():
+            if not self._prove():
+                _log.warning("this process was taken for dead; it begins anew")
+                return
+            until = self._begun + PROOF_EVERY_S
+            while (left := until - elapsed()) > 0:
+                self._take(self._ear.listen(left))
+        self._memory.end()
+        self._ear.leave()
+
+    def _prove(self) -> bool:
+        self._proof, self._begun = self._proof + 1, elapsed()
+        return self._ear.prove(self._proof)
+
+    def _take(self, heard: list[Heard]) -> None:
+        """Forget first; then confirm, and count the proof that came behind the changes."""
+        barrier = 0
+        for each in heard:
+            if each.kind == BARRIER:
+                barrier = max(barrier, int(each.about))
+            elif each.kind == "proof":
+                if int(each.about) == self._proof:
+                    self._memory.renew(self._begun)
+            else:
+                forget(self._memory, each)
+        if barrier:
+            self._ear.confirm(barrier)
+
+
+def forget(memory: Memory, heard: Heard) -> None:
+    """Forget what an announced change may concern: everything, if that is not known."""
+    try:
+        about = UUID(heard.about)
+    except ValueError:
+        memory.forget_everything()
+        return
+    if heard.kind == "principal":
+        memory.forget_tokens(lambda token: token.caller.id == about)
+    elif heard.kind == "prefix":
+        memory.forget_channels(lambda channel: channel.prefix_id == about)
+    elif heard.kind == "version":
+        memory.forget_channels(lambda channel: channel.serves(about))
+    else:
+        memory.forget_everything()

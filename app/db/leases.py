@@ -65,7 +65,7 @@ class Ear:
         self._poll = select.poll()
         self._poll.register(self._driver.socket, select.POLLIN)
 
-    def begin(self) -> None:
+    def join(self) -> None:
         """Listen, and write down that this process may answer from memory."""
         connection = self._connection
         connection.execute(text(f"LISTEN {CHANGES}"))
@@ -128,7 +128,7 @@ def ear(url: URL, worker: UUID) -> Iterator[Ear]:
     )
     with engine.connect() as connection:
         found = Ear(connection, worker)
-        found.begin()
+        found.join()
         yield found
 
 

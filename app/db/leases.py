@@ -19,11 +19,11 @@ from sqlalchemy import (
     create_engine,
     delete,
     func,
-    insert,
     text,
     update,
 )
 from sqlalchemy import select as select_
+from sqlalchemy.dialects.postgresql import insert
 
 from app.db.models import WorkerLease
 from app.domain.freshness import ABANDONED_S
@@ -65,14 +65,16 @@ class Ear:
         self._poll = select.poll()
         self._poll.register(self._driver.socket, select.POLLIN)
 
-    def begin(self) -> None:
+    def join(self) -> None:
         """Listen, and write down that this process may answer from memory."""
         connection = self._connection
         connection.execute(text(f"LISTEN {CHANGES}"))
         connection.execute(text(f"LISTEN {self._own_channel}"))
         connection.execute(delete(WorkerLease).where(_is_abandoned()))
-        new = {"id": self._worker, "confirmed": 0, "proved_at": func.now()}
-        connection.execute(insert(WorkerLease).values(new))
+        # Nothing is remembered from before, so every barrier raised before is met.
+        now = {"confirmed": _own_number(), "proved_at": func.now()}
+        new = insert(WorkerLease).values({"id": self._worker, **now})
+        connection.execute(new.on_conflict_do_update(index_elements=[WorkerLease.id], set_=now))
         # The row is durable, so whoever changes something after a crash still waits for us. What
         # follows need not be: losing it only makes others wait longer.
         connection.execute(text("SET synchronous_commit = off"))
@@ -126,7 +128,7 @@ def ear(url: URL, worker: UUID) -> Iterator[Ear]:
     )
     with engine.connect() as connection:
         found = Ear(connection, worker)
-        found.begin()
+        found.join()
         yield found
 
 
@@ -136,7 +138,7 @@ def raise_barrier(connection: Connection) -> int | None:
     A barrier's number is its transaction's. So whoever met one with a higher number heard of
     whatever was committed before this one was raised.
     """
-    number = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
+    number = _own_number()
     anybody = select_(WorkerLease.id).where(~_is_abandoned()).exists()
     asked = select_(number, func.pg_notify(CHANGES, func.concat(f"{BARRIER} ", number)))
     row = connection.execute(asked.where(anybody)).one_or_none()
@@ -148,6 +150,11 @@ def all_met(connection: Connection, barrier: int) -> bool:
     late = WorkerLease.confirmed < barrier
     waited_for = select_(WorkerLease.id).where(late, ~_is_abandoned()).exists()
     return not connection.scalar(select_(waited_for))
+
+
+def _own_number() -> ColumnElement[int]:
+    """Return the number of the transaction that asks: higher than those of all before it."""
+    return cast(cast(func.pg_current_xact_id(), Text), BigInteger)
 
 
 def _is_abandoned() -> ColumnElement[bool]:

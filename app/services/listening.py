@@ -23,6 +23,7 @@ class Listener:
     def __init__(self, url: URL, memory: Memory) -> None:
         self._url = url
         self._memory = memory
+        self._worker = uuid4()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
@@ -36,8 +37,8 @@ class Listener:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with ear(self._url, uuid4()) as heard:
-                    _Hearing(heard, self._memory).until(self._stopped)
+                with ear(self._url, self._worker) as heard:
+                    Hearing(heard, self._memory).until(self._stopped)
             except (SQLAlchemyError, DriverError, OSError) as error:
                 _log.warning("answers come from the database now: %s", type(error).__name__)
             finally:
@@ -45,7 +46,7 @@ class Listener:
             self._stopped.wait(_AGAIN_AFTER_S)
 
 
-class _Hearing:
+class Hearing:
     """One connection's life: proofs in time, and every notification in its order."""
 
     def __init__(self, heard: Ear, memory: Memory) -> None:
@@ -63,7 +64,7 @@ class _Hearing:
                 return
             until = self._begun + PROOF_EVERY_S
             while (left := until - elapsed()) > 0:
-                self._take(self._ear.listen(left))
+                self.take(self._ear.listen(left))
         self._memory.end()
         self._ear.leave()
 
@@ -71,7 +72,7 @@ class _Hearing:
         self._proof, self._begun = self._proof + 1, elapsed()
         return self._ear.prove(self._proof)
 
-    def _take(self, heard: list[Heard]) -> None:
+    def take(self, heard: list[Heard]) -> None:
         """Forget first; then confirm, and count the proof that came behind the changes."""
         barrier = 0
         for each in heard:

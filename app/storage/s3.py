@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import boto3  # noqa: TID251 - this is the module
@@ -130,6 +131,15 @@ def prepare_bucket(account: S3Account) -> None:
         client.delete_object(Bucket=account.bucket, Key="probe")
 
 
+@cache
+def _session() -> boto3.session.Session:
+    """One for all clients, or each would read anew how S3 is spoken: a third of a second.
+
+    Making clients is not thread-safe, so they are made where a process starts.
+    """
+    return boto3.session.Session()
+
+
 def client_of(
     account: S3Account, endpoint_url: str | None, *, attempts: int = 3, read_timeout_s: int = 60
 ) -> "S3Client":
@@ -146,7 +156,7 @@ def client_of(
         # The checksum that is sent binds the body; signing it too would hash it again.
         s3={"addressing_style": "path", "payload_signing_enabled": False},
     )
-    return boto3.session.Session().client(
+    return _session().client(
         "s3",
         endpoint_url=endpoint_url,
         aws_access_key_id=account.access_key,

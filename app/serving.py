@@ -5,7 +5,9 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from multiprocessing import parent_process
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Final
 
 import uvicorn
@@ -18,7 +20,6 @@ from app.main import create_app_from_environment
 from app.metrics import SHARED_FOLDER
 
 _BACKLOG: Final = 2048
-_FACTORY: Final = f"{create_app_from_environment.__module__}:{create_app_from_environment.__name__}"
 
 # Everything goes to the same place, under the request that it is about.
 _LOGGING: Final = {
@@ -88,10 +89,27 @@ def serve(bound: socket.socket, *, workers: int, app: Callable[[], FastAPI]) -> 
         config = _config(app())
         uvicorn.Server(config).run(sockets=[bound])
         return
-    config = _config(_FACTORY, factory=True, workers=workers)
+    factory = f"{__name__}:{app_of_worker.__name__}"
+    config = _config(factory, factory=True, workers=workers)
     with TemporaryDirectory(prefix="registry-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
         Multiprocess(config, sockets=[bound]).run()
+
+
+def app_of_worker() -> FastAPI:
+    """Return what one of several workers serves; it ends with the process that started it.
+
+    Else, after a `kill -9` of that process, workers would keep the port for themselves.
+    """
+    Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
+    return create_app_from_environment()
+
+
+def _end_with_supervisor() -> None:
+    supervisor = parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)  # its requests are finished first
 
 
 def _config(app: FastAPI | str, *, factory: bool = False, workers: int = 1) -> uvicorn.Config:

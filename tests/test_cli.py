@@ -12,7 +12,9 @@ from safetensors.numpy import save_file
 from app import __version__
 from app.cli import main
 from app.domain.tokens import is_token
+from app.serving import ListenError, listening_socket
 from app.storage.signing import a_new_key
+from tests.local.observing import eventually
 
 
 @pytest.fixture
@@ -217,3 +219,28 @@ def test_serve_answers_until_it_is_stopped(environment):
             assert client.get(f"{url}/readyz", timeout=20).status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
+
+
+def test_workers_do_not_outlive_their_supervisor(environment):
+    """They would keep the port, and what starts in its place could not listen."""
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--workers", "2"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as supervisor:
+        url = supervisor.stdout.readline().removeprefix("Serving ").strip()
+        assert httpx2.get(f"{url}/healthz", timeout=30).status_code == 200
+        supervisor.kill()
+    port = int(url.rpartition(":")[2])
+    eventually(lambda: can_be_listened_on(port), within_s=10)
+
+
+def can_be_listened_on(port):
+    try:
+        listening_socket("127.0.0.1", port).close()
+    except ListenError:
+        return False
+    return True

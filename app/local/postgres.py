@@ -192,13 +192,15 @@ def _copied(programs: Path, folder: ServerFolder) -> Path:
 
 
 def _forget_killed_server(cluster: Path) -> None:
-    """Remove the pid file of a killed server when another program has its number by now.
+    """Remove the pid file of a killed server whose number still, or again, belongs to a process.
 
-    PostgreSQL would take that program for a running server. We know better: the lock on our
-    folder proves that none of ours lives; and one that a person started by hand is spared.
+    PostgreSQL would take any process of that number for a running server, also a killed one that
+    nobody has reaped yet, or by now another program. We know better: the lock on our folder
+    proves that none of ours lives; and one that a person started by hand is spared.
     """
     pid_file = cluster / "postmaster.pid"
     with suppress(FileNotFoundError, ValueError):
         pid = int(pid_file.read_text().split("\n", 1)[0])
-        if Path(f"/proc/{pid}/comm").read_text().strip() != "postgres":
+        status = Path(f"/proc/{pid}/status").read_text()
+        if "Name:\tpostgres\n" not in status or "State:\tZ" in status:
             pid_file.unlink()

@@ -151,6 +151,20 @@ def test_a_pid_file_with_the_number_of_another_program_does_not_matter(folder):
             other.kill()
 
 
+def test_a_killed_server_that_nobody_has_reaped_yet_does_not_matter(folder):
+    """Whoever adopts an orphan may take seconds to do so, and until then its number is taken."""
+    owner = (folder / "cluster").stat()
+    account = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid}
+    program = folder / "postgres"
+    shutil.copy("/bin/true", program)
+    with subprocess.Popen([program], **account) as unreaped:
+        status = Path(f"/proc/{unreaped.pid}/status")
+        eventually(lambda: "State:\tZ" in status.read_text())
+        (folder / "cluster" / "postmaster.pid").write_text(f"{unreaped.pid}\n{folder}\n")
+        with running_postgres(folder) as server:
+            assert "first" in read(server.owner_url)
+
+
 def test_a_second_start_on_the_same_folder_is_refused(server_folder, postgres_server):
     with pytest.raises(LocalServerError, match="is in use by another start"):
         running_postgres(server_folder / "postgres").__enter__()

@@ -11,7 +11,7 @@ from app.local.mode import Stores, running_stores
 from benchmarks import footprint, journey, mlflow, requests, transfer
 from benchmarks.driver import BenchmarkError
 from benchmarks.floor import Floor, floor
-from benchmarks.mlflow import VARIANTS, Mlflow, Variant
+from benchmarks.mlflow import Mlflow, Variant
 from benchmarks.registry import Installation, Registry, installation, served
 from benchmarks.series import Section, measuring
 from benchmarks.sizes import Sizes
@@ -40,7 +40,7 @@ FOOTPRINT: Final = Section(
     "footprint",
     "Memory and start-up",
     "Of the server's own processes, without database and object store.",
-    reference="MLflow",
+    reference="MLflow, no trap",
 )
 
 _LISTED_VERSIONS: Final = 60  # more than fill a page
@@ -64,12 +64,11 @@ class Running:
 
 
 def compared(
-    folder: Path, sizes: Sizes, only: Sequence[str], *, with_mlflow: bool = True
+    folder: Path, sizes: Sizes, only: Sequence[str], variants: Sequence[Variant]
 ) -> list[Section]:
     """Start everything and fill the sections that are wanted."""
     sections: list[Section] = []
-    variants = _installed_variants() if with_mlflow else ()
-    with _running(folder, variants) as everything:
+    with _running(folder, _installed(variants)) as everything:
         with measuring(FOOTPRINT, sections):
             footprint.memory(FOOTPRINT, everything.servers, "at rest")
         if "requests" in only:
@@ -87,13 +86,15 @@ def compared(
     return [*sections[1:], FOOTPRINT]
 
 
-def _installed_variants() -> Sequence[Variant]:
+def _installed(variants: Sequence[Variant]) -> Sequence[Variant]:
     try:
-        mlflow.environment()
+        if variants:
+            mlflow.environment()
     except BenchmarkError as error:
         print(f"Without MLflow: {error}", flush=True)
+        FOOTPRINT.problems.append(f"Nothing was compared with MLflow: {error}")
         return ()
-    return VARIANTS
+    return variants
 
 
 @contextmanager
@@ -107,12 +108,13 @@ def _running(folder: Path, variants: Sequence[Variant]) -> Iterator[Running]:
         stores = installed.stores
         if variants:
             stores = stack.enter_context(_stores(folder / "mlflow"))
-        mlflows = []
+        mlflows: list[Mlflow] = []
         for variant in variants:
             print(f"Starting {variant.name}.", flush=True)
             own = folder / variant.name.replace(" ", "-").replace(",", "")
             system = stack.enter_context(mlflow.served(stores, variant, own))
-            system.furnish(versions=_LISTED_VERSIONS)
+            first = mlflows[0].client if mlflows else None
+            system.furnish(versions=_LISTED_VERSIONS, through=first)
             mlflows.append(system)
         raw = transfer.RawStore(installed.stores.s3)
         yield Running(installed, registries, stores, mlflows, bare, raw, folder)
@@ -154,7 +156,7 @@ def _starts(
         for each, workers in zip(everything.registries, (1, 2), strict=True)
     }
     for each in everything.mlflows:
-        if each.variant.trap:  # which changes nothing here
+        if not each.variant.trap:  # which changes nothing here
             own = everything.folder / f"again-{each.variant.auth}"
             again[each.name] = partial(mlflow.served, everything.mlflow_stores, each.variant, own)
     return again

@@ -5,9 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: help setup demo serve test check lint types architecture dependencies containers format \
-	openapi clean
+.PHONY: help setup demo serve test check lint types architecture dependencies bench bench-quick \
+	bench-check containers format openapi clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,19 @@ dependencies: $(READY)
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+bench: $(BENCH_READY) ## Measure all beside MLflow, into benchmarks/RESULTS.md (15 minutes)
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(BENCH_READY) ## The same with small sizes, into build/bench (3 minutes)
+	$(BIN)/python -m benchmarks --quick --out build/bench
+
+bench-check: $(READY) ## Fail if a ratio is under its floor in benchmarks/floors.json (1 minute)
+	$(BIN)/python -m benchmarks.check
 
 containers: $(READY) ## Build the image, start docker-compose.yml and use it (needs Docker)
 	$(BIN)/python -m docker.check

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from app.serving import stop_cleanly_on_signals
 from benchmarks import report
 from benchmarks.comparison import compared
 from benchmarks.gate import gate
@@ -39,6 +40,7 @@ _GATE: Final = Section(
 
 def main() -> None:
     """Measure what was asked for; fail if a plan reads a large table from end to end."""
+    stop_cleanly_on_signals()  # and with us what we started
     arguments = _arguments()
     start = time.perf_counter()
     sections: list[Section] = []

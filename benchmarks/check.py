@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from app.serving import stop_cleanly_on_signals
 from benchmarks.comparison import compared
 from benchmarks.series import Section, Series
 from benchmarks.sizes import QUICK
@@ -43,6 +44,7 @@ class Floor:
 
 def main() -> None:
     """Measure, print each ratio, and fail if one is under its floor."""
+    stop_cleanly_on_signals()  # and with us what we started
     floors = [Floor(**each) for each in json.loads(_FLOORS.read_text())]
     with tempfile.TemporaryDirectory(prefix="registry-bench-") as name:
         folder = Path(name)

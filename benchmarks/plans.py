@@ -49,6 +49,10 @@ class Plan:
         scans = [node for node in self.nodes() if node["Node Type"] == "Seq Scan"]
         return {str(node["Relation Name"]) for node in scans}
 
+    def most_read(self) -> int:
+        """Return the most rows that one scan read, also those it threw away."""
+        return max(int(_read(node)) for node in self.nodes())
+
     def outline(self) -> list[str]:
         """Return a line per node: what it is, on what, and the rows it gave and threw away."""
         return list(_outline(self.root, 0))
@@ -87,6 +91,11 @@ def _plan(milliseconds: str, text: str) -> Plan:
     document = json.loads(text)
     statement = " ".join(document["Query Text"].split())
     return Plan(statement, document["Plan"], float(milliseconds))
+
+
+def _read(node: Node) -> float:
+    rows = node.get("Actual Rows", 0) + node.get("Rows Removed by Filter", 0)
+    return float(rows * node.get("Actual Loops", 0)) if "Scan" in node["Node Type"] else 0.0
 
 
 def _outline(node: Node, depth: int) -> Iterator[str]:

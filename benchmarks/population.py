@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -145,59 +145,52 @@ class Population:
         chosen = [number for number in _new_prefixes(added) if number % PREFIXES_PER_CHANNEL == 0]
         # The version with the prefix's last number; the deep prefix serves its first.
         served = {prefix: prefix * PER_PREFIX - 1 if prefix else 0 for prefix in chosen}
-        share = {"weight": 10_000}
-        self._copy(
+        whole = {"weight": 10_000}
+
+        def made(each: int) -> dict[str, object]:
+            return {"channel_id": _id("channel", each), "number": 1}
+
+        self._clone(
             "channel",
-            (
-                self.rows["channel"].but(
-                    id=_id("channel", each), prefix_id=_id("prefix", each), generation=1
-                )
-                for each in chosen
-            ),
+            chosen,
+            lambda each: {"id": _id("channel", each), "prefix_id": _id("prefix", each)},
         )
-        self._copy(
+        self._clone(
             "promotion",
-            (
-                self.rows["promotion"].but(
-                    id=_id("promotion", each),
-                    channel_id=_id("channel", each),
-                    created_at=_at(each),
-                )
-                for each in chosen
-            ),
+            chosen,
+            lambda each: {
+                "id": _id("promotion", each),
+                "channel_id": _id("channel", each),
+                "created_at": _at(each),
+            },
         )
-        self._copy(
+        self._clone(
             "promotion_share",
-            (
-                self.rows["promotion_share"].but(
-                    promotion_id=_id("promotion", each),
-                    version_id=_id("version", version),
-                    **share,
-                )
-                for each, version in served.items()
+            chosen,
+            lambda each: (
+                {
+                    "promotion_id": _id("promotion", each),
+                    "version_id": _id("version", served[each]),
+                }
+                | whole
             ),
         )
-        self._copy(
+        self._clone(
             "generation",
-            (
-                self.rows["generation"].but(
-                    channel_id=_id("channel", each), number=1, promotion_id=_id("promotion", each)
-                )
-                for each in chosen
-            ),
+            chosen,
+            lambda each: made(each) | {"promotion_id": _id("promotion", each)},
         )
-        self._copy(
+        self._clone(
             "generation_share",
-            (
-                self.rows["generation_share"].but(
-                    channel_id=_id("channel", each),
-                    number=1,
-                    version_id=_id("version", version),
-                    **share,
-                )
-                for each, version in served.items()
-            ),
+            chosen,
+            lambda each: made(each) | {"version_id": _id("version", served[each])} | whole,
         )
+
+    def _clone(
+        self, table: str, numbers: Iterable[int], changes: Callable[[int], dict[str, object]]
+    ) -> None:
+        row = self.rows[table]
+        self._copy(table, (row.but(**changes(each)) for each in numbers))
 
     def _copy_audit(self, added: range) -> None:
         """Seal a chain of one entry per new prefix, and of one per version of the deep one."""

@@ -145,7 +145,6 @@ class Population:
         chosen = [number for number in _new_prefixes(added) if number % PREFIXES_PER_CHANNEL == 0]
         # The version with the prefix's last number; the deep prefix serves its first.
         served = {prefix: prefix * PER_PREFIX - 1 if prefix else 0 for prefix in chosen}
-        whole = {"weight": 10_000}
 
         def made(each: int) -> dict[str, object]:
             return {"channel_id": _id("channel", each), "number": 1}
@@ -167,13 +166,10 @@ class Population:
         self._clone(
             "promotion_share",
             chosen,
-            lambda each: (
-                {
-                    "promotion_id": _id("promotion", each),
-                    "version_id": _id("version", served[each]),
-                }
-                | whole
-            ),
+            lambda each: {
+                "promotion_id": _id("promotion", each),
+                "version_id": _id("version", served[each]),
+            },
         )
         self._clone(
             "generation",
@@ -183,7 +179,7 @@ class Population:
         self._clone(
             "generation_share",
             chosen,
-            lambda each: made(each) | {"version_id": _id("version", served[each])} | whole,
+            lambda each: made(each) | {"version_id": _id("version", served[each])},
         )
 
     def _clone(

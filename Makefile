@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VENDOR := app/pages/static/vendor/.ready
+BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: help setup demo serve test check lint types architecture dependencies fuzz containers format \
-	openapi screenshots clean
+.PHONY: help setup demo serve test check lint types architecture dependencies fuzz bench bench-quick \
+	bench-check containers format openapi screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +58,19 @@ format: $(READY) ## Format and fix what can be fixed
 
 fuzz: $(READY) ## Look for requests that are answered otherwise than documented, for ten minutes
 	FUZZ_SECONDS=600 $(BIN)/pytest tests/api/test_fuzz.py
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+bench: $(BENCH_READY) ## Measure all beside MLflow, into benchmarks/RESULTS.md (15 minutes)
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(BENCH_READY) ## The same with small sizes, into build/bench (3 minutes)
+	$(BIN)/python -m benchmarks --quick --out build/bench
+
+bench-check: $(READY) ## Fail if a ratio is under its floor in benchmarks/floors.json (1 minute)
+	$(BIN)/python -m benchmarks.check
 
 containers: $(READY) ## Build the image, start docker-compose.yml and use it (needs Docker)
 	$(BIN)/python -m docker.check

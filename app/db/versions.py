@@ -71,7 +71,13 @@ def versions_page(
     released_to: Caller | None = None,
 ) -> Page[Version]:
     """Return versions, latest first."""
-    statement = _of(prefix).options(*_WHOLE)
+    # By the prefix's id, not by a join: only then are the versions read in the index's order, and
+    # no more of them than the page holds.
+    named = select(Prefix.id).where(
+        Prefix.namespace == prefix.namespace, Prefix.name == prefix.name
+    )
+    statement = select(Version).where(Version.prefix_id == named.scalar_subquery())
+    statement = statement.options(*_WHOLE)
     if released_to is not None:
         statement = statement.where(served(Version.prefix_id, released_to, Version.id))
     return page_of(session, statement, [Version.number], request, descending=True)

@@ -1,0 +1,72 @@
+"""`make bench-check`: a minute's worth of ratios, each held to the floor in `floors.json`.
+
+The floors are half of what a quiet machine showed, so what fails here did not fail by chance.
+Each is how good an operation of the registry is beside one of something that stays as it is: the
+bare framework, or the object store. Raise a floor when what it guards became faster.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app.serving import stop_cleanly_on_signals
+from benchmarks.comparison import compared
+from benchmarks.series import Section, Series
+from benchmarks.sizes import QUICK
+
+_FLOORS: Final = Path(__file__).with_name("floors.json")
+_SECTIONS: Final = ("requests", "transfer", "journey")
+_SIZES: Final = dataclasses.replace(QUICK, connections=(16,), rounds=5, transfers_mb=(3, 64))
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The least ratio that is accepted. The reference's operation is the same, or `against`."""
+
+    operation: str
+    system: str
+    reference: str
+    floor: float
+    against: str | None = None
+
+    def judge(self, found: dict[tuple[str, str], Series]) -> tuple[float, str]:
+        """Return the ratio and a line that tells it."""
+        beside = self.against or self.operation
+        ratio = found[self.operation, self.system].times_better(found[beside, self.reference])
+        verdict = "ok" if ratio >= self.floor else "UNDER ITS FLOOR"
+        line = f"{self.operation} / {self.reference} ({beside})"
+        return ratio, f"{line:60} {ratio:8.4f}  floor {self.floor:g}  {verdict}"
+
+
+def main() -> None:
+    """Measure, print each ratio, and fail if one is under its floor."""
+    stop_cleanly_on_signals()  # and with us what we started
+    floors = [Floor(**each) for each in json.loads(_FLOORS.read_text())]
+    with tempfile.TemporaryDirectory(prefix="registry-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # PostgreSQL's unprivileged user passes through
+        sections = compared(folder, _SIZES, _SECTIONS, variants=())
+    found = _found(sections)
+    judged = [(each, *each.judge(found)) for each in floors]
+    for _, _, line in judged:
+        print(line)
+    for section in sections:
+        if section.noisy:
+            print(f"{section.title}: noisy, load average {section.load_before:.1f}.")
+    if any(ratio < each.floor for each, ratio, _ in judged):
+        sys.exit(
+            "A ratio is under its floor. On a busy machine, run it again before you believe it."
+        )
+
+
+def _found(sections: list[Section]) -> dict[tuple[str, str], Series]:
+    series = [each for section in sections for each in section.series]
+    return {(each.operation, each.system): each for each in series}
+
+
+if __name__ == "__main__":
+    main()

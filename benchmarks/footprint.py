@@ -1,0 +1,61 @@
+"""What a server takes while it does nothing, and how long it takes to answer."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.processes import Server, free_url, running
+from benchmarks.series import Section, interleaved
+from demo.server import PROGRAM
+
+
+class Serves(Protocol):
+    """A running server."""
+
+    name: str
+
+    @property
+    def server(self) -> Server: ...
+
+
+def memory(section: Section, systems: Sequence[Serves], moment: str) -> None:
+    """Weigh each server: all its processes, but not its database and its object store."""
+    for each in systems:
+        held = each.server.memory_mib()
+        section.add(f"memory {moment}, proportional", each.name, "MiB", held["pss_mib"])
+        section.add(f"memory {moment}, resident", each.name, "MiB", held["rss_mib"])
+        section.add("processes", each.name, "processes", held["processes"])
+
+
+def starts(
+    section: Section,
+    again: dict[str, Callable[[], AbstractContextManager[Serves]]],
+    *,
+    rounds: int,
+) -> None:
+    """Start each server once more, on stores that run and hold what it made before."""
+    found = interleaved(rounds, {name: _starting(start) for name, start in again.items()})
+    for name, seconds in found.items():
+        section.add("start-up on running stores", name, "s", *seconds)
+    section.add("first start with PostgreSQL and S3", "registry, 1 worker", "s", _whole_start())
+
+
+def _starting(start: Callable[[], AbstractContextManager[Serves]]) -> Callable[[], float]:
+    def measured() -> float:
+        with start() as system:
+            return system.server.ready_s
+
+    return measured
+
+
+def _whole_start() -> float:
+    """Return the seconds of `prefix-registry local` from an empty folder to ready."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)  # PostgreSQL's unprivileged user passes through
+        url = free_url()
+        command = [PROGRAM, "local", "--data", f"{folder}/data", "--port", url.rpartition(":")[2]]
+        log = Path(folder, "local.log")
+        with running(command, url=url, path="/readyz", log=log, environment={}) as server:
+            return server.ready_s

@@ -1,0 +1,159 @@
+"""How latencies grow with what is stored: up to a million versions and ten million cells."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from benchmarks.driver import Request
+from benchmarks.plans import LARGE_ROWS, Plan, PlanLog, logging_plans
+from benchmarks.population import (
+    CELLS,
+    DEEP,
+    PER_PREFIX,
+    PREFIXES_PER_CHANNEL,
+    VERSIONS_PER_EVALUATION,
+    Population,
+    connect,
+    name_of,
+)
+from benchmarks.registry import BASE, Installation, Registry, installation, served
+from benchmarks.series import Section, timed
+
+_ROUNDS: Final = 3
+_SLOW_S: Final = 1.0  # a request that takes longer is asked once a round, not for a while
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request whose latency is watched."""
+
+    name: str
+    principal: str
+    target: str
+    reads_much: bool = False  # by its nature: a whole audit chain, all names for a part of one
+
+    def of(self, registry: Registry) -> Request:
+        return registry.by(self.principal).request("GET", self.target)
+
+
+def requests(versions: int) -> list[Asked]:
+    """Return what is asked of a registry with so many versions."""
+    prefix = name_of(versions // PER_PREFIX // 2 // PREFIXES_PER_CHANNEL * PREFIXES_PER_CHANNEL)
+    namespace = prefix.partition("/")[0]
+    path, deep = f"/v1/prefixes/{prefix}", f"/v1/prefixes/{DEEP}"
+    # Every fourth version is evaluated; of the nine of this prefix these are.
+    first = (int(prefix.rpartition("-")[2]) - 1) * PER_PREFIX
+    number = next(n for n in range(1, 10) if (first + n) % VERSIONS_PER_EVALUATION == 0)
+    listing = f"/v1/prefixes?{urlencode({'base_model': BASE})}"
+    subject = urlencode({"subject": f"prefix:{DEEP}"})
+    return [
+        Asked("resolve", "reader", f"/v1/resolve/{prefix}"),
+        Asked("one version", "publisher", f"{path}/versions/{number}"),
+        Asked("list prefixes", "publisher", "/v1/prefixes"),
+        Asked("list prefixes, as a reader", "reader", "/v1/prefixes"),
+        Asked("filter by namespace", "publisher", f"/v1/prefixes?namespace={namespace}"),
+        Asked(
+            "filter by name, one match",
+            "publisher",
+            f"/v1/prefixes?q={quote(prefix)}",
+            reads_much=True,
+        ),
+        Asked("filter by name, no match", "publisher", "/v1/prefixes?q=nowhere", reads_much=True),
+        Asked("filter by base model", "publisher", listing),
+        Asked("list versions of the deep prefix", "publisher", f"{deep}/versions"),
+        Asked("list evaluations", "publisher", f"{path}/versions/{number}/evaluations"),
+        Asked("gate", "evaluator", f"{path}/versions/{number}/gate?channel=production"),
+        Asked("channel and history", "publisher", f"{path}/channels/production/history"),
+        Asked("list promotions", "publisher", "/v1/promotions?state=executed"),
+        Asked("audit, one subject", "auditor", f"/v1/audit?{subject}"),
+        Asked("audit, all", "auditor", "/v1/audit"),
+        Asked(
+            "audit verify, deep prefix", "auditor", f"/v1/audit/verify?{subject}", reads_much=True
+        ),
+    ]
+
+
+def growth(section: Section, folder: Path, *, sizes: Sequence[int], seconds: float) -> None:
+    """Load each size in turn and measure; then explain every statement at the largest."""
+    with installation(folder) as installed:
+        with served(installed) as registry:
+            registry.furnish(versions=1)
+        population = Population(connect(installed.stores.postgres.owner_url))
+        for versions in sizes:
+            loaded = timed(lambda size=versions: population.grow(size))  # type: ignore[misc]
+            print(f"Loaded {_amount(versions)} in {loaded:.0f} s.", flush=True)
+            with served(installed) as registry:
+                _measure(section, registry, versions, seconds)
+        _explain(section, installed, sizes[-1], population)
+        population.connection.close()
+    section.text = f"The largest: {_amount(sizes[-1])}.\n\n{section.text}"
+
+
+def _measure(section: Section, registry: Registry, versions: int, seconds: float) -> None:
+    for asked in requests(versions):
+        client, request = registry.by(asked.principal), asked.of(registry)
+        first = timed(lambda: client.send(request))  # noqa: B023 - called at once
+        if first > _SLOW_S:
+            latencies = [timed(lambda: client.send(request)) for _ in range(_ROUNDS)]  # noqa: B023
+        else:
+            share = seconds / _ROUNDS
+            loads = [client.load(request, connections=1, seconds=share) for _ in range(_ROUNDS)]
+            latencies = [load.quantile_ms(0.5) / 1000 for load in loads]
+        section.add(asked.name, f"{versions:,} versions", "ms", *(1000 * x for x in latencies))
+
+
+def _explain(
+    section: Section, installed: Installation, versions: int, population: Population
+) -> None:
+    plans = logging_plans(installed.stores.postgres)
+    large = _large_tables(population)
+    with served(installed) as registry:
+        found = [(asked, _plans_of(plans, registry, asked)) for asked in requests(versions)]
+    for asked, explained in found:
+        section.problems += _problems(asked, explained, large)
+    section.text = "\n".join(_outlines(found))
+
+
+def _problems(asked: Asked, plans: Sequence[Plan], large: set[str]) -> Iterable[str]:
+    """Yield what would take longer and longer as the registry grows."""
+    if asked.reads_much:
+        return
+    if whole := {table for plan in plans for table in plan.scanned_whole()} & large:
+        yield f"{asked.name}: a sequential scan of {', '.join(sorted(whole))}."
+    most = max(plan.most_read() for plan in plans)
+    if most > LARGE_ROWS:
+        yield f"{asked.name}: one scan reads {most:,} rows."
+
+
+def _plans_of(plans: PlanLog, registry: Registry, asked: Asked) -> list[Plan]:
+    client, request = registry.by(asked.principal), asked.of(registry)
+    client.send(request)  # the connection's own first statements
+    return plans.of(lambda: client.send(request))
+
+
+def _large_tables(population: Population) -> set[str]:
+    query = "SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > %s"
+    return {name for (name,) in population.connection.execute(query, [LARGE_ROWS])}
+
+
+def _outlines(found: Iterable[tuple[Asked, list[Plan]]]) -> Iterable[str]:
+    yield "<details><summary>The plan of every statement at the largest size</summary>\n"
+    for asked, plans in found:
+        yield f"\n**{asked.name}**: `GET {asked.target}`, {len(plans)} statements\n"
+        yield "```text"
+        for plan in plans:
+            yield f"{plan.milliseconds:.2f} ms  {plan.statement[:160]}"
+            yield from (f"    {line}" for line in plan.outline())
+        yield "```"
+    yield "\n</details>"
+
+
+def _amount(versions: int) -> str:
+    evaluations = versions // VERSIONS_PER_EVALUATION
+    prefixes = versions // PER_PREFIX
+    return (
+        f"{versions:,} versions of {prefixes:,} prefixes, {evaluations * CELLS:,} cells of "
+        f"{evaluations:,} evaluations, {prefixes // PREFIXES_PER_CHANNEL:,} channels"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api.resolve import ResolutionOut
+from app.api.resolutions import ResolutionOut
 from app.serving import listening_socket, serve, stop_cleanly_on_signals
 from benchmarks.driver import Client, Request
 from benchmarks.processes import Server, free_url, running

@@ -6,11 +6,13 @@ are its own: a registry that runs here already is left alone.
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx2
@@ -21,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 API = f"http://127.0.0.1:{os.environ.setdefault('API_PORT', '18080')}"
 STORE = f"http://127.0.0.1:{os.environ.setdefault('S3_PORT', '19000')}"
 os.environ["COMPOSE_PROJECT_NAME"] = f"prefix-registry-check-{os.getpid()}"
-PRINCIPALS = ("admin", "publisher", "evaluator", "approver-1", "approver-2", "reader")
+OTHERS = ("publisher", "evaluator", "approver-1", "approver-2", "reader")
+LIBRARIES = 4  # files of the pages' three libraries: two styles, two scripts
 INSIDE = """
 import os
 from pathlib import Path
@@ -41,7 +44,9 @@ RIGHTS = "10001 0000000000000000 1"
 def main() -> None:
     with project(), httpx2.Client(base_url=API, timeout=30) as client:
         up(client)
-        tokens = {name: a_token(name) for name in PRINCIPALS}
+        report("the pages, with their styles and scripts", holds=dressed(client))
+        tokens = {"admin": a_token("admin", "--bootstrap")}
+        tokens |= {name: a_token(name, "--grant", f"{role_of(name)}:*") for name in OTHERS}
         world = World(client, tokens)
         world.a_live_version(seed=7)
         report("a pushed, evaluated and approved version", holds=served(world))
@@ -59,6 +64,15 @@ def report(what: str, *, holds: bool) -> None:
     print(f"{'ok' if holds else 'FAILED'}: {what}", flush=True)
     if not holds:
         sys.exit(1)
+
+
+def dressed(client: httpx2.Client) -> bool:
+    """Whether the page names each of the libraries, and what it names is there."""
+    answer = client.get("/admin/sign-in")
+    files = re.findall(r'(?:href|src)="(/admin/static/[^"]+)"', answer.text)
+    libraries = [file for file in files if "/static/vendor/" in file]
+    found = all(client.get(file).status_code == HTTPStatus.OK for file in files)
+    return answer.status_code == HTTPStatus.OK and len(libraries) == LIBRARIES and found
 
 
 def served(world: World) -> bool:
@@ -99,9 +113,12 @@ def ready(client: httpx2.Client) -> None:
     sys.exit(f"FAILED: the API is not ready after a minute: {last!r}")
 
 
-def a_token(name: str) -> str:
-    grant = f"{name.partition('-')[0]}:*"
-    return compose("exec", "-T", "api", "prefix-registry", "token", name, "--grant", grant)
+def a_token(name: str, *options: str) -> str:
+    return compose("exec", "-T", "api", "prefix-registry", "token", name, *options)
+
+
+def role_of(name: str) -> str:
+    return name.partition("-")[0]
 
 
 def compose(*arguments: str) -> str:

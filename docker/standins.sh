@@ -6,6 +6,9 @@
 #   apt-get install --no-install-recommends debootstrap docker.io docker-compose
 #   TORCH_BACKEND= docker/standins.sh make containers
 #
+# DEBIAN=bookworm takes the Python of another Debian than trixie, and WHEELS=DIRECTORY installs from
+# wheels on the disk first: together, PyTorch's CPU build for a Python that one has it for.
+#
 # What this shows: our files, and our image on Debian's Python. What not: the official images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,11 +38,11 @@ import() { # ROOT IMAGE CHANGE...
     tar -C "$root" -c . | docker import "${changes[@]}" - "$image" >"$place/import.log"
 }
 
-a_debian() { # ROOT PACKAGES
-    debootstrap --variant=minbase --include="ca-certificates,$2" trixie "$1" >"$place/debootstrap.log"
+a_debian() { # ROOT SUITE PACKAGES
+    debootstrap --variant=minbase --include="ca-certificates,$3" "$2" "$1" >"$place/debootstrap.log"
     mkdir -p "$1/usr/local/share/ca-certificates"
     cp /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/" 2>/dev/null || true
-    chroot "$1" update-ca-certificates >"$place/certificates.log" 2>&1
+    TMPDIR=/tmp chroot "$1" update-ca-certificates >"$place/certificates.log" 2>&1
 }
 
 dockerd --iptables=false --ip6tables=false --ip-forward=false --bridge=none \
@@ -49,14 +52,18 @@ dockerd --iptables=false --ip6tables=false --ip-forward=false --bridge=none \
 timeout 60 sh -c 'until docker info >/dev/null 2>&1; do sleep 1; done'
 
 echo "Making the stand-in for Python"
-a_debian "$place/python" python3,python3-pip,python3-venv
+a_debian "$place/python" "${DEBIAN-trixie}" python3,python3-pip,python3-venv
 ln -s /usr/bin/python3 "$place/python/usr/local/bin/python"
 rm -f "$place"/python/usr/lib/python3.*/EXTERNALLY-MANAGED
-import "$place/python" "$(image_named python)" 'CMD ["python3"]' \
-    'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt'
+mkdir "$place/python/opt/wheels"
+[ -z "${WHEELS-}" ] || cp "$WHEELS"/*.whl "$place/python/opt/wheels/"
+certificates=/etc/ssl/certs/ca-certificates.crt
+import "$place/python" "$(image_named python)" 'CMD ["python3"]' 'ENV UV_FIND_LINKS=/opt/wheels' \
+    "ENV SSL_CERT_FILE=$certificates PIP_CERT=$certificates NODE_EXTRA_CA_CERTS=$certificates"
+rm -r "$place/python/opt/wheels"
 
 echo "Making the stand-in for MinIO"
-cp .venv/bin/weed "$place/python/usr/local/bin/weed"
+cp "$(PATH=$PWD/.venv/bin:$PATH command -v weed)" "$place/python/usr/local/bin/weed"
 cat >"$place/python/usr/local/bin/minio" <<'END'
 #!/bin/sh
 # minio server /data
@@ -85,7 +92,7 @@ chmod +x "$place"/python/usr/local/bin/{minio,mc}
 import "$place/python" "$(image_named minio/minio)" 'ENTRYPOINT ["minio"]' 'VOLUME /data'
 
 echo "Making the stand-in for PostgreSQL"
-a_debian "$place/postgres" postgresql
+a_debian "$place/postgres" trixie postgresql
 cat >"$place/postgres/usr/local/bin/entrypoint" <<'END'
 #!/bin/bash
 set -e

@@ -45,7 +45,7 @@ def main() -> None:
     with project(), httpx2.Client(base_url=API, timeout=30) as client:
         up(client)
         report("the pages, with their styles and scripts", holds=dressed(client))
-        tokens = {"admin": a_token("alice", "--bootstrap")}
+        tokens = {"admin": a_token("admin", "--bootstrap")}
         tokens |= {name: a_token(name, "--grant", f"{role_of(name)}:*") for name in OTHERS}
         world = World(client, tokens)
         world.a_live_version(seed=7)

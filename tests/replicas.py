@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -65,7 +66,10 @@ def replica(stores):
             eventually(started.lives, within_s=60)
             yield started
         finally:
-            process.kill()
+            # Told to end, it no longer lets others wait for it; one that stands still is woken.
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            process.wait(timeout=30)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class Hearing:
         self._ear = heard
         self._memory = memory
         self._proof, self._begun = 0, elapsed()
+        self._came_back = True
 
     def until(self, stopped: threading.Event) -> None:
         """Listen until `stopped`, or until others no longer wait for this process."""
@@ -69,6 +70,9 @@ class Hearing:
         self._ear.leave()
 
     def _prove(self) -> bool:
+        if not self._came_back:
+            _log.warning("no notification came back in time; is there a pooler in between?")
+        self._came_back = False
         self._proof, self._begun = self._proof + 1, elapsed()
         return self._ear.prove(self._proof)
 
@@ -80,6 +84,7 @@ class Hearing:
                 barrier = max(barrier, int(each.about))
             elif each.kind == "proof":
                 if int(each.about) == self._proof:
+                    self._came_back = True
                     self._memory.renew(self._begun)
             else:
                 forget(self._memory, each)

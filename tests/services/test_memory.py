@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -264,11 +265,26 @@ class SilentEar:
     def confirm(self, barrier):
         self.confirmed.append(barrier)
 
+    def prove(self, number):
+        return number < 3
+
+    def listen(self, timeout_s):
+        time.sleep(timeout_s)
+        return []
+
 
 def test_a_proof_that_was_overtaken_by_another_renews_nothing():
     memory, ear = Memory(), SilentEar()
     Hearing(ear, memory).take([Heard("proof", "-1")])
     assert not memory.is_current()
+
+
+def test_a_connection_that_hears_not_even_itself_is_told_of_in_the_log(caplog):
+    memory = Memory()
+    Hearing(SilentEar(), memory).until(threading.Event())
+    assert not memory.is_current()
+    assert "no notification came back in time" in caplog.text
+    assert "taken for dead" in caplog.text
 
 
 def test_barriers_are_confirmed_once_what_came_before_them_is_forgotten(memory):

@@ -50,6 +50,8 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o711)  # PostgreSQL's unprivileged user passes through
         sections = compared(folder, _SIZES, _SECTIONS, variants=())
+    if problems := [problem for section in sections for problem in section.problems]:
+        sys.exit("\n".join(problems))
     found = _found(sections)
     judged = [(each, *each.judge(found)) for each in floors]
     for _, _, line in judged:

@@ -1,6 +1,6 @@
 """`make bench-check`: a minute's worth of ratios, each held to the floor in `floors.json`.
 
-The floors are half of what a quiet machine showed, so what fails here did not fail by chance.
+The floors are half of what was measured, so what fails here did not fail by chance.
 Each is how good an operation of the registry is beside one of something that stays as it is: the
 bare framework, or the object store. Raise a floor when what it guards became faster.
 """
@@ -50,6 +50,8 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o711)  # PostgreSQL's unprivileged user passes through
         sections = compared(folder, _SIZES, _SECTIONS, variants=())
+    if problems := [problem for section in sections for problem in section.problems]:
+        sys.exit("\n".join(problems))
     found = _found(sections)
     judged = [(each, *each.judge(found)) for each in floors]
     for _, _, line in judged:

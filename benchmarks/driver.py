@@ -164,10 +164,11 @@ class Client:
                 return _succeeded(request, await self._exchange(connection, request))
             finally:
                 connection.transport.close()
-        if self._kept is None or time.perf_counter() - self._used_at > _IDLE_S:
-            if self._kept is not None:
-                self._kept.transport.close()
-            self._kept = await self._connect(keep=True)
+        idle = time.perf_counter() - self._used_at > _IDLE_S
+        if self._kept is not None and (idle or self._kept.transport.is_closing()):
+            self._kept.transport.close()
+            self._kept = None
+        self._kept = self._kept or await self._connect(keep=True)
         response = await self._exchange(self._kept, request)
         self._used_at = time.perf_counter()
         return _succeeded(request, response)

@@ -26,7 +26,7 @@ def memory(section: Section, systems: Sequence[Serves], moment: str) -> None:
         held = each.server.memory_mib()
         section.add(f"memory {moment}, proportional", each.name, "MiB", held["pss_mib"])
         section.add(f"memory {moment}, resident", each.name, "MiB", held["rss_mib"])
-        section.add("processes", each.name, "processes", held["processes"])
+        section.add(f"processes {moment}", each.name, "processes", held["processes"])
 
 
 def starts(

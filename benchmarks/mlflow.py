@@ -29,6 +29,8 @@ _API: Final = "/api/2.0/mlflow"
 _FILES: Final = "/api/2.0/mlflow-artifacts/artifacts"
 _ADMIN: Final = "admin"
 _USER: Final = "bench"
+_PASSWORD: Final = secrets.token_hex(12)
+_ATTEMPTS: Final = 20
 _RESULTS: Final = 40
 
 
@@ -77,7 +79,6 @@ def served(stores: Stores, variant: Variant, folder: Path) -> Iterator["Mlflow"]
     folder.mkdir(parents=True, exist_ok=True)
     programs = environment()
     url = free_url()
-    password = secrets.token_hex(12)
     command = [
         *(str(programs / "mlflow"), "server", "--host", "127.0.0.1"),
         *("--port", url.rpartition(":")[2]),
@@ -94,11 +95,11 @@ def served(stores: Stores, variant: Variant, folder: Path) -> Iterator["Mlflow"]
     }
     if variant.auth:
         command += ["--app-name", "basic-auth"]
-        settings |= _auth_settings(stores, folder, password)
+        settings |= _auth_settings(stores, variant, folder)
     with running(
         command, url=url, path="/health", log=folder / "server.log", environment=settings
     ) as server:
-        mlflow = Mlflow(variant, server, _user(url, password) if variant.auth else {})
+        mlflow = Mlflow(variant, server, _user(url) if variant.auth else {})
         try:
             yield mlflow
         finally:
@@ -116,14 +117,14 @@ def _database(stores: Stores, name: str) -> str:
     return mine.render_as_string(hide_password=False)
 
 
-def _auth_settings(stores: Stores, folder: Path, password: str) -> dict[str, str]:
+def _auth_settings(stores: Stores, variant: Variant, folder: Path) -> dict[str, str]:
     """Return settings in which who was granted nothing may do nothing, as here."""
     lines = [
         "[mlflow]",
         "default_permission = NO_PERMISSIONS",
-        f"database_uri = {_database(stores, f'auth_{secrets.token_hex(4)}')}",
+        f"database_uri = {_database(stores, f'auth_{variant.trap}'.lower())}",
         f"admin_username = {_ADMIN}",
-        f"admin_password = {password}",
+        f"admin_password = {_PASSWORD}",
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth",
     ]
     file = folder / "auth.ini"
@@ -134,13 +135,23 @@ def _auth_settings(stores: Stores, folder: Path, password: str) -> dict[str, str
     }
 
 
-def _user(url: str, password: str) -> dict[str, str]:
-    """Make a user who is no administrator; return the headers of its requests."""
-    admin = Client(url, _basic(_ADMIN, password))
-    body = {"username": _USER, "password": password}
-    admin.call("POST", f"{_API}/users/create", json_body=body)
+def _user(url: str) -> dict[str, str]:
+    """Make a user who is no administrator, if need be; return the headers of its requests."""
+    admin = Client(url, _basic(_ADMIN, _PASSWORD))
+    body = {"username": _USER, "password": _PASSWORD}
+    for attempt in range(_ATTEMPTS):
+        try:
+            admin.call("POST", f"{_API}/users/create", json_body=body)
+            break
+        except BenchmarkError as error:
+            if "RESOURCE_ALREADY_EXISTS" in str(error):
+                break
+            # Four workers race to fill an empty database, and those that lose end and begin anew.
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(1)
     admin.close()
-    return _basic(_USER, password)
+    return _basic(_USER, _PASSWORD)
 
 
 def _basic(name: str, password: str) -> dict[str, str]:

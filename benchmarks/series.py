@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from benchmarks.driver import BenchmarkError
+
 NOISY_LOAD: Final = 2.0
 
 Unit = Literal["req/s", "ms", "s", "MB/s", "MiB", "processes", "statements", "rows/s"]
@@ -62,12 +64,15 @@ class Section:
 
 @contextmanager
 def measuring(section: Section, sections: list[Section]) -> Iterator[None]:
-    """Say on the way what is measured, and keep how busy the machine was."""
+    """Add a section; keep how busy the machine was, and what failed, and go on with the next."""
     section.load_before = load_average()
     start = time.perf_counter()
-    yield
-    section.load_after = load_average()
     sections.append(section)
+    try:
+        yield
+    except (BenchmarkError, OSError) as error:
+        section.problems.append(f"{section.title} ended early: {error}")
+    section.load_after = load_average()
     print(f"{section.title}: {time.perf_counter() - start:.0f} s.", flush=True)
 
 

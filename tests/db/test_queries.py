@@ -4,13 +4,14 @@ from contextlib import contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from app.db.evaluations import recent_evaluations
 from app.db.models import Base
+from app.db.paging import PageRequest
 from app.db.promotions import executed_with
 from app.db.session import present
-from app.db.versions import version_at_revision, version_numbered
+from app.db.versions import version_at_revision, version_numbered, versions_page
 from app.domain.identity import PrefixName
 from tests.builders import World, a_digest
 
@@ -156,6 +157,28 @@ def test_the_latest_evaluations_of_a_version_are_found(world, sessions):
         (found,) = recent_evaluations(session, row, limit=1)
 
     assert str(found.id) == latest["id"]
+
+
+def test_a_page_of_versions_is_read_in_the_order_of_its_index(world, sessions, engine):
+    """Sorting would read every version of the prefix for each page of it."""
+    world.a_version()
+    asked = []
+
+    def note(_connection, _cursor, statement, parameters, *_rest):
+        asked.append((statement, parameters))
+
+    with sessions() as session:
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+        session.execute(text("SET LOCAL enable_sort = off"))  # then only where it cannot but sort
+        event.listen(engine, "before_cursor_execute", note)
+        versions_page(session, PrefixName(world.namespace, "voice"), PageRequest())
+        event.remove(engine, "before_cursor_execute", note)
+        statement, parameters = asked[0]
+        rows = session.connection().exec_driver_sql(f"EXPLAIN {statement}", parameters)
+        plan = "\n".join(line for (line,) in rows)
+
+    assert "Index Scan Backward using uq_version_prefix_id_number" in plan
+    assert "Sort" not in plan
 
 
 def test_a_version_is_found_by_its_revision(world, sessions):

@@ -20,6 +20,8 @@ from app.main import create_app_from_environment
 from app.metrics import SHARED_FOLDER
 
 _BACKLOG: Final = 2048
+# A worker answers its supervisor once it has imported everything; whoever does not is killed.
+_WORKER_PATIENCE_S: Final = 60
 
 # Everything goes to the same place, under the request that it is about.
 _LOGGING: Final = {
@@ -117,6 +119,7 @@ def _config(app: FastAPI | str, *, factory: bool = False, workers: int = 1) -> u
         app,
         factory=factory,
         workers=workers,
+        timeout_worker_healthcheck=_WORKER_PATIENCE_S,
         access_log=False,
         server_header=False,
         http=BoundedHeads,

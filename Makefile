@@ -5,9 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CYCLES := 50
 
-.PHONY: help setup demo serve test check lint types architecture dependencies containers format \
-	openapi clean
+.PHONY: help setup demo serve test chaos check lint types architecture dependencies containers \
+	format openapi clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ serve: $(READY) ## Run a whole registry on this machine, kept in ./data, until C
 
 test: $(READY) ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup --cov --cov-report term:skip-covered
+
+chaos: $(READY) ## Kill PostgreSQL, S3 and the API at work, CYCLES=50 times, and check everything
+	$(BIN)/python -m tests.chaos $(CYCLES)
 
 check: lint types architecture dependencies test ## Everything that must hold before a commit
 

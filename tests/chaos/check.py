@@ -17,6 +17,8 @@ AT_ONCE = 20
 def violations(registry, load):
     """Yield every way in which the registry is not what it promised to be."""
     yield from load.fleet.wrong
+    for line in load.lines:
+        yield from line.stale
     yield from surprises(load.journal)
     for world in load.worlds:
         mine = [each for each in load.journal if each.facts["prefix"] == world.prefix]

@@ -20,7 +20,6 @@ class Operation:
     """
 
     kind: str
-    by: str
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     facts: dict = field(default_factory=dict)
     attempts: int = 0

@@ -25,6 +25,8 @@ class Line:
         self.client = Client(url, journal)
         self.world = copy.copy(world)
         self.world.client = self.client
+        self.path = f"{world.path}/channels/{name}"
+        self.stale = []
         assert self.world.bind(world.policy, name).status_code == 200
 
     def run(self, stopped):
@@ -42,13 +44,29 @@ class Line:
         promotion = self.ask_for(version)
         for reviewer in ("approver-1", "approver-2"):
             self.approve(promotion, reviewer)
+        history = self.look(f"{self.path}/history")["items"]
+        self.require_served(
+            max(each["generation"] for each in history if each["promotion"] == promotion["id"])
+        )
+
+    def require_served(self, generation):
+        """Ask on connections of their own, so of both workers: what was acknowledged is served."""
+        path, query = f"/v1/resolve/{self.world.prefix}", {"channel": self.name}
+        close = {"Connection": "close"}
+        for _ in range(4):
+            try:
+                found = self.world.call("GET", path, by="reader", params=query, headers=close)
+            except httpx2.TransportError:
+                continue
+            if found.status_code == 200 and found.json()["generation"] < generation:
+                self.stale.append(f"{path} of {self.name} was older than {generation}")
 
     def do(self, operation, send):
         operation.facts |= {"prefix": self.world.prefix, "channel": self.name}
         return self.client.persist(operation, send)
 
     def push(self, seed):
-        operation = Operation("push", self.name)
+        operation = Operation("push")
         content = weights(seed)
         operation.facts["weights"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
         lineage = {"run": operation.mark}
@@ -57,7 +75,7 @@ class Line:
         return self.do(operation, lambda: self.world.push(version=version, weights=content))
 
     def evaluate(self, version):
-        operation = Operation("evaluate", self.name)
+        operation = Operation("evaluate")
         operation.facts["version"] = version["number"]
         report = self.world.report(version, settings={"mark": operation.mark}, results=[])
         path = f"{self.world.path}/versions/{version['number']}/evaluations"
@@ -68,30 +86,30 @@ class Line:
         self.do(operation, lambda: self.world.call("POST", path, by="evaluator", files=files))
 
     def ask_for(self, version):
-        operation = Operation("request", self.name)
+        operation = Operation("request")
         operation.facts["version"] = version["number"]
         changes = {"channel": self.name, "reason": operation.mark}
         return self.do(operation, lambda: self.world.request(version, **changes))
 
     def approve(self, promotion, reviewer):
-        operation = Operation("approve", self.name)
+        operation = Operation("approve")
         operation.facts["promotion"] = promotion["id"]
         comment = operation.mark
         self.do(operation, lambda: self.world.review(promotion, by=reviewer, comment=comment))
 
+    def look(self, path):
+        return self.do(Operation("look"), lambda: self.world.call("GET", path, by="publisher"))
+
     def roll_back(self):
         """Return to the generation before, which serves something else."""
-        shown = Operation("look", self.name)
-        path = f"{self.world.path}/channels/{self.name}"
-        channel = self.do(shown, lambda: self.world.call("GET", path, by="publisher"))
+        channel = self.look(self.path)
         if channel["generation"] < 2:
             return
-        operation = Operation("rollback", self.name)
+        operation = Operation("rollback")
         body = {"generation": channel["generation"] - 1, "reason": operation.mark}
-        self.do(
-            operation,
-            lambda: self.world.call("POST", f"{path}/rollback", by="approver-1", json=body),
-        )
+        path = f"{self.path}/rollback"
+        told = self.do(operation, lambda: self.world.call("POST", path, by="approver-1", json=body))
+        self.require_served(told["generation"])
 
 
 class Fleet:

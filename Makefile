@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VENDOR := app/pages/static/vendor/.ready
 BENCH_READY := $(VENV)/.bench-ready
+CYCLES := 50
 
-.PHONY: help setup demo serve test check lint types architecture dependencies fuzz bench bench-quick \
-	bench-check containers format openapi screenshots clean
+.PHONY: help setup demo serve test check lint types architecture dependencies fuzz chaos bench \
+	bench-quick bench-check containers format openapi screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ serve: $(READY) $(VENDOR) ## Run a whole registry on this machine, kept in ./dat
 # A file's tests stay together, so that what they share is set up once.
 test: $(READY) $(VENDOR) ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report term:skip-covered
+
+chaos: $(READY) ## Kill PostgreSQL, S3 and the API at work, CYCLES=50 times, and check everything
+	$(BIN)/python -m tests.chaos $(CYCLES)
 
 check: lint types architecture dependencies test ## Everything that must hold before a commit
 

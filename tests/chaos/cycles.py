@@ -1,0 +1,54 @@
+"""Kills parts of a registry that is at work, in cycles, and says what became of each."""
+
+import random
+import sys
+import time
+
+from tests.chaos.check import violations
+from tests.chaos.load import Load
+from tests.chaos.victims import a_registry
+from tests.local.observing import eventually
+
+# Between two kills so much is acknowledged, however slow the machine is.
+WORK = 12
+PATIENCE_S = 60
+
+HEAD = ("cycle", "victim", "ready after", "acknowledged", "refused", "uncertain", "pulled")
+ROW = "{:>5}  {:<9}{:>12}{:>14}{:>9}{:>11}{:>8}"
+
+
+def endure(folder, victims):
+    """Kill each of `victims` in turn while clients are at work; return what is wrong then."""
+    with a_registry(folder) as registry, Load(registry) as load:
+        say(ROW.format(*HEAD))
+        with load.at_work():
+            for cycle, victim in enumerate(victims, start=1):
+                await_work(load)
+                time.sleep(random.uniform(0, 0.3))
+                ready_s = lose(registry, victim)
+                say(ROW.format(cycle, victim, f"{ready_s:.2f} s", *load.counts()))
+            await_work(load)
+        say(ROW.format("end", "", "", *load.counts()))
+        found = list(violations(registry, load))
+    say(f"{len(found)} violations")
+    return found
+
+
+def await_work(load):
+    goal = load.counts()[0] + WORK
+    eventually(lambda: load.counts()[0] >= goal, within_s=PATIENCE_S)
+
+
+def lose(registry, victim):
+    """Kill a victim and start it again; return the seconds from then until all is ready."""
+    start_again = registry.kill(victim)
+    time.sleep(random.uniform(0, 0.3))
+    began = time.monotonic()
+    start_again()
+    registry.await_readiness()
+    return time.monotonic() - began
+
+
+def say(line):
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,131 @@
+"""What the tables of a registry must be in themselves: a sentence per violation."""
+
+from collections import Counter, defaultdict
+
+from sqlalchemy import func, select, text
+
+from app.db.models import (
+    AuditChain,
+    AuditEntry,
+    Channel,
+    EvaluationCell,
+    EvaluationRow,
+    EvaluationScores,
+    Generation,
+    GenerationShare,
+    Prefix,
+    Promotion,
+    PromotionShare,
+    ReviewRow,
+    Version,
+    VersionFile,
+)
+from app.domain.access import SYSTEM
+from app.services.replay import replay
+from tests.builders import LOCALES, PERSONAS
+
+CELLS = len(PERSONAS) * len(LOCALES)
+FILES = 2
+
+
+def torn(sessions):
+    """Yield every way in which the tables are not whole."""
+    with sessions() as session:
+        yield from halves(session)
+        yield from gaps(session)
+        yield from unrecorded(session)
+        yield from undecidable(sessions, session)
+        yield from forgotten_transactions(session)
+
+
+def halves(session):
+    """Yield rows that lack those which were written with them."""
+
+    def counted(parent, child, key):
+        statement = select(parent.id, func.count(key)).outerjoin(child, key == parent.id)
+        return session.execute(statement.group_by(parent.id))
+
+    for parent, child, key, wanted in [
+        (Version, VersionFile, VersionFile.version_id, FILES),
+        (EvaluationRow, EvaluationCell, EvaluationCell.evaluation_id, CELLS),
+        (EvaluationRow, EvaluationScores, EvaluationScores.evaluation_id, CELLS),
+        (Promotion, PromotionShare, PromotionShare.promotion_id, 1),
+    ]:
+        for row_id, count in counted(parent, child, key):
+            if count != wanted:
+                yield f"{parent.__name__} {row_id} has {count} {child.__name__}, not {wanted}"
+    shares = (GenerationShare.channel_id, GenerationShare.number)
+    served = dict.fromkeys(session.execute(select(Generation.channel_id, Generation.number)), 0)
+    statement = select(*shares, func.sum(GenerationShare.weight)).group_by(*shares)
+    served |= {(channel, number): weight for channel, number, weight in session.execute(statement)}
+    yield from (
+        f"generation {key} serves {w} of 10,000" for key, w in served.items() if w != 10_000
+    )
+
+
+def gaps(session):
+    """Yield where numbers are not 1, 2, 3 ... up to what their counter says."""
+    for counters, owner, number in [
+        (select(Prefix.id, Prefix.last_number), Version.prefix_id, Version.number),
+        (select(Channel.id, Channel.generation), Generation.channel_id, Generation.number),
+        (
+            select(AuditChain.subject, AuditChain.length),
+            AuditEntry.subject,
+            AuditEntry.sequence,
+        ),
+    ]:
+        numbers = defaultdict(list)
+        for key, each in session.execute(select(owner, number).order_by(number)):
+            numbers[key].append(each)
+        for key, last in session.execute(counters):
+            if numbers[key] != list(range(1, last + 1)):
+                yield f"{owner} {key} counts to {last} and has {numbers[key]}"
+
+
+def unrecorded(session):
+    """Yield state without its entry on the audit log, and entries of what is not there."""
+    entries = defaultdict(Counter)
+    for action, facts in session.execute(select(AuditEntry.action, AuditEntry.facts)):
+        entries[action][identity(action, facts)] += 1
+
+    def rows(*columns, where=True):
+        found = session.execute(select(*columns).where(where))
+        return Counter(tuple(str(value) for value in row) for row in found)
+
+    moves = (Generation.channel_id, Generation.number)
+    for action, present in {
+        "version.push": rows(Version.id),
+        "evaluation.record": rows(EvaluationRow.id),
+        "promotion.request": rows(Promotion.id),
+        "promotion.approve": rows(ReviewRow.promotion_id),
+        "promotion.execute": rows(*moves, where=Generation.kind == "promotion"),
+        "channel.rollback": rows(*moves, where=Generation.kind == "rollback"),
+        "promotion.supersede": rows(Promotion.id, where=Promotion.state == "superseded"),
+    }.items():
+        if present != entries[action]:
+            lacking, idle = present - entries[action], entries[action] - present
+            yield f"{action}: without an entry {lacking}, entries of nothing {idle}"
+
+
+def identity(action, facts):
+    """Return what an entry is about, as `unrecorded` names rows."""
+    if action in ("promotion.execute", "channel.rollback"):
+        return facts["channel_id"], str(facts["generation"])
+    about = {"version": "version_id", "evaluation": "evaluation_id", "promotion": "promotion_id"}
+    return (facts.get(about.get(action.partition(".")[0], "")),)
+
+
+def undecidable(sessions, session):
+    """Yield promotions whose decision comes out otherwise when it is made again."""
+    for promotion_id in session.scalars(select(Promotion.id)):
+        found = replay(sessions, promotion_id=promotion_id, caller=SYSTEM)
+        if found.differences:
+            yield f"promotion {promotion_id} is decided otherwise: {found.differences}"
+
+
+def forgotten_transactions(session):
+    statement = text(
+        "SELECT pid, query FROM pg_stat_activity"
+        " WHERE state LIKE 'idle in transaction%' AND state_change < now() - interval '2 s'"
+    )
+    yield from (f"process {pid} waits after {query}" for pid, query in session.execute(statement))

@@ -1,0 +1,163 @@
+"""A whole registry of real processes, any part of which can be killed and started again."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx2
+
+from app.local.mode import Stores, prepare
+from app.local.postgres import running_postgres
+from app.local.s3 import running_s3
+from tests.local.observing import ROOT, eventually, free_port, living
+from tests.servers import probe_bucket
+
+# Few, so that connections that are lost for ever soon leave none.
+POOL_SIZE = 3
+PATIENCE_S = 60
+
+
+class Registry:
+    """PostgreSQL, S3 and the API with two workers, on one folder and ports that never change.
+
+    Nothing is relaxed: PostgreSQL flushes to disk and waits for it at every commit.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.ports = {"postgres": free_port(), "s3": free_port()}
+        self.running = {}
+        self.api = None
+        self.stores = None
+        self.tokens = None
+
+    def start(self):
+        with ThreadPoolExecutor(2) as threads:
+            self.stores = Stores(*threads.map(self._start, ("postgres", "s3")))
+        self.tokens = prepare(self.stores, {})
+        self._start_api()
+        self.await_readiness()
+
+    def _start(self, part):
+        """Start PostgreSQL or S3 on what its folder holds."""
+        folder, port = self.folder / part, self.ports[part]
+        stack = self.running[part] = ExitStack()
+        if part == "postgres":
+            return stack.enter_context(running_postgres(folder, port=port))
+        return stack.enter_context(running_s3(folder, probe=probe_bucket, port=port))
+
+    def _start_api(self):
+        port = self.url.rpartition(":")[2]
+        command = [sys.executable, "-m", "app.cli", "serve", "--port", port, "--workers", "2"]
+        settings = self.stores.environment | {"REGISTRY_DATABASE_POOL_SIZE": str(POOL_SIZE)}
+        with (self.folder / "api.log").open("ab") as log:
+            self.api = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | settings | {"TMPDIR": str(self.folder)},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def await_readiness(self):
+        eventually(self._is_ready, within_s=PATIENCE_S)
+
+    def _is_ready(self):
+        try:
+            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def kill(self, victim):
+        """Send SIGKILL to a victim of `VICTIMS`; return how to start it again."""
+        return VICTIMS[victim](self)
+
+    def kill_server(self, part):
+        """Kill all processes of PostgreSQL or of S3, their guard too."""
+        folder = self.folder / part
+        while others := living(folder).keys() - {os.getpid()}:
+            for pid in others:
+                end(pid)
+
+        def start_again():
+            self.running[part].close()
+            self._start(part)
+
+        return start_again
+
+    def kill_backend(self):
+        """Kill one process of PostgreSQL that serves a client, which makes it end all of them."""
+        serving = [
+            pid
+            for pid, name in living(self.folder / "postgres").items()
+            if name == "postgres" and "127.0.0.1(" in command_of(pid)
+        ]
+        end(random.choice(serving))
+        return nothing
+
+    def kill_api(self):
+        os.killpg(self.api.pid, signal.SIGKILL)
+        self.api.wait()
+        return self._start_api
+
+    def kill_worker(self):
+        """Kill one of the API's two workers, which its supervisor then replaces."""
+        workers = [pid for pid in children(self.api.pid) if "spawn_main" in command_of(pid)]
+        end(random.choice(workers))
+        return nothing
+
+    def stop(self):
+        if self.api is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.api.pid, signal.SIGKILL)
+            self.api.wait()
+        for stack in self.running.values():
+            stack.close()
+
+
+VICTIMS = {
+    "postgres": lambda registry: registry.kill_server("postgres"),
+    "s3": lambda registry: registry.kill_server("s3"),
+    "api": Registry.kill_api,
+    "backend": Registry.kill_backend,
+    "worker": Registry.kill_worker,
+}
+
+
+@contextmanager
+def a_registry(folder):
+    folder.chmod(0o711)  # PostgreSQL's own user passes through
+    registry = Registry(folder)
+    try:
+        registry.start()
+        yield registry
+    finally:
+        registry.stop()
+
+
+def nothing():
+    """Start nothing: whoever lost the process replaces it."""
+
+
+def end(pid):
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def children(pid):
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+def command_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""  # it has ended

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import httpx2
 from app.local.mode import Stores, prepare
 from app.local.postgres import running_postgres
 from app.local.s3 import running_s3
-from tests.local.observing import ROOT, eventually, free_port, living
+from tests.local.observing import ROOT, eventually, living
 from tests.servers import probe_bucket
 
 # Few, so that connections that are lost for ever soon leave none.
@@ -30,8 +31,9 @@ class Registry:
 
     def __init__(self, folder):
         self.folder = folder
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.ports = {"postgres": free_port(), "s3": free_port()}
+        ports = lasting_ports()
+        self.url = f"http://127.0.0.1:{next(ports)}"
+        self.ports = {"postgres": next(ports), "s3": next(ports)}
         self.running = {}
         self.api = None
         self.stores = None
@@ -140,6 +142,19 @@ def a_registry(folder):
         yield registry
     finally:
         registry.stop()
+
+
+def lasting_ports():
+    """Yield free ports that no connection takes by chance while their server is down.
+
+    They lie below those that the system gives to outgoing connections.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        yield port
 
 
 def nothing():

@@ -145,12 +145,20 @@ def _plot(section: Section, folder: Path) -> str | None:
 
 def _lines(axes: "Axes", measured: Sequence[Series]) -> None:
     """Draw latency over size, both logarithmic: what stays flat does not grow."""
-    for operation in dict.fromkeys(each.operation for each in measured):
+    operations = list(dict.fromkeys(each.operation for each in measured))
+    axes.set_prop_cycle(color=[f"C{place % 10}" for place in range(len(operations))])
+    for place, operation in enumerate(operations):
         points = [each for each in measured if each.operation == operation]
         sizes = [int(each.system.split()[0].replace(",", "")) for each in points]
-        axes.plot(sizes, [each.median for each in points], marker="o", ms=3, label=operation)
+        axes.plot(
+            sizes,
+            [each.median for each in points],
+            "o-" if place < 10 else "s:",
+            ms=3,
+            label=operation,
+        )  # noqa: PLR2004 - ten colours
     axes.set(xscale="log", yscale="log", ylabel="ms")
-    axes.legend(fontsize=6, ncols=2)
+    axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _bars(axes: "Axes", measured: Sequence[Series]) -> None:

@@ -56,6 +56,7 @@ class Recording:
     """What recording some rows took."""
 
     seconds: float
+    cpu_s: float
     extra_mib: float
 
 
@@ -102,11 +103,12 @@ def _measure(section: Section, registry: Registry, rows: int) -> Recording:
     seconds = [timed(lambda: evaluator.send(asked)) for _ in range(_ROUNDS)]
     busy = (cpu_s(pids) - start) / _ROUNDS
     system = f"{rows:,} rows"
-    section.add("of which the registry's own CPU", system, "ms", 1000 * busy)
     section.add("gate decision", system, "ms", *(1000 * each for each in seconds))
+    section.add("of which the registry's CPU on the decision", system, "ms", 1000 * busy)
     section.add("record the rows", system, "s", first.seconds, second.seconds)
+    section.add("of which the registry's CPU", system, "s", first.cpu_s, second.cpu_s)
     section.add("memory while recording", system, "MiB", first.extra_mib, second.extra_mib)
-    return Recording(max(first.seconds, second.seconds), max(first.extra_mib, second.extra_mib))
+    return max(first, second, key=lambda each: each.seconds)
 
 
 def _record(registry: Registry, path: str, rows: int) -> Recording:
@@ -124,8 +126,9 @@ def _record(registry: Registry, path: str, rows: int) -> Recording:
     pids = registry.server.tree()
     before = registry.server.memory_mib()["rss_mib"]
     reset_peak(pids)
+    start = cpu_s(pids)
     seconds = timed(lambda: evaluator.send(request))
-    return Recording(seconds, max(peak_mib(pids) - before, 0.0))
+    return Recording(seconds, cpu_s(pids) - start, max(peak_mib(pids) - before, 0.0))
 
 
 def samples(rows: int) -> bytes:

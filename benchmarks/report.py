@@ -32,6 +32,8 @@ an alias, and its 40 results are metrics of a run, tied neither to the bytes nor
 downloads are not checked against a digest; the registry's are. Resolving through MLflow answers
 with a path; the registry answers with files, digests and URLs to fetch them from.
 """
+_COLOURS: Final = 10  # in matplotlib's cycle; from the eleventh line on the style differs
+_STYLES: Final = ("o-", "s:")
 _PLOTTED: Final = ("requests", "transfer", "journey", "growth", "gate")
 
 
@@ -145,12 +147,14 @@ def _plot(section: Section, folder: Path) -> str | None:
 
 def _lines(axes: "Axes", measured: Sequence[Series]) -> None:
     """Draw latency over size, both logarithmic: what stays flat does not grow."""
-    for operation in dict.fromkeys(each.operation for each in measured):
+    operations = list(dict.fromkeys(each.operation for each in measured))
+    for place, operation in enumerate(operations):
         points = [each for each in measured if each.operation == operation]
         sizes = [int(each.system.split()[0].replace(",", "")) for each in points]
-        axes.plot(sizes, [each.median for each in points], marker="o", ms=3, label=operation)
+        style = _STYLES[place // _COLOURS % len(_STYLES)]
+        axes.plot(sizes, [each.median for each in points], style, ms=3, label=operation)
     axes.set(xscale="log", yscale="log", ylabel="ms")
-    axes.legend(fontsize=6, ncols=2)
+    axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _bars(axes: "Axes", measured: Sequence[Series]) -> None:

@@ -241,7 +241,8 @@ def test_workers_may_start_slowly_and_do_not_outlive_their_supervisor(environmen
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": path},
+            # Killed, it leaves a temporary folder behind.
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": path, "TMPDIR": str(tmp_path)},
         ) as supervisor,
     ):
         url = supervisor.stdout.readline().removeprefix("Serving ").strip()

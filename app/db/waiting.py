@@ -59,8 +59,9 @@ def commit_and_wait(connection: Connection) -> None:
 
 
 def roll_back(connection: Connection) -> None:
-    """Undo what sessions did on a connection, and give it back."""
-    connection.info.pop(_COMMITTED, None)
+    """Undo what sessions did on a connection, and give it back, be it alive or not."""
+    if not connection.invalidated:  # a dead one has no info any more, and would raise
+        connection.info.pop(_COMMITTED, None)
     connection.close()
 
 

@@ -1,5 +1,6 @@
 """Two real servers on the same stores, and callers that never stop asking them."""
 
+import asyncio
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -120,3 +122,9 @@ def load(replicas, path, token, *, callers=2):
         loaded.stopped.set()
         for thread in threads:
             thread.join()
+
+
+def apart(coroutine):
+    """Run a coroutine in a thread of its own: a browser's loop may be running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()

@@ -277,7 +277,7 @@ def test_nobody_waits_for_a_process_that_has_long_been_silent(world, sessions):
 
 
 def test_what_is_rolled_back_waits_for_nobody(sessions, monkeypatch):
-    monkeypatch.setattr(waiting, "_wait", lambda _: pytest.fail("it waited"))
+    monkeypatch.setattr(waiting, "wait_until_heard", lambda _: pytest.fail("it waited"))
     with sessions() as session:
         session.execute(select(1))
         waiting.changed(session)
@@ -288,5 +288,5 @@ def test_what_is_rolled_back_waits_for_nobody(sessions, monkeypatch):
 
 def test_without_a_database_the_longest_wait_is_waited():
     engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    assert seconds(lambda: waiting._wait(engine)) >= LONGEST_WAIT_S
+    assert seconds(lambda: waiting.wait_until_heard(engine)) >= LONGEST_WAIT_S
     engine.dispose()

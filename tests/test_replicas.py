@@ -12,7 +12,7 @@ from app.domain.freshness import LEASE_S, LONGEST_WAIT_S
 from app.domain.tokens import token_hash
 from tests.builders import World
 from tests.local.observing import eventually
-from tests.replicas import load, replica
+from tests.replicas import apart, load, replica
 
 OLD, NEW = 1, 2
 
@@ -201,7 +201,7 @@ def test_whoever_waits_for_a_change_is_told_at_once(world, replicas, record_prop
         rolled_back(world, 1)
         return time.monotonic()
 
-    acknowledged, told = asyncio.run(watching(replicas[1], path, reader, etag, 100, moved))
+    acknowledged, told = apart(watching(replicas[1], path, reader, etag, 100, moved))
 
     assert {(status, version) for _, status, version in told} == {(200, 1)}
     last = max(at for at, _, _ in told) - acknowledged

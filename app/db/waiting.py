@@ -46,26 +46,18 @@ def _end(session: Session, transaction: SessionTransaction) -> None:
         # Only a savepoint ended. Whoever holds the transaction commits it, and waits then.
         session.bind.info[_COMMITTED] = True
     else:
-        _wait(session.bind)
+        wait_until_heard(session.bind)
 
 
-def commit_and_wait(connection: Connection) -> None:
-    """Commit and give back a connection on which sessions were; wait as they would have."""
-    engine, has_changed = connection.engine, connection.info.pop(_COMMITTED, False)
-    connection.commit()
-    connection.close()
-    if has_changed:
-        _wait(engine)
+def take_mark(connection: Connection) -> bool:
+    """Return, once, whether sessions on a connection made a change that has to be waited for.
+
+    A connection that has died made none: its transaction is lost with all that was done in it.
+    """
+    return not connection.invalidated and bool(connection.info.pop(_COMMITTED, False))
 
 
-def roll_back(connection: Connection) -> None:
-    """Undo what sessions did on a connection, and give it back, be it alive or not."""
-    if not connection.invalidated:  # a dead one has no info any more, and would raise
-        connection.info.pop(_COMMITTED, None)
-    connection.close()
-
-
-def _wait(bind: Engine | Connection) -> None:
+def wait_until_heard(bind: Engine | Connection) -> None:
     """Wait until all have confirmed, or their leases have run out by this process's own clock.
 
     Nothing is undone if the database goes away meanwhile: the change is made, and the longest

@@ -20,7 +20,7 @@ def require_known_parameters(request: Request, _caller: Caller) -> None:
     given = Counter(name for name, _ in request.query_params.multi_items())
     if not given:
         return
-    known = _known(request.app)[request.scope["endpoint"]]
+    known = _known(request.app)[request.scope["route"].endpoint]
     faults = [
         Fault("unknown-parameter", f"There is no parameter {name[:80]!r}{_instead(known)}.")
         for name in sorted(given.keys() - known.keys())

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.db.answers import answer_kept, claim_key, keep
 from app.db.models import KeptAnswer
 from app.db.session import Sessions
-from app.db.waiting import commit_and_wait, roll_back
+from app.db.waiting import take_mark, wait_until_heard
 from app.domain.errors import AnswerNotKeptError, IdempotencyKeyReusedError, RequestInFlightError
 from app.domain.idempotency import Answer, fingerprint
 from app.domain.identity import Json
@@ -101,12 +101,17 @@ class Exchange:
             return
         with self.sessions.begin() as session:
             keep(session, self._row(answer))
-        commit_and_wait(self._connection)
+        has_changed, engine = take_mark(self._connection), self._connection.engine
+        self._connection.commit()
+        self._connection.close()
+        if has_changed:
+            wait_until_heard(engine)
 
     def abandon(self) -> None:
         """Undo what was changed; the key is free again."""
         if self._connection is not None:
-            roll_back(self._connection)
+            take_mark(self._connection)
+            self._connection.close()
             self._connection = None
             self.sessions.configure(bind=self._apart.kw["bind"])
 

@@ -73,10 +73,10 @@ def test_a_page_takes_few_queries_little_time_and_few_bytes(story, reading, engi
     person.get(path)  # the first one compiles the template
     took = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()  # a busy machine makes wall time longer, not the work
         with counted(engine) as statements:
             response = person.get(path)
-        took.append(time.perf_counter() - start)
+        took.append(time.process_time() - start)
 
     assert response.status_code == 200, response.text
     assert len(statements) <= MOST_QUERIES, statements

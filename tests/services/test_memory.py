@@ -22,6 +22,7 @@ from app.services.listening import Hearing, forget
 from app.services.memory import Memory, elapsed
 from app.services.recall import Recall
 from app.services.watching import finish
+from tests.replicas import apart
 
 NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
 KEY = ("acme", "voice", "production")
@@ -140,7 +141,7 @@ def test_what_the_database_does_not_tell_is_not_remembered(nowhere):
         await recall.prepare_token(nowhere, new_token(), NOW)
         await recall.prepare_channel(nowhere, KEY)
 
-    asyncio.run(ask())
+    apart(ask())
     assert recall.memory.channel(KEY) is None
 
 
@@ -153,7 +154,7 @@ def test_what_cannot_exist_is_not_asked_for():
         await recall.prepare_channel(refusing, ("acme", "voice", "UPPER"))
         await recall.prepare_channel(refusing, ("-", "voice", "production"))
 
-    asyncio.run(ask())
+    apart(ask())
 
 
 def test_many_who_ask_at_once_share_one_reader(world, sessions):
@@ -170,7 +171,7 @@ def test_many_who_ask_at_once_share_one_reader(world, sessions):
     async def ask():
         await asyncio.gather(*(recall.prepare_channel(counted, key) for _ in range(50)))
 
-    asyncio.run(ask())
+    apart(ask())
     assert len(opened) == 1
     assert recall.memory.channel(key).channel.generation == 1
 
@@ -187,7 +188,7 @@ def test_a_token_that_does_not_hold_and_a_channel_that_serves_nothing_are_not_ke
         await recall.prepare_channel(sessions, key)
         await recall.prepare_channel(sessions, (*key[:2], "staging"))
 
-    asyncio.run(ask())
+    apart(ask())
     assert recall.memory.channel(key) is None
 
 
@@ -201,7 +202,7 @@ def changed(recall, generation, timeout_s=20.0, meanwhile=lambda: None):
         await asyncio.to_thread(meanwhile)
         return await asyncio.wait_for(waiting, 10)
 
-    return asyncio.run(wait())
+    return apart(wait())
 
 
 def test_whoever_waits_is_woken_by_what_concerns_the_channel(memory):
@@ -240,7 +241,7 @@ def test_two_watchers_of_one_channel_leave_one_after_the_other(memory):
         memory.end()
         return await asyncio.wait_for(long, 10)
 
-    assert asyncio.run(wait())
+    assert apart(wait())
 
 
 def test_a_watcher_that_is_woken_twice_is_woken_once():
@@ -250,7 +251,7 @@ def test_a_watcher_that_is_woken_twice_is_woken_once():
         finish(future)
         await future
 
-    asyncio.run(twice())
+    apart(twice())
 
 
 # Hearing

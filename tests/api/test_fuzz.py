@@ -24,7 +24,7 @@ from tests.builders import World
 from tests.local.observing import eventually
 from tests.served import serving
 
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "21"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "15"))
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 

@@ -1,6 +1,7 @@
 """How many samples a cell needs, so that a system truly better than the limit passes."""
 
 import math
+from functools import lru_cache
 
 from app.domain.statistics.distributions import normal_quantile
 from app.domain.statistics.levels import (
@@ -16,6 +17,8 @@ LARGEST_PLAN = 1_000_000
 _LEAST_POWER = 0.5
 
 
+# A search over exact tails, up to seconds for a limit near 1; the same is asked again and again.
+@lru_cache(maxsize=256)
 def samples_for_proportion(
     limit: float, truth: float, confidence: float, power: float, demand: Demand = "at_least"
 ) -> int:

@@ -140,17 +140,17 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Answer every refusal and every failure of `app` as a problem document."""
-    _answer(app, RegistryError, _refused)
-    _answer(app, RequestValidationError, _invalid)
-    _answer(app, HTTPException, _framework_refused)
-    _answer(app, DBAPIError, database_failed)
-    _answer(app, PoolTimeoutError, database_failed)
-    _answer(app, AnsweredBefore, _answered_before)
-    _answer(app, ClientDisconnect, _gone)
-    _answer(app, Exception, failed)
+    answer_with(app, RegistryError, _refused)
+    answer_with(app, RequestValidationError, _invalid)
+    answer_with(app, HTTPException, _framework_refused)
+    answer_with(app, DBAPIError, database_failed)
+    answer_with(app, PoolTimeoutError, database_failed)
+    answer_with(app, AnsweredBefore, _answered_before)
+    answer_with(app, ClientDisconnect, _gone)
+    answer_with(app, Exception, failed)
 
 
-def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
+def answer_with(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
     """Register a handler; Starlette calls it with errors of `kind` only, but types it wider."""
     app.add_exception_handler(kind, cast("Callable[[Request, Exception], Response]", handler))
 

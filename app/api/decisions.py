@@ -14,7 +14,7 @@ from app.domain.attestation import MEDIA_TYPE, statement
 from app.domain.errors import NotFoundError
 from app.problems import refuses
 from app.services import replay
-from app.services.replay import seen_promotion
+from app.services.sight import seen_promotion
 
 router = APIRouter(prefix="/promotions", tags=["promotions"])
 

@@ -40,12 +40,12 @@ from app.domain.errors import (
     UnknownReferenceError,
     VersionRevokedError,
 )
-from app.domain.lifecycle import SHORTEST_EXCUSE, PromotionState
+from app.domain.lifecycle import PromotionState
 from app.problems import refuses
 from app.services import glass, promotions
 from app.services.completion import is_overdue
-from app.services.replay import seen_promotion
 from app.services.reviewers import Reviewers, reviewers_of
+from app.services.sight import seen_promotion
 
 router = APIRouter(tags=["promotions"])
 
@@ -71,8 +71,6 @@ class PromotionIn(In):
     def _one_target(self) -> "PromotionIn":
         if (self.version is None) == (self.allocation is None):
             raise ValueError("give version or allocation, one of them")
-        if self.break_glass and len(self.reason.strip()) < SHORTEST_EXCUSE:
-            raise ValueError(f"breaking the glass takes a reason of {SHORTEST_EXCUSE} characters")
         return self
 
     def wanted(self) -> Allocation:

@@ -68,6 +68,11 @@ _WORDS = {
 }
 
 
+def approved_already(name: str) -> str:
+    """Say why somebody may not approve the same once more."""
+    return f"{name} has approved exactly this already; another reviewer must."
+
+
 def eligible(
     approvals: Approvals, approvers: Iterable[Reviewer], contributors: Contributors
 ) -> tuple[Reviewer, ...]:

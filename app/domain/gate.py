@@ -107,6 +107,11 @@ class Decision:
         return tuple(finding for finding in self.findings if finding.closes)
 
     @property
+    def shortfalls(self) -> list[str]:
+        """What keeps the gate shut, in words for the audit log."""
+        return [f"{finding.rule}: {finding.message}" for finding in self.unmet]
+
+    @property
     def evidence_digest(self) -> str:
         """The digest of all that a reviewer's word is about besides the policy."""
         incumbent = None if self.incumbent is None else self.incumbent.digest

@@ -1,9 +1,7 @@
 """Refusals and failures as pages: the sentence of the API, and its status."""
 
 import logging
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI, Request
@@ -16,26 +14,21 @@ from starlette.exceptions import HTTPException
 from app.domain.errors import FaultyError, NotFoundError, RegistryError, UnauthenticatedError
 from app.pages.rendering import page
 from app.pages.visits import StaleFormError, Visitor
-from app.problems import STATUS, cause_of, invalid_request, unanswered
+from app.problems import STATUS, answer_with, cause_of, invalid_request, unanswered
 from app.services.web_sessions import Visit
 
-E = TypeVar("E", bound=Exception)
 _log = logging.getLogger(__name__)
 
 
 def install(app: FastAPI) -> None:
     """Answer every refusal and every failure of the pages as a page."""
-    _answer(app, RegistryError, refused)
-    _answer(app, StaleFormError, _stale)
-    _answer(app, RequestValidationError, _invalid)
-    _answer(app, HTTPException, _framework_refused)
-    _answer(app, DBAPIError, _database_failed)
-    _answer(app, PoolTimeoutError, _database_failed)
-    _answer(app, Exception, _failed)
-
-
-def _answer(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
-    app.add_exception_handler(kind, cast("Callable[[Request, Exception], Response]", handler))
+    answer_with(app, RegistryError, refused)
+    answer_with(app, StaleFormError, _stale)
+    answer_with(app, RequestValidationError, _invalid)
+    answer_with(app, HTTPException, _framework_refused)
+    answer_with(app, DBAPIError, _database_failed)
+    answer_with(app, PoolTimeoutError, _database_failed)
+    answer_with(app, Exception, _failed)
 
 
 def nowhere(visit: Visitor) -> Response:

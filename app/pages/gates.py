@@ -20,7 +20,7 @@ from app.domain.identity import PrefixName
 from app.domain.policies import Policy, compared_metrics
 from app.pages import remedies
 from app.pages.asked import LabelPath, Number
-from app.pages.confirming import require_confirmed
+from app.pages.confirming import BREAK_GLASS, require_typed
 from app.pages.heatmap import RuleView, facts, missing_keys, rule_views
 from app.pages.rendering import origin_of, page
 from app.pages.visits import Sender, Visitor
@@ -85,7 +85,7 @@ def break_glass(
 ) -> Response:
     """Serve the version though the gate is shut, if that was typed to confirm it."""
     try:
-        require_confirmed(reason, confirmation)
+        require_typed(BREAK_GLASS, confirmation, " that you mean it.")
         row = glass.request_breaking_glass(
             sessions,
             prefix=prefix,

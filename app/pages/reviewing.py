@@ -13,7 +13,7 @@ from app.db.session import Sessions
 from app.deps import Now, SessionsDep
 from app.domain.approvals import Verdict
 from app.domain.errors import RegistryError
-from app.pages.confirming import missing, require_confirmed
+from app.pages.confirming import BREAK_GLASS, missing, require_typed
 from app.pages.promotions import promotion_page
 from app.pages.visits import Sender
 from app.services import glass, promotions, reviews
@@ -94,7 +94,7 @@ def break_glass(
     """Execute without the gate, if the channel's name was typed to confirm it."""
 
     def act() -> Promotion:
-        require_confirmed(reason, confirmation)
+        require_typed(BREAK_GLASS, confirmation, " that you mean it.")
         return glass.break_glass(
             sessions, promotion_id=promotion_id, reason=reason, caller=visit.caller, now=now
         )

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from app.db.models import Promotion, ReviewRow
 from app.domain.access import Caller, Role
-from app.domain.approvals import Reviewer, Verdict, bar_to_review
+from app.domain.approvals import Reviewer, Verdict, approved_already, bar_to_review
+from app.domain.errors import RegistryError
 from app.domain.lifecycle import PromotionState
 from app.services.completion import is_overdue
 from app.services.reviewers import Reviewers
@@ -58,9 +59,8 @@ def _bar(row: Promotion, state: PromotionState, reviewers: Reviewers, caller: Ca
     reviewer = Reviewer(caller.name, caller.id, caller.kind)
     if bar := bar_to_review(reviewers.approvals, reviewer, reviewers.contributors):
         return bar
-    namespace = row.channel.prefix.namespace
-    if Role.APPROVER not in caller.roles(namespace):
-        return f"{caller.name} needs the role approver on namespace {namespace} for this."
-    if caller.id in reviewers.approved:
-        return f"{caller.name} has approved exactly this already; another reviewer must."
-    return None
+    try:
+        caller.require(Role.APPROVER, row.channel.prefix.full_name)
+    except RegistryError as refusal:
+        return refusal.detail
+    return approved_already(caller.name) if caller.id in reviewers.approved else None

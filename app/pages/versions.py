@@ -12,10 +12,11 @@ from app.db.evaluations import recent_evaluations
 from app.db.session import Sessions
 from app.deps import Now, PrefixPath, SessionsDep
 from app.domain.access import Role
-from app.domain.errors import Fault, InvalidRequestError, RegistryError
+from app.domain.errors import RegistryError
 from app.domain.identity import PrefixName
 from app.domain.prefix import context_share, kv_cache_bytes
 from app.pages.asked import Number
+from app.pages.confirming import require_typed
 from app.pages.differences import differences
 from app.pages.rendering import page
 from app.pages.visits import Sender, Visitor
@@ -53,9 +54,8 @@ def revoke(
 ) -> Response:
     """Revoke a version, if its number was typed to confirm it."""
     try:
-        if confirmation.strip() != f"revoke {number}":
-            message = f"Type `revoke {number}` to confirm: nothing brings a revoked version back."
-            raise InvalidRequestError(message, [Fault("confirmation-missing", message)])
+        why = ": nothing brings a revoked version back."
+        require_typed(f"revoke {number}", confirmation, why)
         revocations.revoke(
             sessions, prefix=prefix, number=number, reason=reason, caller=visit.caller, now=now
         )

@@ -8,23 +8,24 @@ from app.db.models import Promotion
 from app.domain.access import Caller
 from app.domain.lifecycle import GenerationKind, PromotionState
 from app.services.execution import Move, close, execute, record
-from app.services.reviewers import reviewers_of
+from app.services.reviewers import Reviewers
 
 
-def complete(session: Session, promotion: Promotion, *, caller: Caller, now: datetime) -> None:
+def complete(
+    session: Session, promotion: Promotion, state: Reviewers, *, caller: Caller, now: datetime
+) -> None:
     """Execute the promotion if it waits for nothing; if only for time, note when it is due.
 
-    The caller holds the locks of prefix and channel, and the gate has passed just now.
+    The caller holds the locks of prefix and channel, the gate has passed just now, and `state`
+    is that of the approvals now.
     """
-    state = reviewers_of(session, [promotion], now=now)[promotion.id]
     promotion.due_at = None
     if state.lacking:
         return
     if now < state.not_before:
         promotion.due_at = state.not_before
         return
-    shares = [(share.version, share.weight) for share in promotion.shares]
-    move = Move(GenerationKind.PROMOTION, shares, promotion.reason, promotion)
+    move = Move.of(promotion, GenerationKind.PROMOTION, promotion.reason)
     execute(session, promotion.channel, move, caller=caller, now=now)
 
 

@@ -1,6 +1,6 @@
 """Moving a channel: the only place where a generation is made."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +24,20 @@ class Move:
     shares: Sequence[tuple[Version, int]]
     reason: str
     promotion: Promotion | None = None
+
+    @classmethod
+    def of(cls, promotion: Promotion, kind: GenerationKind, reason: str) -> "Move":
+        """Return the move that a promotion asks for."""
+        shares = [(share.version, share.weight) for share in promotion.shares]
+        return cls(kind, shares, reason, promotion)
+
+
+def allocation_facts(shares: Iterable[tuple[Version, int]]) -> list[Json]:
+    """Return a split of traffic as the audit log states it."""
+    return [
+        {"version": version.number, "digest": version.digest, "weight": weight}
+        for version, weight in shares
+    ]
 
 
 def execute(
@@ -109,10 +123,7 @@ def _append_entry(
         "channel_id": str(channel.id),
         "generation": channel.generation,
         "reason": move.reason,
-        "allocation": [
-            {"version": version.number, "digest": version.digest, "weight": weight}
-            for version, weight in move.shares
-        ],
+        "allocation": allocation_facts(move.shares),
         "promotion_id": None if move.promotion is None else str(move.promotion.id),
     }
     subject = subject_of(channel.prefix.full_name)

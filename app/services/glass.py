@@ -10,8 +10,9 @@ from app.db.promotions import promotion_by_id
 from app.db.session import Sessions, present
 from app.domain.access import Caller, Role
 from app.domain.allocation import Allocation
+from app.domain.errors import Fault, InvalidRequestError
 from app.domain.identity import PrefixName
-from app.domain.lifecycle import GenerationKind, PromotionState, require_move
+from app.domain.lifecycle import SHORTEST_EXCUSE, GenerationKind, PromotionState, require_move
 from app.services.execution import Move, execute
 from app.services.promotions import (
     aim,
@@ -29,11 +30,13 @@ def break_glass(
     """Execute a pending promotion as it stands.
 
     Raises:
+        InvalidRequestError: The reason is too short to be one.
         NotFoundError: There is no such promotion for this caller.
         ForbiddenError: The caller is no admin here.
         InvalidTransitionError: The promotion has ended already, or expired.
         VersionRevokedError: A version in it was revoked.
     """
+    _require_excuse(reason)
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
         caller.require(Role.ADMIN, promotion.channel.prefix.full_name)
@@ -57,6 +60,7 @@ def request_breaking_glass(
     This is for what no request can be made for, because the gate is shut.
 
     Raises:
+        InvalidRequestError: The reason is too short to be one.
         NotFoundError: There is no such prefix for this caller.
         ForbiddenError: The caller is no admin here.
         GateNotConfiguredError: The channel has no policy, so it is closed.
@@ -65,6 +69,7 @@ def request_breaking_glass(
         VersionRevokedError: A version was revoked.
         NothingToChangeError: The channel serves exactly that.
     """
+    _require_excuse(reason)
     require_split(wanted)
     with sessions.begin() as session:
         lock_prefix_as(Role.ADMIN, session, caller, prefix)
@@ -73,11 +78,16 @@ def request_breaking_glass(
         return _execute(session, promotion, reason, caller, now)
 
 
+def _require_excuse(reason: str) -> None:
+    if len(reason.strip()) < SHORTEST_EXCUSE:
+        message = f"Breaking the glass takes a reason of {SHORTEST_EXCUSE} characters or more."
+        raise InvalidRequestError(message, [Fault("reason-too-short", message)])
+
+
 def _execute(
     session: Session, promotion: Promotion, reason: str, caller: Caller, now: datetime
 ) -> Promotion:
     promotion.break_glass = True
-    shares = [(share.version, share.weight) for share in promotion.shares]
-    move = Move(GenerationKind.BREAK_GLASS, shares, reason, promotion)
+    move = Move.of(promotion, GenerationKind.BREAK_GLASS, reason)
     execute(session, promotion.channel, move, caller=caller, now=now)
     return present(promotion_by_id(session, promotion.id))

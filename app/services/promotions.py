@@ -11,10 +11,10 @@ from app.db import audit
 from app.db.channels import allocation_of, lock_channel
 from app.db.models import Channel, Promotion, PromotionShare, Version
 from app.db.prefixes import lock_prefix
-from app.db.promotions import decision_document, promotion_by_id, promotion_in_sight
+from app.db.promotions import decision_document, promotion_by_id
 from app.db.session import Sessions, present
 from app.db.versions import versions_numbered
-from app.domain.access import Caller, Role, nothing_named
+from app.domain.access import Caller, Role
 from app.domain.allocation import Allocation, allocation_faults
 from app.domain.audit import Facts, happened, subject_of
 from app.domain.errors import (
@@ -31,11 +31,11 @@ from app.domain.lifecycle import PromotionState
 from app.domain.policies import REQUEST_LIFETIME
 from app.services.channels import require_enough
 from app.services.completion import complete, is_overdue
-from app.services.execution import close, record, require_not_revoked
+from app.services.execution import allocation_facts, close, record, require_not_revoked
 from app.services.gates import not_configured
 from app.services.judgement import Judgement, judge
 from app.services.reviewers import reviewers_of
-from app.services.sight import lock_prefix_as
+from app.services.sight import lock_prefix_as, seen_promotion
 
 
 def request(
@@ -67,10 +67,9 @@ def request(
         target = aim(session, prefix, channel_name, wanted, now)
         if target.judgement.decision.result is Result.PASSED:
             promotion = open_promotion(session, target, reason, caller, now)
-            reviewers = reviewers_of(session, [promotion], now=now)[promotion.id]
-            able = len(reviewers.eligible)
-            require_enough(able, reviewers.required, prefix.namespace)
-            complete(session, promotion, caller=caller, now=now)
+            state = reviewers_of(session, [promotion], now=now)[promotion.id]
+            require_enough(len(state.eligible), state.required, prefix.namespace)
+            complete(session, promotion, state, caller=caller, now=now)
             return present(promotion_by_id(session, promotion.id))
         _append_refusal(session, target, caller, now)
     raise not_passed(target.judgement.decision)
@@ -101,9 +100,7 @@ def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Prom
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    found = promotion_in_sight(session, caller, promotion_id)
-    if found is None:
-        raise nothing_named("promotion", str(promotion_id))
+    found = seen_promotion(session, caller, promotion_id)
     prefix = found.channel.prefix.full_name
     lock_prefix(session, prefix)
     lock_channel(session, prefix, found.channel.name)
@@ -141,14 +138,9 @@ class Target:
 
     def facts(self) -> dict[str, Json]:
         return {
-            "allocation": [
-                {
-                    "version": share.version,
-                    "digest": self.versions[share.version].digest,
-                    "weight": share.weight,
-                }
-                for share in self.wanted
-            ],
+            "allocation": allocation_facts(
+                (self.versions[share.version], share.weight) for share in self.wanted
+            ),
             "evidence_digest": self.judgement.decision.evidence_digest,
             "policy_digest": self.channel.policy.digest,
         }
@@ -212,7 +204,7 @@ def open_promotion(
 
 
 def _append_refusal(session: Session, target: Target, caller: Caller, now: datetime) -> None:
-    unmet: list[Json] = [f"{each.rule}: {each.message}" for each in target.judgement.decision.unmet]
+    unmet = target.judgement.decision.shortfalls
     facts: Facts = target.facts() | {"channel": target.channel.name, "unmet": unmet}
     subject = subject_of(target.channel.prefix.full_name)
     event = happened(subject, "promotion.refuse", facts, caller=caller, now=now)

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from app.db.evaluations import by_subject, evaluations_named
 from app.db.models import EvaluationRow, PolicyRow, Promotion, Version
 from app.db.policies import policy_of, policy_versioned
-from app.db.promotions import DECISION, decision_document, promotion_in_sight
+from app.db.promotions import DECISION, decision_document
 from app.db.session import Sessions
 from app.db.versions import versions_numbered
-from app.domain.access import Caller, nothing_named
+from app.domain.access import Caller
 from app.domain.gate import Decision
 from app.domain.identity import canonical_digest
 from app.domain.policies import compared_metrics
@@ -21,6 +21,7 @@ from app.domain.replay import differences
 from app.services.judgement import Evidence, decide_on
 from app.services.reports import digest_of
 from app.services.resampling import contradictions
+from app.services.sight import seen_promotion
 from app.storage.blobs import Blobs
 
 _MOST_DIFFERENCES: Final = 100
@@ -38,18 +39,6 @@ class Replay:
     @property
     def agrees(self) -> bool:
         return not self.differences
-
-
-def seen_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
-    """Return a promotion that the caller may see.
-
-    Raises:
-        NotFoundError: It does not exist, or looks so to this caller.
-    """
-    row = promotion_in_sight(session, caller, promotion_id)
-    if row is None:
-        raise nothing_named("promotion", str(promotion_id))
-    return row
 
 
 def replay(

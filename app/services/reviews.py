@@ -9,7 +9,7 @@ from app.db.models import Promotion, ReviewRow
 from app.db.promotions import promotion_by_id
 from app.db.session import Sessions, present
 from app.domain.access import Caller, Role
-from app.domain.approvals import Reviewer, Verdict, bar_to_review
+from app.domain.approvals import Reviewer, Verdict, approved_already, bar_to_review
 from app.domain.audit import Facts
 from app.domain.errors import (
     AlreadyReviewedError,
@@ -90,7 +90,8 @@ def _decide(
     if verdict is Verdict.REJECT:
         close(promotion, PromotionState.REJECTED, comment, now)
     else:
-        complete(session, promotion, caller=caller, now=now)
+        state = reviewers_of(session, [promotion], now=now)[promotion.id]
+        complete(session, promotion, state, caller=caller, now=now)
 
 
 def _require_reviewer(
@@ -116,8 +117,7 @@ def _record_review(
     subject = promotion.subject_digest
     approved = reviewers_of(session, [promotion], now=now)[promotion.id].approved
     if verdict is Verdict.APPROVE and caller.id in approved:
-        message = f"{caller.name} has approved exactly this already; another reviewer must."
-        raise AlreadyReviewedError(message)
+        raise AlreadyReviewedError(approved_already(caller.name))
     promotion.reviews.append(ReviewRow(caller.id, verdict, comment, subject, now))
     session.flush()
     facts: Facts = {

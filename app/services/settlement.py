@@ -19,6 +19,7 @@ from app.services.completion import complete, expire, is_overdue
 from app.services.execution import record
 from app.services.promotions import lock_promotion
 from app.services.reassessment import rejudge
+from app.services.reviewers import reviewers_of
 
 _AT_ONCE: Final = 100
 _log = logging.getLogger(__name__)
@@ -58,8 +59,9 @@ def _end_wait(session: Session, promotion: Promotion, now: datetime) -> None:
     """Execute the promotion, unless the gate has closed since: then people must look again."""
     decision = rejudge(session, promotion, now=now).decision
     if decision.result is Result.PASSED:
-        complete(session, promotion, caller=SYSTEM, now=now)
+        state = reviewers_of(session, [promotion], now=now)[promotion.id]
+        complete(session, promotion, state, caller=SYSTEM, now=now)
         return
     promotion.due_at = None
-    unmet: Facts = {"unmet": [f"{each.rule}: {each.message}" for each in decision.unmet]}
+    unmet: Facts = {"unmet": decision.shortfalls}
     record(session, promotion, "promotion.hold", unmet, SYSTEM, now)

@@ -1,12 +1,15 @@
 """What a caller may see and lock: the door that every use case below a prefix goes through."""
 
+from uuid import UUID
+
 from sqlalchemy.orm import Session
 
 from app.db.channels import channel_named
-from app.db.models import Channel, Prefix, Version
+from app.db.models import Channel, Prefix, Promotion, Version
 from app.db.prefixes import lock_prefix, prefix_in_sight
+from app.db.promotions import promotion_in_sight
 from app.db.versions import version_numbered
-from app.domain.access import Caller, Role
+from app.domain.access import Caller, Role, nothing_named
 from app.domain.errors import NotFoundError
 from app.domain.identity import PrefixName
 
@@ -48,6 +51,18 @@ def seen_channel(session: Session, caller: Caller, prefix: PrefixName, name: str
     if channel is None:
         raise missing_channel(prefix, name)
     return channel
+
+
+def seen_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
+    """Return a promotion that the caller may see.
+
+    Raises:
+        NotFoundError: It does not exist, or looks so to this caller.
+    """
+    promotion = promotion_in_sight(session, caller, promotion_id)
+    if promotion is None:
+        raise nothing_named("promotion", str(promotion_id))
+    return promotion
 
 
 def lock_prefix_as(role: Role, session: Session, caller: Caller, name: PrefixName) -> Prefix:

@@ -118,7 +118,8 @@ def not_passed(decision: Decision) -> GateNotPassedError:
     first = "; ".join(finding.message for finding in closing[:3])
     more = f" (and {len(closing) - 3} more)" if len(closing) > 3 else ""  # noqa: PLR2004
     findings = decision_document(decision)["findings"]
-    return GateNotPassedError(f"{len(closing)} findings: {first}{more}", findings=findings)
+    counted = "1 finding" if len(closing) == 1 else f"{len(closing)} findings"
+    return GateNotPassedError(f"{counted}: {first}{more}", findings=findings)
 
 
 def require_split(wanted: Allocation) -> None:

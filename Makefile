@@ -87,4 +87,4 @@ screenshots: $(READY) $(VENDOR) ## Write docs/images anew (needs Chromium)
 	$(BIN)/python -m tests.pages.screenshots
 
 clean: ## Remove what setup and runs have made, but not ./data
-	rm -rf $(VENV) node_modules app/pages/static/vendor .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build node_modules app/pages/static/vendor .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,15 +1,15 @@
 """Reading an evaluation's samples again, and holding what the gate reads against them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from tempfile import TemporaryFile
 from typing import IO
 
 from sqlalchemy.orm import Session
 
-from app.db.evaluations import scores_of, suite_of
+from app.db.evaluations import evaluation_of, scores_of, suite_of
 from app.db.models import EvaluationFile, EvaluationRow
 from app.domain.errors import DamagedObjectError
-from app.domain.evidence import Cell, CellKey, EvidenceKind
+from app.domain.evidence import CellKey, EvidenceKind
 from app.domain.samples import LINE_LIMIT_BYTES, SampleSet, read_samples
 from app.services.lines import lines_of
 from app.services.reports import SAMPLES_FILES
@@ -52,14 +52,12 @@ def _fetch(blobs: Blobs, file: EvaluationFile, copy: IO[bytes]) -> None:
 
 def _differing(session: Session, row: EvaluationRow, found: SampleSet) -> list[CellKey]:
     """Return the cells whose aggregate or packed samples are not those of the file."""
-    again: Mapping[CellKey, Cell] = {result.key: result.cell for result in found.results()}
-    cells = {
-        CellKey(cell.metric, cell.persona, cell.locale): Cell(cell.samples, cell.mean, cell.stderr)
-        for cell in row.cells
-    }
-    packed = scores_of(session, [row.id], {key.metric for key in cells}).get(row.id, {})
+    again = {result.key: result.cell for result in found.results()}
+    packed = scores_of(session, [row.id], {cell.metric for cell in row.cells})
+    stored = evaluation_of(row, packed.get(row.id, {}))
     return sorted(
         key
-        for key in {*again, *cells}
-        if again.get(key) != cells.get(key) or found.scores.get(key) != packed.get(key)
+        for key in {*again, *stored.cells}
+        if again.get(key) != stored.cells.get(key)
+        or found.scores.get(key) != stored.scores.get(key)
     )

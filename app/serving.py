@@ -4,10 +4,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from tempfile import TemporaryDirectory
 from threading import Thread
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -65,13 +67,46 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
+class _Ending:
+    """Whether this process was told to end.
+
+    The exception alone does not do: Python drops it where the signal arrives during a callback
+    of a weak reference or of the garbage collector, of which there are many during a start.
+    """
+
+    asked = False
+
+    @classmethod
+    def ask(cls, _number: int, _frame: FrameType | None) -> None:
+        cls.asked = True
+        sys.exit(0)
+
+
 def stop_cleanly_on_signals() -> None:
     """Let SIGINT and SIGTERM end this process as a success, through every `finally`.
 
     uvicorn, too, finishes its requests first and then raises the signal that it caught again.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _Ending.ask)
+
+
+class _Server(uvicorn.Server):
+    """A server that does not begin once its process was told to end."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            self.should_exit = self.should_exit or _Ending.asked
+            yield
+
+
+class _Supervisor(Multiprocess):
+    """A supervisor of workers that does not begin once its process was told to end."""
+
+    def run(self) -> None:
+        if not _Ending.asked:
+            super().run()
 
 
 def url_of(bound: socket.socket) -> str:
@@ -89,13 +124,13 @@ def serve(bound: socket.socket, *, workers: int, app: Callable[[], FastAPI]) -> 
     bound.listen(_BACKLOG)
     if workers == 1:
         config = _config(app())
-        uvicorn.Server(config).run(sockets=[bound])
+        _Server(config).run(sockets=[bound])
         return
     factory = f"{__name__}:{app_of_worker.__name__}"
     config = _config(factory, factory=True, workers=workers)
     with TemporaryDirectory(prefix="registry-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
-        Multiprocess(config, sockets=[bound]).run()
+        _Supervisor(config, sockets=[bound]).run()
 
 
 def app_of_worker() -> FastAPI:

@@ -105,6 +105,7 @@ def configuration(seeded):
     return text
 
 
+@pytest.mark.timeout(300 + 2 * SECONDS)
 @pytest.mark.parametrize(
     ("phases", "known", "share"),
     [

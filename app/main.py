@@ -33,7 +33,7 @@ from app.api import (
     versions,
 )
 from app.chores import doing_chores
-from app.db.schema import latest_revision
+from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.deps import Parts
 from app.edge.answers import KeptAnswers
@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         blobs=S3Blobs(settings.s3_account),
         staging=S3Staging(settings.s3_account),
         limits=settings.limits,
-        expected_revision=latest_revision(),
+        expected_revision=REVISION,
         uses=TokenUses(sessions),
         issuers=Issuers(settings.issuers),
         signer=settings.signer(),

@@ -14,10 +14,12 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from app.domain.unusable import UnusableError
 from app.edge.heads import BoundedHeads
 from app.edge.requests import RequestIds
 from app.main import create_app_from_environment
 from app.metrics import SHARED_FOLDER
+from app.unswept import unswept
 
 _BACKLOG: Final = 2048
 # A worker answers its supervisor once it has imported everything; whoever does not is killed.
@@ -39,7 +41,7 @@ _LOGGING: Final = {
 }
 
 
-class ListenError(Exception):
+class ListenError(UnusableError):
     """The server cannot listen there; the message says where and why."""
 
 
@@ -80,22 +82,43 @@ def url_of(bound: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def serve(bound: socket.socket, *, workers: int, app: Callable[[], FastAPI]) -> None:
-    """Serve in the foreground until SIGINT or SIGTERM.
+class _AnnouncingServer(uvicorn.Server):
+    """A server that says when it accepts connections; from then on a signal ends it in order."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+
+def serve(
+    bound: socket.socket,
+    *,
+    workers: int,
+    app: Callable[[], FastAPI],
+    announce: Callable[[], None],
+) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM; `announce` once connections are accepted.
 
     One worker runs `app` in this process; several are processes of their own, which read their
-    settings from the environment.
+    settings from the environment. Until they have started, connections wait.
     """
-    bound.listen(_BACKLOG)
     if workers == 1:
-        config = _config(app())
-        uvicorn.Server(config).run(sockets=[bound])
+        with unswept():
+            config = _config(app())
+        _AnnouncingServer(config, announce).run(sockets=[bound])
         return
     factory = f"{__name__}:{app_of_worker.__name__}"
     config = _config(factory, factory=True, workers=workers)
     with TemporaryDirectory(prefix="registry-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
-        Multiprocess(config, sockets=[bound]).run()
+        supervisor = Multiprocess(config, sockets=[bound])
+        bound.listen(_BACKLOG)
+        announce()
+        supervisor.run()
 
 
 def app_of_worker() -> FastAPI:

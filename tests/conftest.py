@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, select
 
 from app.cli import main
 from app.db.models import Channel, Prefix, Promotion
-from app.db.schema import latest_revision
+from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.deps import Limits, Parts, clock
 from app.domain.access import SYSTEM
@@ -104,7 +104,7 @@ def parts(sessions, blobs, s3_account, signer):
         blobs=blobs,
         staging=S3Staging(s3_account),
         limits=LIMITS,
-        expected_revision=latest_revision(),
+        expected_revision=REVISION,
         uses=TokenUses(sessions),
         issuers=Issuers(),
         signer=signer,

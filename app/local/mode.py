@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import create_engine
 
-from app.db.schema import migrate
+from app.db.migrating import migrate
 from app.db.session import Sessions, engine_for, sessions_on
 from app.deps import clock
 from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
@@ -81,12 +81,16 @@ def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], 
         os.environ.update(stores.environment | _checkpoint_environment(data))
         tokens = prepare(stores, _known_tokens(data))
         _write_credentials(data, url_of(bound), stores, tokens)
-        announce(_greeting(url_of(bound), data / CREDENTIALS_FILE))
-        serve(bound, workers=workers, app=lambda: create_app(Settings()))
+        serve(
+            bound,
+            workers=workers,
+            app=lambda: create_app(Settings()),
+            announce=lambda: announce(_greeting(url_of(bound), data / CREDENTIALS_FILE)),
+        )
 
 
 def _greeting(url: str, credentials: Path) -> str:
-    """Return what is printed before requests are served: lines that work as they are."""
+    """Return what is printed once requests are served: lines that work as they are."""
     python = f"{shlex.quote(sys.executable)} -c"
     read = f"import json; print(json.load(open({str(credentials)!r}))['tokens']['publisher'])"
     token = f'"Authorization: Bearer $({python} {shlex.quote(read)})"'

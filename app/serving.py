@@ -40,6 +40,10 @@ _LOGGING: Final = {
     "loggers": {"uvicorn": {"level": "INFO"}},
 }
 
+# The signals that told this process to end; handlers are the process's, and so is this. A list,
+# because a handler that another one interrupts must not wait for a lock.
+_told_to_end: Final[list[int]] = []
+
 
 class ListenError(UnusableError):
     """The server cannot listen there; the message says where and why."""
@@ -72,8 +76,15 @@ def stop_cleanly_on_signals() -> None:
 
     uvicorn, too, finishes its requests first and then raises the signal that it caught again.
     """
+
+    def end(number: int, _: object) -> None:
+        # Python swallows what is raised where it happens to call back a weak reference or a
+        # `__del__`, so `serve` asks, too, whether the process was told to end.
+        _told_to_end.append(number)
+        sys.exit(0)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, end)
 
 
 def url_of(bound: socket.socket) -> str:
@@ -91,6 +102,7 @@ class _AnnouncingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self.should_exit = self.should_exit or bool(_told_to_end)
         self._announce()
 
 
@@ -116,6 +128,8 @@ def serve(
     with TemporaryDirectory(prefix="registry-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
         supervisor = Multiprocess(config, sockets=[bound])
+        if _told_to_end:
+            return
         bound.listen(_BACKLOG)
         announce()
         supervisor.run()
@@ -127,7 +141,8 @@ def app_of_worker() -> FastAPI:
     Else, after a `kill -9` of that process, workers would keep the port for themselves.
     """
     Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
-    return create_app_from_environment()
+    with unswept():
+        return create_app_from_environment()
 
 
 def _end_with_supervisor() -> None:

@@ -221,6 +221,29 @@ def test_serve_answers_until_it_is_stopped(environment):
         assert process.wait(timeout=20) == 0
 
 
+TOLD_WHERE_IT_IS_SWALLOWED = """
+import signal, weakref
+from fastapi import FastAPI
+from app.serving import listening_socket, serve, stop_cleanly_on_signals
+
+class Garbage: ...
+
+def app():
+    weakref.finalize(Garbage(), signal.raise_signal, signal.SIGTERM)
+    return FastAPI()
+
+stop_cleanly_on_signals()
+with listening_socket("127.0.0.1", 0) as bound:
+    serve(bound, workers=1, app=app, announce=lambda: None)
+"""
+
+
+def test_a_signal_is_not_lost_where_python_swallows_what_its_handler_raises():
+    command = [sys.executable, "-c", TOLD_WHERE_IT_IS_SWALLOWED]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, "Exception ignored" in ended.stderr) == (0, True)
+
+
 SLOW_WORKERS = """
 import sys, time
 if "--multiprocessing-fork" in sys.orig_argv:

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -109,12 +110,12 @@ def _greeting(url: str, credentials: Path) -> str:
 
 @contextmanager
 def running_stores(data: Path) -> Iterator[Stores]:
-    """Run PostgreSQL and S3 out of `data`."""
-    with (
-        running_postgres(data / "postgres") as postgres,
-        running_s3(data / "s3", probe=_probe) as s3,
-    ):
-        yield Stores(postgres, s3)
+    """Run PostgreSQL and S3 out of `data`, started side by side: each takes seconds."""
+    with ExitStack() as stack:
+        with ThreadPoolExecutor(1) as beside:
+            s3 = beside.submit(stack.enter_context, running_s3(data / "s3", probe=_probe))
+            postgres = stack.enter_context(running_postgres(data / "postgres"))
+        yield Stores(postgres, s3.result())
 
 
 def prepare(stores: Stores, known_tokens: Mapping[str, str]) -> dict[str, str]:

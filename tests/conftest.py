@@ -17,7 +17,7 @@ from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.deps import Limits, Parts, clock
 from app.domain.access import SYSTEM
-from app.local.mode import Stores, prepare
+from app.local.mode import prepare
 from app.main import app_of
 from app.oidc.issuers import Issuers
 from app.services.replay import replay
@@ -51,11 +51,6 @@ class Clock:
 
     def __call__(self):
         return datetime.now(UTC) + self.ahead  # noqa: TID251 - it stands in for the clock
-
-
-@pytest.fixture(scope="session")
-def stores(postgres_server, s3_server):
-    return Stores(postgres_server, s3_server)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """The application: wiring, no logic."""
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 from starlette.types import Lifespan
 
@@ -33,7 +33,7 @@ from app.api import (
     versions,
 )
 from app.chores import doing_chores
-from app.db.schema import latest_revision
+from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.deps import Parts
 from app.edge.answers import KeptAnswers
@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         blobs=S3Blobs(settings.s3_account),
         staging=S3Staging(settings.s3_account),
         limits=settings.limits,
-        expected_revision=latest_revision(),
+        expected_revision=REVISION,
         uses=TokenUses(sessions),
         issuers=Issuers(settings.issuers),
         signer=settings.signer(),
@@ -114,10 +114,8 @@ def app_of(
     app.add_middleware(PacedBodies)
     app.add_middleware(AnsweredRequests, hsts_max_age_s=hsts_max_age_s)
     app.add_middleware(MeasuredApp)
-    v1 = APIRouter(prefix="/v1", dependencies=[Depends(require_known_parameters)])
     for router in _ROUTERS:
-        v1.include_router(router)
-    app.include_router(v1)
+        app.include_router(router, prefix="/v1", dependencies=[Depends(require_known_parameters)])
     app.include_router(health.router)
     # Before the other dialect, whose paths begin with any name.
     app.add_route("/admin", lambda _request: RedirectResponse("/admin/"), include_in_schema=False)

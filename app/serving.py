@@ -4,22 +4,22 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing import parent_process
 from tempfile import TemporaryDirectory
 from threading import Thread
-from types import FrameType
 from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from app.domain.unusable import UnusableError
 from app.edge.heads import BoundedHeads
 from app.edge.requests import RequestIds
 from app.main import create_app_from_environment
 from app.metrics import SHARED_FOLDER
+from app.unswept import unswept
 
 _BACKLOG: Final = 2048
 # A worker answers its supervisor once it has imported everything; whoever does not is killed.
@@ -40,8 +40,12 @@ _LOGGING: Final = {
     "loggers": {"uvicorn": {"level": "INFO"}},
 }
 
+# The signals that told this process to end; handlers are the process's, and so is this. A list,
+# because a handler that another one interrupts must not wait for a lock.
+_told_to_end: Final[list[int]] = []
 
-class ListenError(Exception):
+
+class ListenError(UnusableError):
     """The server cannot listen there; the message says where and why."""
 
 
@@ -67,46 +71,20 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
-class _Ending:
-    """Whether this process was told to end.
-
-    The exception alone does not do: Python drops it where the signal arrives during a callback
-    of a weak reference or of the garbage collector, of which there are many during a start.
-    """
-
-    asked = False
-
-    @classmethod
-    def ask(cls, _number: int, _frame: FrameType | None) -> None:
-        cls.asked = True
-        sys.exit(0)
-
-
 def stop_cleanly_on_signals() -> None:
     """Let SIGINT and SIGTERM end this process as a success, through every `finally`.
 
     uvicorn, too, finishes its requests first and then raises the signal that it caught again.
     """
+
+    def end(number: int, _: object) -> None:
+        # Python swallows what is raised where it happens to call back a weak reference or a
+        # `__del__`, so `serve` asks, too, whether the process was told to end.
+        _told_to_end.append(number)
+        sys.exit(0)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _Ending.ask)
-
-
-class _Server(uvicorn.Server):
-    """A server that does not begin once its process was told to end."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        with super().capture_signals():
-            self.should_exit = self.should_exit or _Ending.asked
-            yield
-
-
-class _Supervisor(Multiprocess):
-    """A supervisor of workers that does not begin once its process was told to end."""
-
-    def run(self) -> None:
-        if not _Ending.asked:
-            super().run()
+        signal.signal(number, end)
 
 
 def url_of(bound: socket.socket) -> str:
@@ -115,22 +93,46 @@ def url_of(bound: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def serve(bound: socket.socket, *, workers: int, app: Callable[[], FastAPI]) -> None:
-    """Serve in the foreground until SIGINT or SIGTERM.
+class _AnnouncingServer(uvicorn.Server):
+    """A server that says when it accepts connections; from then on a signal ends it in order."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.should_exit = self.should_exit or bool(_told_to_end)
+        self._announce()
+
+
+def serve(
+    bound: socket.socket,
+    *,
+    workers: int,
+    app: Callable[[], FastAPI],
+    announce: Callable[[], None],
+) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM; `announce` once connections are accepted.
 
     One worker runs `app` in this process; several are processes of their own, which read their
-    settings from the environment.
+    settings from the environment. Until they have started, connections wait.
     """
-    bound.listen(_BACKLOG)
     if workers == 1:
-        config = _config(app())
-        _Server(config).run(sockets=[bound])
+        with unswept():
+            config = _config(app())
+        _AnnouncingServer(config, announce).run(sockets=[bound])
         return
     factory = f"{__name__}:{app_of_worker.__name__}"
     config = _config(factory, factory=True, workers=workers)
     with TemporaryDirectory(prefix="registry-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
-        _Supervisor(config, sockets=[bound]).run()
+        supervisor = Multiprocess(config, sockets=[bound])
+        if _told_to_end:
+            return
+        bound.listen(_BACKLOG)
+        announce()
+        supervisor.run()
 
 
 def app_of_worker() -> FastAPI:
@@ -139,7 +141,8 @@ def app_of_worker() -> FastAPI:
     Else, after a `kill -9` of that process, workers would keep the port for themselves.
     """
     Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
-    return create_app_from_environment()
+    with unswept():
+        return create_app_from_environment()
 
 
 def _end_with_supervisor() -> None:

@@ -20,13 +20,14 @@ from app.deps import Limits
 from app.domain.access import PrincipalKind
 from app.domain.checkpoints import ORIGIN_PATTERN, Signer
 from app.domain.oidc import KEYS, Issuer
+from app.domain.unusable import UnusableError
 from app.storage.s3 import S3Account
 from app.storage.signing import signer_from
 
 _MIB = 1 << 20
 
 
-class SettingsError(Exception):
+class SettingsError(UnusableError):
     """The environment is incomplete or wrong; the message names the variables."""
 
 

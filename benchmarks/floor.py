@@ -62,7 +62,7 @@ def main() -> None:
 
     stop_cleanly_on_signals()
     with listening_socket("127.0.0.1", int(port)) as bound:
-        serve(bound, workers=1, app=lambda: app)
+        serve(bound, workers=1, app=lambda: app, announce=lambda: None)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from sqlalchemy import create_engine, select
 
 from app.cli import main
 from app.db.models import Channel, Prefix, Promotion
-from app.db.schema import latest_revision
+from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.deps import Limits, Parts, clock
 from app.domain.access import SYSTEM
-from app.local.mode import Stores, prepare
+from app.local.mode import prepare
 from app.main import app_of
 from app.oidc.issuers import Issuers
 from app.services.replay import replay
@@ -51,11 +51,6 @@ class Clock:
 
     def __call__(self):
         return datetime.now(UTC) + self.ahead  # noqa: TID251 - it stands in for the clock
-
-
-@pytest.fixture(scope="session")
-def stores(postgres_server, s3_server):
-    return Stores(postgres_server, s3_server)
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +99,7 @@ def parts(sessions, blobs, s3_account, signer):
         blobs=blobs,
         staging=S3Staging(s3_account),
         limits=LIMITS,
-        expected_revision=latest_revision(),
+        expected_revision=REVISION,
         uses=TokenUses(sessions),
         issuers=Issuers(),
         signer=signer,

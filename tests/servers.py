@@ -11,26 +11,29 @@ import pytest
 from botocore.config import Config
 from sqlalchemy import create_engine, make_url, text
 
-from app.local.postgres import running_postgres
-from app.local.s3 import running_s3
+from app.local.mode import running_stores
 from app.storage.blobs import key_of
 
 
 @pytest.fixture(scope="session")
-def postgres_server(server_folder):
-    with running_postgres(server_folder / "postgres") as server:
+def stores(server_folder):
+    with running_stores(server_folder) as stores:
         # Nothing outlives the tests, so no commit of theirs need wait for the disk.
-        engine = create_engine(server.service_url)
+        engine = create_engine(stores.postgres.service_url)
         with engine.begin() as connection:
             connection.execute(text("ALTER ROLE CURRENT_USER SET synchronous_commit = off"))
         engine.dispose()
-        yield server
+        yield stores
 
 
 @pytest.fixture(scope="session")
-def s3_server(server_folder):
-    with running_s3(server_folder / "s3", probe=probe_bucket) as endpoint:
-        yield endpoint
+def postgres_server(stores):
+    return stores.postgres
+
+
+@pytest.fixture(scope="session")
+def s3_server(stores):
+    return stores.s3
 
 
 @pytest.fixture(scope="session")

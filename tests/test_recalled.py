@@ -13,9 +13,11 @@ from sqlalchemy import delete, event, func, insert, select, text
 from app.chores import doing_chores
 from app.db import waiting
 from app.db.models import WorkerLease
-from app.db.session import engine_for
+from app.db.session import database_of, engine_for
 from app.domain.freshness import ABANDONED_S, LONGEST_WAIT_S
 from app.main import app_of
+from app.services.listening import Listener
+from app.services.memory import Memory
 from app.services.pulls import PullLog
 from app.services.recall import Recall
 from tests.builders import World, a_digest
@@ -185,6 +187,17 @@ def test_a_move_is_seen_by_the_next_request(world):
     for number in (2, 1, 2):
         world.approve(world.request({"number": number}).json())
         assert world.resolve().json()["version"] == number
+
+
+def test_a_listener_stops_without_waiting_for_its_next_proof(parts, monkeypatch):
+    monkeypatch.setattr("app.services.listening.PROOF_EVERY_S", 60.0)
+    memory = Memory()
+    listener = Listener(database_of(parts.sessions), memory)
+    listener.start()
+    eventually(memory.is_current, within_s=20)
+    begun = time.monotonic()
+    listener.stop()
+    assert time.monotonic() - begun < 5
 
 
 # Losing the connection

@@ -1,8 +1,9 @@
 """Who answers from memory, what they have heard of, and the connection they hear it on."""
 
 import select
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -62,8 +63,10 @@ class Ear:
         driver: Any = connection.connection.driver_connection
         driver.add_notify_handler(lambda each: self._note(each.payload))
         self._driver = driver.pgconn
+        self._woken, self._waking = socket.socketpair()
         self._poll = select.poll()
         self._poll.register(self._driver.socket, select.POLLIN)
+        self._poll.register(self._woken, select.POLLIN)
 
     def join(self) -> None:
         """Listen, and write down that this process may answer from memory."""
@@ -99,6 +102,15 @@ class Ear:
     def leave(self) -> None:
         self._connection.execute(delete(WorkerLease).where(WorkerLease.id == self._worker))
 
+    def wake(self) -> None:
+        """Let nothing wait for announcements any more; may be called in any thread."""
+        with suppress(OSError):  # closed: nothing waits then either
+            self._waking.send(b".")
+
+    def close(self) -> None:
+        self._woken.close()
+        self._waking.close()
+
     def listen(self, timeout_s: float) -> list[Heard]:
         """Return what was announced since the last call, waiting for something if need be.
 
@@ -126,8 +138,7 @@ def ear(url: URL, worker: UUID) -> Iterator[Ear]:
     engine = create_engine(
         url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=_CONNECT
     )
-    with engine.connect() as connection:
-        found = Ear(connection, worker)
+    with engine.connect() as connection, closing(Ear(connection, worker)) as found:
         found.join()
         yield found
 

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.domain.unusable import UnusableError
+
 _POLL_S = 0.05
 
 
-class LocalServerError(RuntimeError):
+class LocalServerError(UnusableError):
     """A server of local mode cannot run; the message says why and what would work."""
 
 

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import create_engine
 
-from app.db.schema import migrate
+from app.db.migrating import migrate
 from app.db.session import Sessions, engine_for, sessions_on
 from app.deps import clock
 from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
@@ -81,12 +82,16 @@ def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], 
         os.environ.update(stores.environment | _checkpoint_environment(data))
         tokens = prepare(stores, _known_tokens(data))
         _write_credentials(data, url_of(bound), stores, tokens)
-        announce(_greeting(url_of(bound), data / CREDENTIALS_FILE))
-        serve(bound, workers=workers, app=lambda: create_app(Settings()))
+        serve(
+            bound,
+            workers=workers,
+            app=lambda: create_app(Settings()),
+            announce=lambda: announce(_greeting(url_of(bound), data / CREDENTIALS_FILE)),
+        )
 
 
 def _greeting(url: str, credentials: Path) -> str:
-    """Return what is printed before requests are served: lines that work as they are."""
+    """Return what is printed once requests are served: lines that work as they are."""
     python = f"{shlex.quote(sys.executable)} -c"
     read = f"import json; print(json.load(open({str(credentials)!r}))['tokens']['publisher'])"
     token = f'"Authorization: Bearer $({python} {shlex.quote(read)})"'
@@ -105,12 +110,12 @@ def _greeting(url: str, credentials: Path) -> str:
 
 @contextmanager
 def running_stores(data: Path) -> Iterator[Stores]:
-    """Run PostgreSQL and S3 out of `data`."""
-    with (
-        running_postgres(data / "postgres") as postgres,
-        running_s3(data / "s3", probe=_probe) as s3,
-    ):
-        yield Stores(postgres, s3)
+    """Run PostgreSQL and S3 out of `data`, started side by side: each takes seconds."""
+    with ExitStack() as stack:
+        with ThreadPoolExecutor(1) as beside:
+            s3 = beside.submit(stack.enter_context, running_s3(data / "s3", probe=_probe))
+            postgres = stack.enter_context(running_postgres(data / "postgres"))
+        yield Stores(postgres, s3.result())
 
 
 def prepare(stores: Stores, known_tokens: Mapping[str, str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ class Listener:
         self._memory = memory
         self._worker = uuid4()
         self._stopped = threading.Event()
+        self._ear: Ear | None = None
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
@@ -32,13 +33,15 @@ class Listener:
 
     def stop(self) -> None:
         self._stopped.set()
+        if self._ear is not None:
+            self._ear.wake()
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with ear(self._url, self._worker) as heard:
-                    Hearing(heard, self._memory).until(self._stopped)
+                with ear(self._url, self._worker) as self._ear:
+                    Hearing(self._ear, self._memory).until(self._stopped)
             except (SQLAlchemyError, DriverError, OSError) as error:
                 _log.warning("answers come from the database now: %s", type(error).__name__)
             finally:
@@ -64,7 +67,7 @@ class Hearing:
                 _log.warning("this process was taken for dead; it begins anew")
                 return
             until = self._begun + PROOF_EVERY_S
-            while (left := until - elapsed()) > 0:
+            while not stopped.is_set() and (left := until - elapsed()) > 0:
                 self.take(self._ear.listen(left))
         self._memory.end()
         self._ear.leave()

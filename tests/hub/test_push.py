@@ -138,44 +138,46 @@ def test_a_reader_cannot_push(world, url, tokens, tmp_path):
         upload(api, world, an_adapter(tmp_path / "a"))
 
 
-PUSH = """
-import sys
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-base, adapter, repository = sys.argv[1:]
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter)
-model.push_to_hub(repository)
-"""
-
-PULL = """
+PUSH_THEN_PULL = """
 import sys, torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
-base, adapter, repository = sys.argv[1:]
+base, adapter, repository, cache = sys.argv[1:]
 tokens = torch.arange(8).reshape(1, 8)
-def logits(source, **options):
-    model = AutoModelForCausalLM.from_pretrained(base)
+def model(source, **options):
+    return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), source, **options)
+def logits(model):
     with torch.no_grad():
-        return PeftModel.from_pretrained(model, source, **options).eval()(tokens).logits
-assert torch.equal(logits(adapter), logits(repository, revision="production"))
+        return model.eval()(tokens).logits
+pushed = model(adapter)
+pushed.push_to_hub(repository)
+print("pushed", flush=True)
+reader = sys.stdin.readline().strip()
+pulled = model(repository, revision="production", token=reader, cache_dir=cache)
+assert torch.equal(logits(pushed), logits(pulled))
 """
 
 
-def run(code, url, token, home, *arguments):
+def started(code, url, token, home, *arguments):
     environment = os.environ | {
         "HF_ENDPOINT": url,
         "HF_TOKEN": token,
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
-    run = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         env=environment,
-        check=False,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    assert run.returncode == 0, run.stderr
+
+
+def require_success(process, told=""):
+    _, failure = process.communicate(told)
+    assert process.returncode == 0, failure
 
 
 def test_a_model_pushed_by_peft_is_what_peft_pulls_from_the_channel(
@@ -190,14 +192,15 @@ def test_a_model_pushed_by_peft_is_what_peft_pulls_from_the_channel(
     )
     world.base = document["digest"]
     world.made("POST", "/v1/base-models", by="publisher", json=document)
-
-    run(PUSH, url, tokens["publisher"], tmp_path / "1", trained.base, trained.adapter, world.prefix)
-
-    world.a_channel()
-    version = world.made("GET", f"{world.path}/versions/1", by="publisher")
-    assert world.evaluate(version).status_code == 201
-    world.approve(world.request(version).json())
-    run(PULL, url, tokens["reader"], tmp_path / "2", trained.base, trained.adapter, world.prefix)
+    arguments = (trained.base, trained.adapter, world.prefix, tmp_path / "cache")
+    # One process for both, because PEFT takes seconds to import.
+    with started(PUSH_THEN_PULL, url, tokens["publisher"], tmp_path / "home", *arguments) as peft:
+        assert peft.stdout.readline() == "pushed\n", peft.communicate()
+        world.a_channel()
+        version = world.made("GET", f"{world.path}/versions/1", by="publisher")
+        assert world.evaluate(version).status_code == 201
+        world.approve(world.request(version).json())
+        require_success(peft, tokens["reader"])
 
 
 def test_a_large_file_goes_to_the_store_first(world, url, tokens, monkeypatch, tmp_path):
@@ -214,7 +217,8 @@ api.create_repo({world.prefix!r})
 api.upload_folder(repo_id={world.prefix!r}, folder_path=sys.argv[1])
 """
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    run(code, url, tokens["publisher"], tmp_path / "home", folder)
+    with started(code, url, tokens["publisher"], tmp_path / "home", folder) as process:
+        require_success(process)
 
     version = world.made("GET", f"{world.path}/versions/1", by="publisher")
     assert version["files"][1]["size_bytes"] == len(weights())

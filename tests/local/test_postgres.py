@@ -4,6 +4,7 @@ import stat
 import subprocess
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -11,7 +12,7 @@ import pytest
 from psycopg import errors
 from sqlalchemy import create_engine, text
 
-from app.local.folder import LocalServerError
+from app.local.folder import LocalServerError, claimed
 from app.local.postgres import _programs, running_postgres
 from tests.local.observing import eventually, free_port, kill, living, supervised
 
@@ -165,7 +166,8 @@ def test_a_killed_server_that_nobody_has_reaped_yet_does_not_matter(folder):
             assert "first" in read(server.owner_url)
 
 
-def test_a_second_start_on_the_same_folder_is_refused(server_folder, postgres_server):
+def test_a_second_start_on_the_same_folder_is_refused(server_folder, postgres_server, monkeypatch):
+    monkeypatch.setattr("app.local.postgres.claimed", partial(claimed, wait_s=0.1))
     with pytest.raises(LocalServerError, match="is in use by another start"):
         running_postgres(server_folder / "postgres").__enter__()
 

@@ -2,12 +2,13 @@ import base64
 import hashlib
 import stat
 from contextlib import closing
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 
 import pytest
 from botocore.exceptions import ClientError
 
-from app.local.folder import LocalServerError
+from app.local.folder import LocalServerError, claimed
 from app.local.s3 import running_s3
 from tests.local.observing import eventually, free_port, kill, living, supervised
 from tests.servers import probe_bucket, s3_client
@@ -81,7 +82,8 @@ def test_credentials_are_private_and_not_in_the_representation(server_folder, s3
     assert s3_server.secret_key not in repr(s3_server)
 
 
-def test_a_second_start_on_the_same_folder_is_refused(server_folder, s3_server):
+def test_a_second_start_on_the_same_folder_is_refused(server_folder, s3_server, monkeypatch):
+    monkeypatch.setattr("app.local.s3.claimed", partial(claimed, wait_s=0.1))
     with pytest.raises(LocalServerError, match="is in use by another start"):
         running_s3(server_folder / "s3", probe=probe_bucket).__enter__()
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import sessionmaker
 
+from app.db.migrating import migrate
 from app.db.models import ApiToken
-from app.db.schema import migrate
 from app.db.session import engine_for, sessions_on
 from app.domain.errors import AlreadyExistsError
 from app.domain.tokens import token_hash

@@ -1,0 +1,22 @@
+"""`prefix-registry base-digest`."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.domain.base_models import weights_digest
+from app.domain.unusable import UnusableError
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(help="A model's folder.", exists=True, file_okay=False)],
+) -> None:
+    files = {}
+    for path in folder.glob("[!.]*.safetensors"):
+        with path.open("rb") as file:
+            files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    if not files:
+        raise UnusableError(f"There are no *.safetensors files in {folder}.")
+    typer.echo(weights_digest(files))

@@ -1,0 +1,59 @@
+"""The registry that a command works on, once it is known to be ready for that."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db.schema import REVISION, schema_revision
+from app.db.session import Sessions, engine_for, sessions_on
+from app.domain.unusable import UnusableError
+from app.settings import Settings, settings_from_environment
+from app.storage.s3 import S3Account
+
+
+@contextmanager
+def the_registry() -> Iterator[tuple[Sessions, S3Account]]:
+    """Yield the stores of a registry that is ready to be worked on."""
+    settings = settings_from_environment()
+    require_migrated(settings)
+    engine = engine_for(settings.database_url, pool_size=1)
+    try:
+        with database_refusals_told():
+            yield sessions_on(engine), settings.s3_account
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def database_refusals_told() -> Iterator[None]:
+    """Tell, in one sentence, what the database does not do."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise UnusableError(f"the database refused: {_first_line(error)}") from error
+
+
+def require_migrated(settings: Settings) -> None:
+    """Raise unless the tables are at the migration that this release needs."""
+    engine = engine_for(settings.database_url, pool_size=1)
+    url = make_url(settings.database_url)
+    where = f"the database {url.database} at {url.host}"
+    try:
+        with sessions_on(engine)() as session:
+            found = schema_revision(session)
+    except SQLAlchemyError as error:
+        raise UnusableError(f"{where} does not answer: {_first_line(error)}") from error
+    finally:
+        engine.dispose()
+    if found != REVISION:
+        raise UnusableError(
+            f"{where} is at migration {found}, and this release needs {REVISION}: "
+            "run `prefix-registry migrate`."
+        )
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().partition("\n")[0]

@@ -282,7 +282,7 @@ def test_a_failure_before_anything_is_changed_is_told_and_leaves_the_key_free(
     headers = keyed()
 
     assert full.push(headers=headers).status_code == 500
-    assert "RuntimeError at " in caplog.text  # and nothing that failed after it
+    assert "failed: RuntimeError at " in caplog.text  # and nothing failed after it
     assert world.push(headers=headers).status_code == 201
 
 

@@ -152,7 +152,7 @@ class World:
         body = {"namespace": self.namespace, "name": "voice", "owner": owner} | changes
         return self.made("POST", "/v1/prefixes", by="publisher", json=body)
 
-    def push(self, *, seed=0, by="publisher", **parts):
+    def push(self, *, seed=0, by="publisher", headers=None, **parts):
         """Push a version; `parts` replace any of version, config, weights."""
         described = {"base_model": self.base, "card": CARD, "lineage": {"run": "r-1"}}
         files = {
@@ -162,7 +162,8 @@ class World:
         } | parts
         # Each part has a file's name: httpx writes a bare string as a form field otherwise.
         named = {name: (name, content) for name, content in files.items() if content is not None}
-        return self.call("POST", f"{self.path}/versions", by=by, files=named)
+        path = f"{self.path}/versions"
+        return self.call("POST", path, by=by, files=named, headers=headers or {})
 
     def a_version(self, seed=0):
         """Push a version of the test's prefix; make base model and prefix if need be."""

@@ -19,11 +19,11 @@ _SERVER_TIMEOUTS: Final = (
 T = TypeVar("T")
 
 
-def present(row: T | None) -> T:
-    """Return a row that the same transaction wrote or locked, so that it must be there."""
-    if row is None:
-        raise LookupError("a row that this transaction holds is not there")
-    return row
+def present(value: T | None) -> T:
+    """Return what must be there, such as a row that the same transaction wrote or locked."""
+    if value is None:
+        raise LookupError("what must be there at this point is not")
+    return value
 
 
 def engine_for(url: str, *, pool_size: int = 10) -> Engine:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.db.answers import answer_kept, claim_key, keep
 from app.db.models import KeptAnswer
-from app.db.session import Sessions
+from app.db.session import Sessions, present
 from app.db.waiting import take_mark, wait_until_heard
 from app.domain.errors import AnswerNotKeptError, IdempotencyKeyReusedError, RequestInFlightError
 from app.domain.idempotency import Answer, fingerprint
@@ -81,7 +81,7 @@ class Exchange:
         self.sessions.configure(bind=connection)
         # Not within a savepoint, with whose end the key would be given back.
         with self._apart(bind=connection, join_transaction_mode="rollback_only") as session:
-            principal_id, _ = self._known_caller()
+            principal_id, _ = present(self._caller)
             if not claim_key(session, principal_id, self._key):
                 raise RequestInFlightError(
                     "A request with this Idempotency-Key is being worked on; "
@@ -116,7 +116,7 @@ class Exchange:
             self.sessions.configure(bind=self._apart.kw["bind"])
 
     def _require_unanswered(self, session: Session) -> None:
-        principal_id, now = self._known_caller()
+        principal_id, now = present(self._caller)
         kept = answer_kept(session, principal_id, self._key, now)
         if kept is None:
             return
@@ -135,7 +135,7 @@ class Exchange:
         raise AnsweredBefore(Answer(kept.status, kept.headers, kept.body))
 
     def _row(self, answer: Answer) -> KeptAnswer:
-        principal_id, now = self._known_caller()
+        principal_id, now = present(self._caller)
         return KeptAnswer(
             principal_id=principal_id,
             key=self._key,
@@ -148,11 +148,6 @@ class Exchange:
 
     def _fingerprint(self) -> str:
         return fingerprint(*self._request, self._body)
-
-    def _known_caller(self) -> tuple[UUID, datetime]:
-        if self._caller is None:
-            raise LookupError("a request with a key changes something before its caller is known")
-        return self._caller
 
 
 class _ExchangeSessions(sessionmaker[Session]):

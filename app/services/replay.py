@@ -14,7 +14,7 @@ from app.db.promotions import DECISION, decision_document
 from app.db.session import Sessions
 from app.db.versions import versions_numbered
 from app.domain.access import Caller
-from app.domain.gate import Decision
+from app.domain.gate import Decision, VersionRef
 from app.domain.identity import canonical_digest
 from app.domain.policies import compared_metrics
 from app.domain.replay import differences
@@ -61,7 +61,8 @@ def replay(
         if blobs is not None:
             for row in inputs.evaluations:
                 found += contradictions(session, blobs, row)
-        again = None if inputs.incomplete else decision_document(_decided(session, inputs, stored))
+        decided = _decided(session, inputs, stored)
+    again = None if decided is None else decision_document(decided)
     if again is not None:
         found += differences(promotion.decision, again)
     return Replay(promotion, promotion.decision, again, tuple(found[:_MOST_DIFFERENCES]))
@@ -69,27 +70,24 @@ def replay(
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """What of a decision's input is still there."""
+    """What of a decision's input is still there; the versions by number."""
 
     policy: PolicyRow | None
-    candidates: Sequence[Version]
-    incumbent: Version | None
+    versions: Mapping[int, Version]
     evaluations: Sequence[EvaluationRow]
-    incomplete: bool
+
+
+def _refs(stored: Decision) -> list[VersionRef]:
+    """Return every version that the decision names, the one compared with among them."""
+    return [*stored.candidates, *([stored.incumbent] if stored.incumbent else [])]
 
 
 def _inputs(session: Session, promotion: Promotion, stored: Decision) -> _Inputs:
-    refs = [*stored.candidates, *([stored.incumbent] if stored.incumbent else [])]
     prefix = promotion.channel.prefix.full_name
-    versions = versions_numbered(session, prefix, [ref.number for ref in refs])
-    evaluations = evaluations_named(session, [ref.id for ref in stored.evaluations])
-    policy = policy_versioned(session, stored.policy.name, stored.policy.version)
     return _Inputs(
-        policy=policy,
-        candidates=[versions[ref.number] for ref in stored.candidates if ref.number in versions],
-        incumbent=None if stored.incumbent is None else versions.get(stored.incumbent.number),
-        evaluations=evaluations,
-        incomplete=policy is None or any(ref.number not in versions for ref in refs),
+        policy=policy_versioned(session, stored.policy.name, stored.policy.version),
+        versions=versions_numbered(session, prefix, [ref.number for ref in _refs(stored)]),
+        evaluations=evaluations_named(session, [ref.id for ref in stored.evaluations]),
     )
 
 
@@ -98,10 +96,12 @@ def _input_faults(inputs: _Inputs, stored: Decision) -> Iterator[str]:
         yield f"The policy {stored.policy.name} version {stored.policy.version} is gone."
     elif canonical_digest(inputs.policy.document) != stored.policy.digest:
         yield f"The text of policy {stored.policy.name} is not what was decided by."
-    there = {version.number: version.digest for version in inputs.candidates}
-    for ref in stored.candidates:
-        if there.get(ref.number) != ref.digest:
-            yield f"Version {ref.number} was {ref.digest}; now it is {there.get(ref.number)}."
+    for ref in _refs(stored):
+        version = inputs.versions.get(ref.number)
+        if version is None:
+            yield f"Version {ref.number} is gone."
+        elif version.digest != ref.digest:
+            yield f"Version {ref.number} was {ref.digest}; now it is {version.digest}."
     rows = {row.id: row for row in inputs.evaluations}
     for each in stored.evaluations:
         row = rows.get(each.id)
@@ -116,16 +116,18 @@ def _artifact(row: EvaluationRow) -> str:
     return "" if of is None else of.digest
 
 
-def _decided(session: Session, inputs: _Inputs, stored: Decision) -> Decision:
-    if inputs.policy is None:
-        raise ValueError("without its policy nothing can be decided again")
-    compared = compared_metrics(policy_of(inputs.policy))
+def _decided(session: Session, inputs: _Inputs, stored: Decision) -> Decision | None:
+    """Decide again, unless the policy or a version is gone."""
+    policy, versions = inputs.policy, inputs.versions
+    if policy is None or any(ref.number not in versions for ref in _refs(stored)):
+        return None
+    compared = compared_metrics(policy_of(policy))
     of_versions = [row for row in inputs.evaluations if row.version_id is not None]
     of_bases = [row for row in inputs.evaluations if row.base_model_id is not None]
     evidence = Evidence(
         by_subject(session, of_versions, EvaluationRow.version_id, compared),
         by_subject(session, of_bases, EvaluationRow.base_model_id, compared),
     )
-    return decide_on(
-        inputs.policy, inputs.candidates, inputs.incumbent, evidence, stored.evaluated_at
-    )
+    candidates = [versions[ref.number] for ref in stored.candidates]
+    incumbent = None if stored.incumbent is None else versions[stored.incumbent.number]
+    return decide_on(policy, candidates, incumbent, evidence, stored.evaluated_at)

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from tempfile import TemporaryFile
-from typing import IO
+from typing import BinaryIO
 
 from sqlalchemy.orm import Session
 
 from app.db.evaluations import evaluation_of, scores_of, suite_of
 from app.db.models import EvaluationFile, EvaluationRow
-from app.domain.errors import DamagedObjectError
+from app.domain.errors import DamagedObjectError, InvalidEvaluationError
 from app.domain.evidence import CellKey, EvidenceKind
 from app.domain.samples import LINE_LIMIT_BYTES, SampleSet, read_samples
+from app.domain.suites import Suite
 from app.services.lines import lines_of
 from app.services.reports import SAMPLES_FILES
 from app.storage.blobs import Blobs, verified
@@ -34,8 +35,7 @@ def contradictions(session: Session, blobs: Blobs, row: EvaluationRow) -> Iterat
         except DamagedObjectError as error:
             yield f"{name}: {error.detail}"
             return
-        lines = lines_of(copy, limit_bytes=LINE_LIMIT_BYTES)
-        found, _ = read_samples(lines, suite_of(row.suite), sparse=True)
+        found = _read(copy, suite_of(row.suite))
     if found is None:
         yield f"{name} has samples that cannot be read any more."
         return
@@ -43,11 +43,19 @@ def contradictions(session: Session, blobs: Blobs, row: EvaluationRow) -> Iterat
         yield f"{name} has other samples of {key} than its cell says."
 
 
-def _fetch(blobs: Blobs, file: EvaluationFile, copy: IO[bytes]) -> None:
+def _fetch(blobs: Blobs, file: EvaluationFile, copy: BinaryIO) -> None:
     with blobs.open(file.sha256) as chunks:
-        for chunk in verified(chunks, file.sha256, range(file.size_bytes)):
-            copy.write(chunk)
+        copy.writelines(verified(chunks, file.sha256, range(file.size_bytes)))
     copy.seek(0)
+
+
+def _read(copy: BinaryIO, suite: Suite) -> SampleSet | None:
+    lines = lines_of(copy, limit_bytes=LINE_LIMIT_BYTES)
+    try:
+        found, _ = read_samples(lines, suite, sparse=True)
+    except InvalidEvaluationError:
+        return None  # it begins as gzip and cannot be unpacked
+    return found
 
 
 def _differing(session: Session, row: EvaluationRow, found: SampleSet) -> list[CellKey]:

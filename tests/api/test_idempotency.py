@@ -19,6 +19,7 @@ from app.domain.tokens import token_hash
 from app.services.housekeeping import collect
 from app.storage.s3_staging import S3Staging
 from tests.adapters import a_config
+from tests.blobs import MemoryBlobs
 from tests.builders import a_base_model, a_suite, weights
 from tests.local.observing import ROOT
 from tests.racing import by_as_many_clients
@@ -262,6 +263,27 @@ def test_a_failure_of_ours_is_never_kept_and_leaves_nothing(world, world_on, ses
     with sessions() as session:
         count = select(func.count()).select_from(Upload).where(Upload.sha256 == sha256)
         assert session.scalar(count) == 1
+
+
+class FullBlobs(MemoryBlobs):
+    """A store that fails before a push has changed anything."""
+
+    def put(self, content, *, digest, size_bytes):
+        raise RuntimeError("no room today")
+
+
+def test_a_failure_before_anything_is_changed_is_told_and_leaves_the_key_free(
+    world, world_on, caplog
+):
+    world.a_base()
+    world.a_prefix()
+    full = world_on(blobs=FullBlobs())
+    full.path, full.base = world.path, world.base
+    headers = keyed()
+
+    assert full.push(headers=headers).status_code == 500
+    assert "failed: RuntimeError at " in caplog.text  # and nothing failed after it
+    assert world.push(headers=headers).status_code == 201
 
 
 # Secrets

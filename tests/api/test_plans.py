@@ -70,6 +70,19 @@ def test_margins_are_planned_by_pairs(world):
     assert samples(base) == {0.8: 62, 0.9: 86}
 
 
+def test_margins_of_a_mean_are_planned_from_the_deviation_of_a_difference(world):
+    world.a_suite()
+    margins = {"incumbent": 1, "base": 2}
+    rules = [{"metric": "bleu", "at_least": 30, "no_worse_than": margins}]
+    spread = {f"{world.suite}/bleu": 10}
+
+    _, incumbent, base = demands(plan(world, rules, better_by=5, standard_deviations=spread))
+
+    assert samples(incumbent) == {0.8: 620, 0.9: 858}
+    assert samples(base) == {0.8: 156, 0.9: 216}
+    assert "it is as good as its base, with" in base["message"]
+
+
 def test_no_plan_is_below_what_the_rule_demands_anyway(world):
     rules = [{"metric": "tone", "at_least": 0.5, "min_samples": 500}]
     (demand,) = demands(plan(world, rules, better_by=0.4))

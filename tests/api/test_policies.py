@@ -134,6 +134,29 @@ def test_the_documented_example_fails_closed_without_the_comparisons_it_demands(
     assert outcomes["incumbent"] == {"not-applicable"}
 
 
+# The version of a suite
+
+
+def test_a_rule_is_completed_from_the_version_that_it_names_or_the_latest(world):
+    first = world.a_suite(locales=["en", "de"])
+    world.a_suite(name=first["name"], version="2", locales=["en", "fr"])
+    tone = {"metric": f"{world.suite}/tone", "suite_version": "1", "at_least": 0.85}
+    toxicity = {"metric": f"{world.suite}/toxicity", "at_most": 0.05}
+
+    made = world.a_policy(rules=[tone, toxicity])
+
+    pinned, latest = made["document"]["rules"]
+    assert (pinned["suite_version"], pinned["locales"]) == ("1", ["en", "de"])
+    assert (latest["suite_version"], latest["locales"]) == (None, ["en", "fr"])
+
+
+def test_a_rule_on_a_version_that_is_not_registered_is_refused(world, document):
+    (rule,) = document["rules"]
+    rules = [rule | {"suite_version": "2"}]
+    response = create(world, json.dumps(document | {"rules": rules}), "application/json")
+    assert [fault["code"] for fault in response.json()["faults"]] == ["unknown-suite"]
+
+
 # What is refused
 
 

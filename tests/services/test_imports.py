@@ -373,9 +373,19 @@ def test_faults_without_end_are_not_all_told(world, version):
     assert len(fault_codes(response)) == 20
 
 
-def test_results_that_cannot_be_read_are_refused(world, version):
-    response = send_lm_eval(world, version, "full", [a_task()], results=b'{"a": 1, "a": 2}')
+@pytest.mark.parametrize(
+    ("results", "why"),
+    [
+        pytest.param(b'{"a": 1, "a": 2}', 'the key "a" is given more than once', id="repeated-key"),
+        pytest.param(b'{"a": ' + b"9" * 5000 + b"}", "a number in it is too long", id="number"),
+        pytest.param(b'{"a": ' + b"[" * 100_000, "nested too deep to read", id="deep"),
+        pytest.param(b"[]", "not an object", id="list"),
+    ],
+)
+def test_results_that_cannot_be_read_are_refused(world, version, results, why):
+    response = send_lm_eval(world, version, "full", [a_task()], results=results)
     assert fault_codes(response) == ["not-results"]
+    assert why in response.json()["faults"][0]["message"]
 
 
 def test_each_task_has_one_file_of_samples(world, version):

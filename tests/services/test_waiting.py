@@ -1,13 +1,23 @@
 """The wait that a policy sets, and what time does to promotions by itself."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import create_engine, text
 
+from app.db.prefixes import lock_prefix
+from app.db.session import sessions_on
+from app.domain.identity import PrefixName
 from app.services.settlement import settle
 from tests.builders import results
+from tests.local.observing import eventually
 
 WAIT = timedelta(hours=24)
+
+
+def from_now(**ahead):
+    return datetime.now(UTC) + timedelta(**ahead)  # noqa: TID251 - it stands in for the clock
 
 
 @pytest.fixture
@@ -15,7 +25,7 @@ def later(sessions):
     """Let the registry do what is due some time from now."""
 
     def later(**ahead):
-        now = datetime.now(UTC) + timedelta(**ahead)  # noqa: TID251 - it stands in for the clock
+        now = from_now(**ahead)
         while settle(sessions, now=now):
             pass
 
@@ -23,8 +33,22 @@ def later(sessions):
 
 
 @pytest.fixture
+def impatient(stores):
+    """Sessions that wait for a lock a twentieth of a second only."""
+    engine = create_engine(
+        stores.postgres.service_url, connect_args={"options": "-c lock_timeout=50"}
+    )
+    yield sessions_on(engine)
+    engine.dispose()
+
+
+@pytest.fixture
 def waiting(world):
     """A promotion that is approved in full and waits for the end of a day."""
+    return approved_in_full(world)
+
+
+def approved_in_full(world):
     world.a_version()
     world.a_channel(approvals={"required": 2, "wait": "PT24H"})
     promotion = world.a_promotion(seed=1)
@@ -72,6 +96,42 @@ def test_settling_twice_executes_once(world, waiting, later):
 
     assert world.channel()["generation"] == 1
     assert world.actions().count("promotion.execute") == 1
+
+
+def test_a_lock_that_is_not_free_in_time_keeps_only_its_own_promotion_waiting(
+    world, waiting, world_on, sessions, impatient, later
+):
+    other = world_on()
+    beside = approved_in_full(other)
+
+    with sessions.begin() as session:
+        lock_prefix(session, PrefixName(world.namespace, "voice"))
+        assert settle(impatient, now=from_now(hours=25)) >= 2
+        assert world.promotion(waiting)["state"] == "pending"
+        assert other.promotion(beside)["state"] == "executed"
+
+    later(hours=25)
+    assert world.promotion(waiting)["state"] == "executed"
+
+
+def test_a_promotion_that_is_withdrawn_while_it_comes_up_is_left_alone(
+    world, waiting, world_on, engine, sessions
+):
+    with engine.connect() as connection, ThreadPoolExecutor(1) as thread:
+        with connection.begin():
+            withdrawing = world_on(sessions=sessions_on(connection))
+            assert withdrawing.withdraw(waiting).status_code == 200
+            settled = thread.submit(settle, sessions, now=from_now(hours=25))
+            eventually(lambda: keeps_somebody_waiting(connection))
+        assert settled.result(timeout=10) >= 1
+
+    assert world.promotion(waiting)["state"] == "withdrawn"
+    assert world.channel()["generation"] == 0
+
+
+def keeps_somebody_waiting(connection):
+    waiting = "SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    return connection.scalar(text(waiting)) > 0
 
 
 def test_an_approval_after_the_wait_executes_at_once(world, time):

@@ -236,6 +236,15 @@ def test_a_scorer_is_unknown_only_if_the_log_names_its_scorers():
     assert header(broken_off, mapped)[2] == []
 
 
+def test_what_is_no_score_among_the_results_is_passed_over():
+    scores = ["polite", None, *COMPLETE["results"]["scores"]]
+    odd = changed(scores, "results", "scores")
+    mapped = LogMap(MAP.persona, MAP.locale, {"match": "tone"})
+    (fault,) = header(odd, mapped)[2]
+    assert fault.message == 'The log has no scorer "match"; it has "friendly", "polite".'
+    assert read(SAMPLE, document=odd)[1:] == ([], [])
+
+
 def test_a_value_for_all_must_be_the_suite_s():
     mapped = LogMap(Source(value="pirate"), Source(value="fr"), {"polite": "tone"})
     assert [fault.code for fault in header(mapped=mapped)[2]] == [

@@ -1,14 +1,15 @@
 """Sending a stored file over HTTP: whole or in part, verified as it streams."""
 
+import asyncio
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
-from itertools import chain
 from typing import Final
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from app.db.models import EvaluationFile, Version, VersionFile
 from app.deps import Parts, clock
@@ -55,7 +56,7 @@ def send_file(
     # that is damaged, are then refusals rather than broken transfers.
     first = next(content, b"")
     return StreamingResponse(
-        chain([first], content),
+        _read_ahead(first, content),
         status_code=206 if part else 200,
         headers=sent,
         media_type="application/octet-stream",
@@ -74,6 +75,15 @@ def note_download(
     resumed = _RANGE.fullmatch(range_header or "")
     if file.name == WEIGHTS_FILE and (resumed is None or resumed.group(1) == "0"):
         parts.pulls.note(version.id, caller, PullWay.DOWNLOAD, now)
+
+
+async def _read_ahead(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield all chunks, each while a thread reads the next one."""
+    chunk: bytes | None = first
+    while chunk is not None:
+        upcoming = asyncio.ensure_future(run_in_threadpool(next, rest, None))
+        yield chunk
+        chunk = await upcoming
 
 
 def _content(parts: Parts, digest: str, span: range) -> Iterator[bytes]:

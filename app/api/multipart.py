@@ -4,10 +4,12 @@ Starlette's form parser would read the whole body before a dependency can refuse
 keeps no digest and knows no limit per file; this one runs after authentication.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from typing import Final
 
+from anyio import CancelScope
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
@@ -58,21 +60,42 @@ async def received_lists(
     require_size(announced_bytes(request), allowed_bytes)
     with ExitStack() as files:
         receiver = _Receiver(boundary, limits, most, files)
-        batch, size_bytes = bytearray(), 0
-        async for chunk in request.stream():
-            size_bytes += len(chunk)
-            require_size(size_bytes, allowed_bytes)
-            batch += chunk
-            if len(batch) >= _BATCH_BYTES:
-                await run_in_threadpool(receiver.feed, bytes(batch))
-                batch.clear()
-        await run_in_threadpool(receiver.feed, bytes(batch))
+        async with _fed(receiver) as feed:
+            batch, size_bytes = bytearray(), 0
+            async for chunk in request.stream():
+                size_bytes += len(chunk)
+                require_size(size_bytes, allowed_bytes)
+                batch += chunk
+                if len(batch) >= _BATCH_BYTES:
+                    await feed(batch)
+                    batch = bytearray()
+            await feed(batch)
         parts = receiver.finish()
         # Not the raw body: whoever sends it again has another boundary in it.
         await note_received(
             request, {name: [part.sha256 for part in found] for name, found in parts.items()}
         )
         yield parts
+
+
+@asynccontextmanager
+async def _fed(receiver: "_Receiver") -> AsyncIterator[Callable[[bytearray], Awaitable[None]]]:
+    """Yield what feeds a receiver in a thread, one batch while the next one arrives."""
+    feeding = asyncio.get_running_loop().create_future()
+    feeding.set_result(None)
+
+    async def feed(batch: bytearray) -> None:
+        nonlocal feeding
+        await asyncio.shield(feeding)
+        feeding = asyncio.ensure_future(run_in_threadpool(receiver.feed, batch))
+
+    try:
+        yield feed
+        await asyncio.shield(feeding)
+    finally:
+        # Its files are closed next; no thread may be writing to them then.
+        with CancelScope(shield=True):
+            await asyncio.gather(feeding, return_exceptions=True)
 
 
 def _boundary(request: Request) -> bytes:
@@ -91,7 +114,7 @@ class _Part:
         self._limit_bytes = limit_bytes
         self._spool = Spool(files)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: memoryview) -> None:
         if self._spool.size_bytes + len(data) > self._limit_bytes:
             message = f"The part {self._name} exceeds the {self._limit_bytes} bytes allowed."
             raise TooLargeError(message)
@@ -135,9 +158,9 @@ class _Receiver:
         except FormParserError as error:
             raise MalformedRequestError("The multipart boundary is not acceptable.") from error
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, batch: bytearray) -> None:
         try:
-            self._parser.write(data)
+            self._parser.write(bytes(batch))
         except FormParserError as error:
             message = "The multipart body is malformed; let an HTTP library write it."
             raise MalformedRequestError(message) from error
@@ -188,7 +211,7 @@ class _Receiver:
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current is not None:
-            self._current.write(data[start:end])
+            self._current.write(memoryview(data)[start:end])
 
     def _end(self) -> None:
         self._complete = True

@@ -50,7 +50,7 @@ class Spool:
         self._hasher = hashlib.sha256()
         self.size_bytes = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self.size_bytes += len(data)
         self._hasher.update(data)
         self._file.write(data)

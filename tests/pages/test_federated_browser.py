@@ -11,8 +11,8 @@ from tests.local.observing import free_port
 from tests.oidc.issuing import issuing
 from tests.oidc.test_tokens import bind
 from tests.pages.conftest import watched
+from tests.pages.federated.travelling import signed_in_through
 from tests.pages.test_accessibility import violations
-from tests.pages.test_federated import signed_in_through
 from tests.served import serving
 
 

@@ -234,7 +234,7 @@ def test_without_a_session_every_page_and_every_form_asks_to_sign_in(app, client
         path = re.sub(r"{[a-z:_]+}", "example", path)
         for method in sorted(route.methods or ()):
             if path.startswith("/sign-in"):
-                continue  # what is open is tried in test_federated.py
+                continue  # what is open is tried in federated/
             response = client.request(method, f"/admin{path}", data={}, follow_redirects=False)
             assert response.status_code == 303, (method, path)
             assert response.headers["location"].startswith("/admin/sign-in?next="), path

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSettingError
 
 from app.deps import Limits
 from app.domain.access import PrincipalKind
@@ -224,3 +225,6 @@ def settings_from_environment() -> Settings:
             f"REGISTRY_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()
         ]
         raise SettingsError(f"The environment is not usable: {'; '.join(found)}.") from error
+    except UnreadableSettingError as error:
+        # Of all variables this one alone is read as JSON.
+        raise SettingsError("REGISTRY_OIDC_ISSUERS cannot be read as a JSON list.") from error

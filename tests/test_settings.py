@@ -78,6 +78,14 @@ def test_one_issuer_is_configured_once(configured):
         configured(ISSUER, ISSUER | {"audience": "https://another.example"})
 
 
+def test_what_is_no_json_is_told_in_a_sentence_without_its_secrets(configured, monkeypatch):
+    configured()
+    monkeypatch.setenv("REGISTRY_OIDC_ISSUERS", '[{"client_secret": "sesame"')
+    with pytest.raises(SettingsError, match="cannot be read as a JSON list") as refused:
+        settings_from_environment()
+    assert "sesame" not in str(refused.value)
+
+
 # Signing in to the pages
 
 PEOPLE = ISSUER | {"issuer": "https://sso.example/acme", "kind": "human", "client_id": "registry"}

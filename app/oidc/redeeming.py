@@ -52,4 +52,4 @@ def _basic(id_: str, secret: str) -> str:
 def _error_in(answer: Mapping[str, object]) -> str:
     # Its description may repeat what was sent, so the log has to do with the code.
     error = answer.get("error")
-    return error if isinstance(error, str) and error.isidentifier() else "which says nothing"
+    return error[:40] if isinstance(error, str) and error.isidentifier() else "which says nothing"

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from app.services import federated_sign_in
+from tests.oidc.test_tokens import trusted
+from tests.pages.conftest import counted
 from tests.pages.federated.travelling import (
     configure,
     onward,
@@ -133,6 +135,22 @@ def test_endpoints_can_be_configured_and_may_have_a_query(traveller, world, peop
 
 
 # The way there
+
+
+def test_the_page_to_sign_in_on_asks_neither_the_database_nor_an_issuer(world, people, engine):
+    with counted(engine) as statements:
+        page = world.client.get("/admin/sign-in").text
+    assert [name for name in ("people", "staff") if f"Sign in with {name}<" in page] == [
+        "people",
+        "staff",
+    ]
+    assert (statements, people.asked) == ([], [])
+
+
+def test_without_an_issuer_to_sign_in_through_there_is_a_token_alone(world, people):
+    configure(world, trusted(people))
+    page = world.client.get("/admin/sign-in").text
+    assert page.count("<form ") == 1
 
 
 @pytest.mark.parametrize("mark", ["", "made up"], ids=["missing", "wrong"])

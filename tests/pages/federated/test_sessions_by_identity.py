@@ -1,16 +1,26 @@
 """Whom an issuer's claims let in, and what ends that."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
+import pytest
+from sqlalchemy import delete, select, text
+
+from app.db.audit import lock_chain
+from app.db.identities import lock_identity
+from app.db.models import IdentityRow
 from app.deps import clock
-from app.services import federated_sign_in, web_sessions
+from app.domain.audit import REGISTRY
+from app.domain.errors import UnauthenticatedError
+from app.services import web_sessions
 from tests.oidc.test_tokens import bind, trusted
 from tests.pages.federated.travelling import (
     configure,
     refusal,
     signed_in_through,
 )
-from tests.racing import at_once
 
 
 def test_whom_nobody_has_bound_is_let_in_nowhere(traveller):
@@ -74,29 +84,45 @@ def test_signing_out_ends_a_session_through_an_issuer_too(traveller, world):
     assert world.last_entry("registry")["action"] == "session.close"
 
 
-def test_who_signs_in_while_the_binding_is_taken_away_is_out_afterwards(world, traveller, people):
-    sessions = world.client.app.state.parts.sessions
-    issuer = world.client.app.state.parts.issuers[people.url]
-    claims = {"sub": traveller.subject}
+def begun(threads, session, change):
+    """Run `change` elsewhere; return its outcome to be, once it waits for a lock of `session`."""
+    own = session.scalar(text("SELECT pg_backend_pid()"))
+    # Not from pg_stat_activity, of which a transaction sees what it saw at first.
+    waiting = text(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND :own = ANY(pg_blocking_pids(pid))"
+    )
+    outcome = threads.submit(change)
+    while not session.scalar(waiting, {"own": own}):
+        assert not outcome.done(), outcome.result()
+        time.sleep(0.01)
+    return outcome
 
-    def sign_in():
-        try:
-            return web_sessions.sign_in_as(sessions, issuer=issuer, claims=claims, now=clock())
-        except federated_sign_in.UnauthenticatedError:
-            return None
 
-    def unbind():
-        body = {"identities": []}
-        other = world.on_its_own_client()
-        return other.call(
-            "PUT", f"/v1/principals/{traveller.name}/identities", by="admin", json=body
-        )
+def test_who_signs_in_while_the_binding_is_taken_away_is_not_let_in(world, traveller, people):
+    parts = world.client.app.state.parts
+    issuer, claims = parts.issuers[people.url], {"sub": traveller.subject}
+    sign_in = partial(
+        web_sessions.sign_in_as, parts.sessions, issuer=issuer, claims=claims, now=clock()
+    )
+    with ThreadPoolExecutor(1) as threads:
+        with parts.sessions.begin() as session:
+            lock_chain(session, REGISTRY)
+            session.execute(delete(IdentityRow).where(IdentityRow.claims == claims))
+            outcome = begun(threads, session, sign_in)
+        with pytest.raises(UnauthenticatedError, match="bound to no principal"):
+            outcome.result(timeout=10)
 
-    *visits, unbound = at_once(*[sign_in] * 4, unbind)
 
-    assert unbound.status_code == 200, unbound.text
-    for visit in visits:
-        cookie = visit.cookie if visit else ""
-        urls = {people.url}
-        seen = web_sessions.visit(sessions, cookie=cookie, now=clock(), issuers=urls)
-        assert seen is None
+def test_who_is_stopped_while_signing_in_is_out_afterwards(world, traveller, people):
+    """A sign-in takes the chain before the binding; who stops somebody must do so as well."""
+    sessions, claims = world.client.app.state.parts.sessions, {"sub": traveller.subject}
+    path, other = f"/v1/principals/{traveller.name}", world.on_its_own_client()
+    with ThreadPoolExecutor(1) as threads:
+        with sessions.begin() as session:
+            lock_chain(session, REGISTRY)
+            outcome = begun(threads, session, lambda: other.call("DELETE", path, by="admin"))
+            session.execute(text("SET LOCAL lock_timeout = '2s'"))
+            bound = select(IdentityRow.principal_id).where(IdentityRow.claims == claims)
+            assert lock_identity(session, session.scalars(bound).one(), people.url, claims)
+        assert outcome.result(timeout=10).status_code == 204
+    assert "bound to no principal" in refusal(traveller.back(traveller.subject))

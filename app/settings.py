@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -12,14 +12,18 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSettingError
 
 from app.deps import Limits
 from app.domain.access import PrincipalKind
 from app.domain.checkpoints import ORIGIN_PATTERN, Signer
 from app.domain.oidc import KEYS, Issuer
+from app.domain.signing_in import Client
 from app.domain.unusable import UnusableError
 from app.storage.s3 import S3Account
 from app.storage.signing import signer_from
@@ -42,7 +46,14 @@ def _fetchable(url: str) -> str:
     return url
 
 
+def _without_path(url: str) -> str:
+    if urlsplit(url).path not in ("", "/"):
+        raise ValueError("must be a URL without a path")
+    return url.rstrip("/")
+
+
 _Url = Annotated[str, AfterValidator(_fetchable)]
+_PublicUrl = Annotated[str, AfterValidator(_fetchable), AfterValidator(_without_path)]
 
 
 class OidcIssuer(BaseModel):
@@ -57,6 +68,11 @@ class OidcIssuer(BaseModel):
     jwks_url: _Url | None = None
     max_age_s: int = Field(default=3600, ge=1, le=86_400)
     leeway_s: int = Field(default=30, ge=0, le=300)
+    client_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    client_secret: Annotated[SecretStr, Field(min_length=1)] | None = None
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")] | None = None
+    authorization_url: _Url | None = None
+    token_url: _Url | None = None
 
     @field_validator("algorithms")
     @classmethod
@@ -65,7 +81,33 @@ class OidcIssuer(BaseModel):
             raise ValueError(f"must be of {', '.join(KEYS)}")
         return algorithms
 
-    def issuer_of_tokens(self) -> Issuer:
+    @model_validator(mode="after")
+    def _fit_to_sign_in(self) -> Self:
+        more = (self.client_secret, self.name, self.authorization_url, self.token_url)
+        if self.client_id is None and any(each is not None for each in more):
+            raise ValueError("what is for signing in to the pages needs a client_id")
+        if self.client_id is not None and self.kind is not PrincipalKind.HUMAN:
+            raise ValueError("with a client_id, set kind to human: people sign in to the pages")
+        return self
+
+    @property
+    def shown_name(self) -> str:
+        return self.name or urlsplit(self.issuer).hostname or ""
+
+    def client(self, public_url: str | None) -> Client | None:
+        """Return what the registry at `public_url` is to it, if people sign in through it."""
+        if self.client_id is None:
+            return None
+        return Client(
+            name=self.shown_name,
+            id=self.client_id,
+            redirect_uri=f"{public_url}/admin/sign-in/{self.shown_name}/callback",
+            secret=None if self.client_secret is None else self.client_secret.get_secret_value(),
+            authorization_url=self.authorization_url,
+            token_url=self.token_url,
+        )
+
+    def issuer_of_tokens(self, public_url: str | None) -> Issuer:
         return Issuer(
             url=self.issuer,
             audience=self.audience,
@@ -74,6 +116,7 @@ class OidcIssuer(BaseModel):
             jwks_url=self.jwks_url,
             max_age=timedelta(seconds=self.max_age_s),
             leeway=timedelta(seconds=self.leeway_s),
+            client=self.client(public_url),
         )
 
 
@@ -95,6 +138,9 @@ class Settings(BaseSettings):
     max_weights_bytes: int = Field(default=1024 * _MIB, ge=1)
     max_samples_bytes: int = Field(default=1024 * _MIB, ge=1)
     presigned_lifetime_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
+    public_url: _PublicUrl | None = Field(
+        default=None, description="Where browsers reach the registry; issuers lead back to it."
+    )
     oidc_issuers: tuple[OidcIssuer, ...] = Field(
         default=(), max_length=16, description="A JSON list of the issuers whose tokens count."
     )
@@ -111,9 +157,16 @@ class Settings(BaseSettings):
 
     @field_validator("oidc_issuers")
     @classmethod
-    def _named_once(cls, issuers: tuple[OidcIssuer, ...]) -> tuple[OidcIssuer, ...]:
+    def _named_once(
+        cls, issuers: tuple[OidcIssuer, ...], info: ValidationInfo
+    ) -> tuple[OidcIssuer, ...]:
         if len({each.issuer for each in issuers}) < len(issuers):
             raise ValueError("an issuer may be configured once")
+        names = [each.shown_name for each in issuers if each.client_id is not None]
+        if len(set(names)) < len(names):
+            raise ValueError("issuers with a client_id need names of their own; set name")
+        if names and info.data.get("public_url") is None:
+            raise ValueError("with a client_id, set REGISTRY_PUBLIC_URL: issuers lead back to it")
         return issuers
 
     @property
@@ -146,7 +199,7 @@ class Settings(BaseSettings):
 
     @property
     def issuers(self) -> list[Issuer]:
-        return [each.issuer_of_tokens() for each in self.oidc_issuers]
+        return [each.issuer_of_tokens(self.public_url) for each in self.oidc_issuers]
 
     @property
     def limits(self) -> Limits:
@@ -173,3 +226,6 @@ def settings_from_environment() -> Settings:
             f"REGISTRY_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()
         ]
         raise SettingsError(f"The environment is not usable: {'; '.join(found)}.") from error
+    except UnreadableSettingError as error:
+        # Of all variables this one alone is read as JSON.
+        raise SettingsError("REGISTRY_OIDC_ISSUERS cannot be read as a JSON list.") from error

@@ -11,11 +11,11 @@ from app.serving import listening_socket, url_of
 
 
 @contextmanager
-def serving(app, *, http=BoundedHeads):
-    """Serve `app` on a free port from a thread; yield its URL."""
+def serving(app, *, http=BoundedHeads, port=0):
+    """Serve `app` from a thread, on a free port unless told; yield its URL."""
     config = uvicorn.Config(app, http=http, log_level="critical", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
-    with listening_socket("127.0.0.1", 0) as bound:
+    with listening_socket("127.0.0.1", port) as bound:
         bound.listen(128)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()

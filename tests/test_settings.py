@@ -76,3 +76,75 @@ def test_what_cannot_be_trusted_is_refused_at_the_start(configured, change):
 def test_one_issuer_is_configured_once(configured):
     with pytest.raises(SettingsError, match="once"):
         configured(ISSUER, ISSUER | {"audience": "https://another.example"})
+
+
+def test_what_is_no_json_is_told_in_a_sentence_without_its_secrets(configured, monkeypatch):
+    configured()
+    monkeypatch.setenv("REGISTRY_OIDC_ISSUERS", '[{"client_secret": "sesame"')
+    with pytest.raises(SettingsError, match="cannot be read as a JSON list") as refused:
+        settings_from_environment()
+    assert "sesame" not in str(refused.value)
+
+
+# Signing in to the pages
+
+PEOPLE = ISSUER | {"issuer": "https://sso.example/acme", "kind": "human", "client_id": "registry"}
+
+
+@pytest.fixture
+def public(monkeypatch):
+    monkeypatch.setenv("REGISTRY_PUBLIC_URL", "https://registry.example/")
+
+
+def test_people_sign_in_through_an_issuer_that_knows_us(configured, public):
+    (issuer,) = configured(PEOPLE)
+    assert (issuer.client.name, issuer.client.id) == ("sso.example", "registry")
+    assert issuer.client.redirect_uri == (
+        "https://registry.example/admin/sign-in/sso.example/callback"
+    )
+    assert (issuer.client.secret, issuer.client.token_url) == (None, None)
+
+
+def test_a_secret_is_not_shown(configured, public):
+    (issuer,) = configured(PEOPLE | {"client_secret": "sesame", "name": "acme"})
+    assert (issuer.client.name, issuer.client.secret) == ("acme", "sesame")
+    assert "sesame" not in repr(issuer) + repr(settings_from_environment())
+
+
+def test_an_issuer_with_a_client_needs_to_know_where_to_lead_back_to(configured):
+    with pytest.raises(SettingsError, match="set REGISTRY_PUBLIC_URL: issuers lead back to it"):
+        configured(PEOPLE)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://registry.example", "registry.example", "https://registry.example/below", "https://"],
+)
+def test_a_public_url_is_an_address_by_tls_and_no_more(configured, monkeypatch, url):
+    monkeypatch.setenv("REGISTRY_PUBLIC_URL", url)
+    with pytest.raises(SettingsError, match="REGISTRY_PUBLIC_URL"):
+        configured(PEOPLE)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param({"kind": "service"}, "set kind to human", id="for-jobs"),
+        pytest.param({"client_id": None, "client_secret": "x"}, "needs a client_id", id="secret"),
+        pytest.param({"client_id": None, "name": "x"}, "needs a client_id", id="name"),
+        pytest.param({"client_id": ""}, "at least 1", id="empty"),
+        pytest.param({"name": "a/b"}, "pattern", id="a-name-with-a-slash"),
+        pytest.param({"token_url": "http://sso.example/t"}, "https", id="no-tls"),
+        pytest.param({"authorization_url": "javascript:x"}, "https", id="a-script"),
+    ],
+)
+def test_a_client_that_cannot_work_is_refused(configured, public, change, said):
+    with pytest.raises(SettingsError, match=said):
+        configured(PEOPLE | change)
+
+
+def test_issuers_that_people_sign_in_through_have_names_of_their_own(configured, public):
+    other = PEOPLE | {"issuer": "https://sso.example/other"}
+    with pytest.raises(SettingsError, match="set name"):
+        configured(PEOPLE, other)
+    assert len(configured(PEOPLE, other | {"name": "other"})) == 2

@@ -40,6 +40,19 @@ def callers_of(
     return list(found.values())
 
 
+def lock_identity(
+    session: Session, principal_id: UUID, issuer: str, claims: Mapping[str, Claim]
+) -> IdentityRow | None:
+    """Return a binding by which these claims mean a principal, locked against its removal."""
+    statement = select(IdentityRow).where(
+        IdentityRow.principal_id == principal_id,
+        IdentityRow.issuer == issuer,
+        IdentityRow.claims.contained_by(claims),
+    )
+    found = session.scalars(statement.with_for_update(read=True, key_share=True)).all()
+    return next((row for row in found if Identity(issuer, row.claims).matches(claims)), None)
+
+
 def holder_of(session: Session, identity: Identity) -> Principal | None:
     """Return the principal that this very identity is bound to."""
     statement = (

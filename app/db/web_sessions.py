@@ -1,13 +1,14 @@
 """Sessions of the pages: finding one by its cookie, renewing and forgetting them."""
 
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.db.models import ApiToken, Principal, RoleGrant, WebSession
+from app.db.models import ApiToken, IdentityRow, Principal, RoleGrant, WebSession
 from app.domain.access import Caller, Grant
 from app.domain.errors import UnauthenticatedError
 from app.domain.tokens import token_hash
@@ -32,24 +33,37 @@ def live_token(session: Session, token: str, now: datetime) -> ApiToken:
 
 
 def session_by_cookie(
-    session: Session, cookie_hash: str, now: datetime
+    session: Session, cookie_hash: str, issuers: Collection[str], now: datetime
 ) -> tuple[WebSession, Caller] | None:
-    """Return a session and who is in it, in one query; None if it or its token has ended."""
+    """Return a session and who is in it, in one query; None if it has ended.
+
+    It ends with the token it was opened with, or with the binding of claims, or when that one's
+    issuer is not of `issuers` any more.
+    """
     presented = or_(
         WebSession.hash == cookie_hash,
         and_(WebSession.former_hash == cookie_hash, WebSession.renewed_at > now - _OVERLAP),
     )
     statement = (
         select(WebSession, Principal, ApiToken.channels, RoleGrant.role, RoleGrant.namespace)
-        .join(ApiToken, ApiToken.id == WebSession.token_id)
-        .join(Principal, Principal.id == ApiToken.principal_id)
-        .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
-        .where(
-            presented,
-            WebSession.expires_at > now,
-            ApiToken.revoked_at.is_(None),
-            ApiToken.expires_at > now,
+        .outerjoin(
+            ApiToken,
+            and_(
+                ApiToken.id == WebSession.token_id,
+                ApiToken.revoked_at.is_(None),
+                ApiToken.expires_at > now,
+            ),
         )
+        .outerjoin(
+            IdentityRow,
+            and_(IdentityRow.id == WebSession.identity_id, IdentityRow.issuer.in_(issuers)),
+        )
+        .join(
+            Principal,
+            Principal.id == func.coalesce(ApiToken.principal_id, IdentityRow.principal_id),
+        )
+        .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
+        .where(presented, WebSession.expires_at > now, Principal.deactivated_at.is_(None))
     )
     rows = session.execute(statement).all()
     if not rows:
@@ -83,6 +97,12 @@ def forget(session: Session, session_id: UUID) -> bool:
     """Delete a session; False if it is gone already."""
     statement = delete(WebSession).where(WebSession.id == session_id).returning(WebSession.id)
     return session.scalars(statement).one_or_none() is not None
+
+
+def forget_opened_by(session: Session, bindings: Iterable[IdentityRow]) -> None:
+    """Delete the sessions that were opened by bindings which are about to go."""
+    ids = [binding.id for binding in bindings]
+    session.execute(delete(WebSession).where(WebSession.identity_id.in_(ids)))
 
 
 def forget_expired(session: Session, now: datetime) -> None:

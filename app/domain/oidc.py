@@ -1,11 +1,12 @@
 """Tokens of other issuers: what is trusted of one, and which principal its claims mean."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeGuard
 
 from app.domain.access import PrincipalKind
+from app.domain.signing_in import Client
 
 Claim = str | bool
 Claims = Mapping[str, Claim]
@@ -28,7 +29,9 @@ KEYS: Final[Mapping[str, tuple[str, str | None]]] = {
 # What says how a token is to be judged says nothing about whose it is.
 UNBINDABLE_CLAIMS: Final = frozenset({"iss", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce"})
 
-_TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+ID_TOKEN_TYPES: Final = frozenset({"jwt"})
+BEARER_TYPES: Final = ID_TOKEN_TYPES | {"at+jwt", "application/at+jwt"}
+
 _KEY_ID_CHARACTERS: Final = 256
 _CLAIM_CHARACTERS: Final = 1024
 
@@ -38,7 +41,8 @@ class Issuer:
     """Whose tokens are believed, and how far.
 
     Its tokens speak for principals of one `kind` alone, so that no job can act as a person.
-    Without `jwks_url` the keys are where the issuer's own discovery document says.
+    Without `jwks_url` the keys are where the issuer's own discovery document says. People sign
+    in to the pages through an issuer to which the registry is a `client`.
     """
 
     url: str
@@ -48,6 +52,7 @@ class Issuer:
     jwks_url: str | None
     max_age: timedelta
     leeway: timedelta
+    client: Client | None = None
 
     def __post_init__(self) -> None:
         if not self.algorithms or not self.algorithms <= KEYS.keys():
@@ -94,7 +99,9 @@ def comparable(claims: Mapping[str, object]) -> dict[str, Claim]:
     }
 
 
-def header_fault(header: Mapping[str, object], issuer: Issuer) -> str | None:
+def header_fault(
+    header: Mapping[str, object], issuer: Issuer, types: Collection[str] = BEARER_TYPES
+) -> str | None:
     """Return why a token's header is refused, as a sentence.
 
     What a header says about where keys are (`jku`, `jwk`, `x5u`, `x5c`) is never looked at.
@@ -104,7 +111,7 @@ def header_fault(header: Mapping[str, object], issuer: Issuer) -> str | None:
     if "crit" in header or "b64" in header:
         return "it demands extensions that are not understood here"
     kind = header.get("typ", "JWT")
-    if not isinstance(kind, str) or kind.lower() not in _TYPES:
+    if not isinstance(kind, str) or kind.lower() not in types:
         return "its type is not JWT"
     key_id = header.get("kid")
     if not isinstance(key_id, str) or not 1 <= len(key_id) <= _KEY_ID_CHARACTERS:
@@ -114,10 +121,15 @@ def header_fault(header: Mapping[str, object], issuer: Issuer) -> str | None:
 
 def claims_fault(claims: Mapping[str, object], issuer: Issuer, now: datetime) -> str | None:
     """Return why a token with a good signature is refused all the same, as a sentence."""
-    if claims.get("iss") != issuer.url:
-        return "it is of another issuer"
     if claims.get("aud") not in (issuer.audience, [issuer.audience]):
         return f"it is not for {issuer.audience} alone"
+    return origin_fault(claims, issuer, now)
+
+
+def origin_fault(claims: Mapping[str, object], issuer: Issuer, now: datetime) -> str | None:
+    """Return why claims are not what the issuer says of somebody now, whoever they are for."""
+    if claims.get("iss") != issuer.url:
+        return "it is of another issuer"
     if not isinstance(claims.get("sub"), str) or not claims["sub"]:
         return "it has no subject"
     return _time_fault(claims, issuer, now.timestamp())

@@ -1,8 +1,11 @@
-"""One document from a configured issuer, within bounds of size and time."""
+"""What is asked of a configured issuer, within bounds of size and time."""
 
 import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import urllib3  # noqa: TID251 - this is the module
 from urllib3.exceptions import HTTPError  # noqa: TID251
@@ -13,7 +16,8 @@ _LIMIT_BYTES: Final = 256 * 1024
 _CHUNK_BYTES: Final = 16 * 1024
 _STEP_S: Final = 2
 _WHOLE_S: Final = 3
-_OK: Final = 200
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_ANSWERS_TO_FORMS: Final = (HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
 
 # No proxy, no retry, no redirect: what is asked is what the configuration names.
 _pool = urllib3.PoolManager(
@@ -34,20 +38,56 @@ def fetch_object(url: str) -> dict[str, object]:
     Raises:
         FetchError: It does not answer in time, or with something else.
     """
+    status, body = _answer("GET", url)
+    if status != HTTPStatus.OK:
+        raise FetchError(f"{url} answers {status}")
+    return _object(url, body)
+
+
+def send_form(
+    url: str, form: Mapping[str, str], headers: Mapping[str, str]
+) -> tuple[int, dict[str, object]]:
+    """Post a form, which may hold secrets; return the status and the JSON object of the answer.
+
+    Raises:
+        FetchError: It does not answer in time, or neither accepts nor refuses in JSON.
+    """
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, body = _answer("POST", url, urlencode(form).encode(), {**headers, **kind})
+    if status not in _ANSWERS_TO_FORMS:
+        raise FetchError(f"{url} answers {status}")
+    return status, _object(url, body)
+
+
+def _object(url: str, body: bytes) -> dict[str, object]:
     try:
-        return read_object(_fetch(url))
-    except (HTTPError, OSError) as error:
-        raise FetchError(f"{url} does not answer: {type(error).__name__}") from error
+        return read_object(body)
     except NotStrictJsonError as error:
         raise FetchError(f"{url} answers no JSON object: {error}") from error
 
 
-def _fetch(url: str) -> bytes:
-    deadline = time.monotonic() + _WHOLE_S
-    response = _pool.request("GET", url, redirect=False, preload_content=False)
+def _answer(
+    method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] = _NO_HEADERS
+) -> tuple[int, bytes]:
     try:
-        if response.status != _OK:
-            raise FetchError(f"{url} answers {response.status}")
+        return _bounded_answer(method, url, body, headers)
+    except (HTTPError, OSError) as error:
+        raise FetchError(f"{url} does not answer: {type(error).__name__}") from error
+
+
+def _bounded_answer(
+    method: str, url: str, sent: bytes | None, headers: Mapping[str, str]
+) -> tuple[int, bytes]:
+    deadline = time.monotonic() + _WHOLE_S
+    response = _pool.request(
+        method,
+        url,
+        body=sent,
+        headers={**_pool.headers, **headers},
+        redirect=False,
+        preload_content=False,
+    )
+    try:
         body = bytearray()
         while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
             body += chunk
@@ -55,7 +95,7 @@ def _fetch(url: str) -> bytes:
                 raise FetchError(f"{url} answers more than {_LIMIT_BYTES} bytes")
             if time.monotonic() > deadline:
                 raise FetchError(f"{url} takes longer than {_WHOLE_S} seconds")
-        return bytes(body)
+        return response.status, bytes(body)
     finally:
         response.close()
 

@@ -11,6 +11,7 @@ from app.pages import (
     audit,
     base_models,
     failures,
+    federated,
     gates,
     overview,
     policies,
@@ -27,6 +28,7 @@ from app.pages.rendering import STATIC
 
 _ROUTERS = (
     signing_in.router,
+    federated.router,
     overview.router,
     reviews.router,
     promotions.router,

@@ -1,6 +1,6 @@
 """What every answer under /admin has, whatever made it: closed headers, the session's cookie."""
 
-from typing import Final
+from typing import Final, Literal
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -64,9 +64,16 @@ def _bounded(receive: Receive) -> Receive:
     return bounded
 
 
-def keep_cookie(request: Request, name: str, value: str, *, lifetime_s: int) -> None:
+def keep_cookie(
+    request: Request,
+    name: str,
+    value: str,
+    *,
+    lifetime_s: int,
+    same_site: Literal["Strict", "Lax"] = "Strict",
+) -> None:
     """Let the answer to `request` set a cookie that scripts and other sites never get."""
-    cookie = f"{name}={value}; Path=/; Max-Age={lifetime_s}; HttpOnly; SameSite=Strict"
+    cookie = f"{name}={value}; Path=/; Max-Age={lifetime_s}; HttpOnly; SameSite={same_site}"
     if is_private(request):
         cookie += "; Secure"
     cookies: list[str] = request.scope.setdefault("state", {}).setdefault("cookies", [])

@@ -16,14 +16,16 @@ from app.services.reviewers import Reviewers
 class Standing:
     """A promotion as it is shown to one caller.
 
-    `bar` says why the caller may not review it; None means that it may. `not_before` is the
-    earliest time at which approvals execute it.
+    `bar` says why the caller may not review it; None means that it may. Whoever approved may
+    still think again, so `verdicts` can have one in spite of a bar. `not_before` is the earliest
+    time at which approvals execute it.
     """
 
     row: Promotion
     state: PromotionState
     reviewers: Reviewers
     bar: str | None
+    verdicts: tuple[Verdict, ...]
     not_before: datetime | None
 
     @property
@@ -43,11 +45,17 @@ class Standing:
 
 def standing(row: Promotion, reviewers: Reviewers, caller: Caller, now: datetime) -> Standing:
     state = PromotionState.EXPIRED if is_overdue(row, now) else row.state
+    bar, verdicts = _bar(row, state, reviewers, caller), tuple(Verdict)
+    if bar is not None:
+        verdicts = ()
+    elif caller.id in reviewers.approved:
+        bar, verdicts = approved_already(caller.name), (Verdict.REJECT,)
     return Standing(
         row=row,
         state=state,
         reviewers=reviewers,
-        bar=_bar(row, state, reviewers, caller),
+        bar=bar,
+        verdicts=verdicts,
         not_before=reviewers.not_before if reviewers.not_before > now else None,
     )
 
@@ -63,4 +71,4 @@ def _bar(row: Promotion, state: PromotionState, reviewers: Reviewers, caller: Ca
         caller.require(Role.APPROVER, row.channel.prefix.full_name)
     except RegistryError as refusal:
         return refusal.detail
-    return approved_already(caller.name) if caller.id in reviewers.approved else None
+    return None

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Form, Request
 
-from app.deps import Now, SessionsDep
+from app.deps import IssuersDep, Now, SessionsDep
 from app.domain.errors import UnauthenticatedError
+from app.domain.signing_in import ATTEMPT_LIFETIME
 from app.pages.guard import is_private, keep_cookie
 from app.services import web_sessions
 from app.services.web_sessions import Visit
@@ -26,6 +27,7 @@ class StaleFormError(Exception):
 
 _LIFETIME_S: Final = int(web_sessions.LONGEST_LIFETIME.total_seconds())
 _SIGN_IN_LIFETIME_S: Final = 3600
+_ATTEMPT_LIFETIME_S: Final = int(ATTEMPT_LIFETIME.total_seconds())
 
 
 def _name(request: Request, kind: str) -> str:
@@ -41,12 +43,35 @@ def drop_session(request: Request) -> None:
     keep_cookie(request, _name(request, "registry_session"), "", lifetime_s=0)
 
 
-def _visit(request: Request, sessions: SessionsDep, now: Now) -> Visit:
+def keep_attempt(request: Request, cookie: str) -> None:
+    """Keep what ties a sign-in at an issuer to this browser until the issuer leads back.
+
+    That is a navigation from another site, on which a `Strict` cookie would be missing. Its path
+    is no narrower than the others': `__Host-` forbids that, and keeps other hosts of the domain
+    from planting an attempt of theirs, which a path does not.
+    """
+    name = _name(request, "registry_sign_in_attempt")
+    keep_cookie(request, name, cookie, lifetime_s=_ATTEMPT_LIFETIME_S, same_site="Lax")
+
+
+def attempt_cookie(request: Request) -> str | None:
+    return request.cookies.get(_name(request, "registry_sign_in_attempt"))
+
+
+def drop_attempt(request: Request) -> None:
+    name = _name(request, "registry_sign_in_attempt")
+    keep_cookie(request, name, "", lifetime_s=0, same_site="Lax")
+
+
+def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep, now: Now) -> Visit:
     cookie = request.cookies.get(_name(request, "registry_session"))
     attended = "unattended" not in request.query_params
     seen = None
     if cookie is not None:
-        seen = web_sessions.visit(sessions, cookie=cookie, now=now, attended=attended)
+        trusted = issuers.urls_to_sign_in_with
+        seen = web_sessions.visit(
+            sessions, cookie=cookie, now=now, issuers=trusted, attended=attended
+        )
     if seen is None:
         raise UnauthenticatedError("You are not signed in, or your session has ended.")
     if seen.cookie is not None:

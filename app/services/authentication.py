@@ -1,13 +1,16 @@
 """Who is calling: the principal behind a bearer token."""
 
+from collections.abc import Mapping
 from datetime import datetime
+
+from sqlalchemy.orm import Session
 
 from app.db.identities import callers_of
 from app.db.session import Sessions
 from app.db.tokens import valid_token
 from app.domain.access import Caller
 from app.domain.errors import UnauthenticatedError
-from app.domain.oidc import comparable
+from app.domain.oidc import Issuer, comparable
 from app.domain.tokens import is_token
 from app.oidc.issuers import Issuers
 from app.services.usage import TokenUses
@@ -43,7 +46,16 @@ def authenticate_federated(
     """
     issuer, claims = issuers.verified(token, now)
     with sessions() as session:
-        found = callers_of(session, issuer.url, issuer.kind, comparable(claims))
+        return meant(session, issuer, claims)
+
+
+def meant(session: Session, issuer: Issuer, claims: Mapping[str, object]) -> Caller:
+    """Return the one principal that the verified claims of a token mean.
+
+    Raises:
+        UnauthenticatedError: They mean nobody, or several.
+    """
+    found = callers_of(session, issuer.url, issuer.kind, comparable(claims))
     if not found:
         raise UnauthenticatedError(
             f"The token of {issuer.url} is good, but its claims are bound to no principal; an "

@@ -11,6 +11,7 @@ from app.db.models import IdentityRow, Principal, RoleGrant
 from app.db.principals import lock_principal, principal_named
 from app.db.session import Sessions
 from app.db.tokens import revoke_tokens
+from app.db.web_sessions import forget_opened_by
 from app.domain.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role, nothing_named
 from app.domain.audit import REGISTRY, Facts, happened
 from app.domain.errors import (
@@ -113,6 +114,7 @@ def set_identities(
         for identity in identities:
             _require_bindable(session, issuers, identity, principal)
         kept = [row for row in principal.identities if _identity(row) in identities]
+        forget_opened_by(session, [row for row in principal.identities if row not in kept])
         held = [_identity(row) for row in kept]
         principal.identities = kept + [
             IdentityRow(each.issuer, dict(each.claims)) for each in identities if each not in held
@@ -155,11 +157,13 @@ def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) 
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)  # first, as whoever signs in by a binding does
         principal = lock_principal(session, name)
         if principal is None:
             raise nothing_named("principal", name)
         if principal.deactivated_at is not None:
             return
+        forget_opened_by(session, principal.identities)
         principal.deactivated_at = now
         principal.grants = []
         principal.identities = []

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,12 +11,15 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.models import WebSession
-from app.db.session import Sessions
+from app.db.identities import lock_identity
+from app.db.models import ApiToken, IdentityRow, WebSession
+from app.db.session import Sessions, present
 from app.db.web_sessions import forget, forget_expired, live_token, renew, session_by_cookie
 from app.domain.access import Caller
 from app.domain.audit import REGISTRY, Facts, happened
-from app.services.authentication import authenticate
+from app.domain.identity import Json
+from app.domain.oidc import Issuer, comparable
+from app.services.authentication import authenticate, meant
 
 IDLE_LIFETIME: Final = timedelta(minutes=30)
 LONGEST_LIFETIME: Final = timedelta(hours=10)
@@ -45,32 +49,69 @@ def sign_in(sessions: Sessions, *, token: str, now: datetime) -> Visit:
     caller = authenticate(sessions, token=token, now=now)
     with sessions.begin() as session:
         held = live_token(session, token, now)
-        forget_expired(session, now)
-        cookie, ends_at = _new_secret(), min(now + LONGEST_LIFETIME, held.expires_at)
-        row = WebSession(
-            token_id=held.id,
-            hash=_hash(cookie),
-            form_token=_new_secret(),
-            created_at=now,
-            renewed_at=now,
-            expires_at=min(now + IDLE_LIFETIME, ends_at),
-            ends_at=ends_at,
-        )
-        session.add(row)
-        session.flush()
-        facts: Facts = {"session_id": str(row.id), "token_id": str(held.id)}
-        _record(session, "session.open", facts, caller, now)
-        return Visit(caller, row.id, row.form_token, cookie)
+        return _opened(session, caller, held, min(now + LONGEST_LIFETIME, held.expires_at), now)
 
 
-def visit(sessions: Sessions, *, cookie: str, now: datetime, attended: bool = True) -> Visit | None:
-    """Return who is behind a cookie; None if the session, or its token, has ended.
+def sign_in_as(
+    sessions: Sessions, *, issuer: Issuer, claims: Mapping[str, object], now: datetime
+) -> Visit:
+    """Open a session for whom the verified claims of an ID token mean, as a bearer token's would.
 
-    The cookie is changed every few minutes, so that a copy of it is soon worth nothing, and the
-    session lasts that much longer. What a page asks by itself, unattended, does neither.
+    It hangs on the binding by which they mean somebody, and ends when that is taken away.
+
+    Raises:
+        UnauthenticatedError: The claims mean nobody, or several.
+    """
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)  # first, as those do who take bindings away
+        caller = meant(session, issuer, claims)
+        held = lock_identity(session, caller.id, issuer.url, comparable(claims))
+        return _opened(session, caller, present(held), now + LONGEST_LIFETIME, now)
+
+
+def _opened(
+    session: Session, caller: Caller, held: ApiToken | IdentityRow, ends_at: datetime, now: datetime
+) -> Visit:
+    forget_expired(session, now)
+    cookie = _new_secret()
+    by_token = isinstance(held, ApiToken)
+    row = WebSession(
+        token_id=held.id if by_token else None,
+        identity_id=None if by_token else held.id,
+        hash=_hash(cookie),
+        form_token=_new_secret(),
+        created_at=now,
+        renewed_at=now,
+        expires_at=min(now + IDLE_LIFETIME, ends_at),
+        ends_at=ends_at,
+    )
+    session.add(row)
+    session.flush()
+    facts: dict[str, Json] = {"session_id": str(row.id)}
+    if isinstance(held, ApiToken):
+        facts["token_id"] = str(held.id)
+    else:
+        facts |= {"identity_id": str(held.id), "issuer": held.issuer}
+    _record(session, "session.open", facts, caller, now)
+    return Visit(caller, row.id, row.form_token, cookie)
+
+
+def visit(
+    sessions: Sessions,
+    *,
+    cookie: str,
+    now: datetime,
+    issuers: Collection[str] = (),
+    attended: bool = True,
+) -> Visit | None:
+    """Return who is behind a cookie; None if the session, or what it was opened with, has ended.
+
+    One that was opened through an issuer lasts while that is one of `issuers`. The cookie is
+    changed every few minutes, so that a copy of it is soon worth nothing, and the session lasts
+    that much longer. What a page asks by itself, unattended, does neither.
     """
     with sessions() as session:
-        found = session_by_cookie(session, _hash(cookie), now)
+        found = session_by_cookie(session, _hash(cookie), issuers, now)
     if found is None:
         return None
     row, caller = found

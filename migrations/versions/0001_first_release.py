@@ -147,9 +147,23 @@ def upgrade() -> None:
     op.create_index(op.f("ix_api_token_principal_id"), "api_token", ["principal_id"], unique=False)
     _make_audit_log()
     op.create_table(
+        "identity",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("principal_id", sa.Uuid(), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("claims", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["principal_id"], ["principal.id"], name=op.f("fk_identity_principal_id_principal")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_identity")),
+        sa.UniqueConstraint("issuer", "claims", name=op.f("uq_identity_issuer_claims")),
+    )
+    op.create_index(op.f("ix_identity_principal_id"), "identity", ["principal_id"], unique=False)
+    op.create_table(
         "web_session",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("token_id", sa.Uuid(), nullable=False),
+        sa.Column("token_id", sa.Uuid(), nullable=True),
+        sa.Column("identity_id", sa.Uuid(), nullable=True),
         sa.Column("hash", sa.Text(), nullable=False),
         sa.Column("form_token", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -157,6 +171,12 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("former_hash", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "num_nonnulls(token_id, identity_id) = 1", name=op.f("ck_web_session_opened_with_one")
+        ),
+        sa.ForeignKeyConstraint(
+            ["identity_id"], ["identity.id"], name=op.f("fk_web_session_identity_id_identity")
+        ),
         sa.ForeignKeyConstraint(
             ["token_id"], ["api_token.id"], name=op.f("fk_web_session_token_id_api_token")
         ),
@@ -167,7 +187,22 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_web_session_former_hash"), "web_session", ["former_hash"], unique=False
     )
+    op.create_index(
+        op.f("ix_web_session_identity_id"), "web_session", ["identity_id"], unique=False
+    )
     op.create_index(op.f("ix_web_session_token_id"), "web_session", ["token_id"], unique=False)
+    op.create_table(
+        "sign_in_attempt",
+        sa.Column("state_hash", sa.Text(), nullable=False),
+        sa.Column("browser_hash", sa.Text(), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("state_hash", name=op.f("pk_sign_in_attempt")),
+    )
+    op.create_index(
+        op.f("ix_sign_in_attempt_expires_at"), "sign_in_attempt", ["expires_at"], unique=False
+    )
     op.create_table(
         "base_model",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -271,19 +306,6 @@ def upgrade() -> None:
             name=op.f("uq_role_grant_principal_id_role_namespace"),
         ),
     )
-    op.create_table(
-        "identity",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("principal_id", sa.Uuid(), nullable=False),
-        sa.Column("issuer", sa.Text(), nullable=False),
-        sa.Column("claims", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["principal_id"], ["principal.id"], name=op.f("fk_identity_principal_id_principal")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_identity")),
-        sa.UniqueConstraint("issuer", "claims", name=op.f("uq_identity_issuer_claims")),
-    )
-    op.create_index(op.f("ix_identity_principal_id"), "identity", ["principal_id"], unique=False)
     op.create_table(
         "suite",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1000,9 +1022,10 @@ def downgrade() -> None:
     op.drop_table("audit_node")
     op.drop_table("audit_leaf")
     op.drop_table("audit_entry")
+    op.drop_table("sign_in_attempt")
     op.drop_table("web_session")
-    op.drop_table("api_token")
     op.drop_table("identity")
+    op.drop_table("api_token")
     op.drop_table("principal")
     op.drop_table("audit_chain")
     op.execute("DROP FUNCTION refuse_change()")

@@ -6,9 +6,12 @@ import time
 import uuid
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 from joserfc import jws  # noqa: TID251 - the test is the other side
 from joserfc.jwk import ECKey, RSAKey  # noqa: TID251
+
+from tests.oidc.desk import Desk
 
 AUDIENCE = "https://registry.example"
 
@@ -27,9 +30,15 @@ class TestIssuer:
     def __init__(self, url):
         self.url = url
         self.keys = [an_rsa_key()]
+        self.recover()
+
+    def recover(self):
+        """Be well and honest, and have no memory of what was asked."""
         self.ill = None
         self.asked = []
-        self.discovery = {"issuer": url, "jwks_uri": f"{url}/keys"}
+        self.desk = Desk(self)
+        self.discovery = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        self.discovery |= self.desk.document()
 
     def rotate(self):
         """Sign with a new key from now on; the old one is published no longer."""
@@ -73,14 +82,35 @@ def signed(headers, content, key):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
+        self._answer(self._well)
+
+    def do_POST(self):
+        self._answer(self._sent)
+
+    def _answer(self, well):
         name, _, rest = self.path.lstrip("/").partition("/")
+        path, _, query = rest.partition("?")
         issuer = self.server.issuers[name]
-        issuer.asked.append(rest)
-        answer = getattr(self, f"_{issuer.ill}", self._well)
-        answer(issuer, rest.rpartition("/")[2])
+        issuer.asked.append(path)
+        answer = getattr(self, f"_{issuer.ill}", well)
+        answer(issuer, query if path == "authorize" else path.rpartition("/")[2])
 
     def _well(self, issuer, name):
-        self._send(200, json.dumps(issuer.document(name)).encode())
+        if self.path.partition("?")[0].endswith("/authorize"):
+            self._send(200, issuer.desk.page(name).encode(), **{"Content-Type": "text/html"})
+        else:
+            self._send(200, json.dumps(issuer.document(name)).encode())
+
+    def _sent(self, issuer, name):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if name == "decide":
+            form = dict(parse_qsl(body.decode()))
+            allow = form["verdict"] == "allow"
+            to = issuer.desk.decided(form["asked"], form.get("subject", ""), allow=allow)
+            self._send(302, b"", Location=to)
+        else:
+            status, document = issuer.desk.redeemed(body, self.headers["Authorization"])
+            self._send(status, json.dumps(document).encode())
 
     def _down(self, _issuer, _name):
         self.connection.close()
@@ -126,10 +156,10 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def issuing(*names):
+def issuing(*names, host="127.0.0.1"):
     """Serve issuers of these names; yield them in that order."""
     server = _Server(("127.0.0.1", 0), _Handler)
-    base = f"http://127.0.0.1:{server.server_port}"
+    base = f"http://{host}:{server.server_port}"
     server.issuers = {name: TestIssuer(f"{base}/{name}") for name in names}
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -9,7 +9,7 @@ import pytest
 from app.domain.errors import UnauthenticatedError, UnavailableError
 from app.oidc.fetching import FetchError, fetch_object
 from app.oidc.issuers import Issuers
-from app.oidc.keys import FRESH, PAUSE, USABLE
+from app.oidc.keeping import FRESH, PAUSE, USABLE
 from tests.oidc.issuing import an_ec_key, an_rsa_key, issuing
 from tests.oidc.test_tokens import trusted
 from tests.racing import at_once

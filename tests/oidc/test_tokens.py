@@ -15,7 +15,7 @@ from app.domain.access import PrincipalKind
 from app.domain.oidc import Issuer
 from app.main import app_of
 from app.oidc.issuers import Issuers
-from app.oidc.keys import PAUSE
+from app.oidc.keeping import PAUSE
 from tests.builders import World
 from tests.oidc.issuing import AUDIENCE, an_ec_key, an_rsa_key, issuing
 

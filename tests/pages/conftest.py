@@ -79,11 +79,7 @@ def visiting(browser, url, tokens, sessions):
         if not by_form:
             cookie = web_sessions.sign_in(sessions, token=token, now=clock()).cookie
             context.add_cookies([{"name": "registry_session", "value": cookie, "url": url}])
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.faults = []
-        page.on("console", lambda message: _note(page, message))
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page = watched(context.new_page())
         page.goto(path)
         if by_form:
             sign_in(page, token)
@@ -98,6 +94,15 @@ def sign_in(page, token):
     page.get_by_label("API token").fill(token)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Sign out").wait_for()
+
+
+def watched(page):
+    """Let a page note what is wrong with it as it goes."""
+    page.set_default_timeout(10_000)
+    page.faults = []
+    page.on("console", lambda message: _note(page, message))
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    return page
 
 
 def _note(page, message):

@@ -56,6 +56,22 @@ def test_a_rejection_needs_a_reason_and_ends_it(world, visiting, scripts):
     assert page.faults == []
 
 
+def test_whoever_approved_may_think_again_and_reject(world, visiting):
+    promotion = world.a_promotion()
+    page = visiting("approver-1", f"/admin/promotions/{promotion['id']}")
+    approve(page)
+    expect(page.get_by_text("has approved exactly this already")).to_be_visible()
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+
+    page.get_by_label("Comment").fill("It is cold after all.")
+    page.get_by_role("button", name="Reject").click()
+
+    expect(page.get_by_text("Your rejection is recorded")).to_be_visible()
+    expect(page.get_by_role("button", name="Reject")).to_have_count(0)
+    assert world.promotion(promotion)["state"] == "rejected"
+    assert page.faults == []
+
+
 def test_whoever_asked_may_not_approve_and_reads_why(world, visiting):
     both = [("publisher", world.namespace), ("approver", world.namespace)]
     name, token = world.a_principal(None, *both)
@@ -65,7 +81,8 @@ def test_whoever_asked_may_not_approve_and_reads_why(world, visiting):
     expect(
         page.get_by_role("complementary").get_by_text(f"{name} is the requester")
     ).to_be_visible()
-    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+    for verdict in ("Approve", "Reject"):
+        expect(page.get_by_role("button", name=verdict)).to_have_count(0)
 
 
 def test_a_reviewer_who_contributed_since_the_page_was_shown_is_refused_on_it(world, visiting):

@@ -171,11 +171,12 @@ def test_signing_in_and_out_are_on_the_audit_log(person, world):
 
 
 def test_expired_sessions_are_forgotten_at_the_next_sign_in(person, page_time, sessions):
+    others = {row.id for row in rows(sessions)}  # some are of tests whose clock was ahead
     person.sign_in()
-    before = {row.id for row in rows(sessions)}
+    mine = {row.id for row in rows(sessions)} - others
     page_time.ahead = web_sessions.LONGEST_LIFETIME
     person.sign_in()
-    assert before.isdisjoint(row.id for row in rows(sessions))
+    assert mine.isdisjoint(row.id for row in rows(sessions))
 
 
 @pytest.mark.parametrize("mark", ["", "made up"], ids=["missing", "wrong"])
@@ -232,8 +233,8 @@ def test_without_a_session_every_page_and_every_form_asks_to_sign_in(app, client
         path = re.sub(r"{number}", "1", path)
         path = re.sub(r"{[a-z:_]+}", "example", path)
         for method in sorted(route.methods or ()):
-            if path == "/sign-in":
-                continue
+            if path.startswith("/sign-in"):
+                continue  # what is open is tried in federated/
             response = client.request(method, f"/admin{path}", data={}, follow_redirects=False)
             assert response.status_code == 303, (method, path)
             assert response.headers["location"].startswith("/admin/sign-in?next="), path

@@ -34,7 +34,14 @@ from app.db.models.governance import (
     PromotionShare,
     ReviewRow,
 )
-from app.db.models.identity import ApiToken, IdentityRow, Principal, RoleGrant, WebSession
+from app.db.models.identity import (
+    ApiToken,
+    IdentityRow,
+    Principal,
+    RoleGrant,
+    SignInAttempt,
+    WebSession,
+)
 from app.db.models.storage import BlobLease, Damage, Upload
 from app.db.models.workers import WorkerLease
 
@@ -70,6 +77,7 @@ __all__ = [
     "ReviewRow",
     "Revocation",
     "RoleGrant",
+    "SignInAttempt",
     "SuiteRow",
     "Upload",
     "Version",

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.models.base import DISPOSABLE, Base, one_of
@@ -83,7 +83,7 @@ class ApiToken(Base):
 
 
 class WebSession(Base):
-    """A way into the pages, opened with a token and dead with it.
+    """A way into the pages, dead with what it was opened with: a token, or a binding of claims.
 
     The cookie's value is random, changes while the session lasts, and is known only by its
     hash; the one before stays good for the requests that were on their way when it changed.
@@ -91,13 +91,15 @@ class WebSession(Base):
 
     __tablename__ = "web_session"
     __table_args__ = (
+        CheckConstraint("num_nonnulls(token_id, identity_id) = 1", name="opened_with_one"),
         Index(None, "former_hash"),
         Index(None, "expires_at"),
         {"info": DISPOSABLE},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
-    token_id: Mapped[UUID] = mapped_column(ForeignKey("api_token.id"), index=True)
+    token_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_token.id"), index=True)
+    identity_id: Mapped[UUID | None] = mapped_column(ForeignKey("identity.id"), index=True)
     hash: Mapped[str] = mapped_column(unique=True, repr=False)
     form_token: Mapped[str] = mapped_column(repr=False)
     created_at: Mapped[datetime]
@@ -105,3 +107,19 @@ class WebSession(Base):
     expires_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     former_hash: Mapped[str | None] = mapped_column(default=None, repr=False)
+
+
+class SignInAttempt(Base):
+    """A sign-in that was begun and waits for the issuer's answer; taking it away is using it.
+
+    Neither what the issuer sends back nor what the browser keeps is here, but for its hash.
+    """
+
+    __tablename__ = "sign_in_attempt"
+    __table_args__ = (Index(None, "expires_at"), {"info": DISPOSABLE})
+
+    state_hash: Mapped[str] = mapped_column(primary_key=True, repr=False)
+    browser_hash: Mapped[str] = mapped_column(repr=False)
+    issuer: Mapped[str]
+    target: Mapped[str]
+    expires_at: Mapped[datetime]

@@ -1,0 +1,25 @@
+"""Sign-ins that were begun at an issuer: taking one is using it."""
+
+from datetime import datetime
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from app.db.models import SignInAttempt
+
+
+def take_attempt(session: Session, *, state_hash: str, browser_hash: str) -> SignInAttempt | None:
+    """Delete and return an attempt of this browser; of several requests one gets it."""
+    statement = (
+        delete(SignInAttempt)
+        .where(
+            SignInAttempt.state_hash == state_hash,
+            SignInAttempt.browser_hash == browser_hash,
+        )
+        .returning(SignInAttempt)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def forget_attempts(session: Session, now: datetime) -> None:
+    session.execute(delete(SignInAttempt).where(SignInAttempt.expires_at <= now))

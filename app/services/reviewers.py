@@ -22,7 +22,7 @@ from app.domain.approvals import (
     required_approvals,
     standing,
 )
-from app.domain.policies import Approvals, Contributor
+from app.domain.policies import Approvals, Contributor, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,15 @@ def reviewers_of(
     evaluators = evaluators_of(session, evaluations)
     namespaces = {promotion.channel.prefix.namespace for promotion in promotions}
     approvers = approvers_by_namespace(session, namespaces)
+    rows = {promotion.channel.policy_id: promotion.channel.policy for promotion in promotions}
+    policies = {id_: policy_of(row) for id_, row in rows.items()}
     return {
         promotion.id: _reviewers(
-            promotion, evaluators, approvers[promotion.channel.prefix.namespace], now
+            promotion,
+            policies[promotion.channel.policy_id],
+            evaluators,
+            approvers[promotion.channel.prefix.namespace],
+            now,
         )
         for promotion in promotions
     }
@@ -70,12 +76,12 @@ def reviewers_of(
 
 def _reviewers(
     promotion: Promotion,
+    policy: Policy,
     evaluators: dict[UUID, UUID],
     approvers: Sequence[Reviewer],
     now: datetime,
 ) -> Reviewers:
-    policy = policy_of(promotion.channel.policy)
-    judged = {candidate["number"] for candidate in promotion.decision["candidates"]}
+    judged = {candidate["number"] for candidate in promotion.outline["candidates"]}
     grown = [share for share in promotion.shares if share.version.number in judged]
     contributors = {
         Contributor.AUTHOR: frozenset(share.version.created_by_id for share in grown),
@@ -103,5 +109,5 @@ def _reviewers(
 
 def _evaluation_ids(promotion: Promotion) -> list[UUID]:
     """Return whose work it is that the promotion rests on, not what it is compared with."""
-    read = promotion.decision["evaluations"]
+    read = promotion.outline["evaluations"]
     return [UUID(each["id"]) for each in read if each["of"] == gate.Subject.CANDIDATE]

@@ -65,11 +65,15 @@ def prefixes_page(
     if not wanted.query:
         return _page(session, Prefix, caller, wanted, request)
     part = wanted.query.lower()
-    near = _next_names(caller, wanted, request)
+    following = _following(caller, wanted, request)
+    near = aliased(Prefix, following.order_by(*_by_name(Prefix)).limit(_NEAR).subquery())
     page = _page(session, near, caller, wanted, request, _contains(near, part))
     if page.next is not None:
         return page
-    return _page(session, Prefix, caller, wanted, request, _has_ending(part))
+    # The offset makes the planner find all matches first. It might rather test name after name
+    # in the page's order, which takes for ever if the matches are the last ones.
+    found = aliased(Prefix, following.where(_has_ending(part)).offset(0).subquery())
+    return _page(session, found, caller, wanted, request)
 
 
 def _page(
@@ -98,13 +102,14 @@ def _by_name(prefix: type[Prefix]) -> Key:
     return [prefix.namespace, prefix.name]
 
 
-def _next_names(caller: Caller, wanted: PrefixFilter, request: PageRequest) -> type[Prefix]:
-    """Return the first of the prefixes that a page may come from, however many there are."""
-    key = _by_name(Prefix)
-    following = select(Prefix).where(_within(caller.namespaces()), beyond_cursor(key, request))
+def _following(caller: Caller, wanted: PrefixFilter, request: PageRequest) -> Select[Prefix]:
+    """Select the prefixes that a page may come from, all of what a search has to look at."""
+    following = select(Prefix).where(
+        _within(caller.namespaces()), beyond_cursor(_by_name(Prefix), request)
+    )
     if wanted.namespace is not None:
         following = following.where(Prefix.namespace == wanted.namespace)
-    return aliased(Prefix, following.order_by(*key).limit(_NEAR).subquery())
+    return following
 
 
 def _contains(prefix: type[Prefix], part: str) -> ColumnElement[bool]:

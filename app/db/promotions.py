@@ -20,6 +20,7 @@ from app.db.models import Channel, Prefix, Promotion, PromotionShare, ReviewRow,
 from app.db.paging import Page, PageRequest, page_of
 from app.domain.access import EVERYWHERE, Caller
 from app.domain.gate import Decision
+from app.domain.identity import PrefixName
 from app.domain.lifecycle import PromotionState
 
 DECISION: Final = TypeAdapter(Decision)
@@ -60,6 +61,21 @@ def promotion_by_id(session: Session, promotion_id: UUID) -> Promotion | None:
 def promotion_in_sight(session: Session, caller: Caller, promotion_id: UUID) -> Promotion | None:
     """Return a promotion that the caller may see; one that it may not costs what none does."""
     return _one(session, Promotion.id == promotion_id, _in_sight(caller))
+
+
+def place_in_sight(
+    session: Session, caller: Caller, promotion_id: UUID
+) -> tuple[PrefixName, str] | None:
+    """Return the prefix and the channel's name of a promotion that the caller may see."""
+    statement = (
+        select(Prefix.namespace, Prefix.name, Channel.name)
+        .select_from(Promotion)
+        .join(Promotion.channel)
+        .join(Channel.prefix)
+        .where(Promotion.id == promotion_id, _in_sight(caller))
+    )
+    row = session.execute(statement).one_or_none()
+    return None if row is None else (PrefixName(row[0], row[1]), row[2])
 
 
 def _one(session: Session, *where: ColumnElement[bool]) -> Promotion | None:

@@ -32,7 +32,7 @@ class Asked:
     name: str
     principal: str
     target: str
-    reads_much: bool = False  # by its nature: a whole audit chain, all names for a part of one
+    reads_much: bool = False  # by its nature: a whole audit chain
 
     def of(self, registry: Registry) -> Request:
         return registry.by(self.principal).request("GET", self.target)
@@ -54,13 +54,10 @@ def requests(versions: int) -> list[Asked]:
         Asked("list prefixes", "publisher", "/v1/prefixes"),
         Asked("list prefixes, as a reader", "reader", "/v1/prefixes"),
         Asked("filter by namespace", "publisher", f"/v1/prefixes?namespace={namespace}"),
-        Asked(
-            "filter by name, one match",
-            "publisher",
-            f"/v1/prefixes?q={quote(prefix)}",
-            reads_much=True,
-        ),
-        Asked("filter by name, no match", "publisher", "/v1/prefixes?q=nowhere", reads_much=True),
+        Asked("filter by name, one match", "publisher", f"/v1/prefixes?q={quote(prefix)}"),
+        Asked("filter by name, no match", "publisher", "/v1/prefixes?q=nowhere"),
+        Asked("filter by name, all match", "publisher", "/v1/prefixes?q=PRE"),
+        Asked("filter by name, as a reader", "reader", f"/v1/prefixes?q={quote(prefix)}"),
         Asked("filter by base model", "publisher", listing),
         Asked("list versions of the deep prefix", "publisher", f"{deep}/versions"),
         Asked("list evaluations", "publisher", f"{path}/versions/{number}/evaluations"),

@@ -1,8 +1,8 @@
 """Promotions over HTTP: what one shows, requesting one, reading them."""
 
-from collections.abc import Sequence
+import json
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -115,34 +115,50 @@ class PromotionOut(Out):
     break_glass: bool
 
 
-def promotion_outs(
-    session: Session, found: Sequence[Promotion], now: datetime
-) -> list[PromotionOut]:
-    states = reviewers_of(session, found, now=now)
-    return [_out(promotion, states[promotion.id], now) for promotion in found]
+class _RestOut(PromotionOut):
+    """A promotion without its decision."""
+
+    decision: Any = Field(default=None, exclude=True)
 
 
-def _out(row: Promotion, state: Reviewers, now: datetime) -> PromotionOut:
-    shown = PromotionState.EXPIRED if is_overdue(row, now) else row.state
+def promotion_out(session: Session, row: Promotion, now: datetime) -> PromotionOut:
+    state = reviewers_of(session, [row], now=now)[row.id]
     return PromotionOut(
-        id=row.id,
-        prefix=str(row.channel.prefix.full_name),
-        channel=row.channel.name,
-        allocation=[ShareOut(version=s.version.number, weight=s.weight) for s in row.shares],
-        reason=row.reason,
-        state=shown,
-        requested_by=row.requested_by.name,
-        created_at=row.created_at,
-        decision=DecisionOut.model_validate(row.decision),
-        evidence_digest=row.evidence_digest,
-        subject_digest=row.subject_digest,
-        reviews=[_review_out(review, row, state) for review in row.reviews],
-        waiting_for=_waiting(state, now) if shown is PromotionState.PENDING else None,
-        expires_at=row.expires_at,
-        closed_at=row.closed_at,
-        closing_reason=row.closing_reason,
-        break_glass=row.break_glass,
+        **_fields(row, state, now), decision=DecisionOut.model_validate(row.decision)
     )
+
+
+def _listed(row: Promotion, state: Reviewers, now: datetime) -> str:
+    """Return a promotion as JSON, with the decision's own JSON as it is stored.
+
+    It was written in the form in which it is shown; to read it, check it and write it again for
+    fifty promotions takes longer than all the rest.
+    """
+    rest = _RestOut(**_fields(row, state, now)).model_dump_json()
+    return f'{rest[:-1]},"decision":{row.decision_json}}}'
+
+
+def _fields(row: Promotion, state: Reviewers, now: datetime) -> dict[str, Any]:
+    """Return what a promotion shows besides the decision."""
+    shown = PromotionState.EXPIRED if is_overdue(row, now) else row.state
+    return {
+        "id": row.id,
+        "prefix": str(row.channel.prefix.full_name),
+        "channel": row.channel.name,
+        "allocation": [ShareOut(version=s.version.number, weight=s.weight) for s in row.shares],
+        "reason": row.reason,
+        "state": shown,
+        "requested_by": row.requested_by.name,
+        "created_at": row.created_at,
+        "evidence_digest": row.evidence_digest,
+        "subject_digest": row.subject_digest,
+        "reviews": [_review_out(review, row, state) for review in row.reviews],
+        "waiting_for": _waiting(state, now) if shown is PromotionState.PENDING else None,
+        "expires_at": row.expires_at,
+        "closed_at": row.closed_at,
+        "closing_reason": row.closing_reason,
+        "break_glass": row.break_glass,
+    }
 
 
 def _waiting(state: Reviewers, now: datetime) -> WaitingOut:
@@ -202,28 +218,30 @@ def request_promotion(
     return shown(sessions, row, now)
 
 
-@router.get("/promotions", responses=refuses())
+@router.get("/promotions", response_model=PageOut[PromotionOut], responses=refuses())
 def list_promotions(
     sessions: SessionsDep,
     caller: Caller,
     page: PageQuery,
     now: Now,
     state: Annotated[PromotionState | None, Query()] = None,
-) -> PageOut[PromotionOut]:
+) -> Response:
     """List the promotions that you may see, latest first."""
     with sessions() as session:
-        found = promotions_page(session, caller, state, page, now=now)
-        items = promotion_outs(session, found.items, now)
-    return PageOut(items=items, next=found.next)
+        found = promotions_page(session, caller, state, page, now=now, with_decisions=True)
+        states = reviewers_of(session, found.items, now=now)
+    items = ",".join(_listed(row, states[row.id], now) for row in found.items)
+    content = f'{{"items":[{items}],"next":{json.dumps(found.next)}}}'
+    return Response(content, media_type="application/json")
 
 
 @router.get("/promotions/{promotion_id}", responses=refuses(NotFoundError))
 def promotion(promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> PromotionOut:
     with sessions() as session:
         row = seen_promotion(session, caller, promotion_id)
-        return promotion_outs(session, [row], now)[0]
+        return promotion_out(session, row, now)
 
 
 def shown(sessions: Sessions, row: Promotion, now: datetime) -> PromotionOut:
     with sessions() as session:
-        return promotion_outs(session, [row], now)[0]
+        return promotion_out(session, row, now)

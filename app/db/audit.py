@@ -21,8 +21,8 @@ def append(session: Session, event: Event) -> SealedEvent:
     The chain's row stays locked until that transaction ends, so call this last. As every change
     passes here, this is also where it is decided whether its commit waits for other processes.
     """
-    length, head = lock_chain(session, event.subject)
-    sealed = seal(event, length=length, head=head)
+    chain = lock_chain(session, event.subject)
+    sealed = seal(event, length=chain.length, head=chain.head)
     session.add(
         AuditEntry(
             subject=event.subject,
@@ -36,7 +36,6 @@ def append(session: Session, event: Event) -> SealedEvent:
             hash=sealed.hash,
         )
     )
-    chain = session.get_one(AuditChain, event.subject)
     chain.length, chain.head = sealed.sequence, sealed.hash
     session.flush()
     if waits(event.action):
@@ -44,8 +43,8 @@ def append(session: Session, event: Event) -> SealedEvent:
     return sealed
 
 
-def lock_chain(session: Session, subject: str) -> tuple[int, str]:
-    """Create or lock the chain's row in one statement; return its length and head.
+def lock_chain(session: Session, subject: str) -> AuditChain:
+    """Create or lock the chain's row in one statement, and return it.
 
     A use case whose rows hang on no other lock takes this one first, so that two callers who
     create the same thing meet here and not at a constraint.
@@ -54,8 +53,7 @@ def lock_chain(session: Session, subject: str) -> tuple[int, str]:
     statement = new.on_conflict_do_update(
         index_elements=[AuditChain.subject], set_={"head": AuditChain.head}
     ).returning(AuditChain)
-    chain = session.scalars(statement, execution_options={"populate_existing": True}).one()
-    return chain.length, chain.head
+    return session.scalars(statement, execution_options={"populate_existing": True}).one()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, tuple_
+from sqlalchemy import ColumnElement, Select, true, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.errors import MalformedRequestError
@@ -44,16 +44,27 @@ def page_of(
     Raises:
         MalformedRequestError: The cursor is not one that this list gave out.
     """
-    if request.cursor is not None:
-        after = tuple_(*key) < _decode(request.cursor, key)
-        if not descending:
-            after = tuple_(*key) > _decode(request.cursor, key)
-        statement = statement.where(after)
+    statement = statement.where(beyond_cursor(key, request, descending=descending))
     order = [column.desc() if descending else column.asc() for column in key]
     found = session.scalars(statement.order_by(*order).limit(request.limit + 1)).unique().all()
     items = list(found[: request.limit])
     more = len(found) > request.limit
     return Page(items, _encode(items[-1], key) if more else None)
+
+
+def beyond_cursor(
+    key: Key, request: PageRequest, *, descending: bool = False
+) -> ColumnElement[bool]:
+    """Return the condition that a row comes after the cursor; without one, that of every row.
+
+    Raises:
+        MalformedRequestError: The cursor is not one that this list gave out.
+    """
+    if request.cursor is None:
+        return true()
+    row, last = tuple_(*key), _decode(request.cursor, key)
+    after: ColumnElement[bool] = row < last if descending else row > last
+    return after
 
 
 def _encode(row: object, key: Key) -> str:

@@ -2,16 +2,30 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import ColumnElement, Select, exists, false, func, or_, select, true
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    cast,
+    collate,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from app.db.channels import served
 from app.db.models import BaseModelRow, Prefix, Version
-from app.db.paging import Page, PageRequest, page_of
+from app.db.paging import Key, Page, PageRequest, beyond_cursor, page_of
 from app.domain.access import EVERYWHERE, Caller
 from app.domain.identity import PrefixName
 
+_NEAR: Final = 2000  # names that are looked at one by one before a search asks the index
 _PEOPLE = (joinedload(Prefix.owner), joinedload(Prefix.created_by))
 
 
@@ -43,30 +57,80 @@ class PrefixFilter:
 def prefixes_page(
     session: Session, caller: Caller, wanted: PrefixFilter, request: PageRequest
 ) -> Page[Prefix]:
-    """Return the prefixes that the caller may see, by name."""
-    statement = select(Prefix).options(*_PEOPLE).where(in_sight(caller))
+    """Return the prefixes that the caller may see, by name.
+
+    What is part of many names fills the page with the first names looked at. Anything else is
+    part of few, and the index of endings finds those without looking at other names.
+    """
+    if not wanted.query:
+        return _page(session, Prefix, caller, wanted, request)
+    part = wanted.query.lower()
+    following = _following(caller, wanted, request)
+    near = aliased(Prefix, following.order_by(*_by_name(Prefix)).limit(_NEAR).subquery())
+    page = _page(session, near, caller, wanted, request, _contains(near, part))
+    if page.next is not None:
+        return page
+    # The offset makes the planner find all matches first. It might rather test name after name
+    # in the page's order, which takes for ever if the matches are the last ones.
+    found = aliased(Prefix, following.where(_has_ending(part)).offset(0).subquery())
+    return _page(session, found, caller, wanted, request)
+
+
+def _page(
+    session: Session,
+    prefix: type[Prefix],
+    caller: Caller,
+    wanted: PrefixFilter,
+    request: PageRequest,
+    *searched: ColumnElement[bool],
+) -> Page[Prefix]:
+    people = (joinedload(prefix.owner), joinedload(prefix.created_by))
+    statement = select(prefix).options(*people).where(in_sight(caller, prefix), *searched)
     if wanted.namespace is not None:
-        statement = statement.where(Prefix.namespace == wanted.namespace)
-    if wanted.query is not None:
-        pattern = f"%{_escaped(wanted.query.lower())}%"
-        full_name = func.lower(func.concat(Prefix.namespace, "/", Prefix.name))
-        statement = statement.where(full_name.like(pattern, escape="\\"))
+        statement = statement.where(prefix.namespace == wanted.namespace)
     if wanted.base_model is not None:
         bound = exists().where(
-            Version.prefix_id == Prefix.id,
+            Version.prefix_id == prefix.id,
             Version.base_model_id == BaseModelRow.id,
             BaseModelRow.digest == wanted.base_model,
         )
         statement = statement.where(bound)
-    return page_of(session, statement, [Prefix.namespace, Prefix.name], request)
+    return page_of(session, statement, _by_name(prefix), request)
 
 
-def in_sight(caller: Caller) -> ColumnElement[bool]:
+def _by_name(prefix: type[Prefix]) -> Key:
+    return [prefix.namespace, prefix.name]
+
+
+def _following(caller: Caller, wanted: PrefixFilter, request: PageRequest) -> Select[Prefix]:
+    """Select the prefixes that a page may come from, all of what a search has to look at."""
+    following = select(Prefix).where(
+        _within(caller.namespaces()), beyond_cursor(_by_name(Prefix), request)
+    )
+    if wanted.namespace is not None:
+        following = following.where(Prefix.namespace == wanted.namespace)
+    return following
+
+
+def _contains(prefix: type[Prefix], part: str) -> ColumnElement[bool]:
+    # As in the index, by the letters' codes: a database's own rules may fold them otherwise.
+    full_name = collate(func.concat(prefix.namespace, "/", prefix.name), "C")
+    return func.lower(full_name).contains(part, autoescape=True)
+
+
+def _has_ending(part: str) -> ColumnElement[bool]:
+    """Return the condition that an ending of the full name begins with `part`."""
+    quoted = part.replace("\\", "\\\\").replace("'", "''")
+    endings = func.name_endings(Prefix.namespace, Prefix.name)
+    return endings.bool_op("@@")(cast(f"'{quoted}':*", TSQUERY))
+
+
+def in_sight(caller: Caller, prefix: type[Prefix] = Prefix) -> ColumnElement[bool]:
     """Return the condition that the caller may see a prefix."""
     visible = caller.namespaces()
     whole = {namespace for namespace in visible if caller.sees_everything(namespace)}
-    released = served(Prefix.id, caller)
-    return or_(_within(whole), _within(visible - whole) & released)
+    released = served(prefix.id, caller)
+    return or_(_within(whole, prefix), _within(visible - whole, prefix) & released)
 
 
 def worked_on(caller: Caller) -> ColumnElement[bool]:
@@ -74,12 +138,8 @@ def worked_on(caller: Caller) -> ColumnElement[bool]:
     return _within(name for name in caller.namespaces() if caller.sees_everything(name))
 
 
-def _within(namespaces: Iterable[str]) -> ColumnElement[bool]:
+def _within(namespaces: Iterable[str], prefix: type[Prefix] = Prefix) -> ColumnElement[bool]:
     names = set(namespaces)
     if EVERYWHERE in names:
         return true()
-    return Prefix.namespace.in_(names) if names else false()
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return prefix.namespace.in_(names) if names else false()

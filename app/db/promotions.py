@@ -6,13 +6,21 @@ from typing import Any, Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, and_, or_, select, true
-from sqlalchemy.orm import Session, contains_eager, joinedload, selectinload
+from sqlalchemy import ColumnElement, Text, and_, cast, literal, or_, select, true
+from sqlalchemy.orm import (
+    Session,
+    contains_eager,
+    defer,
+    joinedload,
+    selectinload,
+    with_expression,
+)
 
 from app.db.models import Channel, Prefix, Promotion, PromotionShare, ReviewRow, Version
 from app.db.paging import Page, PageRequest, page_of
 from app.domain.access import EVERYWHERE, Caller
 from app.domain.gate import Decision
+from app.domain.identity import PrefixName
 from app.domain.lifecycle import PromotionState
 
 DECISION: Final = TypeAdapter(Decision)
@@ -32,6 +40,19 @@ _WHOLE = (
     selectinload(Promotion.reviews).joinedload(ReviewRow.reviewer),
 )
 
+_FINDINGS: Final = literal("findings", Text)
+_LISTED = (
+    defer(Promotion.decision, raiseload=True),
+    with_expression(Promotion.decision_outline, Promotion.decision.op("-")(_FINDINGS)),
+    joinedload(Promotion.channel).options(joinedload(Channel.policy), joinedload(Channel.prefix)),
+    joinedload(Promotion.requested_by),
+    selectinload(Promotion.shares)
+    .joinedload(PromotionShare.version)
+    .load_only(Version.number, Version.created_by_id, raiseload=True),
+    selectinload(Promotion.reviews).joinedload(ReviewRow.reviewer),
+)
+_WITH_DECISION = with_expression(Promotion.decision_json, cast(Promotion.decision, Text))
+
 
 def promotion_by_id(session: Session, promotion_id: UUID) -> Promotion | None:
     return _one(session, Promotion.id == promotion_id)
@@ -40,6 +61,21 @@ def promotion_by_id(session: Session, promotion_id: UUID) -> Promotion | None:
 def promotion_in_sight(session: Session, caller: Caller, promotion_id: UUID) -> Promotion | None:
     """Return a promotion that the caller may see; one that it may not costs what none does."""
     return _one(session, Promotion.id == promotion_id, _in_sight(caller))
+
+
+def place_in_sight(
+    session: Session, caller: Caller, promotion_id: UUID
+) -> tuple[PrefixName, str] | None:
+    """Return the prefix and the channel's name of a promotion that the caller may see."""
+    statement = (
+        select(Prefix.namespace, Prefix.name, Channel.name)
+        .select_from(Promotion)
+        .join(Promotion.channel)
+        .join(Channel.prefix)
+        .where(Promotion.id == promotion_id, _in_sight(caller))
+    )
+    row = session.execute(statement).one_or_none()
+    return None if row is None else (PrefixName(row[0], row[1]), row[2])
 
 
 def _one(session: Session, *where: ColumnElement[bool]) -> Promotion | None:
@@ -127,9 +163,15 @@ def promotions_page(
     request: PageRequest,
     *,
     now: datetime,
+    with_decisions: bool = False,
 ) -> Page[Promotion]:
-    """Return the promotions in namespaces that the caller sees into, latest first."""
-    statement = select(Promotion).options(*_WHOLE).where(_in_sight(caller))
+    """Return the promotions in namespaces that the caller sees into, latest first.
+
+    Each has its decision's outline and, `with_decisions`, the whole of it as JSON that is stored.
+    """
+    statement = select(Promotion).options(*_LISTED).where(_in_sight(caller))
+    if with_decisions:
+        statement = statement.options(_WITH_DECISION)
     if state is not None:
         statement = statement.where(_is_in(state, now))
     key = [Promotion.created_at, Promotion.id]

@@ -20,6 +20,12 @@ _WHOLE = (
     selectinload(Version.files),
 )
 
+_JUDGED = (
+    joinedload(Version.base_model),
+    joinedload(Version.prefix).joinedload(Prefix.owner),
+    joinedload(Version.revocation),
+)
+
 _LISTED = (
     joinedload(Version.base_model),
     joinedload(Version.created_by),
@@ -54,8 +60,9 @@ def version_at_revision(
 def versions_numbered(
     session: Session, prefix: PrefixName, numbers: Collection[int]
 ) -> Mapping[int, Version]:
-    statement = _of(prefix).where(Version.number.in_(numbers)).options(*_WHOLE)
-    return {version.number: version for version in session.scalars(statement).unique()}
+    """Return versions with what a gate looks at, which is all but their files."""
+    statement = _of(prefix).where(Version.number.in_(numbers)).options(*_JUDGED)
+    return {version.number: version for version in session.scalars(statement)}
 
 
 def version_by_digest(session: Session, prefix_id: UUID, digest: str) -> Version | None:

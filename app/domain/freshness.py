@@ -18,17 +18,23 @@ LONGEST_WAIT_S: Final = LEASE_S + 0.05
 # say meanwhile, until it begins anew.
 ABANDONED_S: Final = 5 * LEASE_S
 
-# What only adds something new changes no answer that anybody can remember. Every other action
-# waits, also one that is not known yet.
-_ADDS_SOMETHING: Final = frozenset(
+# What only adds something new changes no answer that anybody can remember, and neither does what
+# moves a promotion without executing it: nothing is answered from those but by the database.
+# Every other action waits, also one that is not known yet.
+_CHANGES_NO_ANSWER: Final = frozenset(
     {
         "base-model.register",
         "evaluation.record",
         "policy.create",
         "prefix.create",
         "principal.create",
+        "promotion.approve",
+        "promotion.expire",
+        "promotion.hold",
         "promotion.refuse",
+        "promotion.reject",
         "promotion.request",
+        "promotion.withdraw",
         "suite.register",
         "token.issue",
         "version.push",
@@ -38,7 +44,7 @@ _ADDS_SOMETHING: Final = frozenset(
 
 def waits(action: str) -> bool:
     """Return whether an action is acknowledged only once every process has heard of it."""
-    return action not in _ADDS_SOMETHING
+    return action not in _CHANGES_NO_ANSWER
 
 
 class Lease:

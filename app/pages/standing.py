@@ -34,7 +34,7 @@ class Standing:
 
     @property
     def passed(self) -> bool:
-        return bool(self.row.decision["result"] == "passed")
+        return bool(self.row.outline["result"] == "passed")
 
     def counts(self, review: ReviewRow) -> bool:
         """Whether a review is about what the promotion is now."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from app.db.channels import channel_named
+from app.db.channels import allocation_of, channel_named
 from app.db.session import Sessions
 from app.domain.access import Caller
 from app.domain.allocation import ALL_TRAFFIC, Share
@@ -38,7 +38,9 @@ def dry_run(
         if channel is None:
             raise not_configured(prefix, channel_name)
         wanted = (Share(number, ALL_TRAFFIC),)
-        return judge(session, channel, wanted, {number: version}, now=now).decision
+        current = allocation_of(session, channel)
+        versions = {number: version}
+        return judge(session, channel, wanted, versions, current=current, now=now).decision
 
 
 def not_configured(prefix: PrefixName, channel_name: str) -> GateNotConfiguredError:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.db.channels import allocation_of
 from app.db.evaluations import evidence_for
 from app.db.models import Channel, EvaluationRow, PolicyRow, Version
 from app.db.policies import policy_of, policy_ref
@@ -33,15 +32,15 @@ def judge(
     wanted: Allocation,
     versions: Mapping[int, Version],
     *,
+    current: Allocation,
     now: datetime,
 ) -> Judgement:
-    """Judge every version whose traffic would grow if `channel` served `wanted`.
+    """Judge every version whose traffic would grow if `channel` served `wanted`, not `current`.
 
     A constant number of queries, whatever the history. `versions` holds, by number, the
     versions of `wanted` with base model and prefix loaded.
     """
     policy = policy_of(channel.policy)
-    current = allocation_of(session, channel)
     # What would change nothing can still be asked about: then all of it is judged.
     grown = growing(current, wanted) or wanted
     judged = [versions[share.version] for share in grown]

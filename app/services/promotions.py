@@ -35,7 +35,7 @@ from app.services.execution import allocation_facts, close, record, require_not_
 from app.services.gates import not_configured
 from app.services.judgement import Judgement, judge
 from app.services.reviewers import reviewers_of
-from app.services.sight import lock_prefix_as, seen_promotion
+from app.services.sight import lock_prefix_as, seen_place
 
 
 def request(
@@ -70,7 +70,7 @@ def request(
             state = reviewers_of(session, [promotion], now=now)[promotion.id]
             require_enough(len(state.eligible), state.required, prefix.namespace)
             complete(session, promotion, state, caller=caller, now=now)
-            return present(promotion_by_id(session, promotion.id))
+            return promotion
         _append_refusal(session, target, caller, now)
     raise not_passed(target.judgement.decision)
 
@@ -100,10 +100,9 @@ def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Prom
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    found = seen_promotion(session, caller, promotion_id)
-    prefix = found.channel.prefix.full_name
+    prefix, channel_name = seen_place(session, caller, promotion_id)
     lock_prefix(session, prefix)
-    lock_channel(session, prefix, found.channel.name)
+    lock_channel(session, prefix, channel_name)
     return present(promotion_by_id(session, promotion_id))
 
 
@@ -162,9 +161,10 @@ def aim(
     if channel is None:
         raise not_configured(prefix, channel_name)
     versions = _versions(session, prefix, wanted)
-    if set(wanted) == set(allocation_of(session, channel)):
+    current = allocation_of(session, channel)
+    if set(wanted) == set(current):
         raise NothingToChangeError(f"{channel_name} of {prefix} serves exactly that already.")
-    judgement = judge(session, channel, wanted, versions, now=now)
+    judgement = judge(session, channel, wanted, versions, current=current, now=now)
     return Target(channel, wanted, versions, judgement)
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from app.db.channels import allocation_of
 from app.db.models import Prefix, Promotion
 from app.db.promotions import decision_document, pending_below
 from app.domain.allocation import Share
@@ -25,7 +26,8 @@ def rejudge(session: Session, promotion: Promotion, *, now: datetime) -> Judgeme
     """Judge one promotion now and keep the answer on it."""
     versions = {share.version.number: share.version for share in promotion.shares}
     wanted = tuple(Share(share.version.number, share.weight) for share in promotion.shares)
-    judgement = judge(session, promotion.channel, wanted, versions, now=now)
+    current = allocation_of(session, promotion.channel)
+    judgement = judge(session, promotion.channel, wanted, versions, current=current, now=now)
     promotion.decision = decision_document(judgement.decision)
     promotion.policy_id = promotion.channel.policy_id
     promotion.evidence_digest = judgement.decision.evidence_digest

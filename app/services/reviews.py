@@ -5,9 +5,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.db.models import Promotion, ReviewRow
-from app.db.promotions import promotion_by_id
-from app.db.session import Sessions, present
+from app.db.models import Principal, Promotion, ReviewRow
+from app.db.session import Sessions
 from app.domain.access import Caller, Role
 from app.domain.approvals import Reviewer, Verdict, approved_already, bar_to_review
 from app.domain.audit import Facts
@@ -23,7 +22,7 @@ from app.services.completion import complete, expire, is_overdue
 from app.services.execution import close, record
 from app.services.promotions import lock_promotion, not_passed
 from app.services.reassessment import rejudge
-from app.services.reviewers import reviewers_of
+from app.services.reviewers import Reviewers, people_of
 
 
 def review(
@@ -58,10 +57,9 @@ def review(
             expired = expire(session, promotion, caller=caller, now=now)
         else:
             _decide(session, promotion, verdict, comment, subject_digest, caller, now)
-        result = present(promotion_by_id(session, promotion_id))
     if expired is not None:
         raise InvalidTransitionError(f"The promotion has expired. {expired}", state="expired")
-    return result
+    return promotion
 
 
 def _decide(
@@ -73,7 +71,8 @@ def _decide(
     caller: Caller,
     now: datetime,
 ) -> None:
-    _require_reviewer(session, promotion, caller, now)
+    state = people_of(session, [promotion]).reviewers(promotion, now=now)
+    _require_reviewer(state, promotion, caller)
     after = PromotionState.EXECUTED if verdict is Verdict.APPROVE else PromotionState.REJECTED
     require_move(promotion.state, after)
     if verdict is Verdict.APPROVE:
@@ -86,23 +85,32 @@ def _decide(
             )
         if decision.result is not Result.PASSED:
             raise not_passed(decision)
-    _record_review(session, promotion, verdict, comment, caller, now)
-    if verdict is Verdict.REJECT:
-        close(promotion, PromotionState.REJECTED, comment, now)
+        _approve(session, promotion, comment, caller, now)
     else:
-        state = reviewers_of(session, [promotion], now=now)[promotion.id]
-        complete(session, promotion, state, caller=caller, now=now)
+        _record_review(session, promotion, verdict, comment, caller, now)
+        close(promotion, PromotionState.REJECTED, comment, now)
 
 
-def _require_reviewer(
-    session: Session, promotion: Promotion, caller: Caller, now: datetime
-) -> None:
+def _require_reviewer(state: Reviewers, promotion: Promotion, caller: Caller) -> None:
     """Tell a contributor why before telling anybody else which role is missing."""
-    state = reviewers_of(session, [promotion], now=now)[promotion.id]
     reviewer = Reviewer(caller.name, caller.id, caller.kind)
     if bar := bar_to_review(state.approvals, reviewer, state.contributors):
         raise SeparationOfDutiesError(bar)
     caller.require(Role.APPROVER, promotion.channel.prefix.full_name)
+
+
+def _approve(
+    session: Session, promotion: Promotion, comment: str, caller: Caller, now: datetime
+) -> None:
+    """Keep an approval of what was judged just now, and execute if it was the last one.
+
+    Who has approved may still think again and reject, but not approve twice.
+    """
+    people = people_of(session, [promotion])  # anew: other evidence has other evaluators
+    if caller.id in people.reviewers(promotion, now=now).approved:
+        raise AlreadyReviewedError(approved_already(caller.name))
+    _record_review(session, promotion, Verdict.APPROVE, comment, caller, now)
+    complete(session, promotion, people.reviewers(promotion, now=now), caller=caller, now=now)
 
 
 def _record_review(
@@ -113,12 +121,10 @@ def _record_review(
     caller: Caller,
     now: datetime,
 ) -> None:
-    """Keep a verdict. Who has approved may still think again and reject, but not approve twice."""
     subject = promotion.subject_digest
-    approved = reviewers_of(session, [promotion], now=now)[promotion.id].approved
-    if verdict is Verdict.APPROVE and caller.id in approved:
-        raise AlreadyReviewedError(approved_already(caller.name))
-    promotion.reviews.append(ReviewRow(caller.id, verdict, comment, subject, now))
+    row = ReviewRow(caller.id, verdict, comment, subject, now)
+    row.reviewer = session.get_one(Principal, caller.id)
+    promotion.reviews.append(row)
     session.flush()
     facts: Facts = {
         "subject_digest": subject,

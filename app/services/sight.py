@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from app.db.channels import channel_named
 from app.db.models import Channel, Prefix, Promotion, Version
 from app.db.prefixes import lock_prefix, prefix_in_sight
-from app.db.promotions import promotion_in_sight
+from app.db.promotions import place_in_sight, promotion_in_sight
 from app.db.versions import version_numbered
 from app.domain.access import Caller, Role, nothing_named
 from app.domain.errors import NotFoundError
@@ -63,6 +63,18 @@ def seen_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Prom
     if promotion is None:
         raise nothing_named("promotion", str(promotion_id))
     return promotion
+
+
+def seen_place(session: Session, caller: Caller, promotion_id: UUID) -> tuple[PrefixName, str]:
+    """Return the prefix and the channel of a promotion that the caller may see.
+
+    Raises:
+        NotFoundError: It does not exist, or looks so to this caller.
+    """
+    place = place_in_sight(session, caller, promotion_id)
+    if place is None:
+        raise nothing_named("promotion", str(promotion_id))
+    return place
 
 
 def lock_prefix_as(role: Role, session: Session, caller: Caller, name: PrefixName) -> Prefix:

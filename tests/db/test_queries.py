@@ -4,14 +4,19 @@ from contextlib import contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import event, text
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event, select, text
+from sqlalchemy.orm import Session
 
 from app.db.evaluations import recent_evaluations
-from app.db.models import Base
+from app.db.models import Base, Prefix
 from app.db.paging import PageRequest
+from app.db.prefixes import PrefixFilter, prefixes_page
 from app.db.promotions import executed_with
 from app.db.session import present
 from app.db.versions import version_at_revision, version_numbered, versions_page
+from app.domain.access import SYSTEM
 from app.domain.identity import PrefixName
 from tests.builders import World, a_digest
 
@@ -38,6 +43,26 @@ def statements(engine):
             event.remove(engine, "before_cursor_execute", count)
 
     return statements
+
+
+@contextmanager
+def asked_of(engine):
+    """Collect statements with their parameters."""
+    asked = []
+
+    def note(_connection, _cursor, statement, parameters, *_rest):
+        asked.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def plan_of(session, statement, parameters):
+    rows = session.connection().exec_driver_sql(f"EXPLAIN {statement}", parameters)
+    return "\n".join(line for (line,) in rows)
 
 
 def relationships():
@@ -162,23 +187,81 @@ def test_the_latest_evaluations_of_a_version_are_found(world, sessions):
 def test_a_page_of_versions_is_read_in_the_order_of_its_index(world, sessions, engine):
     """Sorting would read every version of the prefix for each page of it."""
     world.a_version()
-    asked = []
-
-    def note(_connection, _cursor, statement, parameters, *_rest):
-        asked.append((statement, parameters))
-
     with sessions() as session:
         session.execute(text("SET LOCAL enable_seqscan = off"))
         session.execute(text("SET LOCAL enable_sort = off"))  # then only where it cannot but sort
-        event.listen(engine, "before_cursor_execute", note)
-        versions_page(session, PrefixName(world.namespace, "voice"), PageRequest())
-        event.remove(engine, "before_cursor_execute", note)
-        statement, parameters = asked[0]
-        rows = session.connection().exec_driver_sql(f"EXPLAIN {statement}", parameters)
-        plan = "\n".join(line for (line,) in rows)
+        with asked_of(engine) as asked:
+            versions_page(session, PrefixName(world.namespace, "voice"), PageRequest())
+        plan = plan_of(session, *asked[0])
 
     assert "Index Scan Backward using uq_version_prefix_id_number" in plan
     assert "Sort" not in plan
+
+
+PART_OF_A_NAME = st.text("abe-._/9'\\\\%_:*&|!()<>ÄK \t", max_size=6)
+
+
+@pytest.fixture(scope="module")
+def many_prefixes(engine):
+    """Add prefixes to look for, more than a search looks at one by one, for a while."""
+    add = """
+        INSERT INTO prefix
+            (id, namespace, name, owner_id, created_by_id, created_at, description, intended_uses)
+        SELECT gen_random_uuid(), 'Many-' || n % 3, 'a.B_' || to_hex(n * 7919),
+            id, id, now(), '', '{}'
+        FROM generate_series(1, 2600) AS n, principal WHERE principal.name = 'admin'
+    """
+    with engine.connect() as connection:
+        connection.execute(text(add))
+        yield Session(connection, join_transaction_mode="create_savepoint")
+        connection.rollback()
+
+
+def searched(session, part, limit=50):
+    """Return the full names of the prefixes that a search finds, read page by page."""
+    found, request = [], PageRequest(limit)
+    while request is not None:
+        page = prefixes_page(session, SYSTEM, PrefixFilter(query=part), request)
+        assert len(page.items) <= limit
+        found += [str(prefix.full_name) for prefix in page.items]
+        request = page.next and PageRequest(limit, page.next)
+    return found
+
+
+@pytest.fixture(scope="module")
+def names(many_prefixes):
+    statement = select(Prefix.namespace, Prefix.name).order_by(Prefix.namespace, Prefix.name)
+    return ["/".join(row) for row in many_prefixes.execute(statement)]
+
+
+@given(PART_OF_A_NAME)
+@example("")
+@example("MANY-2/A.b_")
+@example("2/a")
+@example("_")
+@example("\\")
+@example("':*")
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_search_finds_every_prefix_whose_name_contains_the_text(many_prefixes, names, part):
+    expected = [name for name in names if part.lower() in name.lower()]
+    assert searched(many_prefixes, part, limit=500) == expected
+
+
+@pytest.mark.parametrize("part", ["many-2/a.b_1", "9", "no-such-name"])
+def test_a_search_reads_the_names_it_finds_and_a_bounded_number_of_others(
+    many_prefixes, engine, part
+):
+    with many_prefixes.begin_nested() as undone:
+        many_prefixes.execute(text("SET LOCAL enable_seqscan = off"))  # it has no statistics here
+        with asked_of(engine) as asked:
+            searched(many_prefixes, part)
+        nearby, everywhere = (plan_of(many_prefixes, *each) for each in asked[-2:])
+        undone.rollback()
+
+    assert "Limit" in nearby
+    assert "uq_prefix_namespace_name" in nearby
+    assert "Bitmap Index Scan on ix_prefix_name_endings" in everywhere
+    assert "Seq Scan on prefix" not in nearby + everywhere
 
 
 def test_a_version_is_found_by_its_revision(world, sessions):

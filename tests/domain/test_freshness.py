@@ -43,6 +43,8 @@ def test_what_may_change_an_answer_waits(action):
     assert waits(action)
 
 
-@pytest.mark.parametrize("action", ["version.push", "evaluation.record", "token.issue"])
-def test_what_only_adds_something_does_not_wait(action):
+@pytest.mark.parametrize(
+    "action", ["version.push", "evaluation.record", "token.issue", "promotion.approve"]
+)
+def test_what_changes_no_remembered_answer_does_not_wait(action):
     assert not waits(action)

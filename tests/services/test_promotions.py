@@ -350,6 +350,19 @@ def test_an_expired_promotion_is_listed_among_the_expired(world, time):
     assert listed("pending") == []
 
 
+def test_a_list_shows_of_each_promotion_what_it_shows_itself(world):
+    version = world.an_evaluated_version()
+    world.break_glass(world.request(version, reason='"}],"quoted": \\ ü').json())
+    world.a_live_version(seed=1)  # the first to be judged beside an incumbent
+    world.review(world.a_promotion(seed=2), by="approver-1")
+    _, token = world.a_principal(None, ("publisher", world.namespace))
+
+    listed = world.made("GET", "/v1/promotions", by=token)["items"]
+
+    assert [each["state"] for each in listed] == ["pending", "executed", "executed"]
+    assert listed == [world.promotion(each) for each in listed]
+
+
 def test_promotions_are_listed_by_state(world):
     first, second = world.a_promotion(seed=1), world.a_promotion(seed=2)
     world.withdraw(first)

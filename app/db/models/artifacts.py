@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
 
 from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
@@ -53,6 +53,13 @@ class Prefix(Base):
     __tablename__ = "prefix"
     __table_args__ = (
         UniqueConstraint("namespace", "name"),
+        Index(
+            "ix_prefix_name_endings",
+            text("name_endings(namespace, name)"),
+            postgresql_using="gin",
+            # New names would wait in a list that every search reads from end to end.
+            postgresql_with={"fastupdate": "off"},
+        ),
         CheckConstraint("last_number >= 0", name="last_number_not_negative"),
     )
 

@@ -12,7 +12,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 
 from app.db.models.artifacts import Prefix, Version
 from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
@@ -156,6 +156,15 @@ class Promotion(Base):
     )
     channel: Mapped[Channel] = relationship(lazy="raise", init=False, repr=False)
     requested_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
+
+    # A list reads these instead of whole decisions, most of which nobody looks into.
+    decision_outline: Mapped[dict[str, Any] | None] = query_expression(repr=False)
+    decision_json: Mapped[str | None] = query_expression(repr=False)
+
+    @property
+    def outline(self) -> dict[str, Any]:
+        """The decision without its findings, or with them: result, candidates, evaluations."""
+        return self.decision if self.decision_outline is None else self.decision_outline
 
 
 class PromotionShare(Base):

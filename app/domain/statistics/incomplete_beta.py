@@ -5,6 +5,7 @@ Binomial tails and Student's t are both special cases of it.
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 _TINY = 1e-300
@@ -40,6 +41,7 @@ def beta_cdf(x: float, a: float, b: float, *, complement: float | None = None) -
     return 1 - leading_term(y, x, b, a) * _continued_fraction(y, b, a)
 
 
+@lru_cache(maxsize=4096)  # many cells have the same counts, and each is judged several times
 def beta_quantile(p: float, a: float, b: float) -> float:
     """Return the x with I_x(a, b) = p.
 

@@ -13,7 +13,7 @@ from sqlalchemy import delete, event, func, insert, select, text
 from app.chores import doing_chores
 from app.db import waiting
 from app.db.models import WorkerLease
-from app.db.session import database_of, engine_for
+from app.db.session import database_of, engine_for, sessions_on
 from app.domain.freshness import ABANDONED_S, LONGEST_WAIT_S
 from app.main import app_of
 from app.services.listening import Listener
@@ -198,6 +198,14 @@ def test_a_listener_stops_without_waiting_for_its_next_proof(parts, monkeypatch)
     begun = time.monotonic()
     listener.stop()
     assert time.monotonic() - begun < 5
+
+
+def test_a_listener_that_never_reached_a_database_stops_all_the_same():
+    engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    listener = Listener(database_of(sessions_on(engine)), Memory())
+    listener.start()
+    assert seconds(listener.stop) < 5
+    engine.dispose()
 
 
 # Losing the connection

@@ -47,7 +47,8 @@ def lock_chain(session: Session, subject: str) -> AuditChain:
     """Create or lock the chain's row in one statement, and return it.
 
     A use case whose rows hang on no other lock takes this one first, so that two callers who
-    create the same thing meet here and not at a constraint.
+    create the same thing meet here and not at a constraint. That is so for all that the chain of
+    the registry tells of: principals, tokens and sessions are never locked before it.
     """
     new = insert(AuditChain).values(subject=subject, length=0, head=GENESIS)
     statement = new.on_conflict_do_update(

@@ -109,7 +109,6 @@ def set_identities(
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)
         principal = lock_active(session, name)
         for identity in identities:
             _require_bindable(session, issuers, identity, principal)
@@ -157,10 +156,7 @@ def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) 
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)  # first, as whoever signs in by a binding does
-        principal = lock_principal(session, name)
-        if principal is None:
-            raise nothing_named("principal", name)
+        principal = _lock(session, name)
         if principal.deactivated_at is not None:
             return
         forget_opened_by(session, principal.identities)
@@ -178,13 +174,19 @@ def lock_active(session: Session, name: str) -> Principal:
         NotFoundError: There is none of that name.
         PrincipalDeactivatedError: It no longer acts.
     """
-    principal = lock_principal(session, name)
-    if principal is None:
-        raise nothing_named("principal", name)
+    principal = _lock(session, name)
     if principal.deactivated_at is not None:
         since = principal.deactivated_at.isoformat()
         message = f"{name} was deactivated at {since}, for good; make another principal."
         raise PrincipalDeactivatedError(message)
+    return principal
+
+
+def _lock(session: Session, name: str) -> Principal:
+    audit.lock_chain(session, REGISTRY)
+    principal = lock_principal(session, name)
+    if principal is None:
+        raise nothing_named("principal", name)
     return principal
 
 

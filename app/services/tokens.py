@@ -6,11 +6,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.db import audit
 from app.db.models import ApiToken, Principal
 from app.db.session import Sessions
 from app.db.tokens import lock_token
 from app.domain.access import EVERYWHERE, Caller, Role, nothing_named
-from app.domain.audit import Facts
+from app.domain.audit import REGISTRY, Facts
 from app.domain.errors import NotFoundError, UnknownReferenceError
 from app.domain.tokens import new_token, token_hash
 from app.services.identity import facts_of, lock_active, record
@@ -74,6 +75,7 @@ def revoke_token(sessions: Sessions, *, token_id: UUID, caller: Caller, now: dat
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
         token = lock_token(session, token_id)
         if token is None:
             raise nothing_named("token", str(token_id))

@@ -48,6 +48,7 @@ def sign_in(sessions: Sessions, *, token: str, now: datetime) -> Visit:
     """
     caller = authenticate(sessions, token=token, now=now)
     with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
         held = live_token(session, token, now)
         return _opened(session, caller, held, min(now + LONGEST_LIFETIME, held.expires_at), now)
 
@@ -63,7 +64,7 @@ def sign_in_as(
         UnauthenticatedError: The claims mean nobody, or several.
     """
     with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)  # first, as those do who take bindings away
+        audit.lock_chain(session, REGISTRY)
         caller = meant(session, issuer, claims)
         held = lock_identity(session, caller.id, issuer.url, comparable(claims))
         return _opened(session, caller, present(held), now + LONGEST_LIFETIME, now)
@@ -124,6 +125,7 @@ def visit(
 def sign_out(sessions: Sessions, *, visit: Visit, now: datetime) -> None:
     """End a session at once; ending it again changes nothing."""
     with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
         if forget(session, visit.session_id):
             facts: Facts = {"session_id": str(visit.session_id)}
             _record(session, "session.close", facts, visit.caller, now)

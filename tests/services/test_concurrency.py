@@ -2,7 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic, sleep
 
@@ -10,9 +10,12 @@ import pytest
 
 from app.db.prefixes import lock_prefix
 from app.db.principals import lock_principal
+from app.deps import clock
+from app.domain.errors import UnauthenticatedError
 from app.domain.identity import PrefixName
+from app.services import web_sessions
 from tests.builders import World, a_base_model, a_policy, a_suite, results
-from tests.racing import by_as_many_clients
+from tests.racing import at_once, by_as_many_clients
 
 THREADS = 8
 
@@ -327,6 +330,37 @@ def test_revoking_a_token_at_once_records_it_once(world):
 
 
 # Locks that must not meet
+
+
+@pytest.mark.parametrize("attempt", range(6))
+def test_nobody_waits_in_a_circle_whatever_befalls_a_principal_at_once(world, sessions, attempt):
+    """Each locks the registry's chain first, and only then what of the principal it changes."""
+    name, token = world.a_principal(None, ("reader", world.namespace))
+    path = f"/v1/principals/{name}"
+    grants = {"principal": name, "grants": [{"role": "reader", "namespace": "acme"}]}
+    issued = world.made("POST", "/v1/tokens", by="admin", json={"principal": name})
+    opened = web_sessions.sign_in(sessions, token=token, now=clock())
+
+    def asking(method, path, **body):
+        another = world.on_its_own_client()
+        return lambda: another.call(method, path, by="admin", **body).status_code
+
+    def signing_in():
+        with suppress(UnauthenticatedError):
+            web_sessions.sign_in(sessions, token=issued["token"], now=clock())
+
+    answered = at_once(
+        asking("PUT", "/v1/grants", json=grants),
+        asking("PUT", f"{path}/identities", json={"identities": []}),
+        asking("POST", "/v1/tokens", json={"principal": name}),
+        asking("DELETE", f"/v1/tokens/{issued['id']}"),
+        asking("DELETE", path),
+        signing_in,
+        lambda: web_sessions.sign_out(sessions, visit=opened, now=clock()),
+    )
+
+    assert set(answered) <= {200, 201, 204, 409, None}
+    assert world.verification("registry")["valid"]
 
 
 @contextmanager

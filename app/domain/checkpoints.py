@@ -73,6 +73,12 @@ def signed_note(text: str, signer: Signer) -> str:
     return f"{text}\n\N{EM DASH} {signer.origin} {signature}\n"
 
 
+def is_signed_by(signer: Signer, note: str) -> bool:
+    """Whether a note of this log names the signer's key; the signature is not verified."""
+    _, name, signature = note.rstrip("\n").rpartition("\n")[2].split(" ")
+    return (name, base64.b64decode(signature)[:4]) == (signer.origin, _key_id(signer))
+
+
 def digest_of(hashed: bytes) -> str:
     """Return a node's hash as the API writes digests."""
     return f"sha256:{hashed.hex()}"

@@ -35,6 +35,7 @@ _CHANGES_NO_ANSWER: Final = frozenset(
         "promotion.reject",
         "promotion.request",
         "promotion.withdraw",
+        "signer.change",
         "suite.register",
         "token.issue",
         "version.push",

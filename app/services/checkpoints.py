@@ -8,11 +8,12 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from app.db import checkpoints
+from app.db import audit, checkpoints
 from app.db.models import AuditCheckpoint, AuditLeaf
 from app.db.session import Sessions
 from app.domain.access import EVERYWHERE, Caller, Role
-from app.domain.checkpoints import Leaf, Signer, signed_checkpoint
+from app.domain.audit import REGISTRY, happened
+from app.domain.checkpoints import Leaf, Signer, is_signed_by, signed_checkpoint, verifier_key
 from app.domain.errors import (
     AuditLogBrokenError,
     CheckpointsNotConfiguredError,
@@ -60,7 +61,8 @@ def take(
     """Append the ends of all chains that moved on to the tree, and sign it.
 
     Nobody who writes entries waits for this. Also returns whether the checkpoint is new: if no
-    chain moved on since the latest, that one is returned.
+    chain moved on since the latest, that one is returned. Another key or origin than the latest
+    is signed with is an entry of its own.
 
     Raises:
         ForbiddenError: The caller is no admin of the whole registry.
@@ -75,6 +77,10 @@ def take(
         latest = checkpoints.latest_checkpoint(session)
         before = 0 if latest is None else latest.size
         _require_root(session, before, EMPTY_ROOT if latest is None else latest.root)
+        if latest is not None and not is_signed_by(signer, latest.note):
+            facts = {"verifier_key": verifier_key(signer)}
+            event = happened(REGISTRY, "signer.change", facts, caller=caller, now=now)
+            audit.append(session, event)
         size = _grow(session, before)
         if latest is not None and size == before:
             return latest, False

@@ -3,11 +3,15 @@
 import base64
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from sqlalchemy import text
 
 from app.domain.checkpoints import Leaf
 from app.domain.merkle import proves_consistency, proves_inclusion
+from app.storage.signing import KeySigner
 
 
 def get(world, path, *, by="auditor", **query):
@@ -152,6 +156,22 @@ def test_before_the_first_checkpoint_there_is_none(administered):
 
     leaves = [line for line in get(world, "export").text.splitlines() if '"index"' in line]
     assert len(leaves) == taken["size"] > 0
+
+
+@pytest.mark.parametrize("origin", ["registry.test/audit", "another.test/audit"])
+def test_another_key_or_name_signs_anew_and_is_in_the_log_that_it_signs(world, world_on, origin):
+    before = world.checkpoint()
+    another = world_on(signer=KeySigner(origin, Ed25519PrivateKey.generate()))
+
+    taken = another.checkpoint()
+
+    key = get(another, "checkpoint/key").text.strip()
+    entry = world.last_entry("registry")
+    assert (entry["action"], entry["facts"]) == ("signer.change", {"verifier_key": key})
+    assert taken["size"] == before["size"] + 1
+    assert taken["note"].splitlines()[-1].startswith(f"— {origin} ")
+    assert taken["note"].startswith(f"{origin}\n")
+    assert another.checkpoint() == taken
 
 
 def test_without_a_key_there_are_no_checkpoints_but_old_ones_are_told(world, world_on):

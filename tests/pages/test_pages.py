@@ -15,6 +15,7 @@ from tests.pages.conftest import counted
 from tests.pages.test_sessions import Person
 
 MOST_QUERIES = 8
+MOST_WORK = 12  # times that of the page to sign in on, which asks the database nothing
 LARGEST_PAGE_BYTES = 150_000
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 
@@ -66,22 +67,29 @@ PAGES = (
 )
 
 
+def work_s(ask):
+    """Return the least CPU time of a few tries; waiting for a busy machine is no work."""
+    took = []
+    for _ in range(5):
+        start = time.process_time()
+        ask()
+        took.append(time.process_time() - start)
+    return min(took)
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_takes_few_queries_little_time_and_few_bytes(story, reading, engine, name):
+def test_a_page_takes_few_queries_little_work_and_few_bytes(story, reading, engine, name):
     who, path = paths(story)[name]
     person = reading(who)
-    person.get(path)  # the first one compiles the template
-    took = []
-    for _ in range(3):
-        start = time.process_time()  # a busy machine makes wall time longer, not the work
-        with counted(engine) as statements:
-            response = person.get(path)
-        took.append(time.process_time() - start)
+    with counted(engine) as statements:
+        response = person.get(path)
 
     assert response.status_code == 200, response.text
     assert len(statements) <= MOST_QUERIES, statements
-    assert min(took) <= 0.1
     assert int(response.headers["content-length"]) <= LARGEST_PAGE_BYTES
+    # A slow machine, or measuring what is covered, falls on the plainest page as well.
+    plainest = work_s(lambda: person.get("/admin/sign-in"))
+    assert work_s(lambda: person.get(path)) <= MOST_WORK * plainest
 
 
 def test_asking_the_gate_costs_what_judging_does(story, reading, engine):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from benchmarks.driver import Request
+from benchmarks.driver import Client, Request
 from benchmarks.plans import LARGE_ROWS, Plan, PlanLog, logging_plans
 from benchmarks.population import (
     CELLS,
@@ -34,8 +34,11 @@ class Asked:
     target: str
     reads_much: bool = False  # by its nature: a whole audit chain
 
-    def of(self, registry: Registry) -> Request:
-        return registry.by(self.principal).request("GET", self.target)
+    def of(self, registry: Registry) -> tuple[Client, Request]:
+        """Return the request and who sends it: a program with a token, or a browser."""
+        is_page = self.target.startswith("/admin/")
+        client = registry.browser_of(self.principal) if is_page else registry.by(self.principal)
+        return client, client.request("GET", self.target)
 
 
 def requests(versions: int) -> list[Asked]:
@@ -69,6 +72,13 @@ def requests(versions: int) -> list[Asked]:
         Asked(
             "audit verify, deep prefix", "auditor", f"/v1/audit/verify?{subject}", reads_much=True
         ),
+        Asked("page: overview", "publisher", "/admin/"),
+        Asked("page: prefixes", "publisher", "/admin/prefixes"),
+        Asked("page: the deep prefix", "publisher", f"/admin/prefixes/{DEEP}"),
+        Asked("page: a version", "publisher", f"/admin/prefixes/{prefix}/versions/{number}"),
+        Asked("page: promotions", "publisher", "/admin/promotions?state=executed"),
+        Asked("page: base models", "publisher", "/admin/base-models"),
+        Asked("page: audit", "auditor", "/admin/audit"),
     ]
 
 
@@ -90,7 +100,7 @@ def growth(section: Section, folder: Path, *, sizes: Sequence[int], seconds: flo
 
 def _measure(section: Section, registry: Registry, versions: int, seconds: float) -> None:
     for asked in requests(versions):
-        client, request = registry.by(asked.principal), asked.of(registry)
+        client, request = asked.of(registry)
         first = timed(lambda: client.send(request))  # noqa: B023 - called at once
         if first > _SLOW_S:
             latencies = [timed(lambda: client.send(request)) for _ in range(_ROUNDS)]  # noqa: B023
@@ -119,13 +129,13 @@ def _problems(asked: Asked, plans: Sequence[Plan], large: set[str]) -> Iterable[
         return
     if whole := {table for plan in plans for table in plan.scanned_whole()} & large:
         yield f"{asked.name}: a sequential scan of {', '.join(sorted(whole))}."
-    most = max(plan.most_read() for plan in plans)
+    most = max((plan.most_read() for plan in plans), default=0)
     if most > LARGE_ROWS:
         yield f"{asked.name}: one scan reads {most:,} rows."
 
 
 def _plans_of(plans: PlanLog, registry: Registry, asked: Asked) -> list[Plan]:
-    client, request = registry.by(asked.principal), asked.of(registry)
+    client, request = asked.of(registry)
     client.send(request)  # the connection's own first statements
     return plans.of(lambda: client.send(request))
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
+
 from app.local.mode import Stores, prepare, running_stores
 from benchmarks.artifacts import ARCHITECTURE, BOUNDARY, Artifact, an_artifact, multipart
 from benchmarks.driver import Client, Request
@@ -80,6 +82,18 @@ class Registry:
             headers = {"Authorization": f"Bearer {self.tokens[principal]}"}
             self._clients[principal] = Client(self.server.url, headers)
         return self._clients[principal]
+
+    def browser_of(self, principal: str) -> Client:
+        """Return a client that signed in to the pages, and presents the cookie of its session."""
+        if (name := f"{principal} at the pages") not in self._clients:
+            with httpx2.Client(base_url=self.server.url, follow_redirects=True) as browser:
+                form = browser.get("/admin/sign-in").text
+                mark = form.partition('name="mark" value="')[2].partition('"')[0]
+                fields = {"token": self.tokens[principal], "mark": mark}
+                browser.post("/admin/sign-in", data=fields).raise_for_status()
+                cookies = "; ".join(f"{key}={value}" for key, value in browser.cookies.items())
+            self._clients[name] = Client(self.server.url, {"Cookie": cookies})
+        return self._clients[name]
 
     def close(self) -> None:
         for client in self._clients.values():

@@ -22,10 +22,12 @@ on one machine that also ran the client, PostgreSQL and the object store. A cell
 with the least and the most in brackets; `2x` says twice as good as the table's reference
 in the same row. The ratios are what to read: absolute numbers are the machine's.
 
-Every request to the registry carries a token, is authenticated and authorised against the
-database, as in production. MLflow is shown open, which is how it ships, and with its basic-auth,
-which any permission at all takes; as shipped, where with several workers every answer on a kept
-connection waits 40 ms (uvicorn#3149), and with that trap removed, which is the fair comparison.
+Every request to the registry carries a token (a page: a session's cookie) and is authenticated
+and authorised, as in production: resolving by what the process keeps of the database while it is
+told of every change, all else by the database. MLflow is shown open, which is how it ships, and
+with its basic-auth, which any permission at all takes; as shipped, where with several workers
+every answer on a kept connection waits 40 ms (uvicorn#3149), and with that trap removed, which is
+the fair comparison.
 
 What cannot be compared: MLflow has no gate, no approvals and no audit log, so its "release" sets
 an alias, and its 40 results are metrics of a run, tied neither to the bytes nor to a suite. Its

@@ -1,4 +1,8 @@
-"""What an endpoint may ask for: who calls, the time, where things are kept, which prefix."""
+"""What an endpoint may ask for: who calls, the time, where things are kept, which prefix.
+
+What waits for nothing is a coroutine here: of a plain function FastAPI makes a thread's work, and
+to hand that over and back takes longer than all that any of these does.
+"""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -6,13 +10,14 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from app.db.session import Sessions
 from app.domain import access
 from app.domain.checkpoints import Signer
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import PrefixName, is_name
-from app.domain.tokens import has_prefix
+from app.domain.tokens import has_prefix, token_hash
 from app.oidc.issuers import Issuers
 from app.services.authentication import authenticate, authenticate_federated
 from app.services.exchanges import Exchange
@@ -56,7 +61,7 @@ _bearer = HTTPBearer(
 )
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 
@@ -73,28 +78,28 @@ def exchange_of(request: Request) -> Exchange | None:
     return exchange
 
 
-def _sessions(request: Request, parts: PartsDep) -> Sessions:
+async def _sessions(request: Request, parts: PartsDep) -> Sessions:
     exchange = exchange_of(request)
     return parts.sessions if exchange is None else exchange.sessions
 
 
-def _blobs(parts: PartsDep) -> Blobs:
+async def _blobs(parts: PartsDep) -> Blobs:
     return parts.blobs
 
 
-def _staging(parts: PartsDep) -> Staging:
+async def _staging(parts: PartsDep) -> Staging:
     return parts.staging
 
 
-def _limits(parts: PartsDep) -> Limits:
+async def _limits(parts: PartsDep) -> Limits:
     return parts.limits
 
 
-def _signer(parts: PartsDep) -> Signer | None:
+async def _signer(parts: PartsDep) -> Signer | None:
     return parts.signer
 
 
-def _issuers(parts: PartsDep) -> Issuers:
+async def _issuers(parts: PartsDep) -> Issuers:
     return parts.issuers
 
 
@@ -103,16 +108,21 @@ def clock() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - this is where the clock lives
 
 
+async def moment() -> datetime:
+    """Return the time at which a request is dealt with."""
+    return clock()
+
+
 SessionsDep = Annotated[Sessions, Depends(_sessions)]
 BlobsDep = Annotated[Blobs, Depends(_blobs)]
 StagingDep = Annotated[Staging, Depends(_staging)]
 IssuersDep = Annotated[Issuers, Depends(_issuers)]
 LimitsDep = Annotated[Limits, Depends(_limits)]
 SignerDep = Annotated[Signer | None, Depends(_signer)]
-Now = Annotated[datetime, Depends(clock)]
+Now = Annotated[datetime, Depends(moment)]
 
 
-def _caller(
+async def _caller(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     parts: PartsDep,
@@ -120,22 +130,30 @@ def _caller(
 ) -> access.Caller:
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
-    caller = _authenticated(credentials.credentials, parts, now)
+    caller = await _authenticated(credentials.credentials, parts, now)
     if exchange := exchange_of(request):
         exchange.made_by(caller.id, now)
     return caller
 
 
-def _authenticated(token: str, parts: Parts, now: datetime) -> access.Caller:
+async def _authenticated(token: str, parts: Parts, now: datetime) -> access.Caller:
+    """Return who holds a token: from memory while that is current, else from the database."""
     if parts.issuers and not has_prefix(token):
-        return authenticate_federated(parts.sessions, parts.issuers, token=token, now=now)
-    return authenticate(parts.sessions, token=token, now=now, uses=parts.uses)
+        return await run_in_threadpool(
+            authenticate_federated, parts.sessions, parts.issuers, token=token, now=now
+        )
+    await parts.recall.prepare_token(parts.sessions, token, now)
+    if known := parts.recall.token(token_hash(token), now, parts.uses):
+        return known.caller
+    return await run_in_threadpool(
+        authenticate, parts.sessions, token=token, now=now, uses=parts.uses
+    )
 
 
 Caller = Annotated[access.Caller, Depends(_caller)]
 
 
-def _prefix(namespace: str, name: str) -> PrefixName:
+async def _prefix(namespace: str, name: str) -> PrefixName:
     """Return the prefix that a path names; what cannot be a name cannot exist either."""
     prefix = PrefixName(namespace, name)
     if not (is_name(namespace) and is_name(name)):

@@ -15,7 +15,7 @@ from app.cli import main
 from app.db.models import Channel, Prefix, Promotion
 from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
-from app.deps import Limits, Parts, clock
+from app.deps import Limits, Parts, moment
 from app.domain.access import SYSTEM
 from app.local.mode import prepare
 from app.main import app_of
@@ -115,9 +115,9 @@ def app(parts):
 def time(app):
     """The server's clock; set `ahead` to let time pass."""
     moving = Clock()
-    app.dependency_overrides[clock] = moving
+    app.dependency_overrides[moment] = moving
     yield moving
-    del app.dependency_overrides[clock]
+    del app.dependency_overrides[moment]
 
 
 @pytest.fixture

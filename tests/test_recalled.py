@@ -134,6 +134,27 @@ def test_every_pull_is_counted_and_a_304_is_none(world):
     assert (pull["principal"], pull["way"], pull["times"]) == ("reader", "resolve", 4)
 
 
+def test_who_is_remembered_asks_for_anything_without_being_looked_up(settled, engine):
+    whole = settled.call("GET", "/v1/me", by="publisher").json()
+    with counted(engine) as statements:
+        assert settled.call("GET", "/v1/me", by="publisher").json() == whole
+        assert settled.call("GET", "/v1/prefixes", by="publisher").status_code == 200
+    assert [each for each in statements if "api_token" in each] == []
+
+
+def test_what_befalls_who_is_remembered_is_seen_by_the_next_request(settled):
+    name, token = settled.a_principal()
+    assert settled.call("GET", "/v1/me", by=token).json()["grants"] == []
+
+    grants = [{"role": "publisher", "namespace": settled.namespace}]
+    body = {"principal": name, "grants": grants}
+    settled.made("PUT", "/v1/grants", by="admin", json=body)
+    assert settled.call("GET", "/v1/me", by=token).json()["grants"] == grants
+
+    assert settled.call("DELETE", f"/v1/principals/{name}", by="admin").status_code == 204
+    assert settled.call("GET", "/v1/me", by=token).status_code == 401
+
+
 def test_the_use_of_a_remembered_token_is_written_down(settled):
     name, token = settled.a_principal(None, ("reader", settled.namespace))
     assert settled.resolve(by=token).status_code == 200
@@ -150,7 +171,9 @@ def test_a_remembered_token_expires(settled):
     name, _ = settled.a_principal(None, ("reader", settled.namespace))
     token = settled.a_token(name, expires_in="PT2S")
     assert settled.resolve(by=token).status_code == 200
+    assert settled.call("GET", "/v1/me", by=token).status_code == 200
     eventually(lambda: settled.resolve(by=token).status_code == 401)
+    assert settled.call("GET", "/v1/me", by=token).status_code == 401
 
 
 @pytest.mark.parametrize(

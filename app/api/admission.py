@@ -12,7 +12,7 @@ from app.domain.errors import ForbiddenError
 def needs(role: Role, *others: Role) -> params.Depends:
     """Refuse whoever lacks `role`, and all of `others`, over the prefix in the path."""
 
-    def admit(prefix: PrefixPath, caller: Caller) -> None:
+    async def admit(prefix: PrefixPath, caller: Caller) -> None:
         if caller.roles(prefix.namespace).isdisjoint(others):
             caller.require(role, prefix)
 
@@ -37,7 +37,7 @@ def needs_work() -> params.Depends:
 def needs_sight_of(kind: str) -> params.Depends:
     """Refuse whoever can see no thing of that kind as they would be if it did not exist."""
 
-    def admit(request: Request, caller: Caller) -> None:
+    async def admit(request: Request, caller: Caller) -> None:
         try:
             caller.require_some_part()
         except ForbiddenError as error:
@@ -48,7 +48,7 @@ def needs_sight_of(kind: str) -> params.Depends:
 
 
 def _needs(check: Callable[[Caller], None]) -> params.Depends:
-    def admit(caller: Caller) -> None:
+    async def admit(caller: Caller) -> None:
         check(caller)
 
     return params.Depends(admit)

@@ -38,7 +38,7 @@ Action = Annotated[
 ]
 
 
-def require_auditor(caller: Caller) -> None:
+async def require_auditor(caller: Caller) -> None:
     caller.require_in(Role.AUDITOR, EVERYWHERE)
 
 
@@ -65,7 +65,7 @@ class VerificationOut(Out):
     first_break: int | None
 
 
-def _wanted(
+async def _wanted(
     subject: AnySubject = None,
     action: Action = None,
     principal: Annotated[

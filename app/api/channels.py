@@ -54,7 +54,7 @@ _TAGGED: Final = {
 }
 
 
-def _precondition(
+async def _precondition(
     if_match: Annotated[str | None, Header(description="Only if its ETag is this.")] = None,
     if_none_match: Annotated[str | None, Header(description="`*`: only if it is new.")] = None,
 ) -> Precondition:

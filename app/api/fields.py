@@ -110,7 +110,7 @@ Asked = Annotated[str, Path(max_length=64), AfterValidator(printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 
 
-def _page(
+async def _page(
     cursor: Annotated[str | None, Query(max_length=1024, description="`next` of a page.")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Items a page.")] = 50,
 ) -> PageRequest:

@@ -24,7 +24,6 @@ from app.domain.pulls import PullWay
 from app.domain.serving import ChannelKey, ServedVersion
 from app.domain.tokens import token_hash
 from app.services.memory import Remembered
-from app.services.usage import APART
 
 LONGEST_WAIT_S: Final = 60
 LONGEST_UNIT: Final = 256
@@ -117,8 +116,7 @@ async def _recalled(parts: Parts, asked: _Asked) -> Response | None:
     if not memory.is_current():
         return None
     hashed = token_hash(asked.token)
-    if memory.token(hashed) is None:
-        await parts.recall.prepare_token(parts.sessions, asked.token, clock())
+    await parts.recall.prepare_token(parts.sessions, asked.token, clock())
     token = memory.token(hashed)
     if token is None or not _sees(token.caller, asked.key):
         return None
@@ -130,18 +128,17 @@ async def _recalled(parts: Parts, asked: _Asked) -> Response | None:
 def _answer(parts: Parts, asked: _Asked, hashed: str) -> Response | None:
     """Answer from what memory holds at this moment; nothing here gives way to anything else."""
     memory, now = parts.recall.memory, clock()
-    token, kept = memory.token(hashed), memory.channel(asked.key)
-    if token is None or kept is None or token.expires_at <= now:
+    kept = memory.channel(asked.key)
+    if kept is None:
         return None
     version = kept.channel.version_for(asked.unit)
     if version is None or asked.base_model not in (None, version.base_model):
         return None
     made = _made(parts, kept, version, now)
-    if not memory.is_current():
+    # Asked last: it says whether memory as a whole may be answered from.
+    token = parts.recall.token(hashed, now, parts.uses)
+    if token is None:
         return None
-    if token.last_used_at is None or now - token.last_used_at >= APART:
-        parts.uses.note(token, now)
-        memory.note_use(hashed, now)
     if is_named(made.etag, asked.etags):
         return made.unchanged
     parts.pulls.note(version.id, token.caller, PullWay.RESOLVE, now)

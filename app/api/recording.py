@@ -75,7 +75,7 @@ class Recorder:
         return evaluation_out(row)
 
 
-def _recorder(
+async def _recorder(
     sessions: SessionsDep, blobs: BlobsDep, caller: Caller, now: Now, response: Response
 ) -> Recorder:
     return Recorder(sessions, blobs, caller, now, response)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
@@ -13,6 +14,8 @@ from app.db.paging import Key, Page, PageRequest, page_of
 from app.db.waiting import changed
 from app.domain.audit import GENESIS, Event, SealedEvent, seal
 from app.domain.freshness import waits
+
+_BATCH: Final = 500
 
 
 def append(session: Session, event: Event) -> SealedEvent:
@@ -102,13 +105,11 @@ def chain(session: Session, subject: str, *, length: int) -> Iterator[SealedEven
 
     Entries appended since `length` was read are left out.
     """
-    statement = (
-        select(AuditEntry)
-        .where(AuditEntry.subject == subject, AuditEntry.sequence <= length)
-        .order_by(AuditEntry.sequence)
-    )
-    for entry in session.scalars(statement, execution_options={"yield_per": 500}):
-        yield sealed_event(entry)
+    of_subject = select(AuditEntry).where(AuditEntry.subject == subject)
+    for first in range(1, length + 1, _BATCH):
+        here = AuditEntry.sequence.between(first, min(first + _BATCH - 1, length))
+        for entry in session.scalars(of_subject.where(here).order_by(AuditEntry.sequence)):
+            yield sealed_event(entry)
 
 
 def sealed_event(entry: AuditEntry) -> SealedEvent:

@@ -11,7 +11,7 @@ from app.deps import Caller
 from app.domain.errors import Fault, InvalidRequestError
 
 
-def require_known_parameters(request: Request, _caller: Caller) -> None:
+async def require_known_parameters(request: Request, _caller: Caller) -> None:
     """Refuse what would be ignored: `?chanel=staging` would be answered with `production`.
 
     Raises:

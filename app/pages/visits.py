@@ -85,7 +85,7 @@ Visitor = Annotated[Visit, Depends(_visit)]
 FormToken = Annotated[str, Form(max_length=128)]
 
 
-def _sent(visit: Visitor, form_token: FormToken = "") -> Visit:
+async def _sent(visit: Visitor, form_token: FormToken = "") -> Visit:
     """Return the visit behind a form, which must carry the mark of its session."""
     if not hmac.compare_digest(form_token.encode(), visit.form_token.encode()):
         message = "The form is not of your present session; open the page again and send it there."

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from app.db.answers import answer_kept, claim_key, keep
 from app.db.models import KeptAnswer
@@ -150,12 +150,12 @@ class Exchange:
         return fingerprint(*self._request, self._body)
 
 
-class _ExchangeSessions(sessionmaker[Session]):
+class _ExchangeSessions(Sessions):
     """Sessions of one exchange: once it has begun a change, all of them are in its transaction."""
 
     def __init__(self, exchange: Exchange, apart: Sessions) -> None:
-        super().__init__(**apart.kw)
-        self.class_ = apart.class_
+        super().__init__(apart.reading, **apart.kw)
+        self.class_ = apart.class_  # with what listens to it
         self.exchange = exchange
         self.apart = apart
 

@@ -10,12 +10,13 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.session import Sessions
-from app.db.tokens import valid_token
+from app.db.tokens import ValidToken, valid_token
 from app.domain.identity import LABEL_PATTERN, PrefixName, is_name
 from app.domain.serving import ChannelKey
 from app.domain.tokens import is_token, token_hash
 from app.services.memory import Memory
 from app.services.resolution import served_channel
+from app.services.usage import APART, TokenUses
 
 _LABEL: Final = re.compile(LABEL_PATTERN)
 
@@ -36,8 +37,18 @@ class Recall:
     async def prepare_token(self, sessions: Sessions, token: str, now: datetime) -> None:
         """Read a token unless it is in memory; if it is valid, it is in memory afterwards."""
         hashed = token_hash(token)
-        if self.memory.token(hashed) is None and is_token(token):
+        if self.memory.is_current() and self.memory.token(hashed) is None and is_token(token):
             await self._once(hashed, lambda: self._read_token(sessions, token, now))
+
+    def token(self, hashed: str, now: datetime, uses: TokenUses) -> ValidToken | None:
+        """Return a token that memory may vouch for at this moment; its use is noted in `uses`."""
+        found = self.memory.token(hashed)
+        if found is None or found.expires_at <= now or not self.memory.is_current():
+            return None
+        if found.last_used_at is None or now - found.last_used_at >= APART:
+            uses.note(found, now)
+            self.memory.note_use(hashed, now)
+        return found
 
     async def prepare_channel(self, sessions: Sessions, key: ChannelKey) -> None:
         """Read a channel unless it is in memory; if it serves, it is in memory afterwards."""

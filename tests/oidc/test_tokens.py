@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from fastapi.testclient import TestClient
 
-from app.deps import clock
+from app.deps import clock, moment
 from app.domain.access import PrincipalKind
 from app.domain.oidc import Issuer
 from app.main import app_of
@@ -99,11 +99,11 @@ def test_an_elliptic_key_will_do(federated, ci):
 def me_after_a_pause(world, token):
     """Ask at a time when the issuer may be asked for its keys again."""
     later = clock() + PAUSE + timedelta(seconds=1)
-    world.client.app.dependency_overrides[clock] = lambda: later
+    world.client.app.dependency_overrides[moment] = lambda: later
     try:
         return me(world, token).status_code
     finally:
-        del world.client.app.dependency_overrides[clock]
+        del world.client.app.dependency_overrides[moment]
 
 
 @pytest.mark.parametrize("header", [{"typ": None}, {"typ": "jwt"}, {"typ": "at+jwt"}], ids=str)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 from sqlalchemy import event
 
-from app.deps import clock
+from app.deps import clock, moment
 from app.services import web_sessions
 from tests.conftest import Clock
 from tests.pages.story import Story
@@ -61,10 +61,10 @@ def page_time(app):
         *(route.app.app for route in app.routes if getattr(route, "name", "") == "pages"),
     ]
     for each in served:
-        each.dependency_overrides[clock] = moving
+        each.dependency_overrides[moment] = moving
     yield moving
     for each in served:
-        del each.dependency_overrides[clock]
+        del each.dependency_overrides[moment]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from app.deps import clock
+from app.deps import moment
 from app.main import app_of
 from tests.builders import World
 from tests.conftest import Clock
@@ -61,7 +61,7 @@ def page_time(world):
     moving = Clock()
     app = world.client.app
     for each in (app, pages_in(app)):
-        each.dependency_overrides[clock] = moving
+        each.dependency_overrides[moment] = moving
     yield moving
     for each in (app, pages_in(app)):
-        del each.dependency_overrides[clock]
+        del each.dependency_overrides[moment]

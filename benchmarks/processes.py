@@ -18,6 +18,8 @@ MIB: Final = 1 << 20
 _POLL_S: Final = 0.02
 _STOP_S: Final = 20
 _LOG_LINES: Final = 15
+# Where something is installed its modules are compiled once, not at each start.
+_AS_INSTALLED: Final = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
+            env={**os.environ, **_AS_INSTALLED, **environment},
             cwd=log.parent,
             start_new_session=True,  # so that all of it can be stopped, and nothing else
         )

@@ -74,7 +74,7 @@ def compared(
     aside: list[Section] = []  # memory comes first, and is told last
     with _running(folder, _installed(variants)) as everything:
         with measuring(FOOTPRINT, aside):
-            footprint.memory(FOOTPRINT, everything.servers, "at rest")
+            footprint.memory(FOOTPRINT, everything.servers, "at rest, after some pushes")
         if "requests" in only:
             with measuring(REQUESTS, sections):
                 _requests(everything, sizes)

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -37,15 +38,24 @@ def starts(
 ) -> None:
     """Start each server once more, on stores that run and hold what it made before."""
     found = interleaved(rounds, {name: _starting(start) for name, start in again.items()})
-    for name, seconds in found.items():
-        section.add("start-up on running stores", name, "s", *seconds)
+    for name, started in found.items():
+        section.add("start-up on running stores", name, "s", *(each.ready_s for each in started))
+        section.add("memory once ready, proportional", name, "MiB", *(each.mib for each in started))
     section.add("first start with PostgreSQL and S3", "registry, 1 worker", "s", _whole_start())
 
 
-def _starting(start: Callable[[], AbstractContextManager[Serves]]) -> Callable[[], float]:
-    def measured() -> float:
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """How long a server took to be ready, and what it held then."""
+
+    ready_s: float
+    mib: float
+
+
+def _starting(start: Callable[[], AbstractContextManager[Serves]]) -> Callable[[], _Started]:
+    def measured() -> _Started:
         with start() as system:
-            return system.server.ready_s
+            return _Started(system.server.ready_s, system.server.memory_mib()["pss_mib"])
 
     return measured
 

@@ -117,6 +117,7 @@ def _explain(
     plans = logging_plans(installed.stores.postgres)
     large = _large_tables(population)
     with served(installed) as registry:
+        plans.leave_out_chores()
         found = [(asked, _plans_of(plans, registry, asked)) for asked in requests(versions)]
     for asked, explained in found:
         section.problems += _problems(asked, explained, large)

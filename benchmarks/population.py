@@ -24,7 +24,15 @@ DEEP: Final = "team-0/deep"
 
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _TABLES: Final = (
-    *("prefix", "version", "version_file", "evaluation", "evaluation_cell", "channel"),
+    *(
+        "prefix",
+        "bound_prefix",
+        "version",
+        "version_file",
+        "evaluation",
+        "evaluation_cell",
+        "channel",
+    ),
     *("promotion", "promotion_share", "generation", "generation_share"),
     *("audit_chain", "audit_entry"),
 )
@@ -60,6 +68,7 @@ class Population:
         added = range(self.versions, versions)
         with self.connection.transaction(), keys_made_afterwards(self.connection, *_TABLES):
             self._copy("prefix", self._prefixes(added))
+            self._copy("bound_prefix", self._bound(added))
             self._copy("version", self._versions(added))
             self._copy("version_file", self._files(added))
             self._copy("evaluation", self._evaluations(added))
@@ -87,6 +96,7 @@ class Population:
             "generation": rows_like(self.connection, "generation", "channel_id = %s", channel),
             "promotion": rows_like(self.connection, "promotion", "channel_id = %s", channel),
             "prefix": rows_like(self.connection, "prefix", "true"),
+            "bound_prefix": rows_like(self.connection, "bound_prefix", "true"),
         }
         self.rows = {table: rows[0] for table, rows in found.items()}
         evaluation = self.rows["evaluation"].texts[0]
@@ -106,6 +116,12 @@ class Population:
             last = PER_PREFIX - 1 if number else 0
             changes = {"namespace": namespace, "name": name, "last_number": last}
             yield row.but(id=_id("prefix", number), created_at=_at(number), **changes)
+
+    def _bound(self, added: range) -> Iterator[str]:
+        row = self.rows["bound_prefix"]
+        for number in _new_prefixes(added):
+            namespace, _, name = name_of(number).partition("/")
+            yield row.but(namespace=namespace, name=name)
 
     def _versions(self, added: range) -> Iterator[str]:
         row = self.rows["version"]
@@ -174,7 +190,9 @@ class Population:
         self._clone(
             "generation",
             chosen,
-            lambda each: made(each) | {"promotion_id": _id("promotion", each)},
+            lambda each: (
+                made(each) | {"promotion_id": _id("promotion", each), "executed_at": _at(each)}
+            ),
         )
         self._clone(
             "generation_share",

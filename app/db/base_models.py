@@ -1,15 +1,17 @@
-"""Base models by digest and by name."""
+"""Base models by digest and by name, and the prefixes that are bound to them."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, true
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
-from app.db.models import BaseModelRow, Prefix, Version
+from app.db.models import BaseModelRow, BoundPrefix
 from app.db.paging import Page, PageRequest, page_of
-from app.db.prefixes import in_sight
+from app.db.prefixes import BOUND, in_sight, within
 from app.domain.access import Caller
 from app.domain.identity import PrefixName
 
@@ -36,18 +38,48 @@ def base_models_page(session: Session, request: PageRequest) -> Page[BaseModelRo
     return page_of(session, statement, key, request, descending=True)
 
 
-def prefixes_bound_to(
-    session: Session, caller: Caller, base_model_ids: Collection[UUID]
-) -> Mapping[UUID, list[PrefixName]]:
-    """Return, for each base model, the prefixes in sight that have a version for it."""
-    statement = (
-        select(Version.base_model_id, Prefix.namespace, Prefix.name)
-        .join(Version.prefix)
-        .where(Version.base_model_id.in_(base_model_ids), in_sight(caller))
-        .distinct()
-        .order_by(Prefix.namespace, Prefix.name)
+def bind(session: Session, prefix: PrefixName, base: BaseModelRow) -> None:
+    """Note that a prefix has a version for a base model; the same again changes nothing."""
+    new = insert(BoundPrefix).values(
+        base_model_id=base.id, namespace=prefix.namespace, name=prefix.name
     )
-    found: dict[UUID, list[PrefixName]] = defaultdict(list)
+    session.execute(new.on_conflict_do_nothing())
+
+
+@dataclass(slots=True)
+class Bound:
+    """The first prefixes that are bound to a base model, by name; `more` if there are others."""
+
+    first: list[PrefixName] = field(default_factory=list)
+    more: bool = False
+
+
+def prefixes_bound_to(
+    session: Session, caller: Caller, base_model_ids: Collection[UUID], *, most: int = 10
+) -> Mapping[UUID, Bound]:
+    """Return, for each base model, at most `most` prefixes in sight that have a version for it."""
+    bound = (
+        select(BoundPrefix.namespace, BoundPrefix.name)
+        .join(BOUND, true())
+        .where(
+            BoundPrefix.base_model_id == BaseModelRow.id,
+            within(caller.namespaces(), BoundPrefix),
+            in_sight(caller, BOUND),
+        )
+        .order_by(BoundPrefix.namespace, BoundPrefix.name)
+        .limit(most + 1)
+        .lateral()
+    )
+    statement = (
+        select(BaseModelRow.id, bound.c.namespace, bound.c.name)
+        .join(bound, true())
+        .where(BaseModelRow.id.in_(base_model_ids))
+        .order_by(bound.c.namespace, bound.c.name)
+    )
+    found: dict[UUID, Bound] = defaultdict(Bound)
     for base_model_id, namespace, name in session.execute(statement):
-        found[base_model_id].append(PrefixName(namespace, name))
+        one = found[base_model_id]
+        one.more = len(one.first) == most
+        if not one.more:
+            one.first.append(PrefixName(namespace, name))
     return found

@@ -97,12 +97,12 @@ def served(
     version_id: InstrumentedAttribute[UUID] | None = None,
 ) -> ColumnElement[bool]:
     """Return the condition that a channel which the caller may read serves something now."""
-    conditions = [Channel.prefix_id == prefix_id, _NOW]
+    conditions = [Channel.prefix_id == prefix_id]
     if version_id is not None:
         conditions.append(GenerationShare.version_id == version_id)
     if caller.channels is not None:
         conditions.append(Channel.name.in_(caller.channels))
-    return exists().where(*conditions)
+    return select(Channel.id).join(GenerationShare, _NOW).where(*conditions).exists()
 
 
 def channels_serving(session: Session, version_ids: Collection[UUID]) -> Mapping[UUID, list[str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db.models import AuditChain, AuditEntry
+from app.db.models import AuditEntry
 from app.db.paging import Page, PageRequest, page_of
 
 
@@ -28,7 +28,10 @@ def entries_matching(
     return page_of(session, statement, [AuditEntry.sequence], request, descending=True)
 
 
-def chains(session: Session, *, limit: int = 500) -> Sequence[AuditChain]:
-    """Return the chains with most entries."""
-    statement = select(AuditChain).order_by(AuditChain.length.desc(), AuditChain.subject)
-    return session.scalars(statement.limit(limit)).all()
+def latest_chains(session: Session, *, entries: int = 500) -> Sequence[str]:
+    """Return the subjects of the latest entries, by name."""
+    latest = select(AuditEntry.subject).order_by(
+        AuditEntry.at.desc(), AuditEntry.subject.desc(), AuditEntry.sequence.desc()
+    )
+    subjects = latest.limit(entries).subquery().c.subject
+    return session.scalars(select(subjects).distinct().order_by(subjects)).all()

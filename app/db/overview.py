@@ -1,59 +1,106 @@
 """Numbers over everything that a caller works on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, select, true
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    Select,
+    case,
+    func,
+    literal,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB, array
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.db.models import Channel, Prefix, Promotion, Revocation, Version
 from app.db.prefixes import in_sight, worked_on
-from app.domain.access import Caller
+from app.domain.access import EVERYWHERE, Caller
 from app.domain.findings import Outcome
 from app.domain.gate import Result
 from app.domain.lifecycle import PromotionState
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """How many there are; with `more`, at least so many: not all of them were looked at."""
+
+    number: int
+    more: bool = False
+
+    def __bool__(self) -> bool:
+        return self.number > 0
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
-    prefixes: int
-    versions: int
-    revoked: int
-    channels: int
-    live_channels: int
-    pending: int
+    prefixes: Count
+    versions: Count
+    revoked: Count
+    channels: Count
+    live_channels: Count
+    pending: Count
 
 
-def counts(session: Session, caller: Caller, now: datetime) -> Counts:
-    """Count what the caller works on, and of prefixes what it may see, in one query."""
-    below, seen = worked_on(caller), in_sight(caller)
-    pending = (Promotion.state == PromotionState.PENDING) & (Promotion.expires_at > now)
-    statement = select(
-        select(func.count()).select_from(Prefix).where(seen).scalar_subquery(),
-        _below(Version, below),
-        select(func.count())
-        .select_from(Revocation)
-        .join(Version, Version.id == Revocation.version_id)
-        .join(Version.prefix)
-        .where(below)
-        .scalar_subquery(),
-        _below(Channel, below),
-        _below(Channel, below & (Channel.generation > 0)),
-        select(func.count())
-        .select_from(Promotion)
-        .join(Promotion.channel)
-        .join(Channel.prefix)
-        .where(below, pending)
-        .scalar_subquery(),
+def counts(session: Session, caller: Caller, now: datetime, *, most: int = 10_000) -> Counts:
+    """Count what the caller works on, and of prefixes what it may see, in one query.
+
+    Of each kind no more than `most` are looked at, so that a larger registry takes no longer. How
+    many versions it has, a prefix knows itself.
+    """
+    totals = [_count_and_sum(each.limit(most + 1)) for each in _looked_at(caller, now)]
+    found: Sequence[Sequence[int]] = session.execute(select(*totals)).one()
+    (prefixes, versions), (channels, live), (revoked, _), (pending, _) = found
+    return Counts(
+        prefixes=_up_to(most, prefixes),
+        versions=Count(versions, more=prefixes > most),
+        revoked=_up_to(most, revoked),
+        channels=_up_to(most, channels),
+        live_channels=Count(live, more=channels > most),
+        pending=_up_to(most, pending),
     )
-    return Counts(*session.execute(statement).one())
 
 
-def _below(table: type[Version | Channel], where: ColumnElement[bool]) -> ScalarSelect[int]:
-    statement = select(func.count()).select_from(table).join(table.prefix)
-    return statement.where(where).scalar_subquery()
+def _looked_at(caller: Caller, now: datetime) -> Iterator[Select[int]]:
+    """Yield prefixes, channels, revocations and pending requests, a number to add up of each."""
+    numbers = case((worked_on(caller), Prefix.last_number), else_=0)
+    by_name = (Prefix.namespace, Prefix.name)  # the order of an index, in which reading can end
+    yield select(numbers).where(in_sight(caller)).order_by(*by_name)
+    live = (Channel.generation > 0).cast(Integer)
+    yield select(live).where(_below(caller, Channel.prefix_id, select(Prefix.id)))
+    versions = select(Version.id).join(Version.prefix)
+    revoked = select(literal(0)).select_from(Revocation)
+    yield revoked.where(_below(caller, Revocation.version_id, versions))
+    channels = select(Channel.id).join(Channel.prefix)
+    pending = (Promotion.state == PromotionState.PENDING) & (Promotion.expires_at > now)
+    requests = select(literal(0)).select_from(Promotion).where(pending)
+    yield requests.where(_below(caller, Promotion.channel_id, channels))
+
+
+def _below(
+    caller: Caller, owner_id: InstrumentedAttribute[UUID], owners: Select[UUID]
+) -> ColumnElement[bool]:
+    """Return the condition that an owner is of a prefix that the caller works on."""
+    if EVERYWHERE in caller.whole_namespaces():
+        return true()
+    return owner_id.in_(owners.where(worked_on(caller)))
+
+
+def _count_and_sum(statement: Select[int]) -> ScalarSelect[list[int]]:
+    some = statement.subquery()
+    (number,) = some.c
+    total = array([func.count(), func.coalesce(func.sum(number), 0)])
+    return select(total).select_from(some).scalar_subquery()
+
+
+def _up_to(most: int, found: int) -> Count:
+    return Count(min(found, most), more=found > most)
 
 
 @dataclass(frozen=True, slots=True)

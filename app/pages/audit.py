@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.entries import EntryFilter, chains, entries_matching
+from app.db.entries import EntryFilter, entries_matching, latest_chains
 from app.db.models import AuditChain
 from app.db.paging import PageRequest
 from app.deps import Now, SessionsDep
@@ -48,7 +48,7 @@ def entries(
             entries=found.items,
             following=found.next,
             wanted=wanted,
-            chains=chains(session),
+            chains=latest_chains(session),
             end=end,
             state=_state(session, end, asked=bool(verified)),
         )

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BeforeValidator
 
+from app.db.base_models import base_model_by_digest
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Channel, PolicyRow
 from app.db.paging import PageRequest
@@ -23,7 +24,7 @@ from app.deps import Now, PrefixPath, SessionsDep
 from app.domain.allocation import Share
 from app.domain.identity import PrefixName
 from app.pages import remedies
-from app.pages.asked import Cursor, Searched
+from app.pages.asked import Cursor, DigestAsked, Searched
 from app.pages.rendering import origin_of, page
 from app.pages.visits import Visitor
 from app.services.sight import seen_prefix
@@ -53,12 +54,13 @@ def every_prefix(
     visit: Visitor,
     sessions: SessionsDep,
     q: Searched = "",
+    base_model: DigestAsked = None,
     cursor: Cursor = None,
 ) -> Response:
+    """Show the prefixes by name; with `base_model`, those that have a version for it."""
+    wanted = PrefixFilter(base_model=base_model, query=q or None)
     with sessions() as session:
-        found = prefixes_page(
-            session, visit.caller, PrefixFilter(query=q or None), PageRequest(50, cursor)
-        )
+        found = prefixes_page(session, visit.caller, wanted, PageRequest(50, cursor))
         channels = channels_of(session, [prefix.id for prefix in found.items])
         every = [channel for each in channels.values() for channel in each]
         return page(
@@ -70,6 +72,8 @@ def every_prefix(
             channels=_readable(channels, visit.caller.sees_channel),
             allocations=allocations_of(session, every),
             searched=q,
+            base_model=base_model,
+            base=base_model_by_digest(session, base_model) if base_model else None,
             line=remedies.prefix(origin_of(request)),
             base_line=remedies.base_model(origin_of(request)),
         )

@@ -47,6 +47,7 @@ def _environment() -> Environment:
         short=wording.short,
         number=wording.number,
         count=wording.count,
+        counted=wording.counted,
         listed=wording.listed,
         pretty=lambda value: json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True),
     )

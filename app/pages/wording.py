@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from app.db.overview import Count
 from app.domain.identity import rfc3339
 
 _STEPS: Final = (
@@ -72,6 +73,11 @@ def number(value: float | None, *, signed: bool = False) -> str:
 def count(amount: int, word: str) -> str:
     many = f"{word[:-1]}ies" if word.endswith("ry") else f"{word}s"
     return f"{amount:,} {word if amount == 1 else many}"
+
+
+def counted(found: Count) -> str:
+    """Return how many there are: `12,345`, or `10,000+` where counting ended."""
+    return f"{found.number:,}{'+' if found.more else ''}"
 
 
 def listed(words: list[str], last: str = "and") -> str:

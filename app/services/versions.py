@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.base_models import base_model_by_digest, base_models_named
+from app.db.base_models import base_model_by_digest, base_models_named, bind
 from app.db.models import BaseModelRow, Prefix, Version, VersionFile
 from app.db.session import Sessions, present
 from app.db.versions import version_by_digest
@@ -78,6 +78,7 @@ def push(
             return known, False
         version = _row(row, base, pushed, facts, scan, digest, files, caller, now)
         session.add(version)
+        bind(session, prefix, base)
         _append_entry(session, prefix, version, base, caller, now)
         return present(version_by_digest(session, row.id, digest)), True
 

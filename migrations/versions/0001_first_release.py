@@ -17,6 +17,7 @@ APPEND_ONLY = (
     "audit_leaf",
     "audit_node",
     "base_model",
+    "bound_prefix",
     "evaluation",
     "evaluation_cell",
     "evaluation_file",
@@ -400,7 +401,24 @@ def upgrade() -> None:
         sa.UniqueConstraint("prefix_id", "number", name=op.f("uq_version_prefix_id_number")),
         info={"append_only": True},
     )
-    op.create_index(op.f("ix_version_base_model_id"), "version", ["base_model_id"], unique=False)
+    op.create_table(
+        "bound_prefix",
+        sa.Column("base_model_id", sa.Uuid(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["base_model_id"],
+            ["base_model.id"],
+            name=op.f("fk_bound_prefix_base_model_id_base_model"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["namespace", "name"],
+            ["prefix.namespace", "prefix.name"],
+            name=op.f("fk_bound_prefix_namespace_name_prefix"),
+        ),
+        sa.PrimaryKeyConstraint("base_model_id", "namespace", "name", name=op.f("pk_bound_prefix")),
+        info={"append_only": True},
+    )
     op.create_table(
         "evaluation",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1033,6 +1051,7 @@ def downgrade() -> None:
     op.drop_table("promotion")
     op.drop_table("evaluation")
     op.drop_table("version")
+    op.drop_table("bound_prefix")
     op.drop_table("channel")
     op.drop_table("suite")
     op.drop_table("role_grant")

@@ -7,6 +7,7 @@ from sqlalchemy import func, select, text
 from app.db.models import (
     AuditChain,
     AuditEntry,
+    BoundPrefix,
     Channel,
     EvaluationCell,
     EvaluationRow,
@@ -54,6 +55,10 @@ def halves(session):
         for row_id, count in counted(parent, child, key):
             if count != wanted:
                 yield f"{parent.__name__} {row_id} has {count} {child.__name__}, not {wanted}"
+    pushed = select(Version.base_model_id, Prefix.namespace, Prefix.name).join(Version.prefix)
+    bound = select(BoundPrefix.base_model_id, BoundPrefix.namespace, BoundPrefix.name)
+    one_sided = set(session.execute(pushed)) ^ set(session.execute(bound))
+    yield from (f"{key} is bound without a version, or the other way" for key in one_sided)
     shares = (GenerationShare.channel_id, GenerationShare.number)
     served = dict.fromkeys(session.execute(select(Generation.channel_id, Generation.number)), 0)
     statement = select(*shares, func.sum(GenerationShare.weight)).group_by(*shares)

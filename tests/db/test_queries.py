@@ -1,6 +1,8 @@
 """What requests cost in SQL statements: the same, however much there is."""
 
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,12 +13,13 @@ from sqlalchemy.orm import Session
 
 from app.db.evaluations import recent_evaluations
 from app.db.models import Base, Prefix
+from app.db.overview import Count, counts
 from app.db.paging import PageRequest
 from app.db.prefixes import PrefixFilter, prefixes_page
 from app.db.promotions import executed_with
 from app.db.session import present
 from app.db.versions import version_at_revision, version_numbered, versions_page
-from app.domain.access import SYSTEM
+from app.domain.access import SYSTEM, Grant, Role
 from app.domain.identity import PrefixName
 from tests.builders import World, a_digest
 
@@ -262,6 +265,30 @@ def test_a_search_reads_the_names_it_finds_and_a_bounded_number_of_others(
     assert "uq_prefix_namespace_name" in nearby
     assert "Bitmap Index Scan on ix_prefix_name_endings" in everywhere
     assert "Seq Scan on prefix" not in nearby + everywhere
+
+
+def counted(session, namespace="*", most=10_000):
+    caller = replace(SYSTEM, grants=frozenset({Grant(Role.PUBLISHER, namespace)}))
+    return counts(session, caller, datetime(2026, 1, 1, tzinfo=UTC), most=most)
+
+
+def test_the_overview_counts_up_to_a_bound_and_says_so(many_prefixes):
+    assert counted(many_prefixes, most=1000).prefixes == Count(1000, more=True)
+    assert counted(many_prefixes, "Many-0", most=866).prefixes == Count(866)
+    assert counted(many_prefixes, "Many-0", most=865).prefixes == Count(865, more=True)
+
+
+def test_the_overview_counts_what_the_caller_works_on(world, many_prefixes):
+    world.a_live_version()
+    world.a_version(seed=1)
+    world.a_prefix(name="idle")
+    world.revoke(world.a_version(seed=2))
+    world.a_channel("preview")
+
+    found = counted(many_prefixes, world.namespace)
+
+    assert (found.prefixes, found.versions, found.revoked) == (Count(2), Count(3), Count(1))
+    assert (found.channels, found.live_channels) == (Count(2), Count(1))
 
 
 def test_a_version_is_found_by_its_revision(world, sessions):

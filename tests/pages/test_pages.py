@@ -265,6 +265,53 @@ def test_the_overview_names_the_rule_that_shuts_gates(world, reading):
     )
 
 
+def bound_to(base, shown):
+    """Return what the page of base models says is bound to one of them."""
+    row = shown.partition(f'title="{base}"')[2].partition("</tr>")[0]
+    return row.rpartition("<td>")[2]
+
+
+def test_a_base_model_names_its_first_prefixes_and_leads_to_all(world, reading):
+    base = world.a_base()
+    names = [f"{world.namespace}/voice-{number:02}" for number in range(11)]
+    for name in names:
+        world.a_prefix(name=name.partition("/")[2])
+        world.path = f"/v1/prefixes/{name}"
+        assert world.push().status_code == 201
+    assert world.push(seed=1).status_code == 201
+
+    person = reading("admin")
+    row = bound_to(base, person.get("/admin/base-models").text)
+    assert re.findall(r'href="/admin/prefixes/([^"]+)"', row) == names[:10]
+    everything = re.search(r'href="([^"]+)">and more<', row).group(1)
+    shown = person.get(everything).text
+    assert re.findall(r'<a href="/admin/prefixes/([^"]+)"', shown) == names
+    assert "tiny/llama" in shown
+    searched = person.get(f"{everything}&q=voice-03").text
+    assert re.findall(r'<a href="/admin/prefixes/([^"]+)"', searched) == names[3:4]
+    assert "a version for this base model" in person.get(f"{everything}&q=nowhere").text
+
+
+def test_a_base_model_names_no_prefix_that_is_not_in_sight(world, reading):
+    world.a_version()
+    _, reader = world.a_principal(None, ("reader", world.namespace))
+    for token in (world.a_stranger(), reader):
+        person = reading(token)
+        assert "none" in bound_to(world.base, person.get("/admin/base-models").text)
+        everything = person.get(f"/admin/prefixes?base_model={world.base}").text
+        assert "No prefix that you may see has a version for this base model" in everything
+
+    world.a_live_version(seed=1)
+    assert world.prefix in bound_to(world.base, reading(reader).get("/admin/base-models").text)
+
+
+def test_the_audit_log_offers_the_chains_that_were_written_to_last(world, reading):
+    world.a_version()
+    shown = reading("auditor").get("/admin/audit").text
+    assert f'<option value="prefix:{world.prefix}">' in shown
+    assert shown.count("<option") == len(set(re.findall(r'<option value="([^"]+)"', shown)))
+
+
 def test_a_policy_is_read_in_words_and_beside_its_former_text(world, reading):
     first = world.a_policy()
     document = a_policy(world.suite, name=first["name"], approvals={"required": 3})

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.db.overview import Count
 from app.db.scores import Run
 from app.domain.evidence import CellKey
 from app.domain.findings import CellRef, Finding, Outcome
@@ -155,6 +156,8 @@ def test_values_are_said_as_people_read_them():
     assert wording.number(-0.01, signed=True) == "\N{MINUS SIGN}0.010"
     assert wording.count(1, "entry") == "1 entry"
     assert wording.count(2, "entry") == "2 entries"
+    assert wording.counted(Count(1234)) == "1,234"
+    assert wording.counted(Count(10_000, more=True)) == "10,000+"
     assert wording.exact_span(timedelta(hours=36)) == "36 hours"
     assert wording.exact_span(timedelta(0)) == "0 seconds"
     assert wording.listed(["a"]) == "a"

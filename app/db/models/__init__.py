@@ -3,6 +3,7 @@
 from app.db.models.answers import KeptAnswer
 from app.db.models.artifacts import (
     BaseModelRow,
+    BoundPrefix,
     Prefix,
     Pull,
     Revocation,
@@ -57,6 +58,7 @@ __all__ = [
     "Base",
     "BaseModelRow",
     "BlobLease",
+    "BoundPrefix",
     "Channel",
     "Damage",
     "EvaluationCell",

@@ -4,7 +4,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
 
 from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
@@ -85,6 +93,23 @@ class Prefix(Base):
         return PrefixName(self.namespace, self.name)
 
 
+class BoundPrefix(Base):
+    """That a prefix has a version for a base model, so that no list has to look at versions.
+
+    Names, not an id: the key is then the order in which the prefixes of a base model are listed.
+    """
+
+    __tablename__ = "bound_prefix"
+    __table_args__ = (
+        ForeignKeyConstraint(["namespace", "name"], ["prefix.namespace", "prefix.name"]),
+        {"info": APPEND_ONLY},
+    )
+
+    base_model_id: Mapped[UUID] = mapped_column(ForeignKey("base_model.id"), primary_key=True)
+    namespace: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Version(Base):
     """One immutable upload of a prefix; that it was revoked is a row of its own."""
 
@@ -101,7 +126,7 @@ class Version(Base):
     prefix_id: Mapped[UUID] = mapped_column(ForeignKey("prefix.id"))
     number: Mapped[int]
     digest: Mapped[str]
-    base_model_id: Mapped[UUID] = mapped_column(ForeignKey("base_model.id"), index=True)
+    base_model_id: Mapped[UUID] = mapped_column(ForeignKey("base_model.id"))
     peft_type: Mapped[str]
     virtual_tokens: Mapped[int]
     dtype: Mapped[str]

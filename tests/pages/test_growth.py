@@ -1,0 +1,132 @@
+"""Pages of a registry with much in it: what they read does not grow with it."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import create_engine, event, text
+
+from app.db.session import sessions_on
+from app.main import app_of
+from app.services.usage import TokenUses
+from benchmarks.plans import Plan
+from tests.pages.test_pages import PAGES, paths
+from tests.pages.test_sessions import Person
+
+MANY = 11_000
+MOST_READ = 10_100  # of one table: the overview counts to ten thousand
+
+# Clones of rows that the registry wrote, each with whatever belongs to it.
+FILL = """
+CREATE TEMPORARY TABLE one ON COMMIT DROP AS
+    SELECT version_id, channel_id, number FROM generation_share LIMIT 1;
+
+INSERT INTO prefix (
+    id, namespace, name, owner_id, created_by_id, created_at, description, intended_uses,
+    last_number
+) SELECT gen_random_uuid(), 'many-' || n % 10, 'p-' || n, id, id, now(), '', '{}', 1
+FROM generate_series(1, :many) AS n, principal WHERE principal.name = 'admin';
+
+INSERT INTO version SELECT (jsonb_populate_record(version, jsonb_build_object(
+    'id', gen_random_uuid(), 'prefix_id', prefix.id,
+    'digest', 'sha256:' || encode(sha256(prefix.id::text::bytea), 'hex')
+))).* FROM prefix, version, one WHERE namespace LIKE 'many-%' AND version.id = one.version_id;
+
+INSERT INTO bound_prefix SELECT DISTINCT base_model_id, namespace, prefix.name
+FROM version JOIN prefix ON prefix.id = prefix_id WHERE namespace LIKE 'many-%';
+
+INSERT INTO channel SELECT (jsonb_populate_record(channel, jsonb_build_object(
+    'id', prefix.id, 'prefix_id', prefix.id, 'generation', 1
+))).* FROM prefix, channel, one WHERE namespace LIKE 'many-%' AND channel.id = one.channel_id;
+
+INSERT INTO generation SELECT (jsonb_populate_record(generation, jsonb_build_object(
+    'channel_id', prefix.id, 'number', 1, 'executed_at', now() - random() * interval '1 year'
+))).* FROM prefix, generation JOIN one USING (channel_id, number) WHERE namespace LIKE 'many-%';
+
+INSERT INTO generation_share SELECT prefix.id, 1, version.id, 10000
+FROM version JOIN prefix ON prefix.id = prefix_id WHERE namespace LIKE 'many-%';
+
+INSERT INTO audit_chain SELECT 'prefix:' || namespace || '/' || name, 1, head
+FROM prefix, audit_chain WHERE namespace LIKE 'many-%' AND subject = 'registry';
+
+INSERT INTO audit_entry SELECT (jsonb_populate_record(audit_entry, jsonb_build_object(
+    'subject', 'prefix:' || namespace || '/' || name, 'at', now() - random() * interval '1 year'
+))).* FROM prefix, audit_entry
+WHERE namespace LIKE 'many-%' AND subject = 'registry' AND sequence = 1;
+
+ANALYZE prefix, bound_prefix, version, channel, generation, generation_share;
+ANALYZE audit_chain, audit_entry;
+
+SET LOCAL enable_seqscan = off; -- which so few rows do not cost more than an index
+SET LOCAL jit = off;
+"""
+
+
+@pytest.fixture(scope="module")
+def grown(stores, tokens, story):
+    """Fill the tables beside the story, for a while."""
+    engine = create_engine(stores.postgres.owner_url)
+    with engine.connect() as connection:
+        for statement in FILL.split(";\n"):
+            if statement.strip():
+                connection.execute(text(statement), {"many": MANY} if ":many" in statement else {})
+        yield connection
+        connection.rollback()
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def reading(grown, parts, tokens):
+    """Read pages of the full registry as somebody."""
+    sessions = sessions_on(grown)
+    app = app_of(replace(parts, sessions=sessions, uses=TokenUses(sessions)))
+
+    def reading(who):
+        # Without its chores, which would use the connection meanwhile.
+        person = Person(TestClient(app, raise_server_exceptions=False), tokens[who])
+        assert person.sign_in().status_code == 303
+        return person
+
+    return reading
+
+
+@contextmanager
+def selected(connection):
+    """Collect the statements that only read, with their parameters."""
+    statements = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        if statement.startswith(("SELECT", "WITH")):
+            statements.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+
+
+def plan_of(connection, statement, parameters):
+    explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
+    document = connection.exec_driver_sql(explain, parameters).scalar_one()
+    return Plan(statement, document[0]["Plan"], 0)
+
+
+def every(story):
+    """Return every page that may have much to show, and who may read it."""
+    more = {"prefixes-of-base": ("admin", f"/admin/prefixes?base_model={story.base}")}
+    return paths(story) | more
+
+
+# The page of a policy sorts the names of all that is under it, to show the first of them.
+@pytest.mark.parametrize("name", [*sorted({*PAGES} - {"policy"}), "prefixes-of-base"])
+def test_a_page_reads_a_bounded_number_of_rows(story, grown, reading, name):
+    who, path = every(story)[name]
+    person = reading(who)
+    with selected(grown) as statements:
+        assert person.get(path).status_code == 200
+
+    plans = [plan_of(grown, *each) for each in statements]
+    most = max(plans, key=Plan.most_read)
+    assert most.most_read() <= MOST_READ, "\n".join([most.statement, *most.outline()])

@@ -16,7 +16,7 @@ from app.domain.access import Caller, PrincipalKind
 from app.domain.freshness import LEASE_S
 from app.domain.identity import PrefixName
 from app.domain.serving import ServedChannel, ServedVersion
-from app.domain.tokens import new_token
+from app.domain.tokens import new_token, token_hash
 from app.services import memory as memory_module
 from app.services.listening import Hearing, forget
 from app.services.memory import Memory, elapsed
@@ -26,6 +26,7 @@ from tests.replicas import apart
 
 NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
 KEY = ("acme", "voice", "production")
+TOKEN = new_token()
 
 
 def a_channel(generation=1, name="production"):
@@ -134,19 +135,26 @@ def nowhere():
     engine.dispose()
 
 
-def test_what_the_database_does_not_tell_is_not_remembered(nowhere):
+def with_a_lease():
     recall = Recall()
+    recall.memory.renew(elapsed())
+    return recall
+
+
+def test_what_the_database_does_not_tell_is_not_remembered(nowhere):
+    recall = with_a_lease()
 
     async def ask():
-        await recall.prepare_token(nowhere, new_token(), NOW)
+        await recall.prepare_token(nowhere, TOKEN, NOW)
         await recall.prepare_channel(nowhere, KEY)
 
     apart(ask())
     assert recall.memory.channel(KEY) is None
+    assert recall.memory.token(token_hash(TOKEN)) is None
 
 
 def test_what_cannot_exist_is_not_asked_for():
-    recall = Recall()
+    recall = with_a_lease()
     refusing = sessionmaker()  # without a database, asking would fail
 
     async def ask():
@@ -155,6 +163,11 @@ def test_what_cannot_exist_is_not_asked_for():
         await recall.prepare_channel(refusing, ("-", "voice", "production"))
 
     apart(ask())
+
+
+def test_without_a_lease_no_token_is_read():
+    refusing = sessionmaker()  # without a database, asking would fail
+    apart(Recall().prepare_token(refusing, TOKEN, NOW))
 
 
 def test_many_who_ask_at_once_share_one_reader(world, sessions):

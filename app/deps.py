@@ -142,8 +142,10 @@ async def _authenticated(token: str, parts: Parts, now: datetime) -> access.Call
         return await run_in_threadpool(
             authenticate_federated, parts.sessions, parts.issuers, token=token, now=now
         )
-    await parts.recall.prepare_token(parts.sessions, token, now)
-    if known := parts.recall.token(token_hash(token), now, parts.uses):
+    hashed = token_hash(token)
+    if parts.recall.memory.token(hashed) is None:
+        await parts.recall.prepare_token(parts.sessions, token, now)
+    if known := parts.recall.token(hashed, now, parts.uses):
         return known.caller
     return await run_in_threadpool(
         authenticate, parts.sessions, token=token, now=now, uses=parts.uses

@@ -116,7 +116,8 @@ async def _recalled(parts: Parts, asked: _Asked) -> Response | None:
     if not memory.is_current():
         return None
     hashed = token_hash(asked.token)
-    await parts.recall.prepare_token(parts.sessions, asked.token, clock())
+    if memory.token(hashed) is None:
+        await parts.recall.prepare_token(parts.sessions, asked.token, clock())
     token = memory.token(hashed)
     if token is None or not _sees(token.caller, asked.key):
         return None

@@ -163,8 +163,7 @@ def _has_ending(part: str) -> ColumnElement[bool]:
 
 def in_sight(caller: Caller, prefix: type[Prefix] = Prefix) -> ColumnElement[bool]:
     """Return the condition that the caller may see a prefix."""
-    visible = caller.namespaces()
-    whole = {namespace for namespace in visible if caller.sees_everything(namespace)}
+    visible, whole = caller.namespaces(), caller.whole_namespaces()
     released = served(prefix.id, caller)
     return or_(within(whole, prefix), within(visible - whole, prefix) & released)
 

@@ -22,6 +22,7 @@ from app.db.versions import version_at_revision, version_numbered, versions_page
 from app.domain.access import SYSTEM, Grant, Role
 from app.domain.identity import PrefixName
 from tests.builders import World, a_digest
+from tests.statements import asked_of
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +47,6 @@ def statements(engine):
             event.remove(engine, "before_cursor_execute", count)
 
     return statements
-
-
-@contextmanager
-def asked_of(engine):
-    """Collect statements with their parameters."""
-    asked = []
-
-    def note(_connection, _cursor, statement, parameters, *_rest):
-        asked.append((statement, parameters))
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield asked
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def plan_of(session, statement, parameters):

@@ -1,11 +1,10 @@
 """Pages of a registry with much in it: what they read does not grow with it."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, text
 
 from app.db.session import sessions_on
 from app.main import app_of
@@ -13,6 +12,7 @@ from app.services.usage import TokenUses
 from benchmarks.plans import Plan
 from tests.pages.test_pages import PAGES, paths
 from tests.pages.test_sessions import Person
+from tests.statements import asked_of
 
 MANY = 11_000
 MOST_READ = 10_100  # of one table: the overview counts to ten thousand
@@ -91,22 +91,6 @@ def reading(grown, parts, tokens):
     return reading
 
 
-@contextmanager
-def selected(connection):
-    """Collect the statements that only read, with their parameters."""
-    statements = []
-
-    def note(_connection, _cursor, statement, parameters, *_):
-        if statement.startswith(("SELECT", "WITH")):
-            statements.append((statement, parameters))
-
-    event.listen(connection, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(connection, "before_cursor_execute", note)
-
-
 def plan_of(connection, statement, parameters):
     explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
     document = connection.exec_driver_sql(explain, parameters).scalar_one()
@@ -124,9 +108,10 @@ def every(story):
 def test_a_page_reads_a_bounded_number_of_rows(story, grown, reading, name):
     who, path = every(story)[name]
     person = reading(who)
-    with selected(grown) as statements:
+    with asked_of(grown) as asked:
         assert person.get(path).status_code == 200
 
-    plans = [plan_of(grown, *each) for each in statements]
+    reads = [each for each in asked if each[0].startswith(("SELECT", "WITH"))]
+    plans = [plan_of(grown, *each) for each in reads]
     most = max(plans, key=Plan.most_read)
     assert most.most_read() <= MOST_READ, "\n".join([most.statement, *most.outline()])

@@ -212,10 +212,9 @@ def test_a_move_is_seen_by_the_next_request(world):
         assert world.resolve().json()["version"] == number
 
 
-def test_a_listener_stops_without_waiting_for_its_next_proof(parts, monkeypatch):
-    monkeypatch.setattr("app.services.listening.PROOF_EVERY_S", 60.0)
+def test_a_listener_stops_without_waiting_for_its_next_proof(parts):
     memory = Memory()
-    listener = Listener(database_of(parts.sessions), memory)
+    listener = Listener(database_of(parts.sessions), memory, proof_every_s=60.0)
     listener.start()
     eventually(memory.is_current, within_s=20)
     begun = time.monotonic()

@@ -82,8 +82,8 @@ class Ear:
         # follows need not be: losing it only makes others wait longer.
         connection.execute(text("SET synchronous_commit = off"))
 
-    def prove(self, number: int) -> bool:
-        """Send ourselves a notification, which comes after all that were committed before.
+    def prove(self, begun: float) -> bool:
+        """Send ourselves the moment `begun`, which comes after all that was committed until then.
 
         Return whether others still wait for this process.
         """
@@ -91,7 +91,7 @@ class Ear:
         renewed = update(WorkerLease).where(own).values(proved_at=func.now())
         if not self._connection.execute(renewed).rowcount:
             return False
-        self._connection.execute(select_(func.pg_notify(self._own_channel, f"proof {number}")))
+        self._connection.execute(select_(func.pg_notify(self._own_channel, f"proof {begun!r}")))
         return True
 
     def confirm(self, barrier: int) -> None:

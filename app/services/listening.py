@@ -20,9 +20,10 @@ _log = logging.getLogger(__name__)
 class Listener:
     """Keeps the lease of a memory while its connection lives; connects again when it dies."""
 
-    def __init__(self, url: URL, memory: Memory) -> None:
+    def __init__(self, url: URL, memory: Memory, proof_every_s: float = PROOF_EVERY_S) -> None:
         self._url = url
         self._memory = memory
+        self._proof_every_s = proof_every_s
         self._worker = uuid4()
         self._stopped = threading.Event()
         self._ear: Ear | None = None
@@ -41,7 +42,8 @@ class Listener:
         while not self._stopped.is_set():
             try:
                 with ear(self._url, self._worker) as self._ear:
-                    Hearing(self._ear, self._memory).until(self._stopped)
+                    hearing = Hearing(self._ear, self._memory, self._proof_every_s)
+                    hearing.until(self._stopped)
             except (SQLAlchemyError, DriverError, OSError) as error:
                 _log.warning("answers come from the database now: %s", type(error).__name__)
             finally:
@@ -52,10 +54,10 @@ class Listener:
 class Hearing:
     """One connection's life: proofs in time, and every notification in its order."""
 
-    def __init__(self, heard: Ear, memory: Memory) -> None:
+    def __init__(self, heard: Ear, memory: Memory, proof_every_s: float = PROOF_EVERY_S) -> None:
         self._ear = heard
         self._memory = memory
-        self._proof, self._begun = 0, elapsed()
+        self._proof_every_s = proof_every_s
         self._came_back = True
 
     def until(self, stopped: threading.Event) -> None:
@@ -63,21 +65,21 @@ class Hearing:
         # What was read before we listened may have changed unheard since.
         self._memory.forget_everything()
         while not stopped.is_set():
-            if not self._prove():
+            begun = elapsed()
+            if not self._prove(begun):
                 _log.warning("this process was taken for dead; it begins anew")
                 return
-            until = self._begun + PROOF_EVERY_S
+            until = begun + self._proof_every_s
             while not stopped.is_set() and (left := until - elapsed()) > 0:
                 self.take(self._ear.listen(left))
         self._memory.end()
         self._ear.leave()
 
-    def _prove(self) -> bool:
+    def _prove(self, begun: float) -> bool:
         if not self._came_back:
             _log.warning("no notification came back in time; is there a pooler in between?")
         self._came_back = False
-        self._proof, self._begun = self._proof + 1, elapsed()
-        return self._ear.prove(self._proof)
+        return self._ear.prove(begun)
 
     def take(self, heard: list[Heard]) -> None:
         """Forget first; then confirm, and count the proof that came behind the changes."""
@@ -86,9 +88,9 @@ class Hearing:
             if each.kind == BARRIER:
                 barrier = max(barrier, int(each.about))
             elif each.kind == "proof":
-                if int(each.about) == self._proof:
-                    self._came_back = True
-                    self._memory.renew(self._begun)
+                # However late it comes: what was committed before it was sent came before it.
+                self._came_back = True
+                self._memory.renew(float(each.about))
             else:
                 forget(self._memory, each)
         if barrier:

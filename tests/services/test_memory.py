@@ -275,22 +275,25 @@ class SilentEar:
 
     def __init__(self):
         self.confirmed = []
+        self._left = 3
 
     def confirm(self, barrier):
         self.confirmed.append(barrier)
 
-    def prove(self, number):
-        return number < 3
+    def prove(self, begun):
+        self._left -= 1
+        return self._left > 0
 
     def listen(self, timeout_s):
         time.sleep(timeout_s)
         return []
 
 
-def test_a_proof_that_was_overtaken_by_another_renews_nothing():
-    memory, ear = Memory(), SilentEar()
-    Hearing(ear, memory).take([Heard("proof", "-1")])
-    assert not memory.is_current()
+@pytest.mark.parametrize(("late_s", "is_current"), [(LEASE_S / 2, True), (LEASE_S, False)])
+def test_a_proof_that_comes_late_renews_from_when_it_was_sent(late_s, is_current):
+    memory = Memory()
+    Hearing(SilentEar(), memory).take([Heard("proof", repr(elapsed() - late_s))])
+    assert memory.is_current() == is_current
 
 
 def test_a_connection_that_hears_not_even_itself_is_told_of_in_the_log(caplog):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.db import audit
 from app.db.channels import allocation_of, lock_channel
-from app.db.models import Channel, Promotion, PromotionShare, Version
+from app.db.models import Channel, Principal, Promotion, PromotionShare, Version
 from app.db.prefixes import lock_prefix
 from app.db.promotions import decision_document, promotion_by_id
 from app.db.session import Sessions, present
@@ -136,11 +136,14 @@ class Target:
     versions: Mapping[int, Version]
     judgement: Judgement
 
+    def shares(self) -> list[tuple[Version, int]]:
+        """Return the versions that are asked for, with their weights, heaviest first."""
+        ordered = sorted(self.wanted, key=lambda share: share.weight, reverse=True)
+        return [(self.versions[share.version], share.weight) for share in ordered]
+
     def facts(self) -> dict[str, Json]:
         return {
-            "allocation": allocation_facts(
-                (self.versions[share.version], share.weight) for share in self.wanted
-            ),
+            "allocation": allocation_facts(self.shares()),
             "evidence_digest": self.judgement.decision.evidence_digest,
             "policy_digest": self.channel.policy.digest,
         }
@@ -194,11 +197,17 @@ def open_promotion(
         subject_since=now,
         created_at=now,
         expires_at=now + REQUEST_LIFETIME,
-        shares=[PromotionShare(target.versions[s.version].id, s.weight) for s in target.wanted],
+        reviews=[],
     )
+    # All that is shown of it is at hand already; to read it back takes three queries.
+    promotion.channel = target.channel
+    promotion.requested_by = session.get_one(Principal, caller.id)
+    for version, weight in target.shares():
+        share = PromotionShare(version.id, weight)
+        share.version = version
+        promotion.shares.append(share)
     session.add(promotion)
     session.flush()
-    promotion = present(promotion_by_id(session, promotion.id))
     facts: Facts = target.facts() | {"reason": reason}
     record(session, promotion, "promotion.request", facts, caller, now)
     return promotion

@@ -82,5 +82,5 @@ def _store(blobs: Blobs, file: ReceivedFile) -> None:
 
 def require_leased(session: Session, files: Sequence[ReceivedFile], *, now: datetime) -> None:
     """Raise UnavailableError unless the bytes are leased still; hold that until the commit."""
-    if not holds_lease(session, {file.sha256 for file in files}, now):
+    if files and not holds_lease(session, {file.sha256 for file in files}, now):
         raise UnavailableError("Storing the files took too long; send them again.")

@@ -22,7 +22,7 @@ from app.services.completion import complete, expire, is_overdue
 from app.services.execution import close, record
 from app.services.promotions import lock_promotion, not_passed
 from app.services.reassessment import rejudge
-from app.services.reviewers import Reviewers, people_of
+from app.services.reviewers import People, Reviewers, people_of
 
 
 def review(
@@ -71,8 +71,8 @@ def _decide(
     caller: Caller,
     now: datetime,
 ) -> None:
-    state = people_of(session, [promotion]).reviewers(promotion, now=now)
-    _require_reviewer(state, promotion, caller)
+    people = people_of(session, [promotion])
+    _require_reviewer(people.reviewers(promotion, now=now), promotion, caller)
     after = PromotionState.EXECUTED if verdict is Verdict.APPROVE else PromotionState.REJECTED
     require_move(promotion.state, after)
     if verdict is Verdict.APPROVE:
@@ -85,7 +85,9 @@ def _decide(
             )
         if decision.result is not Result.PASSED:
             raise not_passed(decision)
-        _approve(session, promotion, comment, caller, now)
+        if not people.covers(promotion):  # other evidence has other evaluators
+            people = people_of(session, [promotion])
+        _approve(session, promotion, people, comment, caller, now)
     else:
         _record_review(session, promotion, verdict, comment, caller, now)
         close(promotion, PromotionState.REJECTED, comment, now)
@@ -100,13 +102,17 @@ def _require_reviewer(state: Reviewers, promotion: Promotion, caller: Caller) ->
 
 
 def _approve(
-    session: Session, promotion: Promotion, comment: str, caller: Caller, now: datetime
+    session: Session,
+    promotion: Promotion,
+    people: People,
+    comment: str,
+    caller: Caller,
+    now: datetime,
 ) -> None:
     """Keep an approval of what was judged just now, and execute if it was the last one.
 
     Who has approved may still think again and reject, but not approve twice.
     """
-    people = people_of(session, [promotion])  # anew: other evidence has other evaluators
     if caller.id in people.reviewers(promotion, now=now).approved:
         raise AlreadyReviewedError(approved_already(caller.name))
     _record_review(session, promotion, Verdict.APPROVE, comment, caller, now)

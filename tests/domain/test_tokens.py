@@ -38,10 +38,11 @@ def test_a_token_looks_as_scanners_expect():
 
 
 def test_no_two_tokens_are_alike():
-    tokens = [new_token() for _ in range(1_000)]
+    tokens = [new_token() for _ in range(3_000)]
 
-    # Each of 36 places shows every one of 62 characters: none is fixed, none left out.
-    assert len(set(tokens)) == 1_000
+    # Each of 36 places shows every one of 62 characters: none is fixed, none left out. That chance
+    # leaves one out has a probability of 36 * 62 * (61 / 62)**3000, or 1e-18.
+    assert len(set(tokens)) == 3_000
     assert all(len({token[at] for token in tokens}) == 62 for at in range(4, 40))
 
 

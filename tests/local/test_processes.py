@@ -107,6 +107,7 @@ def test_a_failed_start_shows_the_end_of_the_log(folder, port):
 
 def test_a_server_that_never_answers_is_stopped_and_the_failure_told(folder, port):
     def never():
+        eventually(lambda: "about to listen" in folder.log.read_text(), within_s=60)
         raise ValueError("not yet")
 
     program = a_program(folder, port)

@@ -151,9 +151,13 @@ def _outlines(found: Iterable[tuple[Asked, list[Plan]]]) -> Iterable[str]:
     for asked, plans in found:
         yield f"\n**{asked.name}**: `GET {asked.target}`, {len(plans)} statements\n"
         yield "```text"
+        same: dict[str, list[Plan]] = {}
         for plan in plans:
-            yield f"{plan.milliseconds:.2f} ms  {plan.statement[:160]}"
-            yield from (f"    {line}" for line in plan.outline())
+            same.setdefault(plan.statement, []).append(plan)
+        for statement, runs in same.items():
+            times = f"{len(runs)} times, together " if len(runs) > 1 else ""
+            yield f"{times}{sum(each.milliseconds for each in runs):.2f} ms  {statement[:160]}"
+            yield from (f"    {line}" for line in runs[0].outline())
         yield "```"
     yield "\n</details>"
 

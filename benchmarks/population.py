@@ -16,10 +16,12 @@ from benchmarks.bulk import Connection, Row, copy_lines, keys_made_afterwards, r
 
 # Of ten versions one goes to the deep prefix and nine to a prefix of their own.
 PER_PREFIX: Final = 10
-PREFIXES_PER_CHANNEL: Final = 10
+PREFIXES_PER_CHANNEL: Final = 2
 VERSIONS_PER_EVALUATION: Final = 4
 CELLS: Final = 40
-NAMESPACES: Final = 100
+# Of the smallest size, too, one namespace fills a page, and so do its prefixes with a channel: what
+# a page shows is then as much at every size, and only what lies behind it grows.
+PREFIXES_PER_NAMESPACE: Final = 100
 DEEP: Final = "team-0/deep"
 
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,7 +41,7 @@ _TABLES: Final = (
 
 
 def name_of(prefix: int) -> str:
-    return DEEP if prefix == 0 else f"team-{prefix % NAMESPACES}/prefix-{prefix}"
+    return DEEP if prefix == 0 else f"team-{prefix // PREFIXES_PER_NAMESPACE}/prefix-{prefix:06}"
 
 
 @dataclass(slots=True)
@@ -157,7 +159,7 @@ class Population:
             yield self.block.replace("?", _id("evaluation", number))
 
     def _copy_channels(self, added: range) -> None:
-        """Give some prefixes a channel that a promotion made serve their last version."""
+        """Give every other prefix a channel that a promotion made serve their last version."""
         chosen = [number for number in _new_prefixes(added) if number % PREFIXES_PER_CHANNEL == 0]
         # The version with the prefix's last number; the deep prefix serves its first.
         served = {prefix: prefix * PER_PREFIX - 1 if prefix else 0 for prefix in chosen}

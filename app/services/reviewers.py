@@ -56,10 +56,6 @@ class People:
     evaluators: Mapping[UUID, UUID]
     approvers: Mapping[str, Sequence[Reviewer]]
 
-    def covers(self, promotion: Promotion) -> bool:
-        """Return whether these are still all the people that the promotion depends on."""
-        return self.evaluators.keys() >= set(_evaluation_ids(promotion))
-
     def reviewers(self, promotion: Promotion, *, now: datetime) -> Reviewers:
         """Return the state of the approvals of one of the promotions.
 

@@ -71,6 +71,8 @@ def _decide(
     caller: Caller,
     now: datetime,
 ) -> None:
+    # Read once: what is recorded on a version is judged there and then, so judging again below can
+    # rest on fewer evaluations, as those that grew old drop out, but not on others.
     people = people_of(session, [promotion])
     _require_reviewer(people.reviewers(promotion, now=now), promotion, caller)
     after = PromotionState.EXECUTED if verdict is Verdict.APPROVE else PromotionState.REJECTED
@@ -85,8 +87,6 @@ def _decide(
             )
         if decision.result is not Result.PASSED:
             raise not_passed(decision)
-        if not people.covers(promotion):  # other evidence has other evaluators
-            people = people_of(session, [promotion])
         _approve(session, promotion, people, comment, caller, now)
     else:
         _record_review(session, promotion, verdict, comment, caller, now)

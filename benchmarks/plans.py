@@ -48,9 +48,14 @@ class Plan:
             pending += node.get("Plans", [])
 
     def scanned_whole(self) -> set[str]:
-        """Return the tables that were read from end to end."""
+        """Return the tables that were read in no order, until enough was found or to the end.
+
+        What takes rows as they come and stops, as a count up to a limit, reads no more of a
+        larger table.
+        """
         scans = [node for node in self.nodes() if node["Node Type"] == "Seq Scan"]
-        return {str(node["Relation Name"]) for node in scans}
+        searched = [node for node in scans if "Filter" in node or _read(node) > LARGE_ROWS]
+        return {str(node["Relation Name"]) for node in searched}
 
     def most_read(self) -> int:
         """Return the most rows that one scan read, also those it threw away."""

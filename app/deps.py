@@ -17,7 +17,7 @@ from app.domain import access
 from app.domain.checkpoints import Signer
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import PrefixName, is_name
-from app.domain.tokens import has_prefix, token_hash
+from app.domain.tokens import has_prefix
 from app.oidc.issuers import Issuers
 from app.services.authentication import authenticate, authenticate_federated
 from app.services.exchanges import Exchange
@@ -142,9 +142,7 @@ async def _authenticated(token: str, parts: Parts, now: datetime) -> access.Call
         return await run_in_threadpool(
             authenticate_federated, parts.sessions, parts.issuers, token=token, now=now
         )
-    hashed = token_hash(token)
-    if parts.recall.memory.token(hashed) is None:
-        await parts.recall.prepare_token(parts.sessions, token, now)
+    hashed = await parts.recall.prepare_token(parts.sessions, token, now)
     if known := parts.recall.token(hashed, now, parts.uses):
         return known.caller
     return await run_in_threadpool(

@@ -22,7 +22,6 @@ from app.domain.identity import PrefixName
 from app.domain.preconditions import is_named
 from app.domain.pulls import PullWay
 from app.domain.serving import ChannelKey, ServedVersion
-from app.domain.tokens import token_hash
 from app.services.memory import Remembered
 
 LONGEST_WAIT_S: Final = 60
@@ -115,9 +114,7 @@ async def _recalled(parts: Parts, asked: _Asked) -> Response | None:
     memory = parts.recall.memory
     if not memory.is_current():
         return None
-    hashed = token_hash(asked.token)
-    if memory.token(hashed) is None:
-        await parts.recall.prepare_token(parts.sessions, asked.token, clock())
+    hashed = await parts.recall.prepare_token(parts.sessions, asked.token, clock())
     token = memory.token(hashed)
     if token is None or not _sees(token.caller, asked.key):
         return None

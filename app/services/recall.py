@@ -34,11 +34,15 @@ class Recall:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="recall")
         self._reading: dict[Hashable, asyncio.Future[None]] = {}
 
-    async def prepare_token(self, sessions: Sessions, token: str, now: datetime) -> None:
-        """Read a token unless it is in memory; if it is valid, it is in memory afterwards."""
+    async def prepare_token(self, sessions: Sessions, token: str, now: datetime) -> str:
+        """Read a token unless it is in memory; if it is valid, it is in memory afterwards.
+
+        Return its hash, under which it is there.
+        """
         hashed = token_hash(token)
-        if self.memory.is_current() and self.memory.token(hashed) is None and is_token(token):
+        if self.memory.token(hashed) is None and self.memory.is_current() and is_token(token):
             await self._once(hashed, lambda: self._read_token(sessions, token, now))
+        return hashed
 
     def token(self, hashed: str, now: datetime, uses: TokenUses) -> ValidToken | None:
         """Return a token that memory may vouch for at this moment; its use is noted in `uses`."""

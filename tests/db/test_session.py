@@ -1,5 +1,7 @@
 """Sessions and the pool under them: what only reads, what writes, and connections that died."""
 
+import select
+
 import pytest
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event, text
@@ -80,9 +82,12 @@ def test_a_connection_that_the_server_ended_is_replaced(own, sessions, pings):
 def test_a_connection_that_was_told_something_is_kept(own, narrow, sessions, pings):
     with narrow.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("LISTEN told"))
+        socket = connection.connection.driver_connection.fileno()
     listening = pid(own)
     with sessions.begin() as other:
         other.execute(text("NOTIFY told"))
+    # The listening backend passes it on by itself, some moment after the commit.
+    assert select.select([socket], [], [], 30)[0]
 
     assert [pid(own), pid(own)] == [listening, listening]
     assert len(pings) == 1

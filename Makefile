@@ -71,7 +71,7 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
-bench: $(BENCH_READY) ## Measure all beside MLflow, into benchmarks/RESULTS.md (15 minutes)
+bench: $(BENCH_READY) ## Measure all beside MLflow, into benchmarks/RESULTS.md (15 to 30 minutes)
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(BENCH_READY) ## The same with small sizes, into build/bench (3 minutes)

@@ -1,6 +1,6 @@
 """`make bench`: starts everything that it compares, measures it in turn, writes the results.
 
-The whole run takes less than fifteen minutes on two cores, `--quick` about three. What is
+The whole run takes a quarter to half an hour on two cores, `--quick` about three minutes. What is
 measured can be chosen: `--only requests gate`.
 """
 
@@ -23,7 +23,7 @@ from benchmarks.mlflow import VARIANTS, Variant
 from benchmarks.series import Section, measuring
 from benchmarks.sizes import FULL, QUICK, Sizes
 
-_COMPARISONS: Final = ("requests", "transfer", "journey", "footprint")
+_COMPARISONS: Final = ("requests", "transfer", "journey", "watching", "footprint")
 _SUBJECTS: Final = (*_COMPARISONS, "growth", "gate")
 _GROWTH: Final = Section(
     "growth",

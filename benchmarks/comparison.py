@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from app.local.mode import Stores, running_stores
-from benchmarks import footprint, journey, mlflow, requests, transfer
+from benchmarks import footprint, journey, mlflow, requests, transfer, watching
 from benchmarks.driver import BenchmarkError
 from benchmarks.floor import Floor, floor
 from benchmarks.mlflow import Mlflow, Variant
@@ -37,12 +37,21 @@ JOURNEY: Final = Section(
     "journey is push 10 MB, create the version, record 40 results, release, resolve, download.",
     reference="MLflow, no trap",
 )
+WATCHING: Final = Section(
+    "watching",
+    "A fleet that waits",
+    f"{watching.WATCHERS} clients wait in a `GET /v1/resolve/…?wait=30`, each on a connection of "
+    "its own, while a version is approved; times count from the moment the approval is sent. They "
+    "should take 50 MiB, and 99 of 100 know 200 ms after the acknowledgement; below 0 is before.",
+)
 FOOTPRINT: Final = Section(
     "footprint",
     "Memory and start-up",
     "Of the server's own processes, without database and object store.",
     reference="MLflow, no trap",
 )
+
+_AS_TOLD: Final = (REQUESTS, TRANSFER, JOURNEY, WATCHING, FOOTPRINT)
 
 # MLflow's basic-auth takes half a second of CPU for a request: more at once only wait in line.
 _MOST_WITH_AUTH: Final = 16
@@ -70,25 +79,27 @@ def compared(
     folder: Path, sizes: Sizes, only: Sequence[str], variants: Sequence[Variant]
 ) -> list[Section]:
     """Start everything and fill the sections that are wanted."""
-    sections: list[Section] = []
-    aside: list[Section] = []  # memory comes first, and is told last
+    measured: list[Section] = []
     with _running(folder, _installed(variants)) as everything:
-        with measuring(FOOTPRINT, aside):
+        with measuring(FOOTPRINT, measured):  # before anything else fills the memory
             footprint.memory(FOOTPRINT, everything.servers, "at rest, after some pushes")
+        if "watching" in only:
+            with measuring(WATCHING, measured):
+                watching.watching(WATCHING, everything.registries, rounds=sizes.rounds)
         if "requests" in only:
-            with measuring(REQUESTS, sections):
+            with measuring(REQUESTS, measured):
                 _requests(everything, sizes)
         if "transfer" in only:
-            with measuring(TRANSFER, sections):
+            with measuring(TRANSFER, measured):
                 _transfers(everything, sizes)
         if "journey" in only:
-            with measuring(JOURNEY, sections):
+            with measuring(JOURNEY, measured):
                 journey.journeys(JOURNEY, everything.servers, rounds=sizes.journeys)
-        with measuring(FOOTPRINT, aside):
+        with measuring(FOOTPRINT, measured):
             footprint.memory(FOOTPRINT, everything.servers, "after all this")
             if "footprint" in only:
                 footprint.starts(FOOTPRINT, _starts(everything), rounds=sizes.starts)
-    return [*sections, FOOTPRINT]
+    return [each for each in _AS_TOLD if each in measured]
 
 
 def _installed(variants: Sequence[Variant]) -> Sequence[Variant]:

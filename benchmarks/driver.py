@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import httptools
@@ -15,6 +16,9 @@ import uvloop
 _SHOWN: Final = 400  # characters of an answer that nobody expected
 _OK: Final = 400  # from this status on an answer is a failure
 _IDLE_S: Final = 2.0  # uvicorn closes a connection that was idle for 5 s
+_ARRIVED_S: Final = 2.0  # all requests of a fleet have arrived by then
+
+T = TypeVar("T")
 
 
 class BenchmarkError(RuntimeError):
@@ -157,6 +161,15 @@ class Client:
         """Ask the same thing on some connections at once, for some seconds."""
         return self._runner.run(self._load(request, connections, seconds))
 
+    def wait_through(
+        self, request: Request, act: Callable[[], T], *, connections: int
+    ) -> tuple[T, list[float]]:
+        """Send a request that waits on some connections at once, and `act` while all of them do.
+
+        Returns what `act` did, and the moment of each answer by `time.perf_counter`.
+        """
+        return self._runner.run(self._wait_through(request, act, connections))
+
     async def _send(self, request: Request, *, keep: bool) -> Response:
         if not keep:  # a connection of its own, which counts and does not collect
             connection = await self._connect(keep=False)
@@ -192,6 +205,27 @@ class Client:
             one.transport.close()
         latencies = [latency for found, _ in measured for latency in found]
         return Load(latencies, elapsed, sum(failed for _, failed in measured))
+
+    async def _wait_through(
+        self, request: Request, act: Callable[[], T], connections: int
+    ) -> tuple[T, list[float]]:
+        opened = [await self._connect(keep=True) for _ in range(connections)]
+        waiting = [asyncio.create_task(self._moment(one, request)) for one in opened]
+        await asyncio.sleep(_ARRIVED_S)
+        if early := sum(each.done() for each in waiting):
+            raise BenchmarkError(f"{early} of {connections} were answered before anything changed")
+        done = await asyncio.to_thread(act)
+        moments = await asyncio.gather(*waiting)
+        for one in opened:
+            one.transport.close()
+        return done, moments
+
+    async def _moment(self, connection: _Connection, request: Request) -> float:
+        response = await self._exchange(connection, request)
+        moment = time.perf_counter()
+        if response.status != HTTPStatus.OK:
+            raise BenchmarkError(f"a change was answered with {response.status}")
+        return moment
 
     async def _repeat(
         self, connection: _Connection, request: Request, until: float

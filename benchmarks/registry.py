@@ -149,12 +149,26 @@ class Registry:
 
     def release(self, version: dict[str, Any]) -> None:
         """Request a promotion, which the gate judges, and approve it, which executes it."""
+        self.approve(self.request(version))
+
+    def request(self, version: dict[str, Any]) -> dict[str, Any]:
         body = {"channel": "production", "version": version["number"], "reason": "a benchmark"}
-        promotion = self.by("publisher").call("POST", f"{PATH}/promotions", json_body=body)
+        found: dict[str, Any] = self.by("publisher").call(
+            "POST", f"{PATH}/promotions", json_body=body
+        )
+        return found
+
+    def approve(self, promotion: dict[str, Any]) -> None:
         review = {"verdict": "approve", "comment": "a benchmark"}
         path = f"/v1/promotions/{promotion['id']}/reviews"
         if self.by("approver-1").call("POST", path, json_body=review)["state"] != "executed":
             raise RuntimeError("an approved promotion was not executed")
+
+    def watching(self) -> Request:
+        """Return a request that is answered once the channel serves something else than now."""
+        etag = self.reader.send(self.resolving).headers["etag"]
+        target = f"{self.resolving.target}?wait=30"
+        return self.reader.request("GET", target, headers={"If-None-Match": etag})
 
     def pull(self, version: dict[str, Any]) -> int:
         """Pull the weights through the registry, which checks their digest; return the bytes."""

@@ -1,4 +1,4 @@
-"""How much is measured: all of it in less than fifteen minutes, or the quick part in three."""
+"""How much is measured: all of it in a quarter to half an hour, or a part in three minutes."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -10,6 +10,8 @@ BENCH_READY := $(VENV)/.bench-ready
 CYCLES := 50
 # Where a branch that no test takes is a fault: the rules, and the use cases that apply them.
 COVERED_WHOLLY := app/domain/*,app/services/*
+# What is started again and again, by tests above all, is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo serve test check lint types architecture dependencies fuzz chaos bench \
 	bench-quick bench-check containers format openapi screenshots clean

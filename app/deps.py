@@ -18,6 +18,7 @@ from app.domain.checkpoints import Signer
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import PrefixName, is_name
 from app.domain.tokens import has_prefix
+from app.limits import Limits
 from app.oidc.issuers import Issuers
 from app.services.authentication import authenticate, authenticate_federated
 from app.services.exchanges import Exchange
@@ -26,18 +27,6 @@ from app.services.recall import Recall
 from app.services.usage import TokenUses
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may cost: sizes in bytes, lifetimes in seconds."""
-
-    weights_bytes: int
-    config_bytes: int
-    metadata_bytes: int
-    report_bytes: int
-    samples_bytes: int
-    presigned_lifetime_s: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,27 @@
-"""Listening: the socket, and one process or several that serve on it."""
+"""Listening: the socket, and one process or several that serve on it.
+
+Of several, the one that starts the others serves nothing itself, so the application is not imported
+here: what workers need is named, and imported by them.
+"""
 
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
-from multiprocessing import parent_process
 from tempfile import TemporaryDirectory
-from threading import Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from app.domain.unusable import UnusableError
-from app.edge.heads import BoundedHeads
-from app.edge.requests import RequestIds
-from app.main import create_app_from_environment
+from app.edge.request_ids import RequestIds
 from app.metrics import SHARED_FOLDER
 from app.unswept import unswept
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _BACKLOG: Final = 2048
 # A worker answers its supervisor once it has imported everything; whoever does not is killed.
@@ -110,7 +112,7 @@ def serve(
     bound: socket.socket,
     *,
     workers: int,
-    app: Callable[[], FastAPI],
+    app: "Callable[[], FastAPI]",
     announce: Callable[[], None],
 ) -> None:
     """Serve in the foreground until SIGINT or SIGTERM; `announce` once connections are accepted.
@@ -123,8 +125,7 @@ def serve(
             config = _config(app())
         _AnnouncingServer(config, announce).run(sockets=[bound])
         return
-    factory = f"{__name__}:{app_of_worker.__name__}"
-    config = _config(factory, factory=True, workers=workers)
+    config = _config("app.worker:app_of_worker", factory=True, workers=workers)
     with TemporaryDirectory(prefix="registry-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
         supervisor = Multiprocess(config, sockets=[bound])
@@ -135,24 +136,7 @@ def serve(
         supervisor.run()
 
 
-def app_of_worker() -> FastAPI:
-    """Return what one of several workers serves; it ends with the process that started it.
-
-    Else, after a `kill -9` of that process, workers would keep the port for themselves.
-    """
-    Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
-    with unswept():
-        return create_app_from_environment()
-
-
-def _end_with_supervisor() -> None:
-    supervisor = parent_process()
-    if supervisor is not None:
-        supervisor.join()
-        os.kill(os.getpid(), signal.SIGTERM)  # its requests are finished first
-
-
-def _config(app: FastAPI | str, *, factory: bool = False, workers: int = 1) -> uvicorn.Config:
+def _config(app: "FastAPI | str", *, factory: bool = False, workers: int = 1) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=factory,
@@ -160,7 +144,7 @@ def _config(app: FastAPI | str, *, factory: bool = False, workers: int = 1) -> u
         timeout_worker_healthcheck=_WORKER_PATIENCE_S,
         access_log=False,
         server_header=False,
-        http=BoundedHeads,
+        http="app.edge.heads:BoundedHeads",
         log_config=_LOGGING,
         timeout_graceful_shutdown=10,
     )

@@ -19,12 +19,12 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
-from app.deps import Limits
 from app.domain.access import PrincipalKind
 from app.domain.checkpoints import ORIGIN_PATTERN, Signer
 from app.domain.oidc import KEYS, Issuer
 from app.domain.signing_in import Client
 from app.domain.unusable import UnusableError
+from app.limits import Limits
 from app.storage.s3 import S3Account
 from app.storage.signing import signer_from
 

@@ -15,8 +15,9 @@ from app.cli import main
 from app.db.models import Channel, Prefix, Promotion
 from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
-from app.deps import Limits, Parts, moment
+from app.deps import Parts, moment
 from app.domain.access import SYSTEM
+from app.limits import Limits
 from app.local.mode import prepare
 from app.main import app_of
 from app.oidc.issuers import Issuers
@@ -25,6 +26,7 @@ from app.services.usage import TokenUses
 from app.storage.s3 import S3Account, S3Blobs
 from app.storage.s3_staging import S3Staging
 from app.storage.signing import KeySigner
+from app.unswept import unswept
 from tests.builders import World
 
 pytest_plugins = ["tests.servers", "tests.served"]
@@ -41,6 +43,13 @@ LIMITS = Limits(
     samples_bytes=1 << 22,
     presigned_lifetime_s=60,
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Import the tests as the server imports itself: without looking for garbage in them."""
+    with unswept():
+        return (yield)
 
 
 class Clock:

@@ -1,15 +1,17 @@
 """`prefix-registry serve`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.options import Port, Workers
 from app.cli.registry import require_migrated
-from app.main import create_app
 from app.serving import listening_socket, serve, stop_cleanly_on_signals, url_of
-from app.settings import settings_from_environment
+from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Blobs
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 def run(
@@ -26,6 +28,13 @@ def run(
         serve(
             bound,
             workers=workers,
-            app=lambda: create_app(settings),
+            app=lambda: _app(settings),
             announce=lambda: typer.echo(f"Serving {url_of(bound)}"),
         )
+
+
+def _app(settings: Settings) -> "FastAPI":
+    # Several workers import it themselves, and what starts them does without.
+    from app.main import create_app  # noqa: PLC0415
+
+    return create_app(settings)

@@ -2,8 +2,6 @@
 
 import re
 import uuid
-from contextvars import ContextVar
-from logging import Filter, LogRecord
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,11 +9,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import HeadersTooLargeError
+from app.edge.request_ids import CURRENT
 from app.problems import failed, respond
 
 _HEADER: Final = "X-Request-Id"
 _WELL_FORMED: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_current: ContextVar[str] = ContextVar("request_id", default="-")
 
 _MOST_HEADERS: Final = 100
 _MOST_HEADER_BYTES: Final = 32 * 1024
@@ -33,14 +31,6 @@ class TransferBrokenError(Exception):
     """An answer that had begun could not be completed; the log says why, under the request."""
 
 
-class RequestIds(Filter):
-    """Gives each record of the log the id of the request that it is about."""
-
-    def filter(self, record: LogRecord) -> bool:
-        record.request_id = _current.get()
-        return True
-
-
 class AnsweredRequests:
     """Gives each request an id and each answer its headers; a failure is an answer too."""
 
@@ -53,7 +43,7 @@ class AnsweredRequests:
             await self._app(scope, receive, send)
             return
         request_id = _id_of(scope)
-        token = _current.set(request_id)
+        token = CURRENT.set(request_id)
         started = False
 
         async def send_completed(message: Message) -> None:
@@ -76,7 +66,7 @@ class AnsweredRequests:
                 raise TransferBrokenError(request_id) from None
             await answer(scope, receive, send_completed)
         finally:
-            _current.reset(token)
+            CURRENT.reset(token)
 
     def _complete(self, scope: Scope, headers: MutableHeaders, request_id: str) -> None:
         headers[_HEADER] = request_id

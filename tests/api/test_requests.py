@@ -18,7 +18,7 @@ from starlette.requests import Request
 from app.db.session import sessions_on
 from app.edge.heads import BoundedHeads
 from app.edge.pace import PacedBodies
-from app.edge.requests import RequestIds
+from app.edge.request_ids import RequestIds
 from app.main import app_of
 from app.problems import database_failed
 from tests.blobs import MemoryBlobs

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from app.db.session import sessions_on
-from app.pages import overview, rendering
+from app.pages import audit, overview, rendering
 from tests.builders import CARD, a_policy, results
 from tests.pages.conftest import counted
 from tests.pages.test_sessions import Person
@@ -342,6 +342,18 @@ def test_a_broken_chain_is_shown_as_broken(world, reading, stores):
     shown = person.get("/admin/audit", params={"subject": subject}).text
     assert "The chain is broken" in shown
     assert "at entry 1 of" in shown
+
+
+def test_a_long_chain_is_verified_when_asked(world, reading, monkeypatch):
+    monkeypatch.setattr(audit, "_VERIFIED_UNASKED", 1)
+    world.a_version()
+    person, chain = reading("auditor"), {"subject": f"prefix:{world.prefix}"}
+    shown = person.get("/admin/audit", params=chain).text
+    assert "Verify the chain" in shown
+    assert "The chain is intact" not in shown
+    assert (
+        "The chain is intact" in person.get("/admin/audit", params=chain | {"verified": "1"}).text
+    )
 
 
 def test_what_was_live_at_a_time_is_one_question(world, reading):

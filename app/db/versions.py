@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.db.channels import served
 from app.db.models import Channel, GenerationShare, Prefix, Revocation, Version
-from app.db.paging import Page, PageRequest, page_of
+from app.db.paging import Page, PageRequest, beyond_cursor, page_of
 from app.domain.access import Caller
 from app.domain.identity import PrefixName
 
@@ -78,16 +78,29 @@ def versions_page(
     released_to: Caller | None = None,
 ) -> Page[Version]:
     """Return versions, latest first."""
-    # By the prefix's id, not by a join: only then are the versions read in the index's order, and
-    # no more of them than the page holds.
+    # By the prefix's id, not by a join: only then are the versions read in the index's order.
     named = select(Prefix.id).where(
         Prefix.namespace == prefix.namespace, Prefix.name == prefix.name
     )
     statement = select(Version).where(Version.prefix_id == named.scalar_subquery())
-    statement = statement.options(*_WHOLE)
     if released_to is not None:
         statement = statement.where(served(Version.prefix_id, released_to, Version.id))
+    else:
+        statement = statement.where(Version.number >= _last_of_page(statement, request))
+    statement = statement.options(*_WHOLE)
     return page_of(session, statement, [Version.number], request, descending=True)
+
+
+def _last_of_page(versions: Select[Version], request: PageRequest) -> ColumnElement[int]:
+    """Return the least number that a page of `versions` shows, found by their index alone.
+
+    Most prefixes have few versions, so without that bound PostgreSQL reads and sorts them all.
+    """
+    numbers = versions.with_only_columns(Version.number).where(
+        beyond_cursor([Version.number], request, descending=True)
+    )
+    page = numbers.order_by(Version.number.desc()).limit(request.limit + 1).subquery()
+    return select(func.min(page.c.number)).scalar_subquery()
 
 
 def versions_listed(

@@ -1,7 +1,7 @@
 """Listening: the socket, and one process or several that serve on it.
 
-Of several, the one that starts the others serves nothing itself, so the application is not imported
-here: what workers need is named, and imported by them.
+Of several, the one that starts the others serves nothing itself, so what only the application needs
+is imported by those.
 """
 
 import os
@@ -9,7 +9,9 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from multiprocessing import parent_process
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -125,7 +127,8 @@ def serve(
             config = _config(app())
         _AnnouncingServer(config, announce).run(sockets=[bound])
         return
-    config = _config("app.worker:app_of_worker", factory=True, workers=workers)
+    factory = f"{__name__}:{app_of_worker.__name__}"
+    config = _config(factory, factory=True, workers=workers)
     with TemporaryDirectory(prefix="registry-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
         supervisor = Multiprocess(config, sockets=[bound])
@@ -134,6 +137,25 @@ def serve(
         bound.listen(_BACKLOG)
         announce()
         supervisor.run()
+
+
+def app_of_worker() -> "FastAPI":
+    """Return what one of several workers serves; it ends with the process that started it.
+
+    Else, after a `kill -9` of that process, workers would keep the port for themselves.
+    """
+    Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
+    with unswept():
+        from app.main import create_app_from_environment  # noqa: PLC0415
+
+        return create_app_from_environment()
+
+
+def _end_with_supervisor() -> None:
+    supervisor = parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)  # its requests are finished first
 
 
 def _config(app: "FastAPI | str", *, factory: bool = False, workers: int = 1) -> uvicorn.Config:

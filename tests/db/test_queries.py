@@ -176,7 +176,7 @@ def test_the_latest_evaluations_of_a_version_are_found(world, sessions):
 def test_a_page_of_versions_is_read_in_the_order_of_its_index(world, sessions, engine):
     """Sorting would read every version of the prefix for each page of it."""
     world.a_version()
-    with sessions() as session:
+    with sessions.begin() as session:
         session.execute(text("SET LOCAL enable_seqscan = off"))
         session.execute(text("SET LOCAL enable_sort = off"))  # then only where it cannot but sort
         with asked_of(engine) as asked:

@@ -45,7 +45,7 @@ from app.metrics import MeasuredApp
 from app.oidc.issuers import Issuers
 from app.pages.application import pages_of
 from app.services.usage import TokenUses
-from app.settings import Settings, settings_from_environment
+from app.settings import Settings
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
 
@@ -125,8 +125,3 @@ def app_of(
     problems.install(app)
     openapi.install(app)
     return app
-
-
-def create_app_from_environment() -> FastAPI:
-    """Return the server for the process's environment, as each worker of uvicorn calls it."""
-    return create_app(settings_from_environment())

@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from app.domain.unusable import UnusableError
 from app.edge.request_ids import RequestIds
 from app.metrics import SHARED_FOLDER
+from app.settings import Settings, settings_from_environment
 from app.unswept import unswept
 
 if TYPE_CHECKING:
@@ -146,9 +147,14 @@ def app_of_worker() -> "FastAPI":
     """
     Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
     with unswept():
-        from app.main import create_app_from_environment  # noqa: PLC0415
+        return app_for(settings_from_environment())
 
-        return create_app_from_environment()
+
+def app_for(settings: Settings) -> "FastAPI":
+    """Return the server for `settings`; only who serves imports all that belongs to it."""
+    from app.main import create_app  # noqa: PLC0415
+
+    return create_app(settings)
 
 
 def _end_with_supervisor() -> None:

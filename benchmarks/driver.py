@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -114,8 +115,13 @@ class Load:
         return len(self.latencies_s) / self.seconds
 
     def quantile_ms(self, share: float) -> float:
-        ordered = sorted(self.latencies_s)
-        return 1000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+        return 1000 * quantile(self.latencies_s, share)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value that `share` of the values are not above."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 class Client:
@@ -195,30 +201,33 @@ class Client:
         _, connection = await loop.create_connection(make, self.host, self.port)
         return connection
 
-    async def _load(self, request: Request, connections: int, seconds: float) -> Load:
+    @asynccontextmanager
+    async def _connected(self, connections: int) -> AsyncIterator[list[_Connection]]:
         opened = [await self._connect(keep=True) for _ in range(connections)]
-        start = time.perf_counter()
-        each = [self._repeat(one, request, start + seconds) for one in opened]
-        measured = await asyncio.gather(*each)
-        elapsed = time.perf_counter() - start
-        for one in opened:
-            one.transport.close()
+        try:
+            yield opened
+        finally:
+            for one in opened:
+                one.transport.close()
+
+    async def _load(self, request: Request, connections: int, seconds: float) -> Load:
+        async with self._connected(connections) as opened:
+            start = time.perf_counter()
+            each = [self._repeat(one, request, start + seconds) for one in opened]
+            measured = await asyncio.gather(*each)
+            elapsed = time.perf_counter() - start
         latencies = [latency for found, _ in measured for latency in found]
         return Load(latencies, elapsed, sum(failed for _, failed in measured))
 
     async def _wait_through(
         self, request: Request, act: Callable[[], T], connections: int
     ) -> tuple[T, list[float]]:
-        opened = [await self._connect(keep=True) for _ in range(connections)]
-        waiting = [asyncio.create_task(self._moment(one, request)) for one in opened]
-        await asyncio.sleep(_ARRIVED_S)
-        if early := sum(each.done() for each in waiting):
-            raise BenchmarkError(f"{early} of {connections} were answered before anything changed")
-        done = await asyncio.to_thread(act)
-        moments = await asyncio.gather(*waiting)
-        for one in opened:
-            one.transport.close()
-        return done, moments
+        async with self._connected(connections) as opened:
+            waiting = [asyncio.create_task(self._moment(one, request)) for one in opened]
+            await asyncio.sleep(_ARRIVED_S)
+            if early := sum(each.done() for each in waiting):
+                raise BenchmarkError(f"{early} of {connections} were answered before any change")
+            return await asyncio.to_thread(act), await asyncio.gather(*waiting)
 
     async def _moment(self, connection: _Connection, request: Request) -> float:
         response = await self._exchange(connection, request)

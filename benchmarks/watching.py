@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks.artifacts import an_artifact
+from benchmarks.driver import quantile
 from benchmarks.registry import SMALL_MB, Registry
 from benchmarks.series import Section, interleaved
 
@@ -19,11 +20,7 @@ class _Told:
 
     mib: float
     acknowledged_ms: float
-    answered_ms: Sequence[float]  # each watcher's answer, in order
-
-    def share_ms(self, share: float) -> float:
-        """Return when that share of the watchers had been told."""
-        return self.answered_ms[min(int(share * WATCHERS), WATCHERS - 1)]
+    answered_ms: Sequence[float]  # one for each watcher
 
 
 def watching(section: Section, registries: Sequence[Registry], *, rounds: int) -> None:
@@ -33,10 +30,10 @@ def watching(section: Section, registries: Sequence[Registry], *, rounds: int) -
         # Python keeps the memory of a first fleet and gives it to the next.
         section.add("more memory while they wait", name, "MiB", told[0].mib)
         section.add("approval acknowledged", name, "ms", *(each.acknowledged_ms for each in told))
-        section.add("half of them told", name, "ms", *(each.share_ms(0.5) for each in told))
-        section.add("99 of 100 told", name, "ms", *(each.share_ms(0.99) for each in told))
-        section.add("all told", name, "ms", *(each.share_ms(1) for each in told))
-        late = (each.share_ms(0.99) - each.acknowledged_ms for each in told)
+        for those, share in (("half of them", 0.5), ("99 of 100", 0.99), ("all", 1)):
+            answered = (quantile(each.answered_ms, share) for each in told)
+            section.add(f"{those} told", name, "ms", *answered)
+        late = (quantile(each.answered_ms, 0.99) - each.acknowledged_ms for each in told)
         section.add("99 of 100 told, from the acknowledgement on", name, "ms", *late)
 
 
@@ -56,5 +53,5 @@ def _told(registry: Registry) -> _Told:
     (waiting, start, acknowledged), answers = registry.reader.wait_through(
         registry.watching(), approve, connections=WATCHERS
     )
-    answered = sorted(1000 * (moment - start) for moment in answers)
+    answered = [1000 * (moment - start) for moment in answers]
     return _Told(waiting - at_rest, 1000 * (acknowledged - start), answered)

@@ -1,17 +1,14 @@
 """`prefix-registry serve`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from app.cli.options import Port, Workers
 from app.cli.registry import require_migrated
-from app.serving import listening_socket, serve, stop_cleanly_on_signals, url_of
-from app.settings import Settings, settings_from_environment
+from app.serving import app_for, listening_socket, serve, stop_cleanly_on_signals, url_of
+from app.settings import settings_from_environment
 from app.storage.s3 import S3Blobs
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 
 def run(
@@ -28,13 +25,6 @@ def run(
         serve(
             bound,
             workers=workers,
-            app=lambda: _app(settings),
+            app=lambda: app_for(settings),
             announce=lambda: typer.echo(f"Serving {url_of(bound)}"),
         )
-
-
-def _app(settings: Settings) -> "FastAPI":
-    # Several workers import it themselves, and what starts them does without.
-    from app.main import create_app  # noqa: PLC0415
-
-    return create_app(settings)

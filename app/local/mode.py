@@ -21,9 +21,8 @@ from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
 from app.local.folder import write_private
 from app.local.postgres import SERVICE_ROLE, PostgresServer, running_postgres
 from app.local.s3 import S3Endpoint, running_s3
-from app.main import create_app
 from app.services.bootstrap import ensure_principal, ensure_token
-from app.serving import listening_socket, serve, stop_cleanly_on_signals, url_of
+from app.serving import app_for, listening_socket, serve, stop_cleanly_on_signals, url_of
 from app.settings import Settings
 from app.storage.s3 import S3Account, prepare_bucket
 from app.storage.signing import a_new_key
@@ -85,7 +84,7 @@ def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], 
         serve(
             bound,
             workers=workers,
-            app=lambda: create_app(Settings()),
+            app=lambda: app_for(Settings()),
             announce=lambda: announce(_greeting(url_of(bound), data / CREDENTIALS_FILE)),
         )
 

@@ -5,8 +5,9 @@ import os
 import uvicorn
 from starlette.middleware import Middleware
 
-from app.main import create_app_from_environment
+from app.main import create_app
 from app.serving import listening_socket, url_of
+from app.settings import settings_from_environment
 
 DEATH = 77
 
@@ -28,7 +29,7 @@ class Dying:
 
 
 def serve(bound):
-    app = create_app_from_environment()
+    app = create_app(settings_from_environment())
     app.user_middleware.append(Middleware(Dying, b"before-commit"))
     config = uvicorn.Config(
         Dying(app, b"after-commit"), log_level="critical", access_log=False, lifespan="off"

@@ -12,6 +12,7 @@ from app.deps import clock, moment
 from app.services import web_sessions
 from tests.conftest import Clock
 from tests.pages.story import Story
+from tests.pages.test_sessions import Person
 
 CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -50,6 +51,18 @@ def story(url, tokens):
         told = Story(client, tokens, "acme-pages", "brand-voice")
         told.pending = told.told()
         yield told
+
+
+@pytest.fixture
+def reading(client, tokens):
+    """Read pages as somebody."""
+
+    def reading(who):
+        person = Person(client, tokens.get(who, who))
+        assert person.sign_in().status_code == 303
+        return person
+
+    return reading
 
 
 @pytest.fixture

@@ -20,6 +20,11 @@ CARD = {
 }
 
 
+def code(response):
+    """Return the stable code of a refusal."""
+    return response.json()["type"].removeprefix("/problems/")
+
+
 def a_digest():
     return f"sha256:{uuid.uuid4().hex}{uuid.uuid4().hex}"
 

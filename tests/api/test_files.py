@@ -11,14 +11,10 @@ from fastapi.testclient import TestClient
 
 from tests.adapters import a_config, a_tensor, a_weights_file
 from tests.blobs import MemoryBlobs
-from tests.builders import World, weights
+from tests.builders import World, code, weights
 
 WEIGHTS = "adapter_model.safetensors"
 SIZE = len(weights())
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 def unheard_of():

@@ -20,13 +20,9 @@ from app.services.housekeeping import collect
 from app.storage.s3_staging import S3Staging
 from tests.adapters import a_config
 from tests.blobs import MemoryBlobs
-from tests.builders import a_base_model, a_suite, weights
+from tests.builders import a_base_model, a_suite, code, weights
 from tests.local.observing import ROOT
 from tests.racing import by_as_many_clients
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 def keyed(key=None):

@@ -9,15 +9,11 @@ import httpx2
 import pytest
 
 from tests.adapters import a_config
-from tests.builders import weights
+from tests.builders import code, weights
 from tests.conftest import LIMITS
 
 BOUNDARY = "boundary-of-a-test"
 EVERYTHING = LIMITS.weights_bytes + LIMITS.config_bytes + LIMITS.metadata_bytes
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 def fault_codes(response):

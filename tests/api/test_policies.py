@@ -7,7 +7,7 @@ import uuid
 import pytest
 import yaml
 
-from tests.builders import a_policy, results
+from tests.builders import a_policy, code, results
 from tests.conftest import LIMITS
 
 EXAMPLE = """
@@ -28,10 +28,6 @@ rules:
   - metric: brand-voice/toxicity
     at_most: 0.01
 """  # noqa: E501, RUF001 - word for word as it is documented
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 def create(world, content, kind="application/yaml"):

@@ -17,7 +17,7 @@ from app.domain.errors import FaultyError, RegistryError
 from app.edge.pace import PacedBodies
 from app.problems import MEDIA_TYPE, STATUS
 from tests.blobs import MemoryBlobs
-from tests.builders import a_base_model, a_digest, a_policy, a_suite, results
+from tests.builders import a_base_model, a_digest, a_policy, a_suite, code, results
 from tests.conftest import LIMITS
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "problems.md"
@@ -57,10 +57,6 @@ class Stage:
 @pytest.fixture
 def stage(world, world_on, tamper, request):
     return Stage(world, world_on, tamper, request)
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 # One function for each class of refusal; its name is the class's.

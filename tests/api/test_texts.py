@@ -4,9 +4,7 @@ import json
 
 import pytest
 
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
+from tests.builders import code
 
 
 @pytest.mark.parametrize(

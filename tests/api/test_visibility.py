@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from app.deps import Parts
 from app.domain.tokens import new_token
 from app.main import app_of
-from tests.builders import World, a_digest
+from tests.builders import World, a_digest, code
 
 OPEN = {
     "/admin",  # leads to the pages, which tests/pages tries
@@ -26,10 +26,6 @@ ROUTES = [
     for method in sorted(route.methods or ())
 ]
 GUARDED = [(method, path) for method, path in ROUTES if path not in OPEN]
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 def an_address(path):

@@ -4,11 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.builders import code
 from tests.racing import by_as_many_clients
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 def test_a_new_channel_serves_nothing(world):

@@ -6,11 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.builders import a_digest, results
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
+from tests.builders import a_digest, code, results
 
 
 def faults(response):

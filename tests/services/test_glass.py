@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.builders import results
+from tests.builders import code, results
 
 REASON = "the fleet answers in the wrong language, and this mends it"
 
@@ -18,10 +18,6 @@ def shut_out(world):
 
 def break_in(world, version, *, by="admin", reason=REASON, **changes):
     return world.request(version, by=by, break_glass=True, reason=reason, **changes)
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 def test_an_admin_can_serve_what_the_gate_refuses(world, shut_out):

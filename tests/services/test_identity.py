@@ -9,14 +9,10 @@ from sqlalchemy import select
 from app.db.models import ApiToken
 from app.domain.access import PrincipalKind
 from app.services.bootstrap import ensure_principal, ensure_token
-from tests.builders import a_policy, a_suite
+from tests.builders import a_policy, a_suite, code
 
 NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
 DAY = timedelta(days=1)
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 def a_name():

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.builders import results
+from tests.builders import code, results
 
 GOOD_REASON = "the fleet is down, and this mends it"
 
@@ -12,10 +12,6 @@ GOOD_REASON = "the fleet is down, and this mends it"
 def split(**weights):
     """Return an allocation: `split(v1=9000, v2=1000)`."""
     return [{"version": int(name[1:]), "weight": weight} for name, weight in weights.items()]
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
 
 
 def test_a_request_shows_the_decision_that_let_it_in(world):

@@ -3,11 +3,7 @@
 import pytest
 
 from tests.adapters import LLAMA
-from tests.builders import a_base_model, a_digest, a_policy, a_suite
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
+from tests.builders import a_base_model, a_digest, a_policy, a_suite, code
 
 
 def fault_codes(response):

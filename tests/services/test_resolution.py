@@ -4,11 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.builders import a_digest
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
+from tests.builders import a_digest, code
 
 
 @pytest.fixture

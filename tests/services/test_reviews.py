@@ -4,11 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.builders import results
-
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
+from tests.builders import code, results
 
 
 def counting(promotion):

@@ -2,9 +2,7 @@
 
 import pytest
 
-
-def code(response):
-    return response.json()["type"].removeprefix("/problems/")
+from tests.builders import code
 
 
 def put_live(world, version, channel):

@@ -67,7 +67,7 @@ format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix
 
 fuzz: $(READY) ## Look for requests that are answered otherwise than documented, for ten minutes
-	FUZZ_SECONDS=600 $(BIN)/pytest tests/api/test_fuzz.py
+	FUZZ_SECONDS=600 $(BIN)/pytest tests/api/test_openapi_fuzz.py
 
 $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -4,26 +4,23 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 from starlette.types import Lifespan
 
-from app import __version__, problems
+from app import __version__
 from app.api import (
     audit,
     base_models,
     channels,
     checkpoints,
-    decisions,
+    evaluation_imports,
     evaluations,
-    evidence_files,
     files,
     gates,
     health,
-    identity,
-    imports,
     openapi,
     plans,
     policies,
     prefixes,
+    principals,
     promotions,
-    pulls,
     pushes,
     resolve,
     reviews,
@@ -32,19 +29,20 @@ from app.api import (
     uploads,
     versions,
 )
-from app.chores import doing_chores
+from app.background import doing_chores
 from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
-from app.deps import Parts
-from app.edge.answers import KeptAnswers
-from app.edge.pace import PacedBodies
-from app.edge.parameters import require_known_parameters
-from app.edge.requests import AnsweredRequests
+from app.http import problems
+from app.http.body_timeouts import PacedBodies
+from app.http.deps import Parts
+from app.http.idempotency_middleware import KeptAnswers
+from app.http.metrics import MeasuredApp
+from app.http.query_parameters import require_known_parameters
+from app.http.request_middleware import AnsweredRequests
 from app.hub import pull, push
-from app.metrics import MeasuredApp
 from app.oidc.issuers import Issuers
 from app.pages.application import pages_of
-from app.services.usage import TokenUses
+from app.services.identity.token_usage import TokenUses
 from app.settings import Settings
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
@@ -59,21 +57,20 @@ _ROUTERS = (
     pushes.router,
     versions.router,
     files.router,
-    pulls.router,
     suites.router,
     evaluations.router,
-    imports.router,
-    evidence_files.router,
+    evaluation_imports.router,
+    files.evidence_router,
     plans.router,
     policies.router,
     channels.router,
     gates.router,
     promotions.router,
     reviews.router,
-    decisions.router,
+    gates.decisions_router,
     audit.router,
     checkpoints.router,
-    identity.router,
+    principals.router,
     tokens.router,
 )
 

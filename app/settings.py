@@ -19,12 +19,12 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
-from app.domain.access import PrincipalKind
-from app.domain.checkpoints import ORIGIN_PATTERN, Signer
-from app.domain.oidc import KEYS, Issuer
-from app.domain.signing_in import Client
-from app.domain.unusable import UnusableError
-from app.limits import Limits
+from app.domain.audit.checkpoints import ORIGIN_PATTERN, Signer
+from app.domain.errors import UnusableError
+from app.domain.identity.access import PrincipalKind
+from app.domain.identity.oidc import KEYS, Issuer
+from app.domain.identity.oidc_login import Client
+from app.http.limits import Limits
 from app.storage.s3 import S3Account
 from app.storage.signing import signer_from
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from app.serving import stop_cleanly_on_signals
+from app.server import stop_cleanly_on_signals
 from benchmarks import report
 from benchmarks.comparison import compared
 from benchmarks.gate import gate

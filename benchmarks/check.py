@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.serving import stop_cleanly_on_signals
+from app.server import stop_cleanly_on_signals
 from benchmarks.comparison import compared
 from benchmarks.series import Section, Series
 from benchmarks.sizes import QUICK

@@ -9,8 +9,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api.resolutions import ResolutionOut
-from app.serving import listening_socket, serve, stop_cleanly_on_signals
+from app.api.resolve_cached import ResolutionOut
+from app.server import listening_socket, serve, stop_cleanly_on_signals
 from benchmarks.driver import Client, Request
 from benchmarks.processes import Server, free_url, running
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import make_url
 
-from app.domain.audit import GENESIS, Event, SealedEvent, seal
+from app.domain.audit.chain import GENESIS, Event, SealedEvent, seal
 from benchmarks.bulk import Connection, Row, copy_lines, keys_made_afterwards, rows_like
 
 # Of ten versions one goes to the deep prefix and nine to a prefix of their own.

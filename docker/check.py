@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.builders import World, weights
+from tests.support.builders import World, weights
 
 ROOT = Path(__file__).resolve().parents[1]
 API = f"http://127.0.0.1:{os.environ.setdefault('API_PORT', '18080')}"

@@ -15,21 +15,21 @@ from app.cli import main
 from app.db.models import Channel, Prefix, Promotion
 from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
-from app.deps import Parts, moment
-from app.domain.access import SYSTEM
-from app.limits import Limits
+from app.domain.identity.access import SYSTEM
+from app.gc_freeze import unswept
+from app.http.deps import Parts, moment
+from app.http.limits import Limits
 from app.local.mode import prepare
 from app.main import app_of
 from app.oidc.issuers import Issuers
-from app.services.replay import replay
-from app.services.usage import TokenUses
+from app.services.audit.replay import replay
+from app.services.identity.token_usage import TokenUses
 from app.storage.s3 import S3Account, S3Blobs
 from app.storage.s3_staging import S3Staging
 from app.storage.signing import KeySigner
-from app.unswept import unswept
-from tests.builders import World
+from tests.support.builders import World
 
-pytest_plugins = ["tests.servers", "tests.served"]
+pytest_plugins = ["tests.support.servers", "tests.support.served"]
 
 # How long an example takes tells how busy the machine is, not whether the code is right.
 settings.register_profile("unhurried", deadline=None, max_examples=50)

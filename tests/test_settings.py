@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.domain.access import PrincipalKind
+from app.domain.identity.access import PrincipalKind
 from app.settings import SettingsError, settings_from_environment
 
 ENVIRONMENT = {

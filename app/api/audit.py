@@ -16,13 +16,13 @@ from app.db.audit import EntryFilter
 from app.db.checkpoints import leaves_after
 from app.db.models import AuditEntry, AuditLeaf
 from app.db.session import Sessions
-from app.deps import Caller, SessionsDep
-from app.domain.access import EVERYWHERE, Role
-from app.domain.audit import GENESIS, document_of, verify
-from app.domain.checkpoints import Leaf
+from app.domain.audit.chain import GENESIS, document_of, verify
+from app.domain.audit.checkpoints import Leaf
 from app.domain.errors import ForbiddenError
-from app.domain.identity import Json
-from app.problems import refuses
+from app.domain.identity.access import EVERYWHERE, Role
+from app.domain.naming import Json
+from app.http.deps import Caller, SessionsDep
+from app.http.problems import refuses
 
 _BATCH: Final = 500
 _SUBJECT: Final = Query(

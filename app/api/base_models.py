@@ -6,13 +6,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import Field, model_validator
 
-from app.api.admission import needs_somewhere
 from app.api.fields import LARGEST_NUMBER, Digest, In, JsonObject, Line, Out
-from app.bodies import Sent
+from app.api.role_checks import needs_somewhere
 from app.db.base_models import base_model_by_digest
 from app.db.models import BaseModelRow
-from app.deps import Caller, Now, SessionsDep
-from app.domain.access import Role, nothing_named
+from app.domain.artifacts.geometry import Geometry, GeometryError, geometry_from_config
 from app.domain.errors import (
     BaseModelDiffersError,
     Fault,
@@ -20,10 +18,12 @@ from app.domain.errors import (
     InvalidRequestError,
     NotFoundError,
 )
-from app.domain.geometry import Geometry, GeometryError, geometry_from_config
-from app.domain.identity import DIGEST_PATTERN
-from app.problems import refuses, the_same
-from app.services import base_models
+from app.domain.identity.access import Role, nothing_named
+from app.domain.naming import DIGEST_PATTERN
+from app.http.bodies import Sent
+from app.http.deps import Caller, Now, SessionsDep
+from app.http.problems import refuses, the_same
+from app.services.artifacts import base_models
 
 router = APIRouter(prefix="/base-models", tags=["base models"])
 

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from app.api.admission import needs
 from app.api.fields import (
     LARGEST_NUMBER,
     In,
@@ -21,11 +20,10 @@ from app.api.fields import (
 )
 from app.api.gates import PolicyRefOut
 from app.api.prefixes import ShareOut
-from app.bodies import Sent
+from app.api.role_checks import needs
 from app.db.channels import allocation_of, had_broken_glass, history_page
 from app.db.models import Channel, Generation
-from app.deps import Caller, Now, PrefixPath, SessionsDep
-from app.domain.access import Role
+from app.domain.delivery.conditional_requests import Precondition, is_named
 from app.domain.errors import (
     ForbiddenError,
     NotFoundError,
@@ -35,11 +33,13 @@ from app.domain.errors import (
     UnknownReferenceError,
     VersionRevokedError,
 )
-from app.domain.lifecycle import GenerationKind
-from app.domain.preconditions import Precondition, is_named
-from app.problems import refuses
-from app.services import channels
-from app.services.sight import seen_channel
+from app.domain.governance.lifecycle import GenerationKind
+from app.domain.identity.access import Role
+from app.http.bodies import Sent
+from app.http.deps import Caller, Now, PrefixPath, SessionsDep
+from app.http.problems import refuses
+from app.services.governance import channels
+from app.services.identity.visibility import seen_channel
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/channels", tags=["channels"])
 

@@ -6,14 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import PlainTextResponse
 
-from app.api.admission import needs_everywhere
 from app.api.audit import Subject, require_auditor
 from app.api.fields import LARGEST_NUMBER, Out, PageOut, PageQuery
+from app.api.role_checks import needs_everywhere
 from app.db.checkpoints import checkpoints_page
 from app.db.models import AuditCheckpoint
-from app.deps import Caller, Now, SessionsDep, SignerDep
-from app.domain.access import Role
-from app.domain.checkpoints import digest_of, verifier_key
+from app.domain.audit.checkpoints import digest_of, verifier_key
 from app.domain.errors import (
     AuditLogBrokenError,
     CheckpointsNotConfiguredError,
@@ -21,8 +19,10 @@ from app.domain.errors import (
     InvalidRequestError,
     NotFoundError,
 )
-from app.problems import refuses, the_same
-from app.services import checkpoints
+from app.domain.identity.access import Role
+from app.http.deps import Caller, Now, SessionsDep, SignerDep
+from app.http.problems import refuses, the_same
+from app.services.audit import checkpoints
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 _for_auditors = [Depends(require_auditor)]

@@ -8,34 +8,36 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from app.api.admission import needs, needs_everywhere, needs_sight_of
-from app.api.evidence import EvaluationIn, EvaluationOut, evaluation_out
-from app.api.fields import In, Number, PageOut, PageQuery, Reason
-from app.api.multipart import received_parts
-from app.api.recording import (
+from app.api.evaluation_models import (
     BELOW_BASE_MODEL,
     BELOW_VERSION,
     REFUSALS,
     BaseModelPath,
+    EvaluationIn,
+    EvaluationOut,
     RecorderDep,
+    evaluation_out,
 )
-from app.bodies import Sent, media_type, parsed, small_body
+from app.api.fields import In, Number, PageOut, PageQuery, Reason
+from app.api.role_checks import needs, needs_everywhere, needs_sight_of
 from app.db.base_models import base_model_by_digest
 from app.db.evaluations import evaluations_page
 from app.db.models import EvaluationRow
-from app.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep
-from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     AlreadyVoidError,
     ForbiddenError,
     NotFoundError,
     SeparationOfDutiesError,
 )
-from app.problems import refuses
-from app.services import evaluations
-from app.services.received import ReceivedFile
-from app.services.reports import Submission, Submitted
-from app.services.sight import seen_version
+from app.domain.identity.access import Role, nothing_named
+from app.http.bodies import Sent, media_type, parsed, small_body
+from app.http.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep
+from app.http.multipart import received_parts
+from app.http.problems import refuses
+from app.services.artifacts.spooled_files import ReceivedFile
+from app.services.evidence import evaluations
+from app.services.evidence.submissions import Submission, Submitted
+from app.services.identity.visibility import seen_version
 
 router = APIRouter(tags=["evidence"])
 

@@ -8,16 +8,11 @@ import rfc8785
 from fastapi import Depends, Path, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from app import texts
 from app.db.paging import PageRequest
-from app.domain.identity import (
-    DIGEST_PATTERN,
-    LABEL_PATTERN,
-    RESERVED_NAMESPACES,
-    is_name,
-)
-from app.domain.strictjson import DEPTH_LIMIT
-from app.texts import printable
+from app.domain.naming import DIGEST_PATTERN, LABEL_PATTERN, RESERVED_NAMESPACES, is_name
+from app.domain.strict_json import DEPTH_LIMIT
+from app.http import text_fields
+from app.http.text_fields import printable
 
 T = TypeVar("T")
 
@@ -100,9 +95,9 @@ Name = Annotated[str, AfterValidator(_name), Field(examples=["brand-voice"])]
 Namespace = Annotated[str, AfterValidator(_namespace), Field(examples=["acme"])]
 Label = Annotated[str, Field(pattern=LABEL_PATTERN, examples=["production"])]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, examples=[f"sha256:{'0' * 64}"])]
-Line = texts.Line
-Text = texts.Text
-Reason = texts.Reason
+Line = text_fields.Line
+Text = text_fields.Text
+Reason = text_fields.Reason
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
 Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 Searched = Annotated[str, Query(max_length=96), AfterValidator(printable)]

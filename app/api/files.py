@@ -1,24 +1,26 @@
 """The bytes of a version over HTTP."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.api.fields import Number
-from app.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
-from app.domain.access import nothing_named
+from app.domain.delivery.conditional_requests import is_named
 from app.domain.errors import (
     DamagedObjectError,
     NotFoundError,
     RangeNotSatisfiableError,
     VersionRevokedError,
 )
-from app.domain.preconditions import is_named
-from app.problems import refuses
-from app.sending import note_download, send_file
-from app.services.execution import require_not_revoked
-from app.services.sight import seen_version
+from app.domain.identity.access import nothing_named
+from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
+from app.http.downloads import note_download, send_file
+from app.http.problems import refuses
+from app.services.evidence.evaluations import seen_file
+from app.services.governance.execution import require_not_revoked
+from app.services.identity.visibility import seen_version
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
 
@@ -64,4 +66,38 @@ def download_file(
         lifetime_s = parts.limits.presigned_lifetime_s
         url = parts.blobs.presigned_url(found.sha256, file_name=found.name, lifetime_s=lifetime_s)
         return RedirectResponse(url, status_code=307, headers={"ETag": etag})
+    return send_file(parts, found, range_header=range_, headers={"ETag": etag})
+
+
+evidence_router = APIRouter(tags=["evidence"])
+
+
+@evidence_router.get(
+    "/evaluations/{evaluation_id}/files/{file}",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        206: {"content": {"application/octet-stream": {}}, "description": "A part of the file."},
+        304: {"description": "The client has these bytes."},
+        **refuses(NotFoundError, RangeNotSatisfiableError, DamagedObjectError),
+    },
+)
+def download_evidence(
+    evaluation_id: UUID,
+    file: str,
+    sessions: SessionsDep,
+    parts: PartsDep,
+    caller: Caller,
+    range_: Annotated[str | None, Header(alias="Range")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Download a file of an evaluation; its ETag is its SHA-256.
+
+    It is for those who see everything in the namespace: answers of a model may be private.
+    """
+    with sessions() as session:
+        found = seen_file(session, evaluation_id=evaluation_id, name=file, caller=caller)
+    etag = f'"{found.sha256}"'
+    if if_none_match is not None and etag in if_none_match:
+        return Response(status_code=304, headers={"ETag": etag})
     return send_file(parts, found, range_header=range_, headers={"ETag": etag})

@@ -1,24 +1,29 @@
-"""The gate's decision as it is shown, and asking for one without acting on it."""
+"""Decisions of the gate: a dry run, the stored decision replayed, and its attestation."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from app.api.fields import Label, Number, Out
-from app.deps import Caller, Now, PrefixPath, SessionsDep
+from app.db.promotions import DECISION
 from app.domain.errors import (
     ForbiddenError,
     GateNotConfiguredError,
     NotFoundError,
     VersionRevokedError,
 )
-from app.domain.findings import Demand, Outcome
-from app.domain.gate import Result, Subject
-from app.problems import refuses
-from app.services import gates
+from app.domain.governance.attestation import MEDIA_TYPE, statement
+from app.domain.governance.findings import Demand, Outcome
+from app.domain.governance.gate import Result, Subject
+from app.http.deps import Caller, Now, PrefixPath, SessionsDep
+from app.http.problems import refuses
+from app.services.audit import replay
+from app.services.governance import gate
+from app.services.identity.visibility import seen_promotion
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["promotions"])
 
@@ -82,7 +87,7 @@ class DecisionOut(Out):
     "/{number}/gate",
     responses=refuses(ForbiddenError, NotFoundError, GateNotConfiguredError, VersionRevokedError),
 )
-def gate(
+def preview_gate(
     prefix: PrefixPath,
     number: Number,
     channel: Annotated[Label, Query()],
@@ -91,7 +96,53 @@ def gate(
     now: Now,
 ) -> DecisionOut:
     """Say what would happen if the version were to take all of the channel's traffic."""
-    decision = gates.dry_run(
+    decision = gate.dry_run(
         sessions, prefix=prefix, number=number, channel_name=channel, caller=caller, now=now
     )
     return DecisionOut.model_validate(decision)
+
+
+decisions_router = APIRouter(prefix="/promotions", tags=["promotions"])
+
+
+class ReplayOut(Out):
+    promotion: UUID
+    agrees: bool
+    differences: list[str]
+    stored: DecisionOut
+    recomputed: DecisionOut | None
+
+
+class StatementResponse(JSONResponse):
+    media_type = MEDIA_TYPE
+
+
+@decisions_router.get(
+    "/{promotion_id}/attestation",
+    response_class=StatementResponse,
+    responses={
+        200: {"content": {MEDIA_TYPE: {}}, "description": "An in-toto statement."},
+        **refuses(NotFoundError),
+    },
+)
+def attest_decision(promotion_id: UUID, sessions: SessionsDep, caller: Caller) -> StatementResponse:
+    """Return the decision as an in-toto statement with a SLSA Verification Summary."""
+    with sessions() as session:
+        row = seen_promotion(session, caller, promotion_id)
+    decision = DECISION.validate_python(row.decision)
+    findings: Any = row.decision["findings"]
+    prefix, channel = row.channel.prefix.full_name, row.channel.name
+    return StatementResponse(statement(decision, findings, prefix=prefix, channel=channel))
+
+
+@decisions_router.get("/{promotion_id}/replay", responses=refuses(NotFoundError))
+def replay_decision(promotion_id: UUID, sessions: SessionsDep, caller: Caller) -> ReplayOut:
+    """Decide again from what is stored, and say where the answer differs."""
+    found = replay.replay(sessions, promotion_id=promotion_id, caller=caller)
+    return ReplayOut(
+        promotion=found.promotion.id,
+        agrees=found.agrees,
+        differences=list(found.differences),
+        stored=DecisionOut.model_validate(found.stored),
+        recomputed=None if found.again is None else DecisionOut.model_validate(found.again),
+    )

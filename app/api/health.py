@@ -10,9 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.fields import Out
 from app.db.schema import schema_revision
-from app.deps import BlobsDep, PartsDep, SessionsDep
 from app.domain.errors import RegistryError
-from app.metrics import exposition
+from app.http.deps import BlobsDep, PartsDep, SessionsDep
+from app.http.metrics import exposition
 
 router = APIRouter(tags=["health"])
 

@@ -9,11 +9,10 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from app.api.evidence import EvaluationIn
-from app.api.imports import InspectIn, LmEvalIn
+from app.api.evaluation_imports import InspectIn, LmEvalIn
+from app.api.evaluation_models import EvaluationIn
 from app.api.policies import PolicyIn
 from app.api.pushes import UploadedVersionIn, VersionIn
-from app.bodies import JsonBody
 from app.domain.errors import (
     AnswerNotKeptError,
     IdempotencyKeyReusedError,
@@ -22,7 +21,8 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from app.problems import Problem, refuses
+from app.http.bodies import JsonBody
+from app.http.problems import Problem, refuses
 
 _ADDED: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (Problem, "serialization"),

@@ -5,15 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
-from app.api.admission import needs_work
 from app.api.fields import In, Line, Out
 from app.api.policies import PolicyIn
-from app.bodies import Sent
-from app.deps import Caller, SessionsDep
+from app.api.role_checks import needs_work
 from app.domain.errors import ForbiddenError, InvalidPolicyError
-from app.domain.plans import Assumptions
-from app.problems import refuses
-from app.services import policies
+from app.domain.governance.plans import Assumptions
+from app.http.bodies import Sent
+from app.http.deps import Caller, SessionsDep
+from app.http.problems import refuses
+from app.services.governance import policies
 
 router = APIRouter(prefix="/policies", tags=["policies"])
 

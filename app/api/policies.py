@@ -7,14 +7,10 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from app.api.admission import needs_everywhere
 from app.api.fields import LARGEST_NUMBER, Asked, In, Label, Line, Out
-from app.bodies import media_type, small_body
+from app.api.role_checks import needs_everywhere
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
-from app.deps import Caller, LimitsDep, Now, SessionsDep
-from app.domain import policies as domain
-from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     ForbiddenError,
     InvalidPolicyError,
@@ -22,10 +18,14 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from app.domain.policies import Contributor
-from app.plainyaml import yaml_value
-from app.problems import invalid_request, refuses, the_same
-from app.services import policies
+from app.domain.governance import policies as domain
+from app.domain.governance.policies import Contributor
+from app.domain.identity.access import Role, nothing_named
+from app.http.bodies import media_type, small_body
+from app.http.deps import Caller, LimitsDep, Now, SessionsDep
+from app.http.problems import invalid_request, refuses, the_same
+from app.http.safe_yaml import yaml_value
+from app.services.governance import policies
 
 router = APIRouter(prefix="/policies", tags=["policies"])
 

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from app.api.admission import needs_somewhere
 from app.api.fields import (
     Digest,
     In,
@@ -23,23 +22,24 @@ from app.api.fields import (
     Searched,
     Text,
 )
-from app.bodies import Sent
+from app.api.role_checks import needs_somewhere
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Channel, Prefix
 from app.db.prefixes import PrefixFilter, prefixes_page
-from app.deps import Caller, Now, PrefixPath, SessionsDep
-from app.domain.access import Role
-from app.domain.allocation import Share
 from app.domain.errors import (
     AlreadyExistsError,
     ForbiddenError,
     NotFoundError,
     UnknownReferenceError,
 )
-from app.domain.identity import PrefixName
-from app.problems import refuses
-from app.services import prefixes
-from app.services.sight import seen_prefix
+from app.domain.governance.allocation import Share
+from app.domain.identity.access import Role
+from app.domain.naming import PrefixName
+from app.http.bodies import Sent
+from app.http.deps import Caller, Now, PrefixPath, SessionsDep
+from app.http.problems import refuses
+from app.services.artifacts import prefixes
+from app.services.identity.visibility import seen_prefix
 
 router = APIRouter(prefix="/prefixes", tags=["prefixes"])
 

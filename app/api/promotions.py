@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, model_validator
 from sqlalchemy.orm import Session
 
-from app.api.admission import needs
 from app.api.fields import (
     LARGEST_NUMBER,
     In,
@@ -21,14 +20,10 @@ from app.api.fields import (
 )
 from app.api.gates import DecisionOut
 from app.api.prefixes import ShareOut
-from app.bodies import Sent
+from app.api.role_checks import needs
 from app.db.models import Promotion, ReviewRow
 from app.db.promotions import promotions_page
 from app.db.session import Sessions
-from app.deps import Caller, Now, PrefixPath, SessionsDep
-from app.domain.access import Role
-from app.domain.allocation import ALL_TRAFFIC, Allocation, Share
-from app.domain.approvals import Verdict
 from app.domain.errors import (
     ForbiddenError,
     GateNotConfiguredError,
@@ -40,12 +35,17 @@ from app.domain.errors import (
     UnknownReferenceError,
     VersionRevokedError,
 )
-from app.domain.lifecycle import PromotionState
-from app.problems import refuses
-from app.services import glass, promotions
-from app.services.completion import is_overdue
-from app.services.reviewers import Reviewers, reviewers_of
-from app.services.sight import seen_promotion
+from app.domain.governance.allocation import ALL_TRAFFIC, Allocation, Share
+from app.domain.governance.approvals import Verdict
+from app.domain.governance.lifecycle import PromotionState
+from app.domain.identity.access import Role
+from app.http.bodies import Sent
+from app.http.deps import Caller, Now, PrefixPath, SessionsDep
+from app.http.problems import refuses
+from app.services.governance import break_glass, promotions
+from app.services.governance.approval_status import Reviewers, reviewers_of
+from app.services.governance.execution import is_overdue
+from app.services.identity.visibility import seen_promotion
 
 router = APIRouter(tags=["promotions"])
 
@@ -204,7 +204,7 @@ def request_promotion(
     now: Now,
 ) -> PromotionOut:
     """Ask for a channel to move. The gate decides at once whether people may approve."""
-    ask = glass.request_breaking_glass if body.break_glass else promotions.request
+    ask = break_glass.request_breaking_glass if body.break_glass else promotions.request
     row = ask(
         sessions,
         prefix=prefix,

@@ -9,13 +9,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from app.api.admission import needs
 from app.api.fields import Digest, In, JsonObject, Label, Line, Text
-from app.api.multipart import received_parts
+from app.api.role_checks import needs
 from app.api.versions import VersionOut, version_outs
-from app.bodies import media_type, parsed, small_body
-from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
-from app.domain.access import Role
 from app.domain.errors import (
     ForbiddenError,
     InvalidArtifactError,
@@ -25,9 +21,13 @@ from app.domain.errors import (
     UnsupportedMediaTypeError,
     UploadIncompleteError,
 )
-from app.problems import refuses, the_same
-from app.services import uploads, versions
-from app.services.received import ReceivedFile
+from app.domain.identity.access import Role
+from app.http.bodies import media_type, parsed, small_body
+from app.http.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
+from app.http.multipart import received_parts
+from app.http.problems import refuses, the_same
+from app.services.artifacts import uploads, versions
+from app.services.artifacts.spooled_files import ReceivedFile
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
 

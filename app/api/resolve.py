@@ -5,19 +5,24 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from app.api.fields import Digest, Label
-from app.api.recalled import LONGEST_WAIT_S, RecalledRoute
-from app.api.resolutions import ResolutionOut, document, headers_of
-from app.deps import Caller, Now, PartsDep, PrefixPath
+from app.api.resolve_cached import (
+    LONGEST_WAIT_S,
+    RecalledRoute,
+    ResolutionOut,
+    document,
+    headers_of,
+)
+from app.domain.artifacts.pulls import PullWay
+from app.domain.delivery.conditional_requests import is_named
 from app.domain.errors import (
     BaseModelMismatchError,
     ChannelEmptyError,
     NotFoundError,
     VersionRevokedError,
 )
-from app.domain.preconditions import is_named
-from app.domain.pulls import PullWay
-from app.problems import refuses
-from app.services.resolution import resolve
+from app.http.deps import Caller, Now, PartsDep, PrefixPath
+from app.http.problems import refuses
+from app.services.delivery.resolve import resolve
 
 router = APIRouter(prefix="/resolve", tags=["resolve"], route_class=RecalledRoute)
 

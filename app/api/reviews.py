@@ -6,12 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field, model_validator
 
-from app.api.admission import needs_sight_of
 from app.api.fields import Digest, In, Reason, Text
 from app.api.promotions import PromotionOut, shown
-from app.bodies import Sent
-from app.deps import Caller, Now, SessionsDep
-from app.domain.approvals import Verdict
+from app.api.role_checks import needs_sight_of
 from app.domain.errors import (
     AlreadyReviewedError,
     ForbiddenError,
@@ -22,9 +19,12 @@ from app.domain.errors import (
     SubjectChangedError,
     VersionRevokedError,
 )
-from app.domain.lifecycle import SHORTEST_EXCUSE
-from app.problems import refuses
-from app.services import glass, promotions, reviews
+from app.domain.governance.approvals import Verdict
+from app.domain.governance.lifecycle import SHORTEST_EXCUSE
+from app.http.bodies import Sent
+from app.http.deps import Caller, Now, SessionsDep
+from app.http.problems import refuses
+from app.services.governance import break_glass, promotions, reviews
 
 router = APIRouter(prefix="/promotions", tags=["promotions"])
 
@@ -98,11 +98,11 @@ def withdraw_promotion(
     dependencies=[needs_sight_of("promotion")],
     responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError, VersionRevokedError),
 )
-def break_glass(
+def execute_by_break_glass(
     promotion_id: UUID, body: Sent[BreakGlassIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PromotionOut:
     """Execute without gate or approvals, marked so for ever."""
-    row = glass.break_glass(
+    row = break_glass.break_glass(
         sessions, promotion_id=promotion_id, reason=body.reason, caller=caller, now=now
     )
     return shown(sessions, row, now)

@@ -6,22 +6,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from app.api.admission import needs_everywhere
 from app.api.fields import Asked, Digest, In, Label, Out
-from app.bodies import Sent
+from app.api.role_checks import needs_everywhere
 from app.db.evaluations import suite_versioned
 from app.db.models import SuiteRow
-from app.deps import Caller, Now, SessionsDep
-from app.domain.access import Role, nothing_named
 from app.domain.errors import (
     AlreadyExistsError,
     ForbiddenError,
     InvalidSuiteError,
     NotFoundError,
 )
-from app.domain.suites import Metric, MetricKind, Suite
-from app.problems import refuses, the_same
-from app.services import suites
+from app.domain.evidence.suites import Metric, MetricKind, Suite
+from app.domain.identity.access import Role, nothing_named
+from app.http.bodies import Sent
+from app.http.deps import Caller, Now, SessionsDep
+from app.http.problems import refuses, the_same
+from app.services.evidence import suites
 
 router = APIRouter(prefix="/suites", tags=["evidence"])
 

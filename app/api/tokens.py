@@ -7,22 +7,22 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from app.api.admission import needs_everywhere
 from app.api.fields import In, Label, Out, PageOut, PageQuery
-from app.api.identity import PrincipalName
-from app.bodies import Sent
+from app.api.principals import PrincipalName
+from app.api.role_checks import needs_everywhere
 from app.db.models import ApiToken
 from app.db.tokens import tokens_page
-from app.deps import Caller, Now, SessionsDep
-from app.domain.access import EVERYWHERE, Role
 from app.domain.errors import (
     ForbiddenError,
     NotFoundError,
     PrincipalDeactivatedError,
     UnknownReferenceError,
 )
-from app.problems import refuses
-from app.services import tokens
+from app.domain.identity.access import EVERYWHERE, Role
+from app.http.bodies import Sent
+from app.http.deps import Caller, Now, SessionsDep
+from app.http.problems import refuses
+from app.services.identity import tokens
 
 router = APIRouter(prefix="/tokens", tags=["identity"])
 

@@ -6,14 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field
 
-from app.api.admission import needs
 from app.api.fields import Digest, In, Out
-from app.bodies import Sent
-from app.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
-from app.domain.access import Role
+from app.api.role_checks import needs
 from app.domain.errors import ForbiddenError, NotFoundError, TooLargeError
-from app.problems import refuses
-from app.services import uploads
+from app.domain.identity.access import Role
+from app.http.bodies import Sent
+from app.http.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
+from app.http.problems import refuses
+from app.services.artifacts import uploads
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/uploads", tags=["versions"])
 

@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from app.api.admission import needs
 from app.api.fields import (
     In,
     Number,
@@ -17,22 +16,25 @@ from app.api.fields import (
     PageQuery,
     Reason,
 )
-from app.bodies import Sent
+from app.api.role_checks import needs
 from app.db.blobs import damaged_among
 from app.db.channels import channels_serving, versions_by_broken_glass
 from app.db.models import Version
 from app.db.versions import versions_page
-from app.deps import Caller, Now, PrefixPath, SessionsDep
-from app.domain.access import Role
+from app.domain.artifacts.prefix import context_share, kv_cache_bytes
+from app.domain.artifacts.pulls import PullWay
 from app.domain.errors import (
     ForbiddenError,
     NotFoundError,
     VersionRevokedError,
 )
-from app.domain.prefix import context_share, kv_cache_bytes
-from app.problems import refuses
-from app.services import revocations
-from app.services.sight import seen_prefix, seen_version
+from app.domain.identity.access import PrincipalKind, Role
+from app.http.bodies import Sent
+from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
+from app.http.problems import refuses
+from app.services.artifacts import revocations
+from app.services.artifacts.pulls import list_pulls
+from app.services.identity.visibility import seen_prefix, seen_version
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
 
@@ -200,3 +202,34 @@ def _tensor(version: Version) -> TensorOut:
         value_norms=version.value_norms,
         remarks=version.remarks,
     )
+
+
+class PullOut(Out):
+    principal: str
+    kind: PrincipalKind
+    way: PullWay = Field(description="`resolve` told it where to fetch; `download` sent the bytes.")
+    times: int
+    first_at: datetime
+    last_at: datetime
+
+
+@router.get("/{number}/pulls", responses=refuses(ForbiddenError, NotFoundError))
+def version_pulls(
+    prefix: PrefixPath, number: Number, parts: PartsDep, caller: Caller, page: PageQuery
+) -> PageOut[PullOut]:
+    """List who pulled the version and how often, the latest first."""
+    found = list_pulls(
+        parts.sessions, parts.pulls, prefix=prefix, number=number, request=page, caller=caller
+    )
+    items = [
+        PullOut(
+            principal=row.principal.name,
+            kind=row.principal.kind,
+            way=row.way,
+            times=row.times,
+            first_at=row.first_at,
+            last_at=row.last_at,
+        )
+        for row in found.items
+    ]
+    return PageOut(items=items, next=found.next)

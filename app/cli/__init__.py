@@ -7,9 +7,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from app.domain.errors import RegistryError
-from app.domain.unusable import UnusableError
-from app.unswept import unswept
+from app.domain.errors import RegistryError, UnusableError
+from app.gc_freeze import unswept
 
 _COMMANDS: Final = {
     "serve": "Serve the registry; the database is migrated and the bucket there already.",

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from app.domain.base_models import weights_digest
-from app.domain.unusable import UnusableError
+from app.domain.artifacts.weights_digest import weights_digest
+from app.domain.errors import UnusableError
 
 
 def run(

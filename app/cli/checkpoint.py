@@ -3,9 +3,9 @@
 import typer
 
 from app.cli.registry import the_registry
-from app.deps import clock
-from app.domain.access import SYSTEM
-from app.services import checkpoints
+from app.domain.identity.access import SYSTEM
+from app.http.deps import clock
+from app.services.audit import checkpoints
 from app.settings import settings_from_environment
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from app.cli.registry import the_registry
-from app.deps import clock
-from app.services.housekeeping import collect
+from app.http.deps import clock
+from app.services.artifacts.garbage_collection import collect
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
 

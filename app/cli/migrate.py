@@ -4,9 +4,9 @@ import typer
 from sqlalchemy import create_engine, make_url
 
 from app.cli.registry import database_refusals_told
-from app.db.migrating import migrate
+from app.db.migrations import migrate
 from app.db.schema import REVISION
-from app.domain.unusable import UnusableError
+from app.domain.errors import UnusableError
 from app.settings import settings_from_environment
 
 

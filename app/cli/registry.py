@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.schema import REVISION, schema_revision
 from app.db.session import Sessions, engine_for, sessions_on
-from app.domain.unusable import UnusableError
+from app.domain.errors import UnusableError
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Account
 

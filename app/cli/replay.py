@@ -6,8 +6,8 @@ from uuid import UUID
 import typer
 
 from app.cli.registry import the_registry
-from app.domain.access import SYSTEM
-from app.services.replay import replay
+from app.domain.identity.access import SYSTEM
+from app.services.audit.replay import replay
 from app.storage.s3 import S3Blobs
 
 

@@ -6,8 +6,8 @@ import typer
 
 from app.cli.registry import the_registry
 from app.db.blobs import referenced_size_bytes
-from app.deps import clock
-from app.services.housekeeping import scrub
+from app.http.deps import clock
+from app.services.artifacts.garbage_collection import scrub
 from app.storage.s3 import S3Blobs
 
 

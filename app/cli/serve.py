@@ -6,7 +6,7 @@ import typer
 
 from app.cli.options import Port, Workers
 from app.cli.registry import require_migrated
-from app.serving import app_for, listening_socket, serve, stop_cleanly_on_signals, url_of
+from app.server import app_for, listening_socket, serve, stop_cleanly_on_signals, url_of
 from app.settings import settings_from_environment
 from app.storage.s3 import S3Blobs
 

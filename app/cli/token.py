@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from app.cli.registry import the_registry
-from app.deps import clock
-from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
-from app.domain.unusable import UnusableError
-from app.services.bootstrap import ensure_principal, ensure_token, first_admin
+from app.domain.errors import UnusableError
+from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role
+from app.http.deps import clock
+from app.services.identity.bootstrap import ensure_principal, ensure_token, first_admin
 
 
 def run(

@@ -9,11 +9,11 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.db.commit_barrier import changed
 from app.db.models import AuditChain, AuditEntry
 from app.db.paging import Key, Page, PageRequest, page_of
-from app.db.waiting import changed
-from app.domain.audit import GENESIS, Event, SealedEvent, seal
-from app.domain.freshness import waits
+from app.domain.audit.chain import GENESIS, Event, SealedEvent, seal
+from app.domain.delivery.cache_lease import waits
 
 _BATCH: Final = 500
 
@@ -71,7 +71,9 @@ class EntryFilter:
     until: datetime | None = None
 
 
-def entries_page(session: Session, wanted: EntryFilter, request: PageRequest) -> Page[AuditEntry]:
+def entries_page(
+    session: Session, wanted: EntryFilter, request: PageRequest, *, latest_first: bool = False
+) -> Page[AuditEntry]:
     """Return entries: of one subject in the order of its chain, of all subjects by time."""
     key: Key = [AuditEntry.at, AuditEntry.subject, AuditEntry.sequence]
     statement = select(AuditEntry)
@@ -86,7 +88,7 @@ def entries_page(session: Session, wanted: EntryFilter, request: PageRequest) ->
         statement = statement.where(AuditEntry.at >= wanted.since)
     if wanted.until is not None:
         statement = statement.where(AuditEntry.at < wanted.until)
-    return page_of(session, statement, key, request)
+    return page_of(session, statement, key, request, descending=latest_first)
 
 
 def entries_after(
@@ -126,3 +128,12 @@ def sealed_event(entry: AuditEntry) -> SealedEvent:
 
 def chain_head(session: Session, subject: str) -> AuditChain | None:
     return session.get(AuditChain, subject)
+
+
+def latest_chains(session: Session, *, entries: int = 500) -> Sequence[str]:
+    """Return the subjects of the latest entries, by name."""
+    latest = select(AuditEntry.subject).order_by(
+        AuditEntry.at.desc(), AuditEntry.subject.desc(), AuditEntry.sequence.desc()
+    )
+    subjects = latest.limit(entries).subquery().c.subject
+    return session.scalars(select(subjects).distinct().order_by(subjects)).all()

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session, joinedload
 from app.db.models import BaseModelRow, BoundPrefix
 from app.db.paging import Page, PageRequest, page_of
 from app.db.prefixes import BOUND, in_sight, within
-from app.domain.access import Caller
-from app.domain.identity import PrefixName
+from app.domain.identity.access import Caller
+from app.domain.naming import PrefixName
 
 
 def base_model_by_digest(session: Session, digest: str) -> BaseModelRow | None:

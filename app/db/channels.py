@@ -10,10 +10,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinl
 
 from app.db.models import Channel, Generation, GenerationShare, Prefix, Version
 from app.db.paging import Page, PageRequest, page_of
-from app.domain.access import Caller
-from app.domain.allocation import Allocation, Share
-from app.domain.identity import PrefixName
-from app.domain.lifecycle import GenerationKind
+from app.domain.governance.allocation import Allocation, Share
+from app.domain.governance.lifecycle import GenerationKind
+from app.domain.identity.access import Caller
+from app.domain.naming import PrefixName
 
 _WITH_SHARES = selectinload(Generation.shares).joinedload(GenerationShare.version)
 _NOW = and_(GenerationShare.channel_id == Channel.id, GenerationShare.number == Channel.generation)

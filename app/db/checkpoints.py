@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from app.db.models import AuditChain, AuditCheckpoint, AuditEntry, AuditLeaf, AuditNode
 from app.db.paging import Page, PageRequest, page_of
-from app.domain.checkpoints import Leaf
-from app.domain.merkle import Coordinate
+from app.domain.audit.checkpoints import Leaf
+from app.domain.audit.merkle import Coordinate
 
 _APPENDING: Final = 0x41554454  # the advisory lock of whoever appends to the tree
 

@@ -19,9 +19,9 @@ from app.db.models import (
     Version,
 )
 from app.db.paging import Page, PageRequest, page_of
-from app.domain.access import EVERYWHERE, Caller
-from app.domain.evidence import Cell, CellKey, Evaluation, Scores
-from app.domain.suites import Suite
+from app.domain.evidence.evaluation import Cell, CellKey, Evaluation, Scores
+from app.domain.evidence.suites import Suite
+from app.domain.identity.access import EVERYWHERE, Caller
 
 SUITE: Final = TypeAdapter(Suite)
 

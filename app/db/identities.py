@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db.models import IdentityRow, Principal, RoleGrant
-from app.domain.access import Caller, Grant, PrincipalKind
-from app.domain.oidc import Claim, Identity
+from app.domain.identity.access import Caller, Grant, PrincipalKind
+from app.domain.identity.oidc import Claim, Identity
 
 
 def callers_of(

@@ -21,10 +21,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.db.models import Channel, Prefix, Promotion, Revocation, Version
 from app.db.prefixes import in_sight, worked_on
-from app.domain.access import EVERYWHERE, Caller
-from app.domain.findings import Outcome
-from app.domain.gate import Result
-from app.domain.lifecycle import PromotionState
+from app.domain.governance.findings import Outcome
+from app.domain.governance.gate import Result
+from app.domain.governance.lifecycle import PromotionState
+from app.domain.identity.access import EVERYWHERE, Caller
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.db.models import Channel, PolicyRow, Prefix
 from app.db.prefixes import worked_on
-from app.domain.access import Caller
-from app.domain.gate import PolicyRef
-from app.domain.policies import Policy
+from app.domain.governance.gate import PolicyRef
+from app.domain.governance.policies import Policy
+from app.domain.identity.access import Caller
 
 # A policy's document and the idea have one shape, so one description serves both.
 POLICY: Final = TypeAdapter(Policy)

@@ -23,8 +23,8 @@ from sqlalchemy.sql.base import ExecutableOption
 from app.db.channels import served
 from app.db.models import BaseModelRow, BoundPrefix, Prefix
 from app.db.paging import Key, Page, PageRequest, beyond_cursor, page_of
-from app.domain.access import EVERYWHERE, Caller
-from app.domain.identity import PrefixName
+from app.domain.identity.access import EVERYWHERE, Caller
+from app.domain.naming import PrefixName
 
 # The prefix of a row that binds it, looked up for one row after the other. With a plain join the
 # planner, which takes base models for alike, might read the names of all prefixes for a rare one.

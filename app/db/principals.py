@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session, selectinload
 
 from app.db.models import Principal, RoleGrant
 from app.db.paging import Page, PageRequest, page_of
-from app.domain.access import EVERYWHERE, Role
-from app.domain.approvals import Reviewer
+from app.domain.governance.approvals import Reviewer
+from app.domain.identity.access import EVERYWHERE, Role
 
 _WHOLE: Final = (selectinload(Principal.grants), selectinload(Principal.identities))
 

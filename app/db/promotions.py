@@ -18,10 +18,10 @@ from sqlalchemy.orm import (
 
 from app.db.models import Channel, Prefix, Promotion, PromotionShare, ReviewRow, Version
 from app.db.paging import Page, PageRequest, page_of
-from app.domain.access import EVERYWHERE, Caller
-from app.domain.gate import Decision
-from app.domain.identity import PrefixName
-from app.domain.lifecycle import PromotionState
+from app.domain.governance.gate import Decision
+from app.domain.governance.lifecycle import PromotionState
+from app.domain.identity.access import EVERYWHERE, Caller
+from app.domain.naming import PrefixName
 
 DECISION: Final = TypeAdapter(Decision)
 

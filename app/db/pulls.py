@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.db.models import Pull, Version
 from app.db.paging import Page, PageRequest, page_of
-from app.domain.pulls import PullKey, Tally
+from app.domain.artifacts.pulls import PullKey, Tally
 
 
 def add_pulls(session: Session, counted: Mapping[PullKey, Tally]) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.db.waiting import wait_after_commits
+from app.db.commit_barrier import wait_after_commits
 
 # A stuck query or a forgotten lock must end as an error for one caller, not as a full pool.
 _SERVER_TIMEOUTS: Final = (

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.db.models import Channel, Generation, GenerationShare, Prefix
 from app.db.prefixes import worked_on
-from app.domain.access import Caller
+from app.domain.identity.access import Caller
 
 
 def timeline(

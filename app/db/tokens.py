@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session, joinedload
 
 from app.db.models import ApiToken, Principal, RoleGrant
 from app.db.paging import Page, PageRequest, page_of
-from app.domain.access import Caller, Grant
-from app.domain.tokens import token_hash
+from app.domain.identity.access import Caller, Grant
+from app.domain.identity.tokens import token_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from app.db.channels import served
 from app.db.models import Channel, GenerationShare, Prefix, Revocation, Version
 from app.db.paging import Page, PageRequest, beyond_cursor, page_of
-from app.domain.access import Caller
-from app.domain.identity import PrefixName
+from app.domain.identity.access import Caller
+from app.domain.naming import PrefixName
 
 _WHOLE = (
     joinedload(Version.base_model),

@@ -9,9 +9,9 @@ from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.models import ApiToken, IdentityRow, Principal, RoleGrant, WebSession
-from app.domain.access import Caller, Grant
 from app.domain.errors import UnauthenticatedError
-from app.domain.tokens import token_hash
+from app.domain.identity.access import Caller, Grant
+from app.domain.identity.tokens import token_hash
 
 # How long the cookie before the present one is good: for requests on their way at the change.
 _OVERLAP: Final = timedelta(seconds=30)

@@ -260,3 +260,10 @@ class DamagedObjectError(RegistryError):
 class UnavailableError(RegistryError):
     code = "unavailable"
     title = "A part of the registry is not reachable"
+
+
+class UnusableError(Exception):
+    """What is needed is not there, or cannot be used.
+
+    The message is one sentence for whoever started the program: what, why, and what would work.
+    """

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from app.domain.errors import MalformedRequestError
-from app.domain.identity import Json, canonical_digest
+from app.domain.naming import Json, canonical_digest
 
 KEPT_FOR: Final = timedelta(hours=24)
 

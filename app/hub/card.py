@@ -10,7 +10,7 @@ from app.db.channels import channels_serving
 from app.db.evaluations import recent_evaluations
 from app.db.models import EvaluationRow, Promotion, Version
 from app.db.promotions import executed_with
-from app.domain.access import Caller
+from app.domain.identity.access import Caller
 
 _ROWS = 60
 

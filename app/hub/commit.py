@@ -14,9 +14,9 @@ from typing import IO, Final
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from app.bodies import note_received
 from app.domain.errors import MalformedRequestError, TooLargeError
-from app.services.received import ReceivedFile
+from app.http.bodies import note_received
+from app.services.artifacts.spooled_files import ReceivedFile
 
 REGULAR_LIMIT_BYTES: Final = 16 << 20
 """Files up to this size come inside the commit; larger ones go to the store first, as Git LFS.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError
-from app.domain.identity import Json
-from app.plainyaml import yaml_value
+from app.domain.naming import Json
+from app.http.safe_yaml import yaml_value
 
 _FENCE: Final = "---"
 _CARD_LIMIT_BYTES: Final = 64 * 1024

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Version
-from app.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.domain.errors import ChannelEmptyError
-from app.domain.identity import PrefixName, rfc3339
+from app.domain.naming import PrefixName, rfc3339
+from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
+from app.http.downloads import note_download, send_file
 from app.hub.card import card_of
 from app.hub.repository import (
     README,
@@ -27,9 +28,13 @@ from app.hub.repository import (
     tree_entry,
 )
 from app.hub.route import EntryNotFoundError, HubRoute, RevisionNotFoundError
-from app.sending import note_download, send_file
-from app.services.revisions import DEFAULT_CHANNEL, DEFAULT_REVISION, is_pinned, version_named
-from app.services.sight import seen_prefix
+from app.services.delivery.revisions import (
+    DEFAULT_CHANNEL,
+    DEFAULT_REVISION,
+    is_pinned,
+    version_named,
+)
+from app.services.identity.visibility import seen_prefix
 
 router = APIRouter(route_class=HubRoute, include_in_schema=False)
 

@@ -7,19 +7,19 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from app.bodies import Sent
-from app.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
-from app.domain.access import Role
+from app.domain.artifacts.manifest import CONFIG_FILE, WEIGHTS_FILE
 from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
-from app.domain.identity import RESERVED_NAMESPACES, PrefixName, is_name
-from app.domain.manifest import CONFIG_FILE, WEIGHTS_FILE
+from app.domain.identity.access import Role
+from app.domain.naming import RESERVED_NAMESPACES, PrefixName, is_name
+from app.http.bodies import Sent
+from app.http.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.hub.commit import REGULAR_LIMIT_BYTES, Commit, parse_commit, received_body
 from app.hub.declared import declared_in
 from app.hub.repository import README
 from app.hub.route import HubRoute
-from app.services import prefixes, uploads, versions
-from app.services.bases import base_named
-from app.services.received import ReceivedFile
+from app.services.artifacts import prefixes, uploads, versions
+from app.services.artifacts.base_models import base_named
+from app.services.artifacts.spooled_files import ReceivedFile
 
 router = APIRouter(route_class=HubRoute, include_in_schema=False)
 

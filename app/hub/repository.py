@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.db.models import Version, VersionFile
-from app.domain.manifest import WEIGHTS_FILE
+from app.domain.artifacts.manifest import WEIGHTS_FILE
 from app.hub.card import ModelCard, readme
 
 README: Final = "README.md"

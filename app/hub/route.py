@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
-from app.problems import STATUS, headers_of
+from app.http.problems import STATUS, headers_of
 
 
 class RevisionNotFoundError(Exception):

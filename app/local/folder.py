@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.domain.unusable import UnusableError
+from app.domain.errors import UnusableError
 
 _POLL_S = 0.05
 

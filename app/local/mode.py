@@ -14,15 +14,15 @@ from typing import Final
 
 from sqlalchemy import create_engine
 
-from app.db.migrating import migrate
+from app.db.migrations import migrate
 from app.db.session import Sessions, engine_for, sessions_on
-from app.deps import clock
-from app.domain.access import EVERYWHERE, Grant, PrincipalKind, Role
+from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role
+from app.http.deps import clock
 from app.local.folder import write_private
 from app.local.postgres import SERVICE_ROLE, PostgresServer, running_postgres
 from app.local.s3 import S3Endpoint, running_s3
-from app.services.bootstrap import ensure_principal, ensure_token
-from app.serving import app_for, listening_socket, serve, stop_cleanly_on_signals, url_of
+from app.server import app_for, listening_socket, serve, stop_cleanly_on_signals, url_of
+from app.services.identity.bootstrap import ensure_principal, ensure_token
 from app.settings import Settings
 from app.storage.s3 import S3Account, prepare_bucket
 from app.storage.signing import a_new_key

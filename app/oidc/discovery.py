@@ -7,8 +7,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from app.domain.errors import UnavailableError
-from app.domain.oidc import Issuer
-from app.domain.signing_in import Client
+from app.domain.identity.oidc import Issuer
+from app.domain.identity.oidc_login import Client
 from app.oidc.fetching import FetchError, fetch_object, origin
 from app.oidc.keeping import FRESH, USABLE, Kept
 

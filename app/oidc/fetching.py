@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import urllib3  # noqa: TID251 - this is the module
 from urllib3.exceptions import HTTPError  # noqa: TID251
 
-from app.domain.strictjson import NotStrictJsonError, read_object
+from app.domain.strict_json import NotStrictJsonError, read_object
 
 _LIMIT_BYTES: Final = 256 * 1024
 _CHUNK_BYTES: Final = 16 * 1024

@@ -10,7 +10,7 @@ from joserfc.errors import JoseError  # noqa: TID251
 from joserfc.jws import JWSRegistry  # noqa: TID251
 
 from app.domain.errors import NotFoundError, UnauthenticatedError
-from app.domain.oidc import (
+from app.domain.identity.oidc import (
     BEARER_TYPES,
     ID_TOKEN_TYPES,
     Issuer,
@@ -18,8 +18,8 @@ from app.domain.oidc import (
     header_fault,
     origin_fault,
 )
-from app.domain.signing_in import Client, id_token_fault
-from app.domain.strictjson import NotStrictJsonError, read_object
+from app.domain.identity.oidc_login import Client, id_token_fault
+from app.domain.strict_json import NotStrictJsonError, read_object
 from app.oidc.discovery import Endpoints, IssuerEndpoints
 from app.oidc.keys import IssuerKeys
 

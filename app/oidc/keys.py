@@ -9,7 +9,7 @@ from joserfc.errors import JoseError  # noqa: TID251
 from joserfc.jwk import Key, import_key  # noqa: TID251
 
 from app.domain.errors import UnavailableError
-from app.domain.oidc import KEYS, Issuer
+from app.domain.identity.oidc import KEYS, Issuer
 from app.oidc.discovery import discovered, url_in
 from app.oidc.fetching import FetchError, fetch_object
 from app.oidc.keeping import FRESH, USABLE, Kept

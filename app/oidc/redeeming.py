@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import quote_plus
 
-from app.domain.signing_in import Client
+from app.domain.identity.oidc_login import Client
 from app.oidc.discovery import Endpoints
 from app.oidc.fetching import FetchError, send_form
 

@@ -6,33 +6,32 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from app.deps import Parts
+from app.http.deps import Parts
 from app.pages import (
     audit,
     base_models,
-    failures,
-    federated,
+    error_pages,
     gates,
     overview,
     policies,
     prefixes,
+    promotion_actions,
     promotions,
     pulls,
-    reviewing,
-    reviews,
-    signing_in,
+    review_queue,
     versions,
 )
-from app.pages.guard import GuardedPages
+from app.pages.login import oidc_login, token_login
 from app.pages.rendering import STATIC
+from app.pages.security_headers import GuardedPages
 
 _ROUTERS = (
-    signing_in.router,
-    federated.router,
+    token_login.router,
+    oidc_login.router,
     overview.router,
-    reviews.router,
+    review_queue.router,
     promotions.router,
-    reviewing.router,
+    promotion_actions.router,
     gates.router,
     versions.router,
     pulls.router,
@@ -60,6 +59,6 @@ def pages_of(parts: Parts) -> GuardedPages:
     app.mount("/static", _Files(directory=STATIC), name="static")
     for router in _ROUTERS:
         app.include_router(router)
-    app.add_api_route("/{path:path}", failures.nowhere)
-    failures.install(app)
+    app.add_api_route("/{path:path}", error_pages.nowhere)
+    error_pages.install(app)
     return GuardedPages(app)

@@ -7,15 +7,15 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.entries import EntryFilter, entries_matching, latest_chains
+from app.db.audit import EntryFilter, entries_page, latest_chains
 from app.db.models import AuditChain
 from app.db.paging import PageRequest
-from app.deps import Now, SessionsDep
-from app.domain.access import EVERYWHERE, Role
-from app.domain.audit import REGISTRY, Verification, verify
-from app.pages.asked import Cursor, Searched
+from app.domain.audit.chain import REGISTRY, Verification, verify
+from app.domain.identity.access import EVERYWHERE, Role
+from app.http.deps import Now, SessionsDep
+from app.pages.inputs import Cursor, Searched
+from app.pages.login.session_cookies import Visitor
 from app.pages.rendering import page
-from app.pages.visits import Visitor
 
 router = APIRouter()
 
@@ -36,10 +36,11 @@ def entries(
     cursor: Cursor = None,
 ) -> Response:
     visit.caller.require_in(Role.AUDITOR, EVERYWHERE)
-    wanted = EntryFilter(subject or REGISTRY, action or None, principal or None)
+    subject = subject or REGISTRY
+    wanted = EntryFilter(subject, action or None, principal or None)
     with sessions() as session:
-        found = entries_matching(session, wanted, PageRequest(50, cursor))
-        end = audit.chain_head(session, wanted.subject)
+        found = entries_page(session, wanted, PageRequest(50, cursor), latest_first=True)
+        end = audit.chain_head(session, subject)
         return page(
             request,
             "audit.html",

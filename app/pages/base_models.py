@@ -5,11 +5,11 @@ from fastapi.responses import Response
 
 from app.db.base_models import base_models_page, prefixes_bound_to
 from app.db.paging import PageRequest
-from app.deps import Now, SessionsDep
-from app.pages import remedies
-from app.pages.asked import Cursor
+from app.http.deps import Now, SessionsDep
+from app.pages.inputs import Cursor
+from app.pages.login.session_cookies import Visitor
+from app.pages.presentation import shell_commands
 from app.pages.rendering import origin_of, page
-from app.pages.visits import Visitor
 
 router = APIRouter()
 
@@ -30,5 +30,5 @@ def every_base_model(
         base_models=found.items,
         bound=bound,
         following=found.next,
-        line=remedies.base_model(origin_of(request)),
+        line=shell_commands.base_model(origin_of(request)),
     )

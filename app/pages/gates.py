@@ -10,30 +10,29 @@ from fastapi.responses import RedirectResponse, Response
 from app.db.evaluations import latest_suite
 from app.db.policies import policy_of, policy_versioned
 from app.db.session import Sessions, present
-from app.deps import Now, PrefixPath, SessionsDep
-from app.domain.access import Role
-from app.domain.allocation import ALL_TRAFFIC, Share
 from app.domain.errors import RegistryError
-from app.domain.evidence import CellKey
-from app.domain.gate import Decision, Result
-from app.domain.identity import PrefixName
-from app.domain.policies import Policy, compared_metrics
-from app.pages import remedies
-from app.pages.asked import LabelPath, Number
-from app.pages.confirming import BREAK_GLASS, require_typed
-from app.pages.heatmap import RuleView, facts, missing_keys, rule_views
+from app.domain.evidence.evaluation import CellKey
+from app.domain.governance.allocation import ALL_TRAFFIC, Share
+from app.domain.governance.gate import Decision, Result
+from app.domain.governance.policies import Policy, compared_metrics
+from app.domain.identity.access import Role
+from app.domain.naming import PrefixName
+from app.http.deps import Now, PrefixPath, SessionsDep
+from app.http.problems import STATUS
+from app.http.text_fields import Reason, Text
+from app.pages.inputs import BREAK_GLASS, LabelPath, Number, require_typed
+from app.pages.login.session_cookies import Sender, Visitor
+from app.pages.presentation import shell_commands
+from app.pages.presentation.heatmap import RuleView, facts, missing_keys, rule_views
 from app.pages.rendering import origin_of, page
-from app.pages.visits import Sender, Visitor
-from app.problems import STATUS
-from app.services import gates, glass, promotions
-from app.services.web_sessions import Visit
-from app.texts import Reason, Text
+from app.services.governance import break_glass, gate, promotions
+from app.services.identity.web_sessions import Visit
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}/gate/{channel}")
 
 
 @router.get("")
-def gate(
+def gate_page(
     request: Request,
     prefix: PrefixPath,
     number: Number,
@@ -72,7 +71,7 @@ def request_promotion(
 
 
 @router.post("/break-glass")
-def break_glass(
+def request_break_glass(
     request: Request,
     prefix: PrefixPath,
     number: Number,
@@ -86,7 +85,7 @@ def break_glass(
     """Serve the version though the gate is shut, if that was typed to confirm it."""
     try:
         require_typed(BREAK_GLASS, confirmation, " that you mean it.")
-        row = glass.request_breaking_glass(
+        row = break_glass.request_breaking_glass(
             sessions,
             prefix=prefix,
             channel_name=channel,
@@ -111,7 +110,7 @@ def _gate_page(
     *,
     refusal: RegistryError | None = None,
 ) -> Response:
-    decision = gates.dry_run(
+    decision = gate.dry_run(
         sessions,
         prefix=prefix,
         number=number,
@@ -139,7 +138,7 @@ def _gate_page(
         rules=views,
         facts=facts(decision.findings),
         lines=_unmeasured(sessions, origin, prefix, decision, views, now),
-        request_line=remedies.promotion(origin, prefix, number, channel),
+        request_line=shell_commands.promotion(origin, prefix, number, channel),
         is_publisher=Role.PUBLISHER in visit.caller.roles(prefix.namespace),
         is_admin=Role.ADMIN in visit.caller.roles(prefix.namespace),
         refusal=refusal,
@@ -153,7 +152,7 @@ def _unmeasured(
     decision: Decision,
     views: Sequence[RuleView],
     now: datetime,
-) -> list[remedies.Unmeasured]:
+) -> list[shell_commands.Unmeasured]:
     """Return, for each suite with cells that nobody measured, the line that records them."""
     wanted: dict[str, list[CellKey]] = {}
     for view in views:
@@ -167,7 +166,7 @@ def _unmeasured(
     policy, candidate = policy_of(present(row)), decision.candidates[0]
     path = f"{origin}/v1/prefixes/{prefix}/versions/{candidate.number}/evaluations"
     return [
-        remedies.evaluation(
+        shell_commands.evaluation(
             path,
             candidate.digest,
             (name, suite.version),

@@ -10,10 +10,10 @@ from app.db.overview import counts, failing_rules
 from app.db.paging import PageRequest
 from app.db.promotions import promotions_page
 from app.db.timeline import recent_changes
-from app.deps import Now, SessionsDep
-from app.domain.lifecycle import PromotionState
+from app.domain.governance.lifecycle import PromotionState
+from app.http.deps import Now, SessionsDep
+from app.pages.login.session_cookies import Visitor
 from app.pages.rendering import page
-from app.pages.visits import Visitor
 
 router = APIRouter()
 

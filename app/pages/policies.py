@@ -6,14 +6,14 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from app.db.policies import channels_bound_to, newest_policies, policy_of, policy_versioned
-from app.deps import SessionsDep
-from app.domain.access import nothing_named
-from app.pages import remedies
-from app.pages.asked import Number
-from app.pages.differences import differences
-from app.pages.policy_words import sentences
+from app.domain.identity.access import nothing_named
+from app.http.deps import SessionsDep
+from app.pages.inputs import Number
+from app.pages.login.session_cookies import Visitor
+from app.pages.presentation import shell_commands
+from app.pages.presentation.differences import differences
+from app.pages.presentation.policy_text import sentences
 from app.pages.rendering import origin_of, page
-from app.pages.visits import Visitor
 
 router = APIRouter()
 
@@ -30,8 +30,8 @@ def every_policy(request: Request, visit: Visitor, sessions: SessionsDep) -> Res
         "policies.html",
         visit=visit,
         policies=[(row, sentences(policy_of(row))) for row in found],
-        suite_line=remedies.suite(origin_of(request)),
-        line=remedies.policy(origin_of(request)),
+        suite_line=shell_commands.suite(origin_of(request)),
+        line=shell_commands.policy(origin_of(request)),
     )
 
 

@@ -17,17 +17,17 @@ from app.db.paging import PageRequest
 from app.db.policies import newest_policies, policy_of
 from app.db.prefixes import PrefixFilter, prefixes_page
 from app.db.promotions import recent_requests
-from app.db.scores import Score, score_history
+from app.db.score_history import Score, score_history
 from app.db.timeline import timeline
 from app.db.versions import versions_listed
-from app.deps import Now, PrefixPath, SessionsDep
-from app.domain.allocation import Share
-from app.domain.identity import PrefixName
-from app.pages import remedies
-from app.pages.asked import Cursor, DigestAsked, Searched
+from app.domain.governance.allocation import Share
+from app.domain.naming import PrefixName
+from app.http.deps import Now, PrefixPath, SessionsDep
+from app.pages.inputs import Cursor, DigestAsked, Searched
+from app.pages.login.session_cookies import Visitor
+from app.pages.presentation import shell_commands
 from app.pages.rendering import origin_of, page
-from app.pages.visits import Visitor
-from app.services.sight import seen_prefix
+from app.services.identity.visibility import seen_prefix
 
 router = APIRouter()
 
@@ -74,8 +74,8 @@ def every_prefix(
             searched=q,
             base_model=base_model,
             base=base_model_by_digest(session, base_model) if base_model else None,
-            line=remedies.prefix(origin_of(request)),
-            base_line=remedies.base_model(origin_of(request)),
+            line=shell_commands.prefix(origin_of(request)),
+            base_line=shell_commands.base_model(origin_of(request)),
         )
 
 
@@ -115,7 +115,7 @@ def prefix(
         requests=requests,
         whole=whole,
         at=at,
-        push_line=remedies.push(origin_of(request), prefix, base),
+        push_line=shell_commands.push(origin_of(request), prefix, base),
         channel_line=_channel_line(request, prefix, policies),
     )
 
@@ -127,7 +127,7 @@ def _channel_line(
     if not policies:
         return None
     policy = (policies[0].name, policies[0].version)
-    return remedies.channel(origin_of(request), prefix, policy)
+    return shell_commands.channel(origin_of(request), prefix, policy)
 
 
 def _readable(

@@ -11,23 +11,23 @@ from fastapi.responses import Response
 from app.db.models import Promotion, Version
 from app.db.paging import PageRequest
 from app.db.promotions import DECISION, promotion_by_id, promotions_page
-from app.db.scores import Run, runs
+from app.db.score_history import Run, runs
 from app.db.session import Sessions
 from app.db.versions import versions_beside
-from app.deps import Now, SessionsDep
-from app.domain.access import Caller, Role, nothing_named
 from app.domain.errors import RegistryError
-from app.domain.gate import Decision, Subject
-from app.domain.lifecycle import PromotionState
-from app.pages.asked import Cursor
-from app.pages.differences import Difference, differences
-from app.pages.heatmap import comparisons, facts, rule_views
+from app.domain.governance.gate import Decision, Subject
+from app.domain.governance.lifecycle import PromotionState
+from app.domain.identity.access import Caller, Role, nothing_named
+from app.http.deps import Now, SessionsDep
+from app.http.problems import STATUS
+from app.pages.inputs import Cursor
+from app.pages.login.session_cookies import Visitor
+from app.pages.presentation.differences import Difference, differences
+from app.pages.presentation.heatmap import comparisons, facts, rule_views
 from app.pages.rendering import page
-from app.pages.standing import Standing, standing
-from app.pages.visits import Visitor
-from app.problems import STATUS
-from app.services.reviewers import reviewers_of
-from app.services.web_sessions import Visit
+from app.pages.review_permission import Standing, standing
+from app.services.governance.approval_status import reviewers_of
+from app.services.identity.web_sessions import Visit
 
 router = APIRouter()
 

@@ -4,11 +4,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from app.db.paging import PageRequest
-from app.deps import Now, PartsDep, PrefixPath
-from app.pages.asked import Cursor, Number
+from app.http.deps import Now, PartsDep, PrefixPath
+from app.pages.inputs import Cursor, Number
+from app.pages.login.session_cookies import Visitor
 from app.pages.rendering import page
-from app.pages.visits import Visitor
-from app.services.pulls import list_pulls
+from app.services.artifacts.pulls import list_pulls
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}/pulls")
 

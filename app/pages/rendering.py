@@ -12,10 +12,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app import __version__
-from app.domain.access import EVERYWHERE, Role
-from app.pages import wording
-from app.pages.heatmap import demand_words
-from app.services.web_sessions import Visit
+from app.domain.identity.access import EVERYWHERE, Role
+from app.pages.presentation import formatting
+from app.pages.presentation.heatmap import demand_words
+from app.services.identity.web_sessions import Visit
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -39,16 +39,16 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        utc=wording.utc,
-        relative=wording.relative,
-        span=wording.span,
-        size=wording.size,
-        percent=wording.percent,
-        short=wording.short,
-        number=wording.number,
-        count=wording.count,
-        counted=wording.counted,
-        listed=wording.listed,
+        utc=formatting.utc,
+        relative=formatting.relative,
+        span=formatting.span,
+        size=formatting.size,
+        percent=formatting.percent,
+        short=formatting.short,
+        number=formatting.number,
+        count=formatting.count,
+        counted=formatting.counted,
+        listed=formatting.listed,
         pretty=lambda value: json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True),
     )
     environment.globals.update(

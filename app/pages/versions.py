@@ -10,21 +10,20 @@ from app.db.blobs import damaged_among
 from app.db.channels import channels_of, channels_serving
 from app.db.evaluations import recent_evaluations
 from app.db.session import Sessions
-from app.deps import Now, PrefixPath, SessionsDep
-from app.domain.access import Role
+from app.domain.artifacts.prefix import context_share, kv_cache_bytes
 from app.domain.errors import RegistryError
-from app.domain.identity import PrefixName
-from app.domain.prefix import context_share, kv_cache_bytes
-from app.pages.asked import Number
-from app.pages.confirming import require_typed
-from app.pages.differences import differences
+from app.domain.identity.access import Role
+from app.domain.naming import PrefixName
+from app.http.deps import Now, PrefixPath, SessionsDep
+from app.http.problems import STATUS
+from app.http.text_fields import Reason, Text
+from app.pages.inputs import Number, require_typed
+from app.pages.login.session_cookies import Sender, Visitor
+from app.pages.presentation.differences import differences
 from app.pages.rendering import page
-from app.pages.visits import Sender, Visitor
-from app.problems import STATUS
-from app.services import revocations
-from app.services.sight import seen_version
-from app.services.web_sessions import Visit
-from app.texts import Reason, Text
+from app.services.artifacts import revocations
+from app.services.identity.visibility import seen_version
+from app.services.identity.web_sessions import Visit
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}")
 

@@ -4,11 +4,17 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from app.domain.adapter import AdapterConfig, parse_config
+from app.domain.artifacts.adapter_config import AdapterConfig, parse_config
+from app.domain.artifacts.geometry import Geometry
+from app.domain.artifacts.prefix import (
+    PrefixFacts,
+    TensorScan,
+    check_prefix,
+    content_faults,
+    scannable,
+)
+from app.domain.artifacts.safetensors_header import HEAD_BYTES, TensorFile, parse
 from app.domain.errors import Fault
-from app.domain.geometry import Geometry
-from app.domain.prefix import PrefixFacts, TensorScan, check_prefix, content_faults, scannable
-from app.domain.tensorfile import HEAD_BYTES, TensorFile, parse
 from app.storage.tensors import scan
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from app.domain.geometry import Geometry
-from app.domain.prefix import DTYPES, TensorScan
-from app.domain.tensorfile import TensorEntry
+from app.domain.artifacts.geometry import Geometry
+from app.domain.artifacts.prefix import DTYPES, TensorScan
+from app.domain.artifacts.safetensors_header import TensorEntry
 
 if TYPE_CHECKING:
     from torch import Tensor  # noqa: TID251  # this is the one module that may

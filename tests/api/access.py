@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from app.domain.access import Role
+from app.domain.identity.access import Role
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.md"
 

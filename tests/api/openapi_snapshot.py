@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from app.deps import Parts
+from app.http.deps import Parts
 from app.main import app_of
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 from sqlalchemy import text
 
-from app.domain.checkpoints import Leaf
-from app.domain.merkle import proves_consistency, proves_inclusion
+from app.domain.audit.checkpoints import Leaf
+from app.domain.audit.merkle import proves_consistency, proves_inclusion
 from app.storage.signing import KeySigner
 
 

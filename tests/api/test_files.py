@@ -9,9 +9,9 @@ import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.adapters import a_config, a_tensor, a_weights_file
-from tests.blobs import MemoryBlobs
-from tests.builders import World, code, weights
+from tests.support.adapters import a_config, a_tensor, a_weights_file
+from tests.support.blobs import MemoryBlobs
+from tests.support.builders import World, code, weights
 
 WEIGHTS = "adapter_model.safetensors"
 SIZE = len(weights())

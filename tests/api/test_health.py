@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from app.db.session import engine_for, sessions_on
-from tests.blobs import MemoryBlobs
+from tests.support.blobs import MemoryBlobs
 
 CLOSED = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
 

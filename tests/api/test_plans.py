@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.builders import a_policy
+from tests.support.builders import a_policy
 
 
 def plan(world, rules, **assumptions):

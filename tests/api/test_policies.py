@@ -7,8 +7,8 @@ import uuid
 import pytest
 import yaml
 
-from tests.builders import a_policy, code, results
 from tests.conftest import LIMITS
+from tests.support.builders import a_policy, code, results
 
 EXAMPLE = """
 name: brand-safe

@@ -7,7 +7,7 @@ import time
 from tests.chaos.check import violations
 from tests.chaos.load import Load
 from tests.chaos.victims import a_registry
-from tests.local.observing import eventually
+from tests.support.observing import eventually
 
 # Between two kills so much is acknowledged, however slow the machine is.
 WORK = 12

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import httpx2
 
-from tests.builders import CARD, LOCALES, PERSONAS, World, weights
 from tests.chaos.journal import ANSWER_TIMEOUT_S, Client, GaveUpError, Operation
+from tests.support.builders import CARD, LOCALES, PERSONAS, World, weights
 
 SAMPLES = 20  # of each cell: enough to show 0.85 if all are good
 

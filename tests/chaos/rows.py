@@ -21,9 +21,9 @@ from app.db.models import (
     Version,
     VersionFile,
 )
-from app.domain.access import SYSTEM
-from app.services.replay import replay
-from tests.builders import LOCALES, PERSONAS
+from app.domain.identity.access import SYSTEM
+from app.services.audit.replay import replay
+from tests.support.builders import LOCALES, PERSONAS
 
 CELLS = len(PERSONAS) * len(LOCALES)
 FILES = 2

@@ -15,8 +15,8 @@ import httpx2
 from app.local.mode import Stores, prepare
 from app.local.postgres import running_postgres
 from app.local.s3 import running_s3
-from tests.local.observing import ROOT, eventually, living
-from tests.servers import probe_bucket
+from tests.support.observing import ROOT, eventually, living
+from tests.support.servers import probe_bucket
 
 # Few, so that connections that are lost for ever soon leave none.
 POOL_SIZE = 3

@@ -5,7 +5,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
-from app.db.migrating import alembic_config, migrate
+from app.db.migrations import alembic_config, migrate
 from app.db.models import Base
 from app.db.schema import REVISION, schema_revision
 from app.db.session import sessions_on

@@ -11,7 +11,7 @@ def trained_llama(tmp_path_factory):
     """A tiny Llama in `base`, and in `adapter` a prefix that PEFT trained for its shape."""
     import transformers  # noqa: PLC0415 - seconds that only these tests spend
 
-    from tests.trained import train_tiny  # noqa: PLC0415
+    from tests.support.trained import train_tiny  # noqa: PLC0415
 
     trained = train_tiny("llama")
     base = tmp_path_factory.mktemp("base")

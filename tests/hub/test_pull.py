@@ -13,8 +13,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from tests.adapters import a_config
-from tests.builders import weights
+from tests.support.adapters import a_config
+from tests.support.builders import weights
 
 
 @pytest.fixture

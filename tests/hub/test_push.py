@@ -10,8 +10,8 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from app.hub.commit import REGULAR_LIMIT_BYTES
-from tests.adapters import a_config
-from tests.builders import a_base_model, weights
+from tests.support.adapters import a_config
+from tests.support.builders import a_base_model, weights
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.local.postgres import running_postgres
 from app.local.s3 import running_s3
-from tests.servers import probe_bucket
+from tests.support.servers import probe_bucket
 
 
 def supervise(server, folder):

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 
 from app.local.folder import LocalServerError, claimed
 from app.local.postgres import _programs, running_postgres
-from tests.local.observing import eventually, free_port, kill, living, supervised
+from tests.support.observing import eventually, free_port, kill, living, supervised
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another user")
 

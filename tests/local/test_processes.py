@@ -16,7 +16,7 @@ from app.local.processes import (
     run_to_end,
     running,
 )
-from tests.local.observing import eventually, free_port, kill, living
+from tests.support.observing import eventually, free_port, kill, living
 
 LISTEN = """
 import signal, socket, sys, time

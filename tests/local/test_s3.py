@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from app.local.folder import LocalServerError, claimed
 from app.local.s3 import running_s3
-from tests.local.observing import eventually, free_port, kill, living, supervised
-from tests.servers import probe_bucket, s3_client
+from tests.support.observing import eventually, free_port, kill, living, supervised
+from tests.support.servers import probe_bucket, s3_client
 
 BODY = b"bytes" * 1000
 

@@ -11,8 +11,8 @@ from app.oidc.fetching import FetchError, fetch_object
 from app.oidc.issuers import Issuers
 from app.oidc.keeping import FRESH, PAUSE, USABLE
 from tests.oidc.issuing import an_ec_key, an_rsa_key, issuing
-from tests.oidc.test_tokens import trusted
-from tests.racing import at_once
+from tests.oidc.test_issuers import trusted
+from tests.support.racing import at_once
 
 SECOND = timedelta(seconds=1)
 ILLNESSES = ["down", "failing", "garbage", "huge", "moved"]

@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import sync_playwright
 from sqlalchemy import event
 
-from app.deps import clock, moment
-from app.services import web_sessions
+from app.http.deps import clock, moment
+from app.services.identity import web_sessions
 from tests.conftest import Clock
+from tests.pages.login.test_session_cookies import Person
 from tests.pages.story import Story
-from tests.pages.test_sessions import Person
 
 CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"

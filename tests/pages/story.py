@@ -3,8 +3,8 @@
 import hashlib
 import json
 
-from tests.builders import CARD, World, a_base_model, a_config, weights
-from tests.services.test_samples import jsonl
+from tests.services.evidence.test_submissions_samples import jsonl
+from tests.support.builders import CARD, World, a_base_model, a_config, weights
 
 PERSONAS = ("novice", "expert", "upset")
 LOCALES = ("en", "de", "fr")

@@ -1,6 +1,6 @@
 """What can be done on the pages, and by whom: asked for without a browser."""
 
-from tests.builders import results
+from tests.support.builders import results
 
 
 def test_the_glass_is_broken_only_on_a_typed_confirmation(world, reading):

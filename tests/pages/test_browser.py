@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from app.services import web_sessions
+from app.services.identity import web_sessions
 from tests.pages.conftest import sign_in
 
 

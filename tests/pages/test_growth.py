@@ -8,11 +8,11 @@ from sqlalchemy import create_engine, text
 
 from app.db.session import sessions_on
 from app.main import app_of
-from app.services.usage import TokenUses
+from app.services.identity.token_usage import TokenUses
 from benchmarks.plans import Plan
+from tests.pages.login.test_session_cookies import Person
 from tests.pages.test_pages import PAGES, paths
-from tests.pages.test_sessions import Person
-from tests.statements import asked_of
+from tests.support.statements import asked_of
 
 MANY = 11_000
 MOST_READ = 10_100  # of one table: the overview counts to ten thousand

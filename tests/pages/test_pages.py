@@ -10,8 +10,8 @@ from sqlalchemy import create_engine
 
 from app.db.session import sessions_on
 from app.pages import overview, rendering
-from tests.builders import CARD
 from tests.pages.conftest import counted
+from tests.support.builders import CARD
 
 MOST_QUERIES = 8
 MOST_WORK = 12  # times that of the page to sign in on, which asks the database nothing

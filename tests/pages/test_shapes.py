@@ -5,11 +5,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.db.overview import Count
-from app.db.scores import Run
-from app.domain.evidence import CellKey
-from app.domain.findings import CellRef, Finding, Outcome
-from app.domain.gate import Decision, EvaluationRef, PolicyRef, Result, Subject, VersionRef
-from app.domain.policies import (
+from app.db.score_history import Run
+from app.domain.evidence.evaluation import CellKey
+from app.domain.governance.findings import CellRef, Finding, Outcome
+from app.domain.governance.gate import (
+    Decision,
+    EvaluationRef,
+    PolicyRef,
+    Result,
+    Subject,
+    VersionRef,
+)
+from app.domain.governance.policies import (
     Approvals,
     ArtifactDemand,
     Canary,
@@ -19,11 +26,11 @@ from app.domain.policies import (
     EvidenceDemand,
     Margins,
 )
-from app.pages import wording
-from app.pages.differences import Difference, differences
-from app.pages.heatmap import comparisons, facts, rule_views
-from app.pages.policy_words import sentences
-from tests.evidence import a_digest, a_policy_of, a_rule, an_id
+from app.pages.presentation import formatting
+from app.pages.presentation.differences import Difference, differences
+from app.pages.presentation.heatmap import comparisons, facts, rule_views
+from app.pages.presentation.policy_text import sentences
+from tests.support.evidence import a_digest, a_policy_of, a_rule, an_id
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -145,23 +152,23 @@ def test_documents_are_compared_path_by_path():
     ],
 )
 def test_times_are_said_from_now(delta, words):
-    assert wording.relative(NOW + delta, NOW) == words
+    assert formatting.relative(NOW + delta, NOW) == words
 
 
 def test_values_are_said_as_people_read_them():
-    assert wording.size(311) == "311 B"
-    assert wording.size(3 << 20) == "3.0 MiB"
-    assert wording.size(5 << 40) == "5120.0 GiB"
-    assert wording.number(31.2345) == "31.23"
-    assert wording.number(-0.01, signed=True) == "\N{MINUS SIGN}0.010"
-    assert wording.count(1, "entry") == "1 entry"
-    assert wording.count(2, "entry") == "2 entries"
-    assert wording.counted(Count(1234)) == "1,234"
-    assert wording.counted(Count(10_000, more=True)) == "10,000+"
-    assert wording.exact_span(timedelta(hours=36)) == "36 hours"
-    assert wording.exact_span(timedelta(0)) == "0 seconds"
-    assert wording.listed(["a"]) == "a"
-    assert wording.listed(["a", "b", "c"], "or") == "a, b or c"
+    assert formatting.size(311) == "311 B"
+    assert formatting.size(3 << 20) == "3.0 MiB"
+    assert formatting.size(5 << 40) == "5120.0 GiB"
+    assert formatting.number(31.2345) == "31.23"
+    assert formatting.number(-0.01, signed=True) == "\N{MINUS SIGN}0.010"
+    assert formatting.count(1, "entry") == "1 entry"
+    assert formatting.count(2, "entry") == "2 entries"
+    assert formatting.counted(Count(1234)) == "1,234"
+    assert formatting.counted(Count(10_000, more=True)) == "10,000+"
+    assert formatting.exact_span(timedelta(hours=36)) == "36 hours"
+    assert formatting.exact_span(timedelta(0)) == "0 seconds"
+    assert formatting.listed(["a"]) == "a"
+    assert formatting.listed(["a", "b", "c"], "or") == "a, b or c"
 
 
 def test_a_policy_says_all_that_it_demands():

@@ -6,7 +6,7 @@ import re
 from sqlalchemy import create_engine, text
 
 from app.pages import audit
-from tests.builders import a_policy, results
+from tests.support.builders import a_policy, results
 
 
 def test_lists_go_on_where_a_page_ends(reading, world):

@@ -8,9 +8,9 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from app.pages import remedies
-from tests.adapters import a_config
-from tests.builders import a_digest, weights
+from app.pages.presentation import shell_commands
+from tests.support.adapters import a_config
+from tests.support.builders import a_digest, weights
 
 
 @pytest.fixture
@@ -86,7 +86,10 @@ def test_the_pages_lead_from_an_empty_prefix_to_a_version_that_is_live(bare, vis
 def test_the_lines_for_a_policy_work_one_after_the_other(visiting, shell, url):
     """They are shown where there is no policy yet, which no registry of other tests is."""
     name = f"walk-{uuid.uuid4().hex[:8]}"
-    for line, found in ((remedies.suite(url), "suite"), (remedies.policy(url), "policy")):
+    for line, found in (
+        (shell_commands.suite(url), "suite"),
+        (shell_commands.policy(url), "policy"),
+    ):
         assert '"digest"' in shell(line.replace("brand-voice", name), "admin"), found
 
 

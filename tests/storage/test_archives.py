@@ -13,7 +13,7 @@ from app.storage.archives import (
     InvalidArchiveError,
     opened_archive,
 )
-from tests.imported import INSPECT
+from tests.support.imported import INSPECT
 
 LIMITS = ArchiveLimits(member_bytes=4 << 20, total_bytes=8 << 20)
 

@@ -8,11 +8,11 @@ from io import BytesIO
 import pytest
 import torch  # noqa: TID251  # makes the tensors
 
-from app.domain.geometry import geometry_from_config
+from app.domain.artifacts.geometry import geometry_from_config
 from app.storage.artifacts import inspect
-from tests.adapters import LLAMA, a_config, a_raw_file, a_tensor, a_weights_file, an_entry
-from tests.tensorfiles import BAD, STRICTER
-from tests.trained import BASES, runs_in_peft, train_tiny
+from tests.support.adapters import LLAMA, a_config, a_raw_file, a_tensor, a_weights_file, an_entry
+from tests.support.tensorfiles import BAD, STRICTER
+from tests.support.trained import BASES, runs_in_peft, train_tiny
 
 
 def inspected(config=None, weights=None, geometry=LLAMA):

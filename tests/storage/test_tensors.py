@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import app
-from app.domain.tensorfile import HEAD_BYTES, parse
+from app.domain.artifacts.safetensors_header import HEAD_BYTES, parse
 from app.storage.tensors import WINDOW_ELEMENTS, scan
-from tests.adapters import LLAMA, a_tensor, a_weights_file
+from tests.support.adapters import LLAMA, a_tensor, a_weights_file
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -177,8 +177,8 @@ MEASURE = """
 import re, sys
 from dataclasses import replace
 from pathlib import Path
-from app.domain.geometry import Geometry
-from app.domain.tensorfile import parse
+from app.domain.artifacts.geometry import Geometry
+from app.domain.artifacts.safetensors_header import parse
 from app.storage.tensors import scan
 
 def peak_kib():

@@ -18,11 +18,11 @@ from sqlalchemy import create_engine, make_url, text
 from app.db.session import engine_for, sessions_on
 from app.local.mode import Stores, prepare
 from app.main import app_of
-from tests.builders import World
-from tests.domain import test_checkpoints as published_note
-from tests.domain import test_merkle as published_tree
-from tests.domain.test_audit import FACTS
-from tests.servers import empty_database
+from tests.domain.audit import test_checkpoints as published_note
+from tests.domain.audit import test_merkle as published_tree
+from tests.domain.audit.test_chain import FACTS
+from tests.support.builders import World
+from tests.support.servers import empty_database
 
 FILE = Path(__file__).parents[2] / "tools" / "verify_audit.py"
 _SPEC = importlib.util.spec_from_file_location("verify_audit", FILE)

@@ -17,10 +17,10 @@ from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
 
 from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
 from app.db.models.identity import Principal
-from app.domain.geometry import Geometry
-from app.domain.identity import PrefixName
-from app.domain.manifest import revision_of
-from app.domain.pulls import PullWay
+from app.domain.artifacts.geometry import Geometry
+from app.domain.artifacts.manifest import revision_of
+from app.domain.artifacts.pulls import PullWay
+from app.domain.naming import PrefixName
 
 
 class BaseModelRow(Base):

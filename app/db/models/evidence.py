@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.db.models.artifacts import BaseModelRow, Version
 from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
 from app.db.models.identity import Principal
-from app.domain.evidence import EvidenceKind
+from app.domain.evidence.evaluation import EvidenceKind
 
 
 class SuiteRow(Base):

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 from app.db.models.artifacts import Prefix, Version
 from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
 from app.db.models.identity import Principal
-from app.domain.allocation import ALL_TRAFFIC
-from app.domain.approvals import Verdict
-from app.domain.lifecycle import GenerationKind, PromotionState
+from app.domain.governance.allocation import ALL_TRAFFIC
+from app.domain.governance.approvals import Verdict
+from app.domain.governance.lifecycle import GenerationKind, PromotionState
 
 _IS_A_WEIGHT = f"weight BETWEEN 1 AND {ALL_TRAFFIC}"
 _BREAK_GLASS = text(f"kind = '{GenerationKind.BREAK_GLASS}'")

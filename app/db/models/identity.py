@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.models.base import DISPOSABLE, Base, one_of
-from app.domain.access import PrincipalKind, Role
+from app.domain.identity.access import PrincipalKind, Role
 
 
 class Principal(Base):

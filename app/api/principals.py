@@ -1,0 +1,226 @@
+"""Principals and their grants over HTTP."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Response
+from pydantic import AfterValidator, Field, StrictBool, StrictStr, field_validator
+
+from app.api.fields import In, Line, Out, PageOut, PageQuery
+from app.api.role_checks import needs_everywhere
+from app.db.models import Principal
+from app.db.principals import principal_named, principals_page
+from app.domain.errors import (
+    AlreadyExistsError,
+    ForbiddenError,
+    NotFoundError,
+    PrincipalDeactivatedError,
+    UnknownReferenceError,
+)
+from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role, nothing_named
+from app.domain.identity.oidc import Identity, comparable, identity_fault
+from app.domain.naming import is_name
+from app.http.bodies import Sent
+from app.http.deps import Caller, IssuersDep, Now, SessionsDep
+from app.http.problems import refuses
+from app.services.identity import principals
+
+router = APIRouter(tags=["identity"])
+
+_NAME_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,94}[A-Za-z0-9])?$"
+
+
+def _scope(text: str) -> str:
+    if text != EVERYWHERE and not is_name(text):
+        raise ValueError("must be a namespace, or * for all of them")
+    return text
+
+
+PrincipalName = Annotated[str, Field(pattern=_NAME_PATTERN, examples=["alice"])]
+PrincipalPath = Annotated[str, Path(pattern=_NAME_PATTERN)]
+
+
+class GrantIn(In):
+    role: Role
+    namespace: Annotated[str, AfterValidator(_scope)]
+
+    def grant(self) -> Grant:
+        return Grant(self.role, self.namespace)
+
+
+class PrincipalIn(In):
+    name: PrincipalName
+    kind: PrincipalKind
+    grants: list[GrantIn] = Field(default_factory=list, max_length=256)
+
+
+class GrantsIn(In):
+    principal: PrincipalName
+    grants: list[GrantIn] = Field(max_length=256)
+
+
+class IdentityIn(In):
+    """Whoever bears a token of the issuer with all of these claims, with these very values."""
+
+    issuer: Line
+    claims: dict[Line, StrictBool | Annotated[StrictStr, Field(min_length=1, max_length=1024)]] = (
+        Field(max_length=16, examples=[{"repository": "acme/voice", "ref": "refs/heads/main"}])
+    )
+
+    @field_validator("claims")
+    @classmethod
+    def _identifies_somebody(cls, claims: dict[str, bool | str]) -> dict[str, bool | str]:
+        if fault := identity_fault(claims):
+            raise ValueError(fault)
+        if claims != comparable(claims):
+            raise ValueError("must be printable")
+        return claims
+
+    def identity(self) -> Identity:
+        return Identity(self.issuer, self.claims)
+
+
+class IdentitiesIn(In):
+    identities: list[IdentityIn] = Field(max_length=64)
+
+
+class GrantOut(Out):
+    role: Role
+    namespace: str
+
+
+class IdentityOut(Out):
+    issuer: str
+    claims: dict[str, str | bool]
+
+
+class PrincipalOut(Out):
+    id: UUID
+    name: str
+    kind: PrincipalKind
+    grants: list[GrantOut]
+    identities: list[IdentityOut]
+    created_at: datetime
+    deactivated_at: datetime | None
+
+
+class CallerOut(Out):
+    id: UUID
+    name: str
+    kind: PrincipalKind
+    grants: list[GrantOut]
+    channels: list[str] | None = Field(description="If not null, all that the token may read.")
+
+
+def _out(row: Principal) -> PrincipalOut:
+    return PrincipalOut.model_validate(row)
+
+
+@router.get("/me", responses=refuses())
+def me(caller: Caller) -> CallerOut:
+    """Say who you are to the registry, and what you may do."""
+    return CallerOut(
+        id=caller.id,
+        name=caller.name,
+        kind=caller.kind,
+        grants=[GrantOut.model_validate(grant) for grant in sorted(caller.grants)],
+        channels=None if caller.channels is None else sorted(caller.channels),
+    )
+
+
+@router.post(
+    "/principals",
+    status_code=201,
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses=refuses(ForbiddenError, AlreadyExistsError),
+)
+def create_principal(
+    body: Sent[PrincipalIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+) -> PrincipalOut:
+    """Create a person or a service, with what it may do."""
+    grants = [grant.grant() for grant in body.grants]
+    row = principals.create_principal(
+        sessions, name=body.name, kind=body.kind, grants=grants, caller=caller, now=now
+    )
+    response.headers["Location"] = f"/v1/principals/{row.name}"
+    return _out(row)
+
+
+@router.get("/principals", responses=refuses(ForbiddenError))
+def list_principals(
+    sessions: SessionsDep, caller: Caller, page: PageQuery
+) -> PageOut[PrincipalOut]:
+    """List all principals, those that were deactivated too, by name."""
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    with sessions() as session:
+        found = principals_page(session, page)
+    return PageOut(items=[_out(row) for row in found.items], next=found.next)
+
+
+@router.get("/principals/{principal}", responses=refuses(ForbiddenError, NotFoundError))
+def principal(principal: PrincipalPath, sessions: SessionsDep, caller: Caller) -> PrincipalOut:
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    with sessions() as session:
+        row = principal_named(session, principal)
+    if row is None:
+        raise nothing_named("principal", principal)
+    return _out(row)
+
+
+@router.delete(
+    "/principals/{principal}", status_code=204, responses=refuses(ForbiddenError, NotFoundError)
+)
+def deactivate_principal(
+    principal: PrincipalPath, sessions: SessionsDep, caller: Caller, now: Now
+) -> Response:
+    """Stop a principal at once and for good; what it did stays, and its name stays taken."""
+    principals.deactivate(sessions, name=principal, caller=caller, now=now)
+    return Response(status_code=204)
+
+
+@router.put(
+    "/grants",
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses=refuses(ForbiddenError, NotFoundError, PrincipalDeactivatedError),
+)
+def set_grants(
+    body: Sent[GrantsIn], sessions: SessionsDep, caller: Caller, now: Now
+) -> PrincipalOut:
+    """Replace all grants of a principal; they hold from its next request on."""
+    grants = [grant.grant() for grant in body.grants]
+    row = principals.set_grants(
+        sessions, name=body.principal, grants=grants, caller=caller, now=now
+    )
+    return _out(row)
+
+
+@router.put(
+    "/principals/{principal}/identities",
+    dependencies=[needs_everywhere(Role.ADMIN)],
+    responses=refuses(
+        ForbiddenError,
+        NotFoundError,
+        PrincipalDeactivatedError,
+        AlreadyExistsError,
+        UnknownReferenceError,
+    ),
+)
+def set_identities(
+    principal: PrincipalPath,
+    body: Sent[IdentitiesIn],
+    sessions: SessionsDep,
+    issuers: IssuersDep,
+    caller: Caller,
+    now: Now,
+) -> PrincipalOut:
+    """Replace all identities of a principal: whose tokens of configured issuers mean it."""
+    row = principals.set_identities(
+        sessions,
+        issuers,
+        name=principal,
+        identities=[each.identity() for each in body.identities],
+        caller=caller,
+        now=now,
+    )
+    return _out(row)

@@ -1,0 +1,1 @@
+"""Rules on files: safetensors headers, adapter configurations, geometry, manifests."""

@@ -1,0 +1,1 @@
+"""Rules on proof: the hash chain, Merkle trees and signed checkpoints."""

@@ -1,0 +1,126 @@
+"""The audit chain: what an entry is, how it is sealed, and where a chain breaks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from app.domain.identity.access import Caller
+from app.domain.naming import Json, PrefixName, canonical_digest, rfc3339
+
+GENESIS: Final = f"sha256:{'0' * 64}"
+REGISTRY: Final = "registry"
+
+Facts = Mapping[str, Json]
+
+
+def subject_of(prefix: PrefixName) -> str:
+    """Return the chain on which a prefix's events are kept."""
+    return f"prefix:{prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened: `action` is `subject.verb`, `facts` carry stable ids and that day's names."""
+
+    subject: str
+    at: datetime
+    principal: str
+    principal_id: UUID
+    action: str
+    facts: Facts
+
+
+def happened(subject: str, action: str, facts: Facts, *, caller: Caller, now: datetime) -> Event:
+    """Return the event that `caller` did `action`."""
+    return Event(subject, now, caller.name, caller.id, action, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEvent:
+    """An event at its place in its subject's chain."""
+
+    event: Event
+    sequence: int
+    previous: str
+    hash: str
+
+
+def document_of(event: Event, *, sequence: int, previous: str) -> dict[str, Json]:
+    """Return what is hashed, which is also the exported line without its own hash.
+
+    Raises:
+        TypeError: A fact holds a float. JSON libraries print floats differently, and a chain
+            must verify with any of them.
+    """
+    facts = dict(event.facts)
+    _refuse_floats(facts)
+    return {
+        "subject": event.subject,
+        "sequence": sequence,
+        "at": rfc3339(event.at),
+        "principal": event.principal,
+        "principal_id": str(event.principal_id),
+        "action": event.action,
+        "facts": facts,
+        "previous": previous,
+    }
+
+
+def seal(event: Event, *, length: int, head: str) -> SealedEvent:
+    """Bind `event` to a chain of `length` entries ending in `head`: SHA-256 over RFC 8785 JSON."""
+    sequence = length + 1
+    digest = canonical_digest(document_of(event, sequence=sequence, previous=head))
+    return SealedEvent(event, sequence, head, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The state of one chain; `first_break` is the first sequence number that is not as sealed."""
+
+    subject: str
+    entries: int
+    head: str
+    first_break: int | None
+
+    @property
+    def valid(self) -> bool:
+        return self.first_break is None
+
+
+def verify(subject: str, entries: Iterable[SealedEvent], *, length: int, head: str) -> Verification:
+    """Walk a chain in order and say where it first differs from what was sealed.
+
+    `length` and `head` are what the chain's end was recorded as, so that cutting off its last
+    entries shows too.
+    """
+    count, last, first_break = 0, GENESIS, None
+    for entry in entries:
+        intact = entry.event.subject == subject and _is_sealed(entry, length=count, head=last)
+        count, last = count + 1, entry.hash
+        if count >= length:
+            intact = intact and (count, last) == (length, head)
+        if first_break is None and not intact:
+            first_break = count
+    if first_break is None and (count, last) != (length, head):
+        first_break = count + 1
+    return Verification(subject, count, last, first_break)
+
+
+def _is_sealed(entry: SealedEvent, *, length: int, head: str) -> bool:
+    try:
+        return entry == seal(entry.event, length=length, head=head)
+    except (TypeError, ValueError):
+        # Facts that cannot be hashed were never sealed; an intruder may write them all the same.
+        return False
+
+
+def _refuse_floats(value: Json) -> None:
+    if isinstance(value, float):
+        raise TypeError("a fact on the audit log may not be a float; write it as a string")
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            _refuse_floats(item)

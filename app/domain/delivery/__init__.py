@@ -1,0 +1,1 @@
+"""Rules on serving: what a channel serves, cache leases, conditional requests."""

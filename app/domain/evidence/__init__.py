@@ -1,0 +1,1 @@
+"""Rules on measurements: suites, evaluations, samples and reports."""

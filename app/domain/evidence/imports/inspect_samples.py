@@ -1,0 +1,192 @@
+"""The samples of a log of Inspect, turned into rows of ours: one each, whatever its epochs."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from app.domain.errors import Fault
+from app.domain.evidence.evaluation import exact_mean
+from app.domain.evidence.imports.documents import InvalidScoreError, count, member, score
+from app.domain.evidence.imports.inspect_log import Header, LogMap, Source
+from app.domain.evidence.samples import FAULT_LIMIT, agrees
+from app.domain.strict_json import shown
+
+
+@dataclass(slots=True)
+class _Sample:
+    """One sample over its epochs: `scores` lists, by scorer, what it got in each."""
+
+    persona: str
+    locale: str
+    prompts: set[str] = field(default_factory=set)
+    epochs: set[int] = field(default_factory=set)
+    scores: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def prompt(self) -> str:
+        """The digest of what was asked; if epochs asked otherwise, over all that they asked."""
+        return next(iter(self.prompts)) if len(self.prompts) == 1 else _digest(sorted(self.prompts))
+
+
+class LogSamples:
+    """Takes samples in any order; memory grows with their number, not with their text."""
+
+    def __init__(self, header: Header, mapped: LogMap) -> None:
+        self._header = header
+        self._map = mapped
+        self._samples: dict[str, _Sample] = {}
+        self._taken = 0
+        self._flags: Counter[str] = Counter()
+        self._unscored: Counter[str] = Counter()
+        self.faults: list[Fault] = []
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether there are more faults than anybody would read."""
+        return len(self.faults) >= FAULT_LIMIT
+
+    def take(self, document: Mapping[str, object], place: str) -> None:
+        """Add one epoch of a sample; `place` says where in the log it was."""
+        self._taken += 1
+        name, epoch = document.get("id"), count(document.get("epoch"))
+        if isinstance(name, bool) or not isinstance(name, str | int) or name == "" or not epoch:
+            self._fault("sample-id", place, "it has no id or no epoch.")
+            return
+        persona = self._sorted(document, self._map.persona, "persona", place)
+        locale = self._sorted(document, self._map.locale, "locale", place)
+        if persona is None or locale is None:
+            return
+        sample = self._samples.setdefault(str(name), _Sample(persona, locale))
+        if epoch in sample.epochs:
+            self._fault("duplicate-sample", place, f"epoch {epoch} of it came before.")
+        elif (sample.persona, sample.locale) != (persona, locale):
+            self._fault("epochs-differ", place, "its epochs have several personas or locales.")
+        sample.epochs.add(epoch)
+        sample.prompts.add(_prompt_digest(document))
+        self._add(sample, document, place)
+
+    def finish(self) -> list[str]:
+        """Add the faults of the log as a whole; return why the run is partial."""
+        if not self.faults:
+            self.faults += self._whole_faults()
+        return list(self._partial_reasons())
+
+    def rows(self) -> Iterator[bytes]:
+        """Yield a row of ours for each sample, its epochs reduced to their mean."""
+        for name, sample in self._samples.items():
+            scores: dict[str, float | None] = {}
+            for scorer, metric in self._map.metrics.items():
+                values = sample.scores.get(scorer)
+                scores[metric] = exact_mean(values) if values else None
+            row = {
+                "id": f"{self._header.task}/{name}",
+                "persona": sample.persona,
+                "locale": sample.locale,
+                "prompt_sha256": sample.prompt,
+                "scores": scores,
+            }
+            yield json.dumps(row).encode() + b"\n"
+
+    def _sorted(
+        self, document: Mapping[str, object], source: Source, kind: str, place: str
+    ) -> str | None:
+        if source.metadata is None:
+            return source.value
+        found = member(document, "metadata").get(source.metadata)
+        if isinstance(found, str):
+            return found
+        self._fault(f"no-{kind}", place, f"its metadata has no text {shown(source.metadata)}.")
+        return None
+
+    def _add(self, sample: _Sample, document: Mapping[str, object], place: str) -> None:
+        scores = member(document, "scores")
+        self._flags["ended in an error"] += document.get("error") is not None
+        self._flags["were invalidated"] += document.get("invalidation") is not None
+        for scorer in self._map.metrics:
+            found = member(scores, scorer)
+            if _is_edited(found):
+                self._flags[f"had their {shown(scorer)} edited after the run"] += 1
+            if not found:
+                self._unscored[scorer] += 1
+                continue
+            try:
+                value = score(found.get("value"), marks=True)
+            except InvalidScoreError as error:
+                message = f"its {shown(scorer)} is {error}; only numbers and C, I, P, N are scores."
+                self._fault("not-a-number", place, message)
+                continue
+            if value is None:
+                self._unscored[scorer] += 1
+            else:
+                sample.scores.setdefault(scorer, []).append(value)
+
+    def _whole_faults(self) -> Iterator[Fault]:
+        if self._taken < self._header.completed:
+            message = f"The log has {self._taken} samples, and says that {self._header.completed} "
+            yield Fault("disagrees", f"{message}were completed; log all samples.")
+        for scorer in self._map.metrics:
+            scored, means = self._header.reported.get(scorer, (None, ()))
+            reduced = [
+                exact_mean(s.scores[scorer]) for s in self._samples.values() if scorer in s.scores
+            ]
+            if scored is not None and scored != len(reduced):
+                message = f"{shown(scorer)} is said to score {scored} samples, and {len(reduced)} "
+                yield Fault("disagrees", f"{message}samples have it.")
+            mean = exact_mean(reduced) if reduced else math.nan
+            for reported in means:
+                if reduced and not agrees(reported, mean):
+                    message = f"The mean of {shown(scorer)} is reported as {reported:g}, and the "
+                    yield Fault("disagrees", f"{message}samples give {mean:g}.")
+
+    def _partial_reasons(self) -> Iterator[str]:
+        for what, often in self._flags.items():
+            if often:
+                yield f"{often} of {self._taken} samples {what}."
+        for scorer, often in self._unscored.items():
+            yield f"{often} of {self._taken} samples have no {shown(scorer)}."
+        expected = self._header.sample_ids
+        if expected is not None and (absent := len(expected - self._samples.keys())):
+            yield f"{absent} of the run's samples are not in the log."
+        epochs = Counter(len(sample.epochs) for sample in self._samples.values())
+        if len(epochs) > 1:
+            yield "Some samples ran for fewer epochs than others."
+
+    def _fault(self, code: str, place: str, message: str) -> None:
+        self.faults.append(Fault(code, f"{shown(place)}: {message}"))
+
+
+def _is_edited(found: Mapping[str, object]) -> bool:
+    """Whether somebody changed a score: what the run itself wrote has no provenance."""
+    history = found.get("history")
+    return isinstance(history, list) and any(
+        not isinstance(edit, dict) or edit.get("provenance") is not None for edit in history
+    )
+
+
+def _prompt_digest(document: Mapping[str, object]) -> str:
+    """Digest what the model was asked: the input, and all messages before its first answer.
+
+    Messages have ids that differ in every run, so only who says what in them counts.
+    """
+    messages = document.get("messages")
+    leading: list[object] = []
+    for message in messages if isinstance(messages, list) else []:
+        if isinstance(message, dict) and message.get("role") == "assistant":
+            break
+        leading.append(_said(message))
+    asked = document.get("input")
+    turns = [_said(message) for message in asked] if isinstance(asked, list) else asked
+    return _digest([turns, document.get("choices"), leading])
+
+
+def _said(message: object) -> object:
+    if not isinstance(message, dict):
+        return message
+    return [message.get("role"), message.get("content")]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,173 @@
+"""What lm-evaluation-harness writes: a results file, and a file of samples for each task."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.domain.errors import Fault
+from app.domain.evidence.imports.documents import (
+    count,
+    known_version,
+    later,
+    member,
+    moment,
+    names,
+    number,
+    settings_of,
+    suite_faults,
+)
+from app.domain.evidence.reports import Report
+from app.domain.evidence.suites import Suite
+from app.domain.strict_json import shown
+
+RESULTS_FILE: Final = "results.json"
+# The tool names a file of samples by its task and the time of the run.
+_SAMPLES_FILE: Final = re.compile(
+    r"(?:.*[/\\])?samples_(?P<task>.+)_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?\.jsonl(?:\.gz)?"
+)
+_SEEDS: Final = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+_CONFIG: Final = ("model", "model_args", "gen_kwargs", "batch_size", "limit", *_SEEDS)
+_RUN: Final = ("model_source", "model_name", "git_hash", "transformers_version", "task_hashes")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMap:
+    """Where a task's scores belong: `metrics` maps `metric,filter` to a metric of the suite."""
+
+    task: str
+    persona: str
+    locale: str
+    metrics: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A mapped task as the results file tells of it.
+
+    Attributes:
+        map: Where its scores belong.
+        effective: How many documents the tool says it evaluated.
+        samples_hash: Over the hashes of all its samples, in the order of their file.
+        reported: The tool's own aggregate by `metric,filter`; NaN if it has none.
+    """
+
+    map: TaskMap
+    effective: int
+    samples_hash: str
+    reported: Mapping[str, float]
+
+
+def task_of_file(file_name: str) -> str | None:
+    """Return the task whose samples a file of that name holds, None if the tool gave no such."""
+    match = _SAMPLES_FILE.fullmatch(file_name)
+    return match["task"] if match else None
+
+
+def read_results(
+    document: Mapping[str, object], maps: Sequence[TaskMap], suite: Suite
+) -> tuple[Report | None, list[Task], list[Fault]]:
+    """Return the run and its mapped tasks, or everything that is wrong with either."""
+    faults = [*_map_faults(maps, suite)]
+    tasks: list[Task] = []
+    for each in maps:
+        task, found = _task(document, each, suite)
+        faults += found
+        tasks += [task] if task is not None else []
+    report, found = _report(document, tasks)
+    return report, tasks, [*faults, *found]
+
+
+def _map_faults(maps: Sequence[TaskMap], suite: Suite) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for each in maps:
+        if each.task in seen:
+            yield Fault("repeated-task", f"The task {shown(each.task)} is mapped twice.")
+        seen.add(each.task)
+        metrics = list(each.metrics.values())
+        yield from suite_faults(suite, persona=each.persona, locale=each.locale, metrics=metrics)
+        for name in sorted({name for name in metrics if metrics.count(name) > 1}):
+            message = f"Two metrics of {shown(each.task)} are mapped to {shown(name)}; map one."
+            yield Fault("repeated-metric", message)
+
+
+def _task(
+    document: Mapping[str, object], mapped: TaskMap, suite: Suite
+) -> tuple[Task | None, list[Fault]]:
+    name, results = mapped.task, member(document, "results")
+    sizes = member(document, "n-samples")
+    if name not in results or name not in sizes:
+        kind = "a group; map its tasks" if name in results else "not in the results"
+        message = f"{shown(name)} is {kind}: {names(sizes)}."
+        return None, [Fault("unknown-task", message)]
+    faults = [*_metric_faults(document, mapped, suite)]
+    effective = count(member(sizes, name).get("effective"))
+    samples_hash = member(document, "task_hashes").get(name)
+    if effective is None or not isinstance(samples_hash, str):
+        message = f"The results do not say how many samples of {shown(name)} there are, or lack "
+        faults.append(Fault("no-samples", f"{message}their hash; run with --log_samples."))
+        return None, faults
+    reported = {key: number(member(results, name).get(key)) for key in mapped.metrics}
+    found = {key: value for key, value in reported.items() if value is not None}
+    return Task(mapped, effective, samples_hash, found), faults
+
+
+def _metric_faults(
+    document: Mapping[str, object], mapped: TaskMap, suite: Suite
+) -> Iterator[Fault]:
+    results = member(document, "results", mapped.task)
+    directions = member(document, "higher_is_better", mapped.task)
+    for key, name in mapped.metrics.items():
+        metric, _, _ = key.partition(",")
+        if number(results.get(key)) is None:
+            known = [each for each in results if "," in each and "_stderr," not in each]
+            message = f"{shown(mapped.task)} has no metric {shown(key)}; it has {names(known)}."
+            yield Fault("unknown-metric", message)
+            continue
+        direction, ours = directions.get(metric), suite.metric(name)
+        if not isinstance(direction, bool):
+            message = (
+                f"The results do not say whether a higher {shown(metric)} of {shown(mapped.task)} "
+                "is better; say it in the task, and map tasks rather than groups."
+            )
+            yield Fault("direction-unknown", message)
+        elif ours is not None and ours.higher_is_better is not direction:
+            better = "higher" if direction else "lower"
+            message = (
+                f"In {shown(mapped.task)} a {better} {shown(metric)} is better; not in {suite}."
+            )
+            yield Fault("direction-contradicts", f"{message} Map it to another metric than {name}.")
+
+
+def _report(
+    document: Mapping[str, object], tasks: Sequence[Task]
+) -> tuple[Report | None, list[Fault]]:
+    version = known_version(document.get("lm_eval_version"))
+    started = moment(document.get("date"))
+    took = document.get("total_evaluation_time_seconds")
+    finished = None if started is None else later(started, took)
+    if version is None or started is None or finished is None:
+        message = "It is no results file: lm_eval_version, date or its duration is missing."
+        return None, [Fault("not-results", message)]
+    config = member(document, "config")
+    settings = settings_of(
+        {name: config.get(name) for name in _CONFIG}
+        | {name: document.get(name) for name in _RUN}
+        | {name: member(document, name) or None for name in ("versions", "n-shot")},
+        RESULTS_FILE,
+    )
+    harness = {"name": "lm-eval", "version": version}
+    reasons = list(_partial_reasons(document, tasks))
+    return Report(harness, settings, started, finished, reasons, sparse=True), []
+
+
+def _partial_reasons(document: Mapping[str, object], tasks: Sequence[Task]) -> Iterator[str]:
+    limit = member(document, "config").get("limit")
+    if limit is not None:
+        text = f" of {limit:g}" if isinstance(limit, int | float) else ""
+        yield f"The run had a limit{text} on samples."
+    for task in tasks:
+        original = count(member(document, "n-samples", task.map.task).get("original"))
+        if original != task.effective:
+            said = "an unknown number" if original is None else original
+            yield f"{shown(task.map.task)}: {task.effective} of {said} samples were evaluated."

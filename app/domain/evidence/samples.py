@@ -1,0 +1,201 @@
+"""Samples: one row each, and the cells recomputed from them."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from app.domain.errors import Fault
+from app.domain.evidence.evaluation import CellKey, Result, Scores
+from app.domain.evidence.suites import Metric, MetricKind, Suite
+from app.domain.strict_json import NotStrictJsonError, unique
+
+LINE_LIMIT_BYTES: Final = 64 * 1024
+FAULT_LIMIT: Final = 20
+_KEY_BYTES: Final = 8
+# Evaluators print rounded aggregates: half a unit in the third decimal, relative above 1.
+# The excess lets binary fractions round either way: 1/16 may be printed as 0.062 or 0.063.
+_AGREEMENT: Final = 5e-4 * (1 + 1e-9)
+# Squares of scores are summed, and must not overflow.
+GREATEST_SCORE: Final = 1e100
+# Made once: json.loads would make one for every row.
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=unique)
+_FIELDS: Final = frozenset({"id", "persona", "locale", "prompt_sha256", "scores"})
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSet:
+    """All rows of an evaluation, by cell; `uneven` names cells that miss some of the samples."""
+
+    scores: Mapping[CellKey, Scores]
+    uneven: tuple[CellKey, ...]
+
+    def results(self) -> list[Result]:
+        """Return the recomputed aggregates, by cell."""
+        return [Result(key, self.scores[key].cell()) for key in sorted(self.scores)]
+
+
+def read_samples(
+    lines: Iterable[bytes], suite: Suite, *, sparse: bool = False
+) -> tuple[SampleSet | None, tuple[Fault, ...]]:
+    """Return the samples of a JSON Lines file, or what is wrong with it, the first faults only.
+
+    Unless they are `sparse`, a cell is uneven that lacks some samples of its persona and locale.
+    Memory grows with the numbers, not with the text: some 100 bytes for each row.
+    """
+    reader = _Reader(suite)
+    faults: list[Fault] = []
+    for number, line in enumerate(lines, start=1):
+        found = list(reader.take(line))
+        # Whoever sent the files of another tool has not seen the lines that were made of them.
+        place = f"Sample {reader.name}" if sparse and reader.name else f"Line {number}"
+        faults += [Fault(fault.code, f"{place}: {fault.message}") for fault in found]
+        if len(faults) >= FAULT_LIMIT:
+            faults[FAULT_LIMIT:] = [Fault("more", f"Reading stopped at line {number}.")]
+            return None, tuple(faults)
+    if not reader.scores and not faults:
+        faults.append(Fault("no-samples", "There is no sample with a score."))
+    return (None, tuple(faults)) if faults else (reader.finished(sparse=sparse), ())
+
+
+def agrees(reported: float, recomputed: float) -> bool:
+    """Whether a reported mean is the recomputed one, up to the rounding of what tools print."""
+    return abs(reported - recomputed) <= _AGREEMENT * max(1.0, abs(recomputed))
+
+
+def disagreements(samples: SampleSet, reported: Sequence[Result]) -> Iterator[Fault]:
+    """Yield a fault for each reported aggregate that the samples do not bear out."""
+    for result in reported:
+        scores = samples.scores.get(result.key)
+        if scores is None:
+            yield Fault("disagrees", f"{result.key} is reported, but no sample has it.")
+            continue
+        cell = scores.cell()
+        if result.cell.samples != cell.samples or not agrees(result.cell.mean, cell.mean):
+            yield Fault(
+                "disagrees",
+                f"{result.key} is reported as {result.cell.mean:g} of {result.cell.samples}, and "
+                f"the samples give {cell.mean:g} of {cell.samples}.",
+            )
+
+
+class _Reader:
+    """Takes rows in turn and sorts their scores by cell."""
+
+    def __init__(self, suite: Suite) -> None:
+        self._suite = suite
+        self._metrics = {metric.name: metric for metric in suite.metrics}
+        self._seen: set[int] = set()
+        self.name = ""
+        self._rows: dict[tuple[str, str], int] = {}
+        self.scores: dict[CellKey, Scores] = {}
+
+    def take(self, line: bytes) -> Iterator[Fault]:
+        """Add a row, or yield what is wrong with it; `name` then shows its sample, if any."""
+        self.name = ""
+        if not line.strip():
+            return
+        row, fault = _parsed(line)
+        if fault is not None or row is None:
+            yield fault or Fault("not-json", "It is no JSON object.")
+            return
+        faults = list(self._faults(row))
+        yield from faults
+        if not faults:
+            self._add(row)
+
+    def finished(self, *, sparse: bool) -> SampleSet:
+        uneven = [
+            key
+            for key, scores in self.scores.items()
+            if not sparse and len(scores.keys) < self._rows[key.persona, key.locale]
+        ]
+        return SampleSet(self.scores, tuple(sorted(uneven)))
+
+    def _faults(self, row: dict[str, object]) -> Iterator[Fault]:
+        if unknown := sorted(set(row) - _FIELDS):
+            yield Fault("unknown-field", f"There is no field {unknown[0][:40]!r}.")
+        identity = row.get("id")
+        if not isinstance(identity, str) or not identity:
+            yield Fault("sample-id", "id must be text that names the sample.")
+        else:
+            self.name = f"{identity[:120]!r}"
+            yield from self._repetition(identity)
+        prompt = row.get("prompt_sha256")
+        if not (prompt is None or isinstance(prompt, str)):
+            yield Fault("prompt", "prompt_sha256 must be text.")
+        for name, known in (("persona", self._suite.personas), ("locale", self._suite.locales)):
+            if row.get(name) not in known:
+                message = f"{name} is {row.get(name)!r:.80}; {self._suite} has {', '.join(known)}."
+                yield Fault(f"unknown-{name}", message)
+        scores = row.get("scores")
+        if not isinstance(scores, dict):
+            yield Fault("scores", "scores must map metrics to numbers.")
+            return
+        for name, value in scores.items():
+            yield from self._score_faults(name, value)
+
+    def _repetition(self, identity: str) -> Iterator[Fault]:
+        digest = _hash(identity)
+        if digest in self._seen:
+            yield Fault("duplicate-sample", f"The sample {identity[:80]!r} came before.")
+        self._seen.add(digest)
+
+    def _score_faults(self, name: str, value: object) -> Iterator[Fault]:
+        metric = self._metrics.get(name)
+        if metric is None:
+            known = ", ".join(self._metrics)
+            yield Fault(
+                "unknown-metric", f"{self._suite} has no metric {name[:40]!r}; it has {known}."
+            )
+        elif value is not None and not _is_score(metric, value):
+            message = f"{name} is {value!r:.40}; it must be {_allowed(metric)}."
+            yield Fault("value-out-of-range", message)
+
+    def _add(self, row: Mapping[str, object]) -> None:
+        identity, persona, locale = str(row["id"]), str(row["persona"]), str(row["locale"])
+        scores = cast("Mapping[str, float | None]", row["scores"])
+        # The length keeps apart what would read the same end to end.
+        key = _hash(f"{len(identity)}:{identity}{row.get('prompt_sha256') or ''}")
+        self._rows[persona, locale] = self._rows.get((persona, locale), 0) + 1
+        for name, value in scores.items():
+            if value is not None:
+                column = self.scores.setdefault(CellKey(name, persona, locale), Scores())
+                column.keys.append(key)
+                column.values.append(float(value))
+
+
+def _allowed(metric: Metric) -> str:
+    if metric.kind is MetricKind.PROPORTION:
+        return "0 or 1"
+    low, high = metric.range
+    return f"a number in [{max(low, -GREATEST_SCORE):g}, {min(high, GREATEST_SCORE):g}]"
+
+
+def _is_score(metric: Metric, value: object) -> bool:
+    if isinstance(value, bool):
+        return metric.kind is MetricKind.PROPORTION
+    if not isinstance(value, int | float):
+        return False
+    if metric.kind is MetricKind.PROPORTION:
+        return value in (0, 1)
+    return abs(value) <= GREATEST_SCORE and metric.admits(float(value))
+
+
+def _parsed(line: bytes) -> tuple[dict[str, object] | None, Fault | None]:
+    if len(line) > LINE_LIMIT_BYTES:
+        return None, Fault("too-long", f"It has more than {LINE_LIMIT_BYTES} bytes.")
+    try:
+        row = _DECODER.decode(line.decode("utf-8"))
+    except NotStrictJsonError as error:
+        return None, Fault(error.problem.value, f"In it {error}.")
+    except (ValueError, RecursionError):
+        return None, Fault("not-json", "It is no JSON in UTF-8.")
+    return (row, None) if isinstance(row, dict) else (None, None)
+
+
+def _hash(text: str) -> int:
+    """Return 64 bits of a hash; of a million samples two collide once in 37 million files."""
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=_KEY_BYTES).digest(), "big")

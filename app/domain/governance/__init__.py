@@ -1,0 +1,1 @@
+"""Rules on release: policies, the gate, approvals, allocations and promotions."""

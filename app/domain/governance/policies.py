@@ -1,0 +1,239 @@
+"""Policies: what a channel demands, as one immutable document, and what makes one unworkable."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, Literal
+
+from app.domain.errors import Fault
+from app.domain.evidence.suites import Metric, MetricKind, Suite
+from app.domain.statistics.means import SMALLEST_SAMPLE
+from app.domain.statistics.proportions import smallest_n_that_can_pass
+
+
+class Contributor(StrEnum):
+    """How a principal can have contributed to a promotion, and so be barred from reviewing it."""
+
+    AUTHOR = "author"
+    OWNER = "owner"
+    REQUESTER = "requester"
+    EVALUATOR = "evaluator"
+
+
+EVERY_CONTRIBUTOR: Final = tuple(Contributor)
+
+# How long a request for a promotion stands before it expires.
+REQUEST_LIFETIME: Final = timedelta(days=30)
+
+# How near to 0 or 1 the limit of a proportion may be: to show a millionth takes three million
+# samples without a miss, and much less takes more than anybody can record.
+_FINEST_LIMIT: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """Who must agree, and for how long an agreement stands. Silence means the strict reading."""
+
+    required: int = 1
+    exclude: tuple[Contributor, ...] = EVERY_CONTRIBUTOR
+    human: bool = True
+    valid_for: timedelta = timedelta(days=7)
+    wait: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceDemand:
+    max_age: timedelta | None = None
+    samples: Literal["required", "optional"] = "optional"
+    exclude_evaluators: tuple[Contributor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CardDemand:
+    required: tuple[str, ...] = ()
+    forbid_uses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactDemand:
+    types: tuple[str, ...] = ("PREFIX_TUNING", "CARTRIDGE")
+    max_parameter_fraction: float | None = None
+    max_virtual_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryApprovals:
+    required: int
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """Up to `max_weight` basis points of traffic, fewer approvals are enough; the gate is not."""
+
+    max_weight: int
+    approvals: CanaryApprovals
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """By how much the candidate may be worse, in the metric's own direction and unit."""
+
+    incumbent: float | None = None
+    base: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One metric's demands; every persona x locale named is a cell that must exist and pass.
+
+    With `suite_version`, an evaluation by another version of the suite cannot pass a cell, so
+    that an easier one is no way around; its failures count all the same.
+    """
+
+    metric: str
+    suite_version: str | None = None
+    personas: tuple[str, ...] = ()
+    locales: tuple[str, ...] = ()
+    min_samples: int | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    confidence: float = 0.95
+    no_worse_than: Margins | None = None
+
+    @property
+    def suite_name(self) -> str:
+        return self.metric.rpartition("/")[0]
+
+    @property
+    def metric_name(self) -> str:
+        return self.metric.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything must hold. A policy without rules would admit anything, so it is illegal."""
+
+    name: str
+    approvals: Approvals
+    rules: tuple[Rule, ...]
+    evidence: EvidenceDemand = field(default_factory=EvidenceDemand)
+    card: CardDemand = field(default_factory=CardDemand)
+    artifact: ArtifactDemand = field(default_factory=ArtifactDemand)
+    canary: Canary | None = None
+
+    def __post_init__(self) -> None:
+        if not self.rules:
+            raise ValueError("a policy needs at least one rule")
+
+
+def fewest_samples(rule: Rule, metric: Metric) -> int:
+    """Return the least n with which a perfect cell could pass the rule's thresholds.
+
+    An `at_least` of 0.95 at 95 % confidence takes 59 samples: 58 of 58 prove too little.
+    """
+    if metric.kind is MetricKind.MEAN:
+        return SMALLEST_SAMPLE
+    needed = [1]
+    if rule.at_least is not None:
+        needed.append(smallest_n_that_can_pass(rule.at_least, rule.confidence, "at_least"))
+    if rule.at_most is not None:
+        needed.append(smallest_n_that_can_pass(rule.at_most, rule.confidence, "at_most"))
+    return max(needed)
+
+
+def completed(rule: Rule, suite: Suite) -> Rule:
+    """Return a faultless rule with its gaps filled: all personas, all locales, enough samples."""
+    metric = suite.metric(rule.metric_name)
+    if metric is None:
+        raise ValueError(f"{suite} has no metric {rule.metric_name}")
+    samples = rule.min_samples
+    return replace(
+        rule,
+        personas=rule.personas or suite.personas,
+        locales=rule.locales or suite.locales,
+        min_samples=fewest_samples(rule, metric) if samples is None else samples,
+    )
+
+
+def policy_faults(policy: Policy) -> Iterable[Fault]:
+    """Yield what makes the policy as a whole unworkable, whatever its suites say."""
+    if policy.approvals.wait >= REQUEST_LIFETIME:
+        days = REQUEST_LIFETIME.days
+        message = f"approvals.wait must be less than the {days} days for which a request stands."
+        yield Fault("wait-too-long", message)
+    demands = [(rule.metric, rule.personas, rule.locales) for rule in policy.rules]
+    for demand in sorted({each for each in demands if demands.count(each) > 1}):
+        message = f"Two rules on {demand[0]} name the same cells; make them one."
+        yield Fault("rule-repeated", message)
+
+
+def compared_metrics(policy: Policy) -> frozenset[str]:
+    """Return the metrics, without their suites, that some rule compares sample by sample."""
+    return frozenset(rule.metric_name for rule in policy.rules if _margins(rule))
+
+
+def rule_faults(rule: Rule, suite: Suite) -> Iterable[Fault]:
+    """Yield what makes the rule impossible, senseless or unreachable on `suite`."""
+    metric = suite.metric(rule.metric_name)
+    if metric is None:
+        known = ", ".join(f"{suite.name}/{metric.name}" for metric in suite.metrics)
+        message = f"{suite} has no metric {rule.metric_name}; it has {known}."
+        yield Fault("unknown-metric", message)
+        return
+    for kind, names, known_names in (
+        ("persona", rule.personas, suite.personas),
+        ("locale", rule.locales, suite.locales),
+    ):
+        for name in sorted(set(names) - set(known_names)):
+            known = ", ".join(known_names)
+            yield Fault(f"unknown-{kind}", f"{suite} has no {kind} {name}; it has {known}.")
+    limit_faults = list(_limit_faults(rule, metric))
+    yield from limit_faults
+    if not limit_faults:
+        yield from _reachability_faults(rule, metric)
+
+
+def _limit_faults(rule: Rule, metric: Metric) -> Iterable[Fault]:
+    low, high = _limit_range(metric)
+    if rule.at_least is None and rule.at_most is None and not _margins(rule):
+        message = f"The rule on {rule.metric} demands nothing; set at_least or at_most."
+        yield Fault("rule-empty", message)
+    if rule.at_least is not None and not (low < rule.at_least < high):
+        message = f"at_least of {rule.metric} must lie between {low:g} and {high:g}."
+        yield Fault("limit-out-of-range", message)
+    if rule.at_most is not None and not (low < rule.at_most < high):
+        message = f"at_most of {rule.metric} must lie between {low:g} and {high:g}."
+        yield Fault("limit-out-of-range", message)
+    wrong_way = rule.at_most if metric.higher_is_better else rule.at_least
+    if wrong_way is not None:
+        better, use = ("higher", "at_least") if metric.higher_is_better else ("lower", "at_most")
+        message = f"On {rule.metric} {better} is better, so its limit is {use}."
+        yield Fault("limit-against-direction", message)
+    for margin in _margins(rule):
+        if not (math.isfinite(margin) and margin >= 0):
+            message = f"The margins of {rule.metric} must be numbers from 0 up."
+            yield Fault("margin-out-of-range", message)
+
+
+def _limit_range(metric: Metric) -> tuple[float, float]:
+    if metric.kind is MetricKind.PROPORTION:
+        return _FINEST_LIMIT, 1 - _FINEST_LIMIT
+    return metric.range
+
+
+def _reachability_faults(rule: Rule, metric: Metric) -> Iterable[Fault]:
+    needed = fewest_samples(rule, metric)
+    if rule.min_samples is not None and rule.min_samples < needed:
+        message = (
+            f"With {rule.min_samples} samples a cell of {rule.metric} could never pass at "
+            f"confidence {rule.confidence:g}, however good it is; set min_samples to {needed} "
+            "or more."
+        )
+        yield Fault("unreachable", message)
+
+
+def _margins(rule: Rule) -> list[float]:
+    margins = rule.no_worse_than or Margins()
+    return [margin for margin in (margins.incumbent, margins.base) if margin is not None]

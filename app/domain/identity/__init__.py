@@ -1,0 +1,1 @@
+"""Rules on callers: roles, grants, API tokens and claims of other issuers."""

@@ -1,0 +1,158 @@
+"""Tokens of other issuers: what is trusted of one, and which principal its claims mean."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeGuard
+
+from app.domain.identity.access import PrincipalKind
+from app.domain.identity.oidc_login import Client
+
+Claim = str | bool
+Claims = Mapping[str, Claim]
+
+# The key that each algorithm takes: its type, and its curve if it has one. Whoever signs with a
+# shared secret could be anybody who verifies, so there is no HS256 here, and no `none`.
+KEYS: Final[Mapping[str, tuple[str, str | None]]] = {
+    "RS256": ("RSA", None),
+    "RS384": ("RSA", None),
+    "RS512": ("RSA", None),
+    "PS256": ("RSA", None),
+    "PS384": ("RSA", None),
+    "PS512": ("RSA", None),
+    "ES256": ("EC", "P-256"),
+    "ES384": ("EC", "P-384"),
+    "ES512": ("EC", "P-521"),
+    "Ed25519": ("OKP", "Ed25519"),
+}
+
+# What says how a token is to be judged says nothing about whose it is.
+UNBINDABLE_CLAIMS: Final = frozenset({"iss", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce"})
+
+ID_TOKEN_TYPES: Final = frozenset({"jwt"})
+BEARER_TYPES: Final = ID_TOKEN_TYPES | {"at+jwt", "application/at+jwt"}
+
+_KEY_ID_CHARACTERS: Final = 256
+_CLAIM_CHARACTERS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Whose tokens are believed, and how far.
+
+    Its tokens speak for principals of one `kind` alone, so that no job can act as a person.
+    Without `jwks_url` the keys are where the issuer's own discovery document says. People sign
+    in to the pages through an issuer to which the registry is a `client`.
+    """
+
+    url: str
+    audience: str
+    kind: PrincipalKind
+    algorithms: frozenset[str]
+    jwks_url: str | None
+    max_age: timedelta
+    leeway: timedelta
+    client: Client | None = None
+
+    def __post_init__(self) -> None:
+        if not self.algorithms or not self.algorithms <= KEYS.keys():
+            raise ValueError(f"the algorithms are some of {', '.join(KEYS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A bearer of the issuer's tokens: whoever has all of these claims, with these very values."""
+
+    issuer: str
+    claims: Claims
+
+    def __post_init__(self) -> None:
+        if fault := identity_fault(self.claims):
+            raise ValueError(fault)
+
+    def matches(self, claims: Mapping[str, object]) -> bool:
+        """Whether a verified token's claims include these; `true` is neither "true" nor 1."""
+        return all(
+            name in claims and _is_same(claims[name], value) for name, value in self.claims.items()
+        )
+
+
+def identity_fault(claims: Claims) -> str | None:
+    """Return what makes claims unfit to tell one bearer from others, as a sentence."""
+    if not claims:
+        return "name at least one claim, or every token of the issuer would match"
+    if unfit := sorted(UNBINDABLE_CLAIMS & claims.keys()):
+        return f"{', '.join(unfit)} identifies nobody"
+    if "email" in claims and claims.get("email_verified") is not True:
+        return "whoever names an email must demand email_verified: true"
+    return None
+
+
+def comparable(claims: Mapping[str, object]) -> dict[str, Claim]:
+    """Return the claims that an identity can name: texts of a sensible length, and booleans."""
+    return {
+        name: value
+        for name, value in claims.items()
+        if isinstance(value, bool)
+        or (isinstance(value, str) and len(value) <= _CLAIM_CHARACTERS and value.isprintable())
+        if name.isprintable()
+    }
+
+
+def header_fault(
+    header: Mapping[str, object], issuer: Issuer, types: Collection[str] = BEARER_TYPES
+) -> str | None:
+    """Return why a token's header is refused, as a sentence.
+
+    What a header says about where keys are (`jku`, `jwk`, `x5u`, `x5c`) is never looked at.
+    """
+    if header.get("alg") not in issuer.algorithms:
+        return f"it must be signed with {' or '.join(sorted(issuer.algorithms))}"
+    if "crit" in header or "b64" in header:
+        return "it demands extensions that are not understood here"
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str) or kind.lower() not in types:
+        return "its type is not JWT"
+    key_id = header.get("kid")
+    if not isinstance(key_id, str) or not 1 <= len(key_id) <= _KEY_ID_CHARACTERS:
+        return "it does not name its key"
+    return None
+
+
+def claims_fault(claims: Mapping[str, object], issuer: Issuer, now: datetime) -> str | None:
+    """Return why a token with a good signature is refused all the same, as a sentence."""
+    if claims.get("aud") not in (issuer.audience, [issuer.audience]):
+        return f"it is not for {issuer.audience} alone"
+    return origin_fault(claims, issuer, now)
+
+
+def origin_fault(claims: Mapping[str, object], issuer: Issuer, now: datetime) -> str | None:
+    """Return why claims are not what the issuer says of somebody now, whoever they are for."""
+    if claims.get("iss") != issuer.url:
+        return "it is of another issuer"
+    if not isinstance(claims.get("sub"), str) or not claims["sub"]:
+        return "it has no subject"
+    return _time_fault(claims, issuer, now.timestamp())
+
+
+def _time_fault(claims: Mapping[str, object], issuer: Issuer, now_s: float) -> str | None:
+    leeway_s, max_age_s = issuer.leeway.total_seconds(), issuer.max_age.total_seconds()
+    expires, issued = claims.get("exp"), claims.get("iat")
+    starts = claims.get("nbf", issued)
+    if not (_is_moment(expires) and _is_moment(issued) and _is_moment(starts)):
+        return "it does not say when it was issued and when it expires"
+    if now_s >= expires + leeway_s:
+        return "it has expired"
+    if now_s < max(issued, starts) - leeway_s:
+        return "it is not valid yet"
+    if now_s >= issued + max_age_s + leeway_s:
+        return f"it is older than the {max_age_s:.0f} seconds that are accepted"
+    return None
+
+
+def _is_moment(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_same(found: object, wanted: Claim) -> bool:
+    return type(found) is type(wanted) and found == wanted

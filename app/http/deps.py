@@ -1,0 +1,153 @@
+"""What an endpoint may ask for: who calls, the time, where things are kept, which prefix.
+
+What waits for nothing is a coroutine here: of a plain function FastAPI makes a thread's work, and
+to hand that over and back takes longer than all that any of these does.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+
+from app.db.session import Sessions
+from app.domain.audit.checkpoints import Signer
+from app.domain.errors import NotFoundError, UnauthenticatedError
+from app.domain.identity import access
+from app.domain.identity.tokens import has_prefix
+from app.domain.naming import PrefixName, is_name
+from app.http.limits import Limits
+from app.oidc.issuers import Issuers
+from app.services.artifacts.pulls import PullLog
+from app.services.delivery.cache_loader import Recall
+from app.services.idempotency import Exchange
+from app.services.identity.authentication import authenticate, authenticate_federated
+from app.services.identity.token_usage import TokenUses
+from app.storage.blobs import Blobs
+from app.storage.staging import Staging
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that `create_app` wires and requests share."""
+
+    sessions: Sessions
+    blobs: Blobs
+    staging: Staging
+    limits: Limits
+    expected_revision: str
+    uses: TokenUses
+    issuers: Issuers
+    signer: Signer | None = None
+    pulls: PullLog = field(default_factory=PullLog)
+    recall: Recall = field(default_factory=Recall)
+
+
+_bearer = HTTPBearer(
+    auto_error=False, description="An API token, `prg_...`, or a token of a configured issuer."
+)
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+PartsDep = Annotated[Parts, Depends(_parts)]
+
+
+# Where a request with an idempotency key carries what it has to commit with its answer.
+EXCHANGE: Final = "registry.exchange"
+
+
+def exchange_of(request: Request) -> Exchange | None:
+    exchange: Exchange | None = request.scope.get(EXCHANGE)
+    return exchange
+
+
+async def _sessions(request: Request, parts: PartsDep) -> Sessions:
+    exchange = exchange_of(request)
+    return parts.sessions if exchange is None else exchange.sessions
+
+
+async def _blobs(parts: PartsDep) -> Blobs:
+    return parts.blobs
+
+
+async def _staging(parts: PartsDep) -> Staging:
+    return parts.staging
+
+
+async def _limits(parts: PartsDep) -> Limits:
+    return parts.limits
+
+
+async def _signer(parts: PartsDep) -> Signer | None:
+    return parts.signer
+
+
+async def _issuers(parts: PartsDep) -> Issuers:
+    return parts.issuers
+
+
+def clock() -> datetime:
+    """Return the time; everything else takes it as an argument."""
+    return datetime.now(UTC)  # noqa: TID251 - this is where the clock lives
+
+
+async def moment() -> datetime:
+    """Return the time at which a request is dealt with."""
+    return clock()
+
+
+SessionsDep = Annotated[Sessions, Depends(_sessions)]
+BlobsDep = Annotated[Blobs, Depends(_blobs)]
+StagingDep = Annotated[Staging, Depends(_staging)]
+IssuersDep = Annotated[Issuers, Depends(_issuers)]
+LimitsDep = Annotated[Limits, Depends(_limits)]
+SignerDep = Annotated[Signer | None, Depends(_signer)]
+Now = Annotated[datetime, Depends(moment)]
+
+
+async def _caller(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    parts: PartsDep,
+    now: Now,
+) -> access.Caller:
+    if credentials is None:
+        raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
+    caller = await _authenticated(credentials.credentials, parts, now)
+    if exchange := exchange_of(request):
+        exchange.made_by(caller.id, now)
+    return caller
+
+
+async def _authenticated(token: str, parts: Parts, now: datetime) -> access.Caller:
+    """Return who holds a token: from memory while that is current, else from the database."""
+    if parts.issuers and not has_prefix(token):
+        return await run_in_threadpool(
+            authenticate_federated, parts.sessions, parts.issuers, token=token, now=now
+        )
+    hashed = await parts.recall.prepare_token(parts.sessions, token, now)
+    if known := parts.recall.token(hashed, now, parts.uses):
+        return known.caller
+    return await run_in_threadpool(
+        authenticate, parts.sessions, token=token, now=now, uses=parts.uses
+    )
+
+
+Caller = Annotated[access.Caller, Depends(_caller)]
+
+
+async def _prefix(namespace: str, name: str) -> PrefixName:
+    """Return the prefix that a path names; what cannot be a name cannot exist either."""
+    prefix = PrefixName(namespace, name)
+    if not (is_name(namespace) and is_name(name)):
+        raise NotFoundError("There is no prefix of that name.")
+    return prefix
+
+
+PrefixPath = Annotated[PrefixName, Depends(_prefix)]

@@ -1,0 +1,86 @@
+"""The `Idempotency-Key` of a POST: its answer leaves once it is committed, with what it says."""
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+from sqlalchemy.exc import DBAPIError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.db.session import Sessions
+from app.domain.errors import MalformedRequestError
+from app.domain.idempotency import Answer, key_of
+from app.http.deps import EXCHANGE, Parts
+from app.http.problems import database_failed, respond
+from app.services.idempotency import Exchange
+
+_NOT_REPEATED: Final = {"content-length"}
+
+
+class KeptAnswers:
+    """Gives each POST with a key an exchange to work in, and settles it before answering."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sent = _keys(scope)
+        if not sent:
+            await self._app(scope, receive, send)
+            return
+        try:
+            exchange = _exchange(scope, sent)
+        except MalformedRequestError as error:
+            await respond(error)(scope, receive, send)
+            return
+        scope[EXCHANGE] = exchange
+        held: list[Message] = []
+        try:
+            await self._app(scope, receive, _into(held))
+            await run_in_threadpool(exchange.settle, _answer(held))
+        except DBAPIError as error:
+            await run_in_threadpool(exchange.abandon)
+            await database_failed(Request(scope), error)(scope, receive, send)
+        except BaseException:
+            exchange.abandon()
+            raise
+        else:
+            for message in held:
+                await send(message)
+
+
+def _into(held: list[Message]) -> Send:
+    async def hold(message: Message) -> None:
+        held.append(message)
+
+    return hold
+
+
+def _keys(scope: Scope) -> Sequence[str]:
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return ()
+    return Headers(scope=scope).getlist("idempotency-key")
+
+
+def _exchange(scope: Scope, sent: Sequence[str]) -> Exchange:
+    if len(sent) > 1:
+        raise MalformedRequestError("Send one Idempotency-Key, not several.")
+    parts: Parts = scope["app"].state.parts
+    sessions: Sessions = parts.sessions
+    query = scope["query_string"].decode("latin-1")
+    return Exchange(sessions, key_of(sent[0]), (scope["method"], scope["path"], query))
+
+
+def _answer(held: Sequence[Message]) -> Answer:
+    """Return what is to be kept; not the body if HTTP's own word for that forbids it."""
+    start = held[0]
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in start["headers"]
+        if name.decode("latin-1") not in _NOT_REPEATED
+    }
+    secret = "no-store" in headers.get("cache-control", "")
+    body = b"".join(cast("bytes", message.get("body", b"")) for message in held[1:])
+    return Answer(start["status"], headers, None if secret else body)

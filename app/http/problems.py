@@ -1,0 +1,288 @@
+"""Refusals as RFC 9457 problem documents: one table from error to status code."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from traceback import extract_tb
+from typing import Any, Final, TypeVar, cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
+from psycopg.errors import (
+    DeadlockDetected,
+    LockNotAvailable,
+    QueryCanceled,
+    SerializationFailure,
+)
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+
+from app.domain import errors
+from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError, RegistryError
+from app.services.idempotency import AnsweredBefore
+
+E = TypeVar("E", bound=Exception)
+
+MEDIA_TYPE: Final = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+STATUS: Final[dict[type[RegistryError], int]] = {
+    errors.MalformedRequestError: 400,
+    errors.UnauthenticatedError: 401,
+    errors.ForbiddenError: 403,
+    errors.SeparationOfDutiesError: 403,
+    errors.NotFoundError: 404,
+    errors.ChannelEmptyError: 404,
+    errors.RequestTimeoutError: 408,
+    errors.AlreadyExistsError: 409,
+    errors.AlreadyReviewedError: 409,
+    errors.AnswerNotKeptError: 409,
+    errors.AlreadyVoidError: 409,
+    errors.BaseModelDiffersError: 409,
+    errors.BaseModelMismatchError: 409,
+    errors.CheckpointsNotConfiguredError: 409,
+    errors.EvidenceForAnotherArtifactError: 409,
+    errors.GateNotConfiguredError: 409,
+    errors.GateNotPassedError: 409,
+    errors.InvalidTransitionError: 409,
+    errors.NothingToChangeError: 409,
+    errors.PolicyUnsatisfiableError: 409,
+    errors.PrincipalDeactivatedError: 409,
+    errors.RequestInFlightError: 409,
+    errors.SubjectChangedError: 409,
+    errors.UploadIncompleteError: 409,
+    errors.VersionRevokedError: 410,
+    errors.PreconditionFailedError: 412,
+    errors.TooLargeError: 413,
+    errors.UnsupportedMediaTypeError: 415,
+    errors.RangeNotSatisfiableError: 416,
+    errors.IdempotencyKeyReusedError: 422,
+    errors.InvalidAllocationError: 422,
+    errors.InvalidArtifactError: 422,
+    errors.InvalidEvaluationError: 422,
+    errors.InvalidPolicyError: 422,
+    errors.InvalidRequestError: 422,
+    errors.InvalidSuiteError: 422,
+    errors.UnknownBaseModelError: 422,
+    errors.UnknownReferenceError: 422,
+    errors.HeadersTooLargeError: 431,
+    errors.AuditLogBrokenError: 500,
+    errors.DamagedObjectError: 500,
+    errors.UnavailableError: 503,
+}
+
+# What the framework refuses before an endpoint is reached.
+_FRAMEWORK_CODES: Final = {
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "unsupported-media-type",
+}
+
+
+_SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+
+# The database undid one of several transactions that waited for each other, or too long.
+_CONTENTION: Final = (DeadlockDetected, LockNotAvailable, QueryCanceled, SerializationFailure)
+
+
+class Problem(BaseModel):
+    """RFC 9457. Further members carry facts, such as `faults` or `findings`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def the_same(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Document the answer of a creation that found what it was to create."""
+    return {200: {"model": model, "description": "It was there already; nothing was changed."}}
+
+
+_USUAL: Final = (
+    errors.MalformedRequestError,
+    errors.UnauthenticatedError,
+    errors.InvalidRequestError,
+    errors.UnavailableError,
+)
+
+
+def refuses(
+    *refusals: type[RegistryError], usual: Sequence[type[RegistryError]] = _USUAL
+) -> dict[int | str, dict[str, Any]]:
+    """Document, in OpenAPI, the refusals an endpoint may answer with besides the usual ones."""
+    titles: dict[int, list[str]] = {}
+    for error in (*usual, *refusals):
+        titles.setdefault(STATUS[error], []).append(f"`{error.code}`: {error.title}")
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": "; ".join(of_status), "content": content}
+        for status, of_status in sorted(titles.items())
+    }
+
+
+def problem(
+    status: int, code: str, title: str, detail: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """Return a problem that is no refusal of ours."""
+    document = Problem(type=f"/problems/{code}", title=title, status=status, detail=detail)
+    return JSONResponse(document.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every refusal and every failure of `app` as a problem document."""
+    answer_with(app, RegistryError, _refused)
+    answer_with(app, RequestValidationError, _invalid)
+    answer_with(app, HTTPException, _framework_refused)
+    answer_with(app, DBAPIError, database_failed)
+    answer_with(app, PoolTimeoutError, database_failed)
+    answer_with(app, AnsweredBefore, _answered_before)
+    answer_with(app, ClientDisconnect, _gone)
+    answer_with(app, Exception, failed)
+
+
+def answer_with(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
+    """Register a handler; Starlette calls it with errors of `kind` only, but types it wider."""
+    app.add_exception_handler(kind, cast("Callable[[Request, Exception], Response]", handler))
+
+
+def document_of(error: RegistryError) -> dict[str, Any]:
+    """Return a refusal as a problem document."""
+    return Problem(
+        type=f"/problems/{error.code}",
+        title=error.title,
+        status=STATUS[type(error)],
+        detail=error.detail,
+        **error.facts,
+    ).model_dump()
+
+
+def respond(error: RegistryError) -> JSONResponse:
+    status = STATUS[type(error)]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s: %s", error.code, error.detail)
+    return JSONResponse(document_of(error), status, headers_of(error), media_type=MEDIA_TYPE)
+
+
+def headers_of(error: RegistryError) -> dict[str, str]:
+    """Return the headers that HTTP wants beside a refusal."""
+    match error:
+        case errors.RangeNotSatisfiableError():
+            return {"Content-Range": f"bytes */{error.facts['size_bytes']}"}
+        case errors.RequestTimeoutError():
+            return {"Connection": "close"}
+        case errors.UnauthenticatedError():
+            return {"WWW-Authenticate": "Bearer"}
+        case errors.UnavailableError():
+            return {"Retry-After": "2"}
+        case errors.RequestInFlightError():
+            return {"Retry-After": "1"}
+    return {}
+
+
+def _refused(_request: Request, error: RegistryError) -> JSONResponse:
+    return respond(error)
+
+
+def _answered_before(_request: Request, known: AnsweredBefore) -> Response:
+    headers = {**known.answer.headers, "Idempotent-Replayed": "true"}
+    return Response(known.answer.body, known.answer.status, headers)
+
+
+def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+    return respond(invalid_request(error.errors()))
+
+
+def invalid_request(found: Sequence[Any]) -> RegistryError:
+    """Return the refusal for what pydantic found wrong with a request."""
+    if any(each["type"] == "json_invalid" for each in found):
+        return MalformedRequestError("The body is not valid JSON.")
+    faults = [Fault(each["type"], f"{_where(each['loc'])}: {each['msg']}") for each in found]
+    first = f" ({faults[0].message})" if faults else ""
+    return InvalidRequestError(f"{len(faults)} field(s) are invalid{first}; see faults.", faults)
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(step) for step in location) or "body"
+
+
+def _framework_refused(request: Request, error: HTTPException) -> JSONResponse:
+    status = HTTPStatus(error.status_code)
+    code = _FRAMEWORK_CODES.get(status, "malformed-request")
+    detail = f"{request.method} {request.url.path}: {status.phrase}."
+    headers = error.headers
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = _allowed(request)
+        detail, headers = f"{request.url.path} answers {allowed}.", {"Allow": allowed}
+    return problem(status, code, status.phrase, detail, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods that a path answers; the router names those of one endpoint only."""
+    matching = [
+        route.methods or set()
+        for route in iter_route_contexts(request.app.routes)
+        if route.matches(request.scope)[0] is Match.PARTIAL
+    ]
+    return ", ".join(sorted(set().union(*matching)))
+
+
+def database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
+    refusal = unanswered(error, request.method)
+    return failed(request, error) if refusal is None else respond(refusal)
+
+
+def unanswered(error: DBAPIError | PoolTimeoutError, method: str) -> RegistryError | None:
+    """Tell a database that is away, or too busy, from a statement of ours that is wrong."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        message = "The database went away."
+        if method not in _SAFE:
+            # It may have gone after it committed and before it could say so.
+            message += (
+                " Whether the request took effect is not known: look before you repeat it, or "
+                "send it with an Idempotency-Key."
+            )
+    elif isinstance(error, DBAPIError) and isinstance(error.orig, _CONTENTION):
+        message = "Others are changing the same thing; nothing was changed. Try again shortly."
+    elif isinstance(error, OperationalError | PoolTimeoutError):
+        message = "The database does not answer now; nothing was changed. Try again shortly."
+    else:
+        return None
+    _log.error("the database did not answer: %s", cause_of(error))
+    return errors.UnavailableError(message)
+
+
+def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
+    """Nobody reads this: the client hung up while it was sending."""
+    return respond(MalformedRequestError("The client hung up before the request was complete."))
+
+
+def failed(request: Request, error: Exception) -> JSONResponse:
+    """Answer and log what nobody foresaw, without what it says: that may hold a secret."""
+    _log.error("%s %s failed: %s", request.method, request.url.path, cause_of(error))
+    detail = "The registry failed. Its log has the cause, under the X-Request-Id of this answer."
+    return problem(500, "internal-error", "The registry failed", detail)
+
+
+def cause_of(error: BaseException) -> str:
+    """Return which errors led to this one, and where in the code; never what they say."""
+    kind = type(error).__name__
+    if state := getattr(getattr(error, "orig", None), "sqlstate", None):
+        kind += f" [{state}]"
+    places = " > ".join(
+        f"{frame.filename.rpartition('/app/')[2]}:{frame.lineno}"
+        for frame in extract_tb(error.__traceback__)
+        if "/app/" in frame.filename
+    )
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    because = "" if before is None else f", after {cause_of(before)}"
+    return f"{kind} at {places or 'no place of ours'}{because}"

@@ -1,0 +1,104 @@
+"""Refusals and failures as pages: the sentence of the API, and its status."""
+
+import logging
+from http import HTTPStatus
+from urllib.parse import quote, urlsplit
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from app.domain.errors import FaultyError, NotFoundError, RegistryError, UnauthenticatedError
+from app.http.problems import STATUS, answer_with, cause_of, invalid_request, unanswered
+from app.pages.login.session_cookies import StaleFormError, Visitor
+from app.pages.rendering import page
+from app.services.identity.web_sessions import Visit
+
+_log = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every refusal and every failure of the pages as a page."""
+    answer_with(app, RegistryError, refused)
+    answer_with(app, StaleFormError, _stale)
+    answer_with(app, RequestValidationError, _invalid)
+    answer_with(app, HTTPException, _framework_refused)
+    answer_with(app, DBAPIError, _database_failed)
+    answer_with(app, PoolTimeoutError, _database_failed)
+    answer_with(app, Exception, _failed)
+
+
+def nowhere(visit: Visitor) -> Response:
+    """Answer whatever no page is at, for those who are signed in."""
+    raise NotFoundError(f"There is no such page, {visit.caller.name}.")
+
+
+def refused(request: Request, error: RegistryError) -> Response:
+    if isinstance(error, UnauthenticatedError):
+        return to_sign_in(request)
+    status = STATUS[type(error)]
+    faults = [each.message for each in error.faults] if isinstance(error, FaultyError) else []
+    return _refusal(request, status, error.title, error.detail, faults)
+
+
+def to_sign_in(request: Request) -> Response:
+    """Ask to sign in, and come back to the page that was asked for or that held the form."""
+    asked = request.url.remove_query_params("unattended")
+    if request.method != "GET":
+        asked = request.url.replace(
+            path=urlsplit(request.headers.get("Referer", "")).path, query=""
+        )
+    target = asked.path + (f"?{asked.query}" if asked.query else "")
+    path = f"/admin/sign-in?next={quote(target, safe='')}"
+    if "HX-Request" in request.headers:
+        return Response(status_code=204, headers={"HX-Redirect": path})
+    return Response(status_code=303, headers={"Location": path})
+
+
+def _refusal(
+    request: Request, status: int, title: str, detail: str, faults: list[str] | None = None
+) -> Response:
+    visit: Visit | None = getattr(request.state, "visit", None)
+    return page(
+        request,
+        "refused.html",
+        status=status,
+        visit=visit,
+        title=title,
+        detail=detail,
+        faults=faults or [],
+    )
+
+
+def _stale(request: Request, error: StaleFormError) -> Response:
+    return _refusal(request, HTTPStatus.FORBIDDEN, error.title, error.detail)
+
+
+def _invalid(request: Request, error: RequestValidationError) -> Response:
+    in_path = any(each["loc"][:1] == ("path",) for each in error.errors())
+    if in_path:
+        return refused(request, NotFoundError("There is no such page."))
+    return refused(request, invalid_request(error.errors()))
+
+
+def _framework_refused(request: Request, error: HTTPException) -> Response:
+    if isinstance(error.__cause__, RegistryError):
+        return refused(request, error.__cause__)  # ours, which reading the form wrapped
+    status = HTTPStatus(error.status_code)
+    if status == HTTPStatus.NOT_FOUND:
+        return refused(request, NotFoundError("There is no such page."))
+    return _refusal(request, status, status.phrase, f"{request.method} is not what it answers.")
+
+
+def _database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> Response:
+    refusal = unanswered(error, request.method)
+    return _failed(request, error) if refusal is None else refused(request, refusal)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed: %s", request.method, request.url.path, cause_of(error))
+    detail = "The registry failed. Its log has the cause, under the X-Request-Id of this answer."
+    return _refusal(request, 500, "The registry failed", detail)

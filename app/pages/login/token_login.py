@@ -1,0 +1,93 @@
+"""Signing in with a token, and out."""
+
+from typing import Annotated, Final, Protocol
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import Response
+
+from app.domain.errors import UnauthenticatedError
+from app.http.deps import IssuersDep, Now, SessionsDep
+from app.oidc.issuers import Issuers
+from app.pages.login.session_cookies import (
+    Sender,
+    StaleFormError,
+    drop_session,
+    keep_session,
+    local_path,
+    require_sign_in_mark,
+    sign_in_mark,
+)
+from app.pages.rendering import page, redirect
+from app.services.identity import web_sessions
+
+router = APIRouter()
+
+_STATUS: Final = {StaleFormError: 403, UnauthenticatedError: 401}
+
+
+class Refusal(Protocol):
+    """Why nobody was signed in."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+
+
+@router.get("/sign-in")
+def sign_in_form(
+    request: Request,
+    issuers: IssuersDep,
+    target: Annotated[str | None, Query(alias="next", max_length=2048)] = None,
+) -> Response:
+    return sign_in_page(request, issuers, local_path(target), asked=target is not None)
+
+
+@router.post("/sign-in")
+def sign_in(
+    request: Request,
+    sessions: SessionsDep,
+    issuers: IssuersDep,
+    now: Now,
+    token: Annotated[str, Form(max_length=256)] = "",
+    mark: Annotated[str, Form(max_length=128)] = "",
+    target: Annotated[str | None, Form(alias="next", max_length=2048)] = None,
+) -> Response:
+    """Open a session for a token; the token itself is kept nowhere."""
+    try:
+        require_sign_in_mark(request, mark)
+        visit = web_sessions.sign_in(sessions, token=token.strip(), now=now)
+    except (StaleFormError, UnauthenticatedError) as error:
+        status = _STATUS[type(error)]
+        return sign_in_page(request, issuers, local_path(target), refusal=error, status=status)
+    keep_session(request, visit.cookie or "")
+    return redirect(request, local_path(target))
+
+
+@router.post("/sign-out")
+def sign_out(request: Request, visit: Sender, sessions: SessionsDep, now: Now) -> Response:
+    web_sessions.sign_out(sessions, visit=visit, now=now)
+    drop_session(request)
+    return redirect(request, "/admin/sign-in")
+
+
+def sign_in_page(
+    request: Request,
+    issuers: Issuers,
+    target: str,
+    *,
+    asked: bool = False,
+    refusal: Refusal | None = None,
+    status: int = 200,
+) -> Response:
+    """Render the page with every way to sign in; with `refusal`, also why one did not succeed."""
+    return page(
+        request,
+        "sign_in.html",
+        status=status,
+        mark=sign_in_mark(request),
+        target=target,
+        asked=asked,
+        issuers=issuers.names_to_sign_in_with,
+        refusal=refusal,
+    )

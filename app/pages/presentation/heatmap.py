@@ -1,0 +1,232 @@
+"""A decision as tables: for each rule its personas by locales, each cell with its sign."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from app.db.score_history import Run
+from app.domain.evidence.evaluation import CellKey
+from app.domain.governance.findings import Finding, Outcome
+from app.domain.governance.gate import Decision, Subject
+from app.pages.presentation import formatting
+
+_SIGNS: Final = {
+    Outcome.PASSED: "✓",
+    Outcome.FAILED: "✗",
+    Outcome.MISSING: "∅",
+    Outcome.NOT_APPLICABLE: "–",
+}
+_WORDS: Final = {
+    Outcome.PASSED: "passes",
+    Outcome.FAILED: "fails",
+    Outcome.MISSING: "is missing",
+    Outcome.NOT_APPLICABLE: "does not apply",
+}
+_WORST_FIRST: Final = (
+    Outcome.FAILED,
+    Outcome.MISSING,
+    Outcome.PASSED,
+    Outcome.NOT_APPLICABLE,
+)
+# Of the room between limit and ideal: a cell that used little of it passed, or failed, by little.
+_CLEAR: Final = 0.25
+
+_DEMANDS: Final = {
+    "samples": "at least {:g} samples",
+    "at_least": "at least {:g}",
+    "at_most": "at most {:g}",
+    "incumbent": "no worse than the incumbent by more than {:g}",
+    "base": "no worse than the base model by more than {:g}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """One persona x locale of a rule, with everything that was demanded of it."""
+
+    persona: str
+    locale: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        outcomes = {finding.outcome for finding in self.findings}
+        return next(each for each in _WORST_FIRST if each in outcomes)
+
+    @property
+    def sign(self) -> str:
+        return _SIGNS[self.outcome]
+
+    @property
+    def word(self) -> str:
+        return _WORDS[self.outcome]
+
+    @property
+    def limit(self) -> Finding:
+        """The finding whose number stands in the cell: a limit's, else the first comparison's."""
+        limits = [each for each in self.findings if each.demand not in ("incumbent", "base")]
+        return (limits or list(self.findings))[0]
+
+    @property
+    def shade(self) -> str:
+        """`clear` or `close`: whether the bound is far from what was demanded, or near it."""
+        bound, demanded = self.limit.bound, self.limit.demanded
+        if bound is None or demanded is None:
+            return "clear"
+        ideal = 1.0 if self.limit.demand == "at_least" else 0.0
+        room = abs(ideal - demanded) or 1.0
+        return "clear" if abs(bound - demanded) >= _CLEAR * room else "close"
+
+
+@dataclass(slots=True)
+class RuleView:
+    """One rule on one version: a table, and what keeps it from passing."""
+
+    rule: str
+    version: int
+    personas: list[str] = field(default_factory=list)
+    locales: list[str] = field(default_factory=list)
+    cells: dict[tuple[str, str], CellView] = field(default_factory=dict)
+    loose: list[Finding] = field(default_factory=list)
+
+    @property
+    def demands(self) -> list[str]:
+        """What the rule asks of each cell, in words, each once."""
+        found: dict[str, None] = {}
+        for cell in self.cells.values():
+            for finding in cell.findings:
+                found[demand_words(finding)] = None
+        return list(found)
+
+    @property
+    def passing(self) -> int:
+        closing = [any(each.closes for each in cell.findings) for cell in self.cells.values()]
+        return len(closing) - sum(closing)
+
+    @property
+    def closing(self) -> list[Finding]:
+        """What keeps the rule shut; a cell that nobody measured is said once, not per demand."""
+        found = list(self.loose)
+        for cell in self.cells.values():
+            closing = [each for each in cell.findings if each.closes]
+            found += closing[:1] if cell.outcome is Outcome.MISSING else closing
+        return [finding for finding in found if finding.closes]
+
+
+def demand_words(finding: Finding) -> str:
+    value = finding.margin if finding.demand in ("incumbent", "base") else finding.demanded
+    pattern = _DEMANDS.get(finding.demand or "", "")
+    return pattern.format(0.0 if value is None else value)
+
+
+def rule_views(findings: Iterable[Finding]) -> list[RuleView]:
+    """Return the rules that speak of cells, in the policy's order."""
+    views: dict[tuple[str, int], RuleView] = {}
+    for finding in findings:
+        if finding.demand == "fact":
+            continue
+        key = (finding.rule, finding.version)
+        view = views.setdefault(key, RuleView(finding.rule, finding.version))
+        if finding.cell is None:
+            view.loose.append(finding)
+            continue
+        persona, locale = finding.cell.persona, finding.cell.locale
+        view.personas += [persona] if persona not in view.personas else []
+        view.locales += [locale] if locale not in view.locales else []
+        held = view.cells.get((persona, locale))
+        before = held.findings if held is not None else ()
+        view.cells[persona, locale] = CellView(persona, locale, (*before, finding))
+    return list(views.values())
+
+
+def facts(findings: Iterable[Finding]) -> list[Finding]:
+    """Return what was demanded of the artifact and its card."""
+    return [finding for finding in findings if finding.demand == "fact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Whisker:
+    """A difference and its one-sided interval on an axis 0 to 100 wide; zero is in the middle."""
+
+    point: float
+    start: float
+    end: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One cell beside a reference: both means, and the paired difference with its bound."""
+
+    cell: CellView
+    finding: Finding
+    candidate: str
+    reference: str
+    whisker: Whisker | None
+
+
+def comparisons(
+    view: RuleView, demand: str, decision: Decision, runs: Mapping[UUID, Run]
+) -> list[Compared]:
+    """Return the rule's comparisons with `incumbent` or `base`, cell by cell."""
+    own = _means(view.rule, Subject.CANDIDATE, decision, runs)
+    other = _means(view.rule, Subject(demand), decision, runs)
+    return [
+        Compared(
+            cell=cell,
+            finding=finding,
+            candidate=_shown(own.get((cell.persona, cell.locale))),
+            reference=_shown(other.get((cell.persona, cell.locale))),
+            whisker=_whisker(finding),
+        )
+        for cell in view.cells.values()
+        for finding in cell.findings
+        if finding.demand == demand
+    ]
+
+
+def _means(
+    rule: str, of: Subject, decision: Decision, runs: Mapping[UUID, Run]
+) -> dict[tuple[str, str], list[float]]:
+    suite, _, metric = rule.rpartition("/")
+    found: dict[tuple[str, str], list[float]] = {}
+    for ref in decision.evaluations:
+        run = runs.get(ref.id)
+        if ref.of is not of or run is None or run.suite != suite:
+            continue
+        for key, mean in run.cells.items():
+            if key.metric == metric:
+                found.setdefault((key.persona, key.locale), []).append(mean)
+    return found
+
+
+def _shown(means: Sequence[float] | None) -> str:
+    """Return one mean, or from where to where those of several runs go."""
+    if not means:
+        return "–"
+    low, high = formatting.number(min(means)), formatting.number(max(means))
+    return low if low == high else f"{low} … {high}"
+
+
+def _whisker(finding: Finding) -> Whisker | None:
+    observed, bound, demanded = finding.observed, finding.bound, finding.demanded
+    if observed is None or bound is None or demanded is None:
+        return None
+    reach = 1.25 * max(abs(observed), abs(bound), abs(demanded), 1e-9)
+
+    def at(value: float) -> float:
+        return round(50 + 50 * value / reach, 1)
+
+    low, high = (at(bound), 100.0) if bound <= observed else (0.0, at(bound))
+    return Whisker(at(observed), low, high, at(demanded))
+
+
+def missing_keys(view: RuleView) -> list[CellKey]:
+    """Return the cells of a rule that nobody measured."""
+    metric = view.rule.rpartition("/")[2]
+    return [
+        CellKey(metric, cell.persona, cell.locale)
+        for cell in view.cells.values()
+        if cell.outcome is Outcome.MISSING
+    ]

@@ -1,0 +1,102 @@
+"""The forms of a promotion: approve, reject, withdraw, break the glass."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from app.db.models import Promotion
+from app.db.session import Sessions
+from app.domain.errors import RegistryError
+from app.domain.governance.approvals import Verdict
+from app.http.deps import Now, SessionsDep
+from app.http.text_fields import Reason, Text
+from app.pages.inputs import BREAK_GLASS, missing, require_typed
+from app.pages.login.session_cookies import Sender
+from app.pages.promotions import promotion_page
+from app.services.governance import break_glass, promotions, reviews
+from app.services.identity.web_sessions import Visit
+
+router = APIRouter(prefix="/promotions/{promotion_id}")
+
+
+def _answered(
+    act: Callable[[], Promotion],
+    done: str,
+    request: Request,
+    visit: Visit,
+    sessions: Sessions,
+    promotion_id: UUID,
+    now: datetime,
+) -> Response:
+    """Act and go back to the page; what is refused is said on the page, beside its form."""
+    try:
+        act()
+    except RegistryError as refusal:
+        return promotion_page(request, visit, sessions, promotion_id, now, refusal=refusal)
+    return RedirectResponse(f"/admin/promotions/{promotion_id}?done={done}", status_code=303)
+
+
+@router.post("/reviews")
+def review(
+    request: Request,
+    promotion_id: UUID,
+    visit: Sender,
+    sessions: SessionsDep,
+    now: Now,
+    verdict: Annotated[Verdict, Form()],
+    comment: Annotated[Text, Form()] = "",
+    subject_digest: Annotated[str | None, Form(max_length=80)] = None,
+) -> Response:
+    """Give a verdict about what the form showed, which the page may show no longer."""
+
+    def act() -> Promotion:
+        if verdict is Verdict.REJECT and not comment.strip():
+            raise missing("comment", "A rejection needs a comment that says why.")
+        return reviews.review(
+            sessions,
+            promotion_id=promotion_id,
+            verdict=verdict,
+            comment=comment,
+            subject_digest=subject_digest,
+            caller=visit.caller,
+            now=now,
+        )
+
+    return _answered(act, verdict.value, request, visit, sessions, promotion_id, now)
+
+
+@router.post("/withdraw")
+def withdraw(
+    request: Request, promotion_id: UUID, visit: Sender, sessions: SessionsDep, now: Now
+) -> Response:
+    def act() -> Promotion:
+        return promotions.withdraw(
+            sessions, promotion_id=promotion_id, caller=visit.caller, now=now
+        )
+
+    return _answered(act, "withdraw", request, visit, sessions, promotion_id, now)
+
+
+@router.post("/break-glass")
+def execute_by_break_glass(
+    request: Request,
+    promotion_id: UUID,
+    visit: Sender,
+    sessions: SessionsDep,
+    now: Now,
+    reason: Annotated[Reason, Form()] = "-",
+    confirmation: Annotated[Text, Form()] = "",
+) -> Response:
+    """Execute without the gate, if the channel's name was typed to confirm it."""
+
+    def act() -> Promotion:
+        require_typed(BREAK_GLASS, confirmation, " that you mean it.")
+        return break_glass.break_glass(
+            sessions, promotion_id=promotion_id, reason=reason, caller=visit.caller, now=now
+        )
+
+    return _answered(act, "break-glass", request, visit, sessions, promotion_id, now)

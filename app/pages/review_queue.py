@@ -1,0 +1,40 @@
+"""The review queue: what waits for me, why, since when, and what expires when."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from app.db.paging import PageRequest
+from app.db.promotions import promotions_page
+from app.domain.governance.lifecycle import PromotionState
+from app.http.deps import Now, SessionsDep
+from app.pages.inputs import Cursor
+from app.pages.login.session_cookies import Visitor
+from app.pages.rendering import page
+from app.pages.review_permission import standing
+from app.services.governance.approval_status import reviewers_of
+
+router = APIRouter()
+
+
+@router.get("/reviews")
+def queue(
+    request: Request,
+    visit: Visitor,
+    sessions: SessionsDep,
+    now: Now,
+    cursor: Cursor = None,
+) -> Response:
+    wanted = PageRequest(50, cursor)
+    with sessions() as session:
+        found = promotions_page(session, visit.caller, PromotionState.PENDING, wanted, now=now)
+        states = reviewers_of(session, found.items, now=now)
+    shown = [standing(row, states[row.id], visit.caller, now) for row in found.items]
+    return page(
+        request,
+        "reviews.html",
+        visit=visit,
+        now=now,
+        mine=[each for each in shown if each.bar is None],
+        others=[each for each in shown if each.bar is not None],
+        following=found.next,
+    )

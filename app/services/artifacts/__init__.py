@@ -1,0 +1,1 @@
+"""Use cases on base models, prefixes, versions, their bytes and their revocation."""

@@ -1,0 +1,106 @@
+"""Registering base models."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.db import audit
+from app.db.base_models import base_model_by_digest, base_models_named
+from app.db.models import BaseModelRow
+from app.db.session import Sessions, present
+from app.domain.artifacts.geometry import Geometry
+from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.errors import BaseModelDiffersError, UnknownBaseModelError
+from app.domain.identity.access import Caller, Role
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModelFacts:
+    """What is said of a base model. The digest names it; the rest must then agree."""
+
+    digest: str
+    name: str
+    revision: str | None
+    parameters: int
+    licence: str | None
+    geometry: Geometry
+
+
+def register(
+    sessions: Sessions, *, facts: BaseModelFacts, caller: Caller, now: datetime
+) -> tuple[BaseModelRow, bool]:
+    """Register a base model by the digest of its weights; say whether it is new.
+
+    Raises:
+        ForbiddenError: The caller publishes nowhere.
+        BaseModelDiffersError: The digest is registered with other facts.
+    """
+    caller.require_anywhere(Role.PUBLISHER)
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
+        known = base_model_by_digest(session, facts.digest)
+        if known is None:
+            session.add(_row(facts, caller, now))
+            event_facts: Facts = {
+                "digest": facts.digest,
+                "name": facts.name,
+                "revision": facts.revision,
+            }
+            audit.append(
+                session,
+                happened(REGISTRY, "base-model.register", event_facts, caller=caller, now=now),
+            )
+            return present(base_model_by_digest(session, facts.digest)), True
+    if differences := _differences(known, facts):
+        raise BaseModelDiffersError(
+            f"{facts.digest} is registered as {known.name} with another "
+            f"{', '.join(differences)}; send the registered facts, or digest the weights again.",
+            differences=differences,
+        )
+    return known, False
+
+
+def _row(facts: BaseModelFacts, caller: Caller, now: datetime) -> BaseModelRow:
+    return BaseModelRow(
+        digest=facts.digest,
+        name=facts.name,
+        revision=facts.revision,
+        parameters=facts.parameters,
+        licence=facts.licence,
+        geometry=facts.geometry,
+        created_at=now,
+        created_by_id=caller.id,
+    )
+
+
+def _differences(known: BaseModelRow, facts: BaseModelFacts) -> list[str]:
+    compared = ("name", "revision", "parameters", "licence", "geometry")
+    return [name for name in compared if getattr(known, name) != getattr(facts, name)]
+
+
+def base_named(
+    sessions: Sessions, *, digest: str | None, name: str | None, revision: str | None
+) -> str:
+    """Return the digest of the base model that is meant.
+
+    Raises:
+        UnknownBaseModelError: No name is given, or it is that of no base model or of several.
+    """
+    if digest is not None:
+        return digest
+    if name is None:
+        raise UnknownBaseModelError(f"The adapter names no base model; {_HOW}")
+    with sessions() as session:
+        found = base_models_named(session, name, revision)
+    if not found:
+        at = "" if revision is None else f" at revision {revision}"
+        raise UnknownBaseModelError(
+            f"No base model is registered as {name}{at}; register it with POST /v1/base-models, "
+            f"or {_HOW}"
+        )
+    if len(found) > 1:
+        known = ", ".join(row.digest for row in found[:5])
+        raise UnknownBaseModelError(f"{len(found)} base models are named {name} ({known}); {_HOW}")
+    return found[0].digest
+
+
+_HOW = "put `base_digest: sha256:...` into the front matter of README.md."

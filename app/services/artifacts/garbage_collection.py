@@ -1,0 +1,159 @@
+"""What whoever runs the registry does with its bytes: collecting and scrubbing."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from app.db import audit
+from app.db.blobs import (
+    ReferencedBlob,
+    damaged_digests,
+    expired_uploads,
+    forget_expired_leases,
+    is_referenced,
+    lock_for_collection,
+    referenced_after,
+    release,
+    unreferenced,
+)
+from app.db.idempotency import forget_answers
+from app.db.session import Sessions
+from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.errors import DamagedObjectError
+from app.domain.identity.access import SYSTEM
+from app.services.artifacts import blob_damage
+from app.storage.blobs import Blobs, verified
+from app.storage.staging import Staging
+
+_BATCH: Final = 500
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a collection removed, or with a dry run would remove."""
+
+    objects: int = 0
+    size_bytes: int = 0
+    uploads: int = 0
+
+
+def collect(
+    sessions: Sessions,
+    blobs: Blobs,
+    staging: Staging,
+    *,
+    grace: timedelta,
+    dry_run: bool,
+    now: datetime,
+) -> Collected:
+    """Remove bytes that no version refers to and that are older than `grace`.
+
+    Safe while pushes are running: a push leases its objects before it stores them, and an
+    object is only removed while its lease is held against that.
+    """
+    collected = Collected()
+    old = (blob for blob in blobs.stored() if blob.stored_at <= now - grace)
+    while batch := {blob.digest: blob for blob in islice(old, _BATCH)}:
+        with sessions() as session:
+            candidates = unreferenced(session, batch.keys())
+        for digest in sorted(candidates):
+            if dry_run or _remove(sessions, blobs, digest, now):
+                collected.objects += 1
+                collected.size_bytes += batch[digest].size_bytes
+    collected.uploads = _expire_uploads(sessions, staging, dry_run=dry_run, now=now)
+    if not dry_run:
+        _record(sessions, collected, now)
+    return collected
+
+
+def _remove(sessions: Sessions, blobs: Blobs, digest: str, now: datetime) -> bool:
+    with sessions.begin() as session:
+        if not lock_for_collection(session, digest, now):
+            return False
+        removable = not is_referenced(session, digest)
+        if removable:
+            blobs.delete(digest)
+        release(session, digest)
+        return removable
+
+
+def _expire_uploads(sessions: Sessions, staging: Staging, *, dry_run: bool, now: datetime) -> int:
+    with sessions.begin() as session:
+        expired = expired_uploads(session, now)
+        if not dry_run:
+            for upload in expired:
+                staging.discard(upload.key, upload.multipart_id)
+                session.delete(upload)
+            forget_expired_leases(session, now)
+            forget_answers(session, now)
+        return len(expired)
+
+
+def _record(sessions: Sessions, collected: Collected, now: datetime) -> None:
+    with sessions.begin() as session:
+        facts: Facts = {
+            "objects": collected.objects,
+            "size_bytes": collected.size_bytes,
+            "uploads": collected.uploads,
+        }
+        event = happened(REGISTRY, "storage.collect", facts, caller=SYSTEM, now=now)
+        audit.append(session, event)
+
+
+@dataclass(slots=True)
+class Scrubbed:
+    """What a scrub read, and the versions it found damaged, by damaged object."""
+
+    objects: int = 0
+    size_bytes: int = 0
+    damaged: dict[str, list[str]] = field(default_factory=dict)
+
+
+def scrub(
+    sessions: Sessions,
+    blobs: Blobs,
+    *,
+    now: datetime,
+    progress: Callable[[int], None],
+) -> Scrubbed:
+    """Read every object that a version refers to, and hash it again.
+
+    What is damaged is marked, and what was marked but is whole is unmarked. `progress` is told
+    the bytes of each object when it is done.
+    """
+    with sessions() as session:
+        marked = damaged_digests(session)
+    found = Scrubbed()
+    for blob in _referenced(sessions):
+        try:
+            _read(blobs, blob)
+        except DamagedObjectError as error:
+            found.damaged[blob.digest] = blob_damage.mark(
+                sessions, digest=blob.digest, problem=error.detail, now=now
+            )
+        else:
+            if blob.digest in marked:
+                blob_damage.unmark(sessions, digest=blob.digest, now=now)
+        found.objects += 1
+        found.size_bytes += blob.size_bytes
+        progress(blob.size_bytes)
+    return found
+
+
+def _referenced(sessions: Sessions) -> Iterator[ReferencedBlob]:
+    last = ""
+    while True:
+        with sessions() as session:
+            batch = referenced_after(session, last, _BATCH)
+        if not batch:
+            return
+        yield from batch
+        last = batch[-1].digest
+
+
+def _read(blobs: Blobs, blob: ReferencedBlob) -> None:
+    with blobs.open(blob.digest) as chunks:
+        deque(verified(chunks, blob.digest, range(0)), maxlen=0)  # yields nothing, but reads all

@@ -1,0 +1,57 @@
+"""Creating prefixes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.db import audit
+from app.db.models import Prefix
+from app.db.prefixes import prefix_in_sight
+from app.db.principals import principal_named
+from app.db.session import Sessions, present
+from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.errors import AlreadyExistsError, UnknownReferenceError
+from app.domain.identity.access import Caller, Role
+from app.domain.naming import PrefixName
+
+
+def create(
+    sessions: Sessions,
+    *,
+    name: PrefixName,
+    owner: str,
+    description: str,
+    intended_uses: Sequence[str],
+    caller: Caller,
+    now: datetime,
+) -> Prefix:
+    """Create an empty prefix.
+
+    Raises:
+        ForbiddenError: The caller does not publish in the namespace.
+        UnknownReferenceError: There is no principal named `owner`.
+        AlreadyExistsError: The name is taken.
+    """
+    caller.require_in(Role.PUBLISHER, name.namespace)
+    with sessions.begin() as session:
+        audit.lock_chain(session, subject_of(name))
+        # Not locked: a push holds the prefix and then asks for the chain.
+        if prefix_in_sight(session, caller, name) is not None:
+            raise AlreadyExistsError(f"There is a prefix {name} already; push versions to it.")
+        accountable = principal_named(session, owner)
+        if accountable is None:
+            raise UnknownReferenceError(f"There is no principal {owner} to own {name}.")
+        session.add(
+            Prefix(
+                namespace=name.namespace,
+                name=name.name,
+                owner_id=accountable.id,
+                description=description,
+                intended_uses=list(intended_uses),
+                created_at=now,
+                created_by_id=caller.id,
+            )
+        )
+        facts: Facts = {"owner": owner, "owner_id": str(accountable.id)}
+        event = happened(subject_of(name), "prefix.create", facts, caller=caller, now=now)
+        audit.append(session, event)
+        return present(prefix_in_sight(session, caller, name))

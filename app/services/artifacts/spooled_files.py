@@ -1,0 +1,86 @@
+"""Bytes that have arrived, and storing them so that nobody collects them meanwhile."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, Final, cast
+
+from sqlalchemy.orm import Session
+
+from app.db.blobs import holds_lease, lease
+from app.db.session import Sessions
+from app.domain.artifacts.manifest import ArtifactFile
+from app.domain.errors import UnavailableError
+from app.services.idempotency import apart
+from app.storage.blobs import Blobs
+
+_LEASE: Final = timedelta(hours=1)
+_SPOOL_BYTES: Final = 1 << 20
+_AT_ONCE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """Bytes that have arrived: seekable, already hashed, not yet trusted or stored.
+
+    `file_name` is what the sender calls them, if anything.
+    """
+
+    content: BinaryIO
+    sha256: str
+    size_bytes: int
+    file_name: str = ""
+
+    def named(self, name: str) -> ArtifactFile:
+        return ArtifactFile(name, self.sha256, self.size_bytes)
+
+
+class Spool:
+    """A file that is being written, hashed as it grows; on disk only if it grows large.
+
+    It is closed with `files`, so what nobody stored leaves nothing behind.
+    """
+
+    def __init__(self, files: ExitStack) -> None:
+        self._file = files.enter_context(SpooledTemporaryFile(max_size=_SPOOL_BYTES))  # noqa: SIM115
+        self._hasher = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.size_bytes += len(data)
+        self._hasher.update(data)
+        self._file.write(data)
+
+    def finished(self, file_name: str = "") -> ReceivedFile:
+        self._file.seek(0)
+        digest = f"sha256:{self._hasher.hexdigest()}"
+        return ReceivedFile(cast("BinaryIO", self._file), digest, self.size_bytes, file_name)
+
+
+def store_leased(
+    sessions: Sessions, blobs: Blobs, files: Sequence[ReceivedFile], *, now: datetime
+) -> None:
+    """Store bytes, leased so that nobody collects them before a row refers to them."""
+    if not files:
+        return
+    with apart(sessions).begin() as session:
+        lease(session, {file.sha256 for file in files}, now + _LEASE)
+    # At once, as each waits for the store: a small file costs no second round trip after a large.
+    with ThreadPoolExecutor(min(len(files), _AT_ONCE)) as threads:
+        for stored in [threads.submit(_store, blobs, file) for file in files]:
+            stored.result()
+
+
+def _store(blobs: Blobs, file: ReceivedFile) -> None:
+    file.content.seek(0)
+    blobs.put(file.content, digest=file.sha256, size_bytes=file.size_bytes)
+
+
+def require_leased(session: Session, files: Sequence[ReceivedFile], *, now: datetime) -> None:
+    """Raise UnavailableError unless the bytes are leased still; hold that until the commit."""
+    if files and not holds_lease(session, {file.sha256 for file in files}, now):
+        raise UnavailableError("Storing the files took too long; send them again.")

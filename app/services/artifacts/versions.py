@@ -1,0 +1,185 @@
+"""Pushing versions."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from app.db import audit
+from app.db.base_models import base_model_by_digest, base_models_named, bind
+from app.db.models import BaseModelRow, Prefix, Version, VersionFile
+from app.db.session import Sessions, present
+from app.db.versions import version_by_digest
+from app.domain.artifacts.adapter_config import AdapterConfig
+from app.domain.artifacts.manifest import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    ArtifactFile,
+    manifest_digest,
+    manifest_of,
+)
+from app.domain.artifacts.prefix import PrefixFacts, TensorScan
+from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.errors import (
+    Fault,
+    InvalidArtifactError,
+    UnknownBaseModelError,
+)
+from app.domain.identity.access import Caller, Role
+from app.domain.naming import Json, PrefixName
+from app.services.artifacts.spooled_files import ReceivedFile, require_leased, store_leased
+from app.services.identity.visibility import lock_prefix_as, seen_prefix
+from app.storage.artifacts import inspect
+from app.storage.blobs import Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What a training pipeline sends: the artifact, its base by digest, and what it says of it."""
+
+    base_model: str
+    config: ReceivedFile
+    weights: ReceivedFile
+    card: Mapping[str, Json]
+    lineage: Mapping[str, Json]
+
+
+def push(
+    sessions: Sessions,
+    blobs: Blobs,
+    *,
+    prefix: PrefixName,
+    pushed: Push,
+    caller: Caller,
+    now: datetime,
+) -> tuple[Version, bool]:
+    """Check an artifact, store its bytes, then register it; say whether it is new.
+
+    The same content again is the existing version: nothing changes and nothing is recorded.
+
+    Raises:
+        NotFoundError: There is no such prefix for this caller.
+        ForbiddenError: The caller does not publish here.
+        UnknownBaseModelError: The base model's digest is not registered.
+        InvalidArtifactError: It is no well-formed prefix for that base model; all faults.
+    """
+    base = _base_model(sessions, prefix, pushed, caller)
+    facts, scan = _inspect(sessions, pushed, base)
+    files = [pushed.config.named(CONFIG_FILE), pushed.weights.named(WEIGHTS_FILE)]
+    received = [pushed.config, pushed.weights]
+    store_leased(sessions, blobs, received, now=now)
+    with sessions.begin() as session:
+        require_leased(session, received, now=now)
+        row = lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
+        manifest = manifest_of(files, base_model=base.digest, peft_type=facts.peft_type)
+        digest = manifest_digest(manifest)
+        if (known := version_by_digest(session, row.id, digest)) is not None:
+            return known, False
+        version = _row(row, base, pushed, facts, scan, digest, files, caller, now)
+        session.add(version)
+        bind(session, prefix, base)
+        _append_entry(session, prefix, version, base, caller, now)
+        return present(version_by_digest(session, row.id, digest)), True
+
+
+def _base_model(
+    sessions: Sessions, prefix: PrefixName, pushed: Push, caller: Caller
+) -> BaseModelRow:
+    """Find what to check against before any byte is stored, and refuse strangers early."""
+    caller.require(Role.PUBLISHER, prefix)
+    with sessions() as session:
+        seen_prefix(session, caller, prefix)
+        base = base_model_by_digest(session, pushed.base_model)
+    if base is None:
+        raise UnknownBaseModelError(
+            f"The base model {pushed.base_model} is not registered; POST /v1/base-models first."
+        )
+    return base
+
+
+def _inspect(
+    sessions: Sessions, pushed: Push, base: BaseModelRow
+) -> tuple[PrefixFacts, TensorScan]:
+    pushed.config.content.seek(0)
+    found = inspect(
+        pushed.config.content.read(),
+        pushed.weights.content,
+        geometry=base.geometry,
+        base_parameters=base.parameters,
+    )
+    faults = [*found.faults, *_name_faults(sessions, found.config, base)]
+    if faults or found.facts is None or found.scan is None:
+        message = f"The artifact is refused for {len(faults)} fault(s); see faults."
+        raise InvalidArtifactError(message, faults)
+    return found.facts, found.scan
+
+
+def _name_faults(
+    sessions: Sessions, config: AdapterConfig | None, base: BaseModelRow
+) -> Iterator[Fault]:
+    """Yield a fault if the configuration names another registered base model.
+
+    PEFT would load that one. A name that is not registered, such as a local path, says nothing.
+    """
+    if config is None or config.base_model_name in (None, base.name):
+        return
+    with sessions() as session:
+        named = base_models_named(session, config.base_model_name)
+    if named:
+        yield Fault(
+            "config-base-model",
+            f"base_model_name_or_path is {config.base_model_name}, which is registered as "
+            f"{named[0].digest}, not as the {base.digest} that the push names.",
+        )
+
+
+def _row(
+    prefix: Prefix,
+    base: BaseModelRow,
+    pushed: Push,
+    facts: PrefixFacts,
+    scan: TensorScan,
+    digest: str,
+    files: list[ArtifactFile],
+    caller: Caller,
+    now: datetime,
+) -> Version:
+    """Return the next version; the prefix's lock makes its number the next without a gap."""
+    prefix.last_number += 1
+    return Version(
+        prefix_id=prefix.id,
+        number=prefix.last_number,
+        digest=digest,
+        base_model_id=base.id,
+        peft_type=facts.peft_type,
+        virtual_tokens=facts.virtual_tokens,
+        dtype=facts.dtype,
+        parameters=facts.parameters,
+        key_norms=list(scan.key_norms),
+        value_norms=list(scan.value_norms),
+        remarks=list(facts.remarks),
+        card=dict(pushed.card),
+        lineage=dict(pushed.lineage),
+        created_at=now,
+        created_by_id=caller.id,
+        files=[VersionFile(file.name, file.sha256, file.size_bytes) for file in files],
+    )
+
+
+def _append_entry(
+    session: Session,
+    prefix: PrefixName,
+    version: Version,
+    base: BaseModelRow,
+    caller: Caller,
+    now: datetime,
+) -> None:
+    facts: Facts = {
+        "version": version.number,
+        "version_id": str(version.id),
+        "digest": version.digest,
+        "base_model": base.digest,
+    }
+    event = happened(subject_of(prefix), "version.push", facts, caller=caller, now=now)
+    audit.append(session, event)

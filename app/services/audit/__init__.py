@@ -1,0 +1,1 @@
+"""Use cases on proof: checkpoints, replay of decisions, recheck of samples."""

@@ -1,0 +1,205 @@
+"""What auditors ask of the log as a whole: checkpoints, and proofs between and under them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from app.db import audit, checkpoints
+from app.db.models import AuditCheckpoint, AuditLeaf
+from app.db.session import Sessions
+from app.domain.audit.chain import REGISTRY, happened
+from app.domain.audit.checkpoints import Leaf, Signer, is_signed_by, signed_checkpoint, verifier_key
+from app.domain.audit.merkle import (
+    EMPTY_ROOT,
+    Span,
+    complete_subtrees,
+    consistency_path,
+    growth,
+    hash_of,
+    inclusion_path,
+)
+from app.domain.errors import (
+    AuditLogBrokenError,
+    CheckpointsNotConfiguredError,
+    Fault,
+    InvalidRequestError,
+    NotFoundError,
+)
+from app.domain.identity.access import EVERYWHERE, Caller, Role
+
+_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof:
+    """That a chain's end is leaf `index` of the tree of `size` leaves."""
+
+    leaf: AuditLeaf
+    size: int
+    root: bytes
+    path: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyProof:
+    """That the tree of `first` leaves is how the tree of `second` leaves begins."""
+
+    first: int
+    second: int
+    first_root: bytes
+    second_root: bytes
+    path: list[bytes]
+
+
+def take(
+    sessions: Sessions, *, signer: Signer | None, caller: Caller, now: datetime
+) -> tuple[AuditCheckpoint, bool]:
+    """Append the ends of all chains that moved on to the tree, and sign it.
+
+    Nobody who writes entries waits for this. Also returns whether the checkpoint is new: if no
+    chain moved on since the latest, that one is returned. Another key or origin than the latest
+    is signed with is an entry of its own.
+
+    Raises:
+        ForbiddenError: The caller is no admin of the whole registry.
+        CheckpointsNotConfiguredError: There is no key.
+        AuditLogBrokenError: Entries or the tree are not those signed before, so that signing
+            what they are now would contradict it.
+    """
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    signer = configured(signer)
+    with sessions.begin() as session:
+        checkpoints.lock_tree(session)
+        latest = checkpoints.latest_checkpoint(session)
+        before = 0 if latest is None else latest.size
+        _require_root(session, before, EMPTY_ROOT if latest is None else latest.root)
+        if latest is not None and not is_signed_by(signer, latest.note):
+            facts = {"verifier_key": verifier_key(signer)}
+            event = happened(REGISTRY, "signer.change", facts, caller=caller, now=now)
+            audit.append(session, event)
+        size = _grow(session, before)
+        if latest is not None and size == before:
+            return latest, False
+        (root,) = _hashes(session, [Span(0, size)])
+        taken = AuditCheckpoint(
+            size=size,
+            root=root,
+            note=signed_checkpoint(size, root, signer),
+            taken_at=now,
+            taken_by=caller.name,
+        )
+        session.add(taken)
+    return taken, True
+
+
+def configured(signer: Signer | None) -> Signer:
+    """Return the signer.
+
+    Raises:
+        CheckpointsNotConfiguredError: There is none.
+    """
+    if signer is None:
+        message = (
+            "Set REGISTRY_CHECKPOINT_KEY_FILE to a file with an Ed25519 private key in PEM "
+            "(`openssl genpkey -algorithm ed25519` makes one) and REGISTRY_CHECKPOINT_ORIGIN to "
+            "the name in which it signs, such as registry.example.com/audit."
+        )
+        raise CheckpointsNotConfiguredError(message)
+    return signer
+
+
+def checkpoint(session: Session, size: int | None = None) -> AuditCheckpoint:
+    """Return the latest checkpoint, or that of a size.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    if size is None:
+        found = checkpoints.latest_checkpoint(session)
+        missing = "No checkpoint was taken yet; POST /v1/audit/checkpoints takes one."
+    else:
+        found = checkpoints.checkpoint_of(session, size)
+        missing = f"There is no checkpoint of {size} leaves; GET /v1/audit/checkpoints lists all."
+    if found is None:
+        raise NotFoundError(missing)
+    return found
+
+
+def prove_inclusion(session: Session, *, subject: str, size: int | None) -> InclusionProof:
+    """Prove that a checkpoint (the latest, or that of a size) covers a chain up to some length.
+
+    Raises:
+        NotFoundError: There is no such checkpoint, or it does not cover the chain.
+    """
+    root_of = checkpoint(session, size)
+    leaf = checkpoints.latest_leaf(session, subject, size=root_of.size)
+    if leaf is None:
+        message = f"The checkpoint of {root_of.size} leaves covers no entries of {subject}."
+        raise NotFoundError(message)
+    path = _hashes(session, inclusion_path(leaf.index, root_of.size))
+    return InclusionProof(leaf, root_of.size, root_of.root, path)
+
+
+def prove_consistency(session: Session, *, first: int, second: int | None) -> ConsistencyProof:
+    """Prove that a later checkpoint (the latest, or that of a size) extends an earlier one.
+
+    Raises:
+        NotFoundError: There are no such checkpoints.
+        InvalidRequestError: They are in the wrong order.
+    """
+    newer = checkpoint(session, second)
+    older = checkpoint(session, first)
+    if older.size > newer.size:
+        message = f"{first} is larger than {newer.size}; first is the older checkpoint's size."
+        raise InvalidRequestError(message, [Fault("wrong_order", message)])
+    path = consistency_path(older.size, newer.size) if older.size else []
+    hashes = _hashes(session, path)
+    return ConsistencyProof(older.size, newer.size, older.root, newer.root, hashes)
+
+
+def _grow(session: Session, size: int) -> int:
+    """Append what moved on to a tree of `size` leaves; return its new size."""
+    moved_on = checkpoints.chains_moved_on(session)
+    while batch := list(islice(moved_on, _BATCH)):
+        _require_unbroken(session, batch)
+        edge = checkpoints.nodes_at(session, complete_subtrees(Span(0, size)))
+        grown = dict(growth(size, edge, (leaf.hashed() for leaf in batch)))
+        checkpoints.add_leaves(session, batch, after=size)
+        checkpoints.add_nodes(session, grown)
+        size += len(batch)
+    return size
+
+
+def _require_root(session: Session, size: int, root: bytes) -> None:
+    try:
+        (found,) = _hashes(session, [Span(0, size)])
+    except KeyError:
+        found = None
+    if found != root:
+        message = (
+            f"The tree's first {size} leaves do not have the root that was signed for them: the "
+            "database was changed. Compare an export with a checkpoint that you keep elsewhere."
+        )
+        raise AuditLogBrokenError(message)
+
+
+def _require_unbroken(session: Session, batch: list[Leaf]) -> None:
+    broken = checkpoints.first_contradiction(session, batch)
+    if broken is not None:
+        message = (
+            f"The chain of {broken} is not what it was at an earlier checkpoint, or its end is "
+            f"missing: the database was changed. GET /v1/audit/verify?subject={broken} and an "
+            "older export say where."
+        )
+        raise AuditLogBrokenError(message)
+
+
+def _hashes(session: Session, spans: Iterable[Span]) -> list[bytes]:
+    """Return the hash of each span, with one query for the subtrees of all."""
+    wanted = list(spans)
+    nodes = checkpoints.nodes_at(session, [c for span in wanted for c in complete_subtrees(span)])
+    return [hash_of(span, nodes) for span in wanted]

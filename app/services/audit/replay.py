@@ -1,0 +1,133 @@
+"""Making a stored decision again from what is stored, and comparing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.evaluations import by_subject, evaluations_named
+from app.db.models import EvaluationRow, PolicyRow, Promotion, Version
+from app.db.policies import policy_of, policy_versioned
+from app.db.promotions import DECISION, decision_document
+from app.db.session import Sessions
+from app.db.versions import versions_numbered
+from app.domain.governance.gate import Decision, VersionRef
+from app.domain.governance.policies import compared_metrics
+from app.domain.governance.replay import differences
+from app.domain.identity.access import Caller
+from app.domain.naming import canonical_digest
+from app.services.audit.sample_recheck import contradictions
+from app.services.evidence.submissions import digest_of
+from app.services.governance.gate import Evidence, decide_on
+from app.services.identity.visibility import seen_promotion
+from app.storage.blobs import Blobs
+
+_MOST_DIFFERENCES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A promotion's decision and the same decision made again."""
+
+    promotion: Promotion
+    stored: Mapping[str, Any]
+    again: Mapping[str, Any] | None
+    differences: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        return not self.differences
+
+
+def replay(
+    sessions: Sessions, *, promotion_id: UUID, blobs: Blobs | None = None, caller: Caller
+) -> Replay:
+    """Decide again from the policy, versions and evaluations that the decision names.
+
+    Every one of them is held against the digest under which it was decided, and those that
+    are missing or differ are named. With `blobs`, so are evaluations that their own stored
+    samples do not bear out.
+
+    Raises:
+        NotFoundError: There is no such promotion for this caller.
+    """
+    with sessions() as session:
+        promotion = seen_promotion(session, caller, promotion_id)
+        stored = DECISION.validate_python(promotion.decision)
+        inputs = _inputs(session, promotion, stored)
+        found = list(_input_faults(inputs, stored))
+        if blobs is not None:
+            for row in inputs.evaluations:
+                found += contradictions(session, blobs, row)
+        decided = _decided(session, inputs, stored)
+    again = None if decided is None else decision_document(decided)
+    if again is not None:
+        found += differences(promotion.decision, again)
+    return Replay(promotion, promotion.decision, again, tuple(found[:_MOST_DIFFERENCES]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What of a decision's input is still there; the versions by number."""
+
+    policy: PolicyRow | None
+    versions: Mapping[int, Version]
+    evaluations: Sequence[EvaluationRow]
+
+
+def _refs(stored: Decision) -> list[VersionRef]:
+    """Return every version that the decision names, the one compared with among them."""
+    return [*stored.candidates, *([stored.incumbent] if stored.incumbent else [])]
+
+
+def _inputs(session: Session, promotion: Promotion, stored: Decision) -> _Inputs:
+    prefix = promotion.channel.prefix.full_name
+    return _Inputs(
+        policy=policy_versioned(session, stored.policy.name, stored.policy.version),
+        versions=versions_numbered(session, prefix, [ref.number for ref in _refs(stored)]),
+        evaluations=evaluations_named(session, [ref.id for ref in stored.evaluations]),
+    )
+
+
+def _input_faults(inputs: _Inputs, stored: Decision) -> Iterator[str]:
+    if inputs.policy is None:
+        yield f"The policy {stored.policy.name} version {stored.policy.version} is gone."
+    elif canonical_digest(inputs.policy.document) != stored.policy.digest:
+        yield f"The text of policy {stored.policy.name} is not what was decided by."
+    for ref in _refs(stored):
+        version = inputs.versions.get(ref.number)
+        if version is None:
+            yield f"Version {ref.number} is gone."
+        elif version.digest != ref.digest:
+            yield f"Version {ref.number} was {ref.digest}; now it is {version.digest}."
+    rows = {row.id: row for row in inputs.evaluations}
+    for each in stored.evaluations:
+        row = rows.get(each.id)
+        if row is None:
+            yield f"The evaluation {each.id} is gone."
+        elif digest_of(row, _artifact(row), row.suite.digest) != each.digest:
+            yield f"The evaluation {each.id} does not hash to the digest {each.digest} any more."
+
+
+def _artifact(row: EvaluationRow) -> str:
+    of = row.version or row.base_model
+    return "" if of is None else of.digest
+
+
+def _decided(session: Session, inputs: _Inputs, stored: Decision) -> Decision | None:
+    """Decide again, unless the policy or a version is gone."""
+    policy, versions = inputs.policy, inputs.versions
+    if policy is None or any(ref.number not in versions for ref in _refs(stored)):
+        return None
+    compared = compared_metrics(policy_of(policy))
+    of_versions = [row for row in inputs.evaluations if row.version_id is not None]
+    of_bases = [row for row in inputs.evaluations if row.base_model_id is not None]
+    evidence = Evidence(
+        by_subject(session, of_versions, EvaluationRow.version_id, compared),
+        by_subject(session, of_bases, EvaluationRow.base_model_id, compared),
+    )
+    candidates = [versions[ref.number] for ref in stored.candidates]
+    incumbent = None if stored.incumbent is None else versions[stored.incumbent.number]
+    return decide_on(policy, candidates, incumbent, evidence, stored.evaluated_at)

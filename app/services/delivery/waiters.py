@@ -1,0 +1,69 @@
+"""Waiting for a channel to change: any number of coroutines, no thread and no query for any."""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.domain.delivery.served_channel import ChannelKey
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watcher:
+    """One that waits, in its own event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    woken: "asyncio.Future[None]"
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when woken, or after `timeout_s` seconds."""
+        timer = self.loop.call_later(timeout_s, finish, self.woken)
+        try:
+            await self.woken
+        finally:
+            timer.cancel()
+
+
+class Watchers:
+    """Who waits for which channel; woken from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[ChannelKey, set[Watcher]] = {}
+
+    def add(self, key: ChannelKey) -> Watcher:
+        """Return a watcher for the loop that calls; remove it afterwards."""
+        loop = asyncio.get_running_loop()
+        watcher = Watcher(loop, loop.create_future())
+        with self._lock:
+            self._waiting.setdefault(key, set()).add(watcher)
+        return watcher
+
+    def remove(self, key: ChannelKey, watcher: Watcher) -> None:
+        with self._lock:
+            waiting = self._waiting.get(key, set())
+            waiting.discard(watcher)
+            if not waiting:
+                self._waiting.pop(key, None)
+
+    def wake(self, keys: Iterable[ChannelKey]) -> None:
+        with self._lock:
+            woken = [each for key in keys for each in self._waiting.get(key, ())]
+        for loop in {each.loop for each in woken}:
+            futures = [each.woken for each in woken if each.loop is loop]
+            loop.call_soon_threadsafe(_finish_all, futures)
+
+    def wake_all(self) -> None:
+        with self._lock:
+            keys = list(self._waiting)
+        self.wake(keys)
+
+
+def _finish_all(futures: "Iterable[asyncio.Future[None]]") -> None:
+    for future in futures:
+        finish(future)
+
+
+def finish(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

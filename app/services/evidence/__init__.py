@@ -1,0 +1,1 @@
+"""Use cases on suites and evaluations: record, import, void."""

@@ -1,0 +1,39 @@
+"""The lines of a file that came in, plain or gzip, in bounded memory."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, Final, cast
+
+from app.domain.errors import Fault
+from app.domain.evidence.reports import refused
+
+GZIP: Final = b"\x1f\x8b"
+_EXPANDED_LIMIT_BYTES: Final = 4 << 30
+
+
+def is_gzip(content: BinaryIO) -> bool:
+    content.seek(0)
+    return content.read(len(GZIP)) == GZIP
+
+
+def lines_of(content: BinaryIO, *, limit_bytes: int) -> Iterator[bytes]:
+    """Yield the lines of a file; of a longer line than the limit, pieces a little above it.
+
+    Raises:
+        InvalidEvaluationError: It is broken gzip, or expands without end.
+    """
+    packed = is_gzip(content)
+    content.seek(0)
+    file = cast("BinaryIO", gzip.GzipFile(fileobj=content, mode="rb")) if packed else content
+    expanded = 0
+    try:
+        while line := file.readline(limit_bytes + 1):
+            expanded += len(line)
+            if expanded > _EXPANDED_LIMIT_BYTES:
+                message = f"The samples expand to more than {_EXPANDED_LIMIT_BYTES} bytes."
+                raise refused([Fault("too-large", message)])
+            yield line
+    except (OSError, EOFError, zlib.error) as error:
+        message = "The samples begin as gzip but cannot be unpacked."
+        raise refused([Fault("not-gzip", message)]) from error

@@ -1,0 +1,109 @@
+"""Reading runs of lm-evaluation-harness, as its files come in."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from app.db.session import present
+from app.domain.errors import Fault
+from app.domain.evidence.imports.lm_eval import (
+    RESULTS_FILE,
+    Task,
+    TaskMap,
+    read_results,
+    task_of_file,
+)
+from app.domain.evidence.imports.lm_eval_samples import LINE_LIMIT_BYTES, SamplesReader
+from app.domain.evidence.reports import Claim, refused, require_none
+from app.domain.evidence.suites import Suite
+from app.domain.strict_json import NotStrictJsonError, read_tool_object, shown
+from app.services.artifacts.spooled_files import ReceivedFile, Spool
+from app.services.evidence.jsonl import lines_of
+from app.services.evidence.submissions import Submission, Submitted
+
+
+@dataclass(frozen=True, slots=True)
+class LmEvalRun:
+    """A run as it came in: the results file, a file of samples for each task, their mapping."""
+
+    maps: Sequence[TaskMap]
+    results: ReceivedFile
+    samples: Sequence[ReceivedFile]
+
+    def submission(self, claim: Claim) -> Submission:
+        return Submission(claim, self._read)
+
+    def _read(self, suite: Suite) -> AbstractContextManager[Submitted]:
+        return _submitted(self, suite)
+
+
+@contextmanager
+def _submitted(run: LmEvalRun, suite: Suite) -> Iterator[Submitted]:
+    """Yield the run as a report with samples.
+
+    Raises:
+        InvalidEvaluationError: The files contradict each other, their mapping or the suite.
+    """
+    try:
+        run.results.content.seek(0)
+        document = read_tool_object(run.results.content.read())
+    except NotStrictJsonError as error:
+        message = f"The results cannot be read: {error}."
+        raise refused([Fault("not-results", message)]) from error
+    report, tasks, faults = read_results(document, run.maps, suite)
+    files, file_faults = _files_by_task(run)
+    require_none([*faults, *file_faults])
+    with ExitStack() as stack:
+        spool = Spool(stack)
+        report = present(report)
+        reasons = list(report.partial_reasons)
+        for task in tasks:
+            reasons += _convert(task, files[task.map.task], spool)
+        sources = [(RESULTS_FILE, run.results)]
+        sources += [(_kept_name(name), file) for name, file in files.items()]
+        report = replace(report, partial_reasons=reasons)
+        yield Submitted(report, spool.finished(), sources)
+
+
+def _convert(task: Task, file: ReceivedFile, spool: Spool) -> list[str]:
+    """Write the task's samples as rows of ours; return why they are partial."""
+    reader = SamplesReader(task)
+    for line in lines_of(file.content, limit_bytes=LINE_LIMIT_BYTES):
+        row = reader.take(line)
+        if row is not None:
+            spool.write(row)
+        if reader.is_hopeless:
+            break
+    reasons = reader.finish()
+    require_none(reader.faults)
+    return reasons
+
+
+def _files_by_task(run: LmEvalRun) -> tuple[dict[str, ReceivedFile], list[Fault]]:
+    wanted = [each.task for each in run.maps]
+    found: dict[str, ReceivedFile] = {}
+    faults: list[Fault] = []
+    for file in run.samples:
+        task = task_of_file(file.file_name)
+        if task is None or task not in wanted:
+            message = f"The file {shown(file.file_name)} is not the samples of a mapped task; the "
+            name = "samples_<task>_<time>.jsonl"
+            faults.append(Fault("unknown-samples", f"{message}tool calls such {name}."))
+        elif task in found:
+            faults.append(Fault("repeated-samples", f"There are two files for {shown(task)}."))
+        else:
+            found[task] = file
+    faults += [
+        Fault("missing-samples", f"Send the file of samples of the task {shown(task)}, too.")
+        for task in wanted
+        if task not in found
+    ]
+    kept = [_kept_name(task) for task in found]
+    if len(set(kept)) < len(kept):
+        faults.append(Fault("repeated-samples", "Two tasks differ in punctuation alone."))
+    return found, faults
+
+
+def _kept_name(task: str) -> str:
+    return f"samples_{re.sub(r'[^A-Za-z0-9._-]', '_', task)}.jsonl"

@@ -1,0 +1,57 @@
+"""Registering suites."""
+
+from datetime import datetime
+
+from app.db import audit
+from app.db.evaluations import SUITE, suite_versioned
+from app.db.models import SuiteRow
+from app.db.session import Sessions, present
+from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.errors import AlreadyExistsError, InvalidSuiteError
+from app.domain.evidence.suites import Suite, suite_faults
+from app.domain.identity.access import EVERYWHERE, Caller, Role
+from app.domain.naming import canonical_digest
+
+
+def register(
+    sessions: Sessions, *, suite: Suite, caller: Caller, now: datetime
+) -> tuple[SuiteRow, bool]:
+    """Register a suite version for good; say whether it is new.
+
+    Raises:
+        ForbiddenError: The caller is no admin of the whole registry.
+        InvalidSuiteError: The suite contradicts itself; all faults.
+        AlreadyExistsError: That version is registered with another definition.
+    """
+    caller.require_in(Role.ADMIN, EVERYWHERE)
+    if faults := suite_faults(suite):
+        raise InvalidSuiteError(f"{suite} cannot be registered; see faults.", faults)
+    document = SUITE.dump_python(suite, mode="json")
+    digest = canonical_digest(document)
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
+        known = suite_versioned(session, suite.name, suite.version)
+        if known is None:
+            session.add(_row(suite, document, digest, caller, now))
+            facts: Facts = {"suite": suite.name, "version": suite.version, "digest": digest}
+            audit.append(
+                session, happened(REGISTRY, "suite.register", facts, caller=caller, now=now)
+            )
+            return present(suite_versioned(session, suite.name, suite.version)), True
+    if known.digest != digest:
+        message = f"{suite} is registered with another definition; register a new version."
+        raise AlreadyExistsError(message)
+    return known, False
+
+
+def _row(
+    suite: Suite, document: dict[str, object], digest: str, caller: Caller, now: datetime
+) -> SuiteRow:
+    return SuiteRow(
+        name=suite.name,
+        version=suite.version,
+        document=document,
+        digest=digest,
+        created_at=now,
+        created_by_id=caller.id,
+    )

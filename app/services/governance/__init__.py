@@ -1,0 +1,1 @@
+"""Use cases on release: policies, channels, gate, promotions, reviews."""

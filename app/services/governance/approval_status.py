@@ -1,0 +1,127 @@
+"""Who may still review a promotion, and what it waits for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.evaluations import evaluators_of
+from app.db.models import Promotion, PromotionShare
+from app.db.policies import policy_of
+from app.db.principals import approvers_by_namespace
+from app.domain.governance import gate
+from app.domain.governance.allocation import Share
+from app.domain.governance.approvals import (
+    Contributors,
+    Review,
+    Reviewer,
+    Subject,
+    eligible,
+    required_approvals,
+    standing,
+)
+from app.domain.governance.policies import Approvals, Contributor, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewers:
+    """The state of a promotion's approvals: how many are needed, who gave one, who can.
+
+    Before `not_before` it does not execute, however many approve.
+    """
+
+    required: int
+    not_before: datetime
+    approvals: Approvals
+    contributors: Contributors
+    eligible: tuple[Reviewer, ...]
+    approved: frozenset[UUID]
+
+    @property
+    def lacking(self) -> int:
+        return max(self.required - len(self.approved), 0)
+
+    @property
+    def waited_for(self) -> tuple[Reviewer, ...]:
+        return tuple(each for each in self.eligible if each.id not in self.approved)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Who evaluated what some promotions rest on, and who may approve, as it was read."""
+
+    policies: Mapping[UUID, Policy]
+    evaluators: Mapping[UUID, UUID]
+    approvers: Mapping[str, Sequence[Reviewer]]
+
+    def reviewers(self, promotion: Promotion, *, now: datetime) -> Reviewers:
+        """Return the state of the approvals of one of the promotions.
+
+        An approval counts while it is of the present subject, has not expired, and its reviewer
+        could still give it: whoever lost the role or became a contributor no longer counts.
+        """
+        policy = self.policies[promotion.channel.policy_id]
+        grown = _grown(promotion)
+        contributors = self._contributors(promotion, grown)
+        approvers = self.approvers[promotion.channel.prefix.namespace]
+        able = eligible(policy.approvals, approvers, contributors)
+        reviews = [
+            Review(row.reviewer_id, row.verdict, row.subject_digest, row.reviewed_at)
+            for row in promotion.reviews
+        ]
+        subject = Subject(promotion.subject_digest, promotion.subject_since)
+        counted = standing(policy.approvals, reviews, subject=subject, now=now)
+        shares = tuple(Share(share.version.number, share.weight) for share in grown)
+        return Reviewers(
+            required=required_approvals(policy, shares),
+            not_before=promotion.subject_since + policy.approvals.wait,
+            approvals=policy.approvals,
+            contributors=contributors,
+            eligible=able,
+            approved=frozenset(each.reviewer_id for each in counted) & {each.id for each in able},
+        )
+
+    def _contributors(
+        self, promotion: Promotion, grown: Sequence[PromotionShare]
+    ) -> dict[Contributor, frozenset[UUID]]:
+        evaluators = frozenset(self.evaluators[id_] for id_ in _evaluation_ids(promotion))
+        return {
+            Contributor.AUTHOR: frozenset(share.version.created_by_id for share in grown),
+            Contributor.OWNER: frozenset({promotion.channel.prefix.owner_id}),
+            Contributor.REQUESTER: frozenset({promotion.requested_by_id}),
+            Contributor.EVALUATOR: evaluators,
+        }
+
+
+def people_of(session: Session, promotions: Sequence[Promotion]) -> People:
+    """Read in two queries, for all the promotions, whom their approvals depend on."""
+    evaluations = {id_ for promotion in promotions for id_ in _evaluation_ids(promotion)}
+    namespaces = {promotion.channel.prefix.namespace for promotion in promotions}
+    rows = {promotion.channel.policy_id: promotion.channel.policy for promotion in promotions}
+    return People(
+        policies={id_: policy_of(row) for id_, row in rows.items()},
+        evaluators=evaluators_of(session, evaluations),
+        approvers=approvers_by_namespace(session, namespaces),
+    )
+
+
+def reviewers_of(
+    session: Session, promotions: Sequence[Promotion], *, now: datetime
+) -> dict[UUID, Reviewers]:
+    """Return the state of approvals of each promotion, in two queries for all of them."""
+    people = people_of(session, promotions)
+    return {promotion.id: people.reviewers(promotion, now=now) for promotion in promotions}
+
+
+def _grown(promotion: Promotion) -> list[PromotionShare]:
+    """Return the shares of the versions that were judged, because their traffic would grow."""
+    judged = {candidate["number"] for candidate in promotion.outline["candidates"]}
+    return [share for share in promotion.shares if share.version.number in judged]
+
+
+def _evaluation_ids(promotion: Promotion) -> list[UUID]:
+    """Return whose work it is that the promotion rests on, not what it is compared with."""
+    read = promotion.outline["evaluations"]
+    return [UUID(each["id"]) for each in read if each["of"] == gate.Subject.CANDIDATE]

@@ -1,0 +1,162 @@
+"""Moving a channel: the only place where a generation is made."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from app.db import audit
+from app.db.models import Channel, Generation, GenerationShare, Promotion, Version
+from app.db.promotions import pending_on
+from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.errors import VersionRevokedError
+from app.domain.governance.lifecycle import GenerationKind, PromotionState, require_move
+from app.domain.identity.access import Caller
+from app.domain.naming import Json
+from app.services.governance.approval_status import Reviewers
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a channel is to serve, and why."""
+
+    kind: GenerationKind
+    shares: Sequence[tuple[Version, int]]
+    reason: str
+    promotion: Promotion | None = None
+
+    @classmethod
+    def of(cls, promotion: Promotion, kind: GenerationKind, reason: str) -> "Move":
+        """Return the move that a promotion asks for."""
+        shares = [(share.version, share.weight) for share in promotion.shares]
+        return cls(kind, shares, reason, promotion)
+
+
+def allocation_facts(shares: Iterable[tuple[Version, int]]) -> list[Json]:
+    """Return a split of traffic as the audit log states it."""
+    return [
+        {"version": version.number, "digest": version.digest, "weight": weight}
+        for version, weight in shares
+    ]
+
+
+def execute(
+    session: Session, channel: Channel, move: Move, *, caller: Caller, now: datetime
+) -> Generation:
+    """Make the channel's next generation and its audit entry, in the caller's transaction.
+
+    The caller holds the locks of prefix and channel. Whatever else was pending on the channel
+    was judged against what it served before, so it is superseded.
+
+    Raises:
+        VersionRevokedError: The move would serve a revoked version.
+    """
+    for version, _ in move.shares:
+        require_not_revoked(version)
+    channel.generation += 1
+    generation = Generation(
+        channel_id=channel.id,
+        number=channel.generation,
+        kind=move.kind,
+        promotion_id=None if move.promotion is None else move.promotion.id,
+        reason=move.reason,
+        executed_at=now,
+        executed_by_id=caller.id,
+        shares=[GenerationShare(version.id, weight) for version, weight in move.shares],
+    )
+    session.add(generation)
+    if move.promotion is not None:
+        close(move.promotion, PromotionState.EXECUTED, move.reason, now)
+    _append_entry(session, channel, move, caller, now)
+    for promotion in pending_on(session, channel):
+        reason = f"Generation {channel.generation} of {channel.name} was executed."
+        close(promotion, PromotionState.SUPERSEDED, reason, now)
+        record(session, promotion, "promotion.supersede", {"reason": reason}, caller, now)
+    return generation
+
+
+def close(promotion: Promotion, state: PromotionState, reason: str, now: datetime) -> None:
+    """End a pending promotion.
+
+    Raises:
+        InvalidTransitionError: It has ended already.
+    """
+    require_move(promotion.state, state)
+    promotion.state, promotion.closed_at, promotion.closing_reason = state, now, reason
+
+
+def record(
+    session: Session,
+    promotion: Promotion,
+    action: str,
+    facts: Facts,
+    caller: Caller,
+    now: datetime,
+) -> None:
+    """Append what was done to a promotion, on its prefix's chain."""
+    about: dict[str, Json] = {"promotion_id": str(promotion.id), "channel": promotion.channel.name}
+    subject = subject_of(promotion.channel.prefix.full_name)
+    audit.append(session, happened(subject, action, about | dict(facts), caller=caller, now=now))
+
+
+def require_not_revoked(version: Version) -> None:
+    if version.revocation is not None:
+        raise VersionRevokedError(
+            f"Version {version.number} was revoked: {version.revocation.reason}",
+            version=version.number,
+        )
+
+
+_ACTIONS = {
+    GenerationKind.PROMOTION: "promotion.execute",
+    GenerationKind.BREAK_GLASS: "promotion.break-glass",
+    GenerationKind.ROLLBACK: "channel.rollback",
+    GenerationKind.REVOCATION: "channel.withdraw",
+}
+
+
+def _append_entry(
+    session: Session, channel: Channel, move: Move, caller: Caller, now: datetime
+) -> None:
+    facts: Facts = {
+        "channel": channel.name,
+        "channel_id": str(channel.id),
+        "generation": channel.generation,
+        "reason": move.reason,
+        "allocation": allocation_facts(move.shares),
+        "promotion_id": None if move.promotion is None else str(move.promotion.id),
+    }
+    subject = subject_of(channel.prefix.full_name)
+    event = happened(subject, _ACTIONS[move.kind], facts, caller=caller, now=now)
+    audit.append(session, event)
+
+
+def complete(
+    session: Session, promotion: Promotion, state: Reviewers, *, caller: Caller, now: datetime
+) -> None:
+    """Execute the promotion if it waits for nothing; if only for time, note when it is due.
+
+    The caller holds the locks of prefix and channel, the gate has passed just now, and `state`
+    is that of the approvals now.
+    """
+    promotion.due_at = None
+    if state.lacking:
+        return
+    if now < state.not_before:
+        promotion.due_at = state.not_before
+        return
+    move = Move.of(promotion, GenerationKind.PROMOTION, promotion.reason)
+    execute(session, promotion.channel, move, caller=caller, now=now)
+
+
+def expire(session: Session, promotion: Promotion, *, caller: Caller, now: datetime) -> str:
+    """End an overdue promotion; return the reason."""
+    reason = f"Nobody completed it before {promotion.expires_at.isoformat()}."
+    close(promotion, PromotionState.EXPIRED, reason, now)
+    record(session, promotion, "promotion.expire", {"reason": reason}, caller, now)
+    return reason
+
+
+def is_overdue(promotion: Promotion, now: datetime) -> bool:
+    return promotion.state is PromotionState.PENDING and promotion.expires_at <= now

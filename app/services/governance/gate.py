@@ -1,0 +1,191 @@
+"""The gate applied to what is stored: the bridge from rows to one decision."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.channels import allocation_of, channel_named
+from app.db.evaluations import evidence_for
+from app.db.models import Channel, EvaluationRow, PolicyRow, Prefix, Promotion, Version
+from app.db.policies import policy_of, policy_ref
+from app.db.promotions import decision_document, pending_below
+from app.db.session import Sessions
+from app.db.versions import versions_numbered
+from app.domain.errors import GateNotConfiguredError
+from app.domain.evidence.evaluation import Evaluation
+from app.domain.governance.allocation import ALL_TRAFFIC, Allocation, Share, growing, heaviest
+from app.domain.governance.approvals import subject_digest
+from app.domain.governance.gate import Candidate, Decision, Incumbent, VersionRef, decide
+from app.domain.governance.policies import Policy, compared_metrics
+from app.domain.identity.access import Caller
+from app.domain.naming import PrefixName
+from app.services.governance.execution import require_not_revoked
+from app.services.identity.visibility import seen_version
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A decision with what it is bound to: `subject_digest` is what a review approves."""
+
+    decision: Decision
+    subject_digest: str
+
+
+def judge(
+    session: Session,
+    channel: Channel,
+    wanted: Allocation,
+    versions: Mapping[int, Version],
+    *,
+    current: Allocation,
+    now: datetime,
+) -> Judgement:
+    """Judge every version whose traffic would grow if `channel` served `wanted`, not `current`.
+
+    A constant number of queries, whatever the history. `versions` holds, by number, the
+    versions of `wanted` with base model and prefix loaded.
+    """
+    policy = policy_of(channel.policy)
+    # What would change nothing can still be asked about: then all of it is judged.
+    grown = growing(current, wanted) or wanted
+    judged = [versions[share.version] for share in grown]
+    most = heaviest(current)
+    incumbent = None if most is None else _incumbent(session, channel, most.version)
+    evidence = _evidence(session, policy, judged, incumbent)
+    decision = decide_on(channel.policy, judged, incumbent, evidence, now)
+    allocation = {versions[share.version].digest: share.weight for share in wanted}
+    subject = subject_digest(allocation, decision.evidence_digest, channel.policy.digest)
+    return Judgement(decision, subject)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is recorded of versions and, as control runs, of base models; by row id."""
+
+    versions: Mapping[UUID, Sequence[Evaluation]]
+    base_models: Mapping[UUID, Sequence[Evaluation]]
+
+    def of(self, version: Version) -> tuple[Evaluation, ...]:
+        return tuple(self.versions.get(version.id, ()))
+
+    def control_runs(self, version: Version) -> tuple[Evaluation, ...]:
+        return tuple(self.base_models.get(version.base_model_id, ()))
+
+
+def decide_on(
+    policy: PolicyRow,
+    judged: Sequence[Version],
+    incumbent: Version | None,
+    evidence: Evidence,
+    now: datetime,
+) -> Decision:
+    """Hand rows to the pure gate: the one bridge, for deciding and for deciding again."""
+    compared = None if incumbent is None else Incumbent(_ref(incumbent), evidence.of(incumbent))
+    candidates = [_candidate(version, evidence) for version in judged]
+    return decide(policy_of(policy), policy_ref(policy), candidates, compared, now)
+
+
+def _evidence(
+    session: Session, policy: Policy, judged: Sequence[Version], incumbent: Version | None
+) -> Evidence:
+    """Read what the policy needs: samples of the cells it compares, and no others."""
+    compared = compared_metrics(policy)
+    versions = [version.id for version in judged]
+    if incumbent is not None and compared:
+        versions.append(incumbent.id)
+    of_versions = evidence_for(session, EvaluationRow.version_id, versions, compared)
+    margins = [rule.no_worse_than for rule in policy.rules if rule.no_worse_than is not None]
+    if all(margin.base is None for margin in margins):
+        return Evidence(of_versions, {})
+    bases = [version.base_model_id for version in judged]
+    of_bases = evidence_for(session, EvaluationRow.base_model_id, bases, compared)
+    return Evidence(of_versions, of_bases)
+
+
+def _candidate(version: Version, evidence: Evidence) -> Candidate:
+    return Candidate(
+        ref=_ref(version),
+        peft_type=version.peft_type,
+        virtual_tokens=version.virtual_tokens,
+        parameter_fraction=version.parameter_fraction,
+        card=version.card,
+        author_id=version.created_by_id,
+        owner_id=version.prefix.owner_id,
+        evaluations=evidence.of(version),
+        base_model=version.base_model.name,
+        control_runs=evidence.control_runs(version),
+    )
+
+
+def _incumbent(session: Session, channel: Channel, number: int) -> Version:
+    return versions_numbered(session, channel.prefix.full_name, [number])[number]
+
+
+def _ref(version: Version) -> VersionRef:
+    return VersionRef(version.number, version.digest)
+
+
+def dry_run(
+    sessions: Sessions,
+    *,
+    prefix: PrefixName,
+    number: int,
+    channel_name: str,
+    caller: Caller,
+    now: datetime,
+) -> Decision:
+    """Return the decision on giving a version all of a channel's traffic.
+
+    Raises:
+        NotFoundError: There is no such version for this caller.
+        GateNotConfiguredError: The channel has no policy, so it is closed.
+        VersionRevokedError: The version was revoked, so no gate can open for it.
+    """
+    caller.require_sight(prefix)
+    with sessions() as session:
+        version = seen_version(session, caller, prefix, number)
+        require_not_revoked(version)
+        channel = channel_named(session, prefix, channel_name)
+        if channel is None:
+            raise not_configured(prefix, channel_name)
+        wanted = (Share(number, ALL_TRAFFIC),)
+        current = allocation_of(session, channel)
+        versions = {number: version}
+        return judge(session, channel, wanted, versions, current=current, now=now).decision
+
+
+def not_configured(prefix: PrefixName, channel_name: str) -> GateNotConfiguredError:
+    return GateNotConfiguredError(
+        f"{prefix} has no channel {channel_name} bound to a policy, so nothing can be promoted "
+        f"to it; an admin binds one with PUT /v1/prefixes/{prefix}/channels/{channel_name}."
+    )
+
+
+def reassess(session: Session, prefix: Prefix, *, now: datetime) -> None:
+    """Judge every pending promotion of `prefix` again, in the transaction of the change.
+
+    Approvals are of an exact subject, so those given before no longer count for a new one, and
+    a wait begins anew.
+    """
+    session.flush()
+    for promotion in pending_below(session, prefix):
+        rejudge(session, promotion, now=now)
+
+
+def rejudge(session: Session, promotion: Promotion, *, now: datetime) -> Judgement:
+    """Judge one promotion now and keep the answer on it."""
+    versions = {share.version.number: share.version for share in promotion.shares}
+    wanted = tuple(Share(share.version.number, share.weight) for share in promotion.shares)
+    current = allocation_of(session, promotion.channel)
+    judgement = judge(session, promotion.channel, wanted, versions, current=current, now=now)
+    promotion.decision = decision_document(judgement.decision)
+    promotion.policy_id = promotion.channel.policy_id
+    promotion.evidence_digest = judgement.decision.evidence_digest
+    if promotion.subject_digest != judgement.subject_digest:
+        promotion.subject_digest = judgement.subject_digest
+        promotion.subject_since = now
+        promotion.due_at = None
+    return judgement

@@ -1,0 +1,226 @@
+"""Requesting promotions and withdrawing them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db import audit
+from app.db.channels import allocation_of, lock_channel
+from app.db.models import Channel, Principal, Promotion, PromotionShare, Version
+from app.db.prefixes import lock_prefix
+from app.db.promotions import decision_document, promotion_by_id
+from app.db.session import Sessions, present
+from app.db.versions import versions_numbered
+from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.errors import (
+    ForbiddenError,
+    GateNotPassedError,
+    InvalidAllocationError,
+    InvalidTransitionError,
+    NothingToChangeError,
+    UnknownReferenceError,
+)
+from app.domain.governance.allocation import Allocation, allocation_faults
+from app.domain.governance.gate import Decision, Result
+from app.domain.governance.lifecycle import PromotionState
+from app.domain.governance.policies import REQUEST_LIFETIME
+from app.domain.identity.access import Caller, Role
+from app.domain.naming import Json, PrefixName
+from app.services.governance.approval_status import reviewers_of
+from app.services.governance.channels import require_enough
+from app.services.governance.execution import (
+    allocation_facts,
+    close,
+    complete,
+    is_overdue,
+    record,
+    require_not_revoked,
+)
+from app.services.governance.gate import Judgement, judge, not_configured
+from app.services.identity.visibility import lock_prefix_as, seen_place
+
+
+def request(
+    sessions: Sessions,
+    *,
+    prefix: PrefixName,
+    channel_name: str,
+    wanted: Allocation,
+    reason: str,
+    caller: Caller,
+    now: datetime,
+) -> Promotion:
+    """Ask for a channel to serve `wanted`; the gate decides at once whether people may.
+
+    Raises:
+        NotFoundError: There is no such prefix for this caller.
+        ForbiddenError: The caller does not publish here.
+        GateNotConfiguredError: The channel has no policy, so it is closed.
+        InvalidAllocationError: The weights are no split of all traffic.
+        UnknownReferenceError: A version does not exist.
+        VersionRevokedError: A version was revoked.
+        NothingToChangeError: The channel serves exactly that.
+        GateNotPassedError: The evidence falls short; the refusal is on the audit log.
+        PolicyUnsatisfiableError: Too few reviewers remain once contributors are excluded.
+    """
+    require_split(wanted)
+    with sessions.begin() as session:
+        lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
+        target = aim(session, prefix, channel_name, wanted, now)
+        if target.judgement.decision.result is Result.PASSED:
+            promotion = open_promotion(session, target, reason, caller, now)
+            state = reviewers_of(session, [promotion], now=now)[promotion.id]
+            require_enough(len(state.eligible), state.required, prefix.namespace)
+            complete(session, promotion, state, caller=caller, now=now)
+            return promotion
+        _append_refusal(session, target, caller, now)
+    raise not_passed(target.judgement.decision)
+
+
+def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: datetime) -> Promotion:
+    """Take a request back.
+
+    Raises:
+        NotFoundError: There is no such promotion for this caller.
+        ForbiddenError: Somebody else requested it.
+        InvalidTransitionError: It has ended already, or expired.
+    """
+    with sessions.begin() as session:
+        promotion = lock_promotion(session, caller, promotion_id)
+        if promotion.requested_by_id != caller.id:
+            by = promotion.requested_by.name
+            raise ForbiddenError(f"{by} requested this promotion; only {by} can withdraw it.")
+        require_in_time(promotion, now)
+        close(promotion, PromotionState.WITHDRAWN, "The requester withdrew it.", now)
+        record(session, promotion, "promotion.withdraw", {}, caller, now)
+        return promotion
+
+
+def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
+    """Return a promotion with its prefix and channel locked, in the order all writes take.
+
+    Raises:
+        NotFoundError: It does not exist, or looks so to this caller.
+    """
+    prefix, channel_name = seen_place(session, caller, promotion_id)
+    lock_prefix(session, prefix)
+    lock_channel(session, prefix, channel_name)
+    return present(promotion_by_id(session, promotion_id))
+
+
+def require_in_time(promotion: Promotion, now: datetime) -> None:
+    if is_overdue(promotion, now):
+        message = f"The promotion expired at {promotion.expires_at.isoformat()}; request a new one."
+        raise InvalidTransitionError(message, state=PromotionState.EXPIRED.value)
+
+
+def not_passed(decision: Decision) -> GateNotPassedError:
+    closing = decision.unmet
+    first = "; ".join(finding.message for finding in closing[:3])
+    more = f" (and {len(closing) - 3} more)" if len(closing) > 3 else ""  # noqa: PLR2004
+    findings = decision_document(decision)["findings"]
+    counted = "1 finding" if len(closing) == 1 else f"{len(closing)} findings"
+    return GateNotPassedError(f"{counted}: {first}{more}", findings=findings)
+
+
+def require_split(wanted: Allocation) -> None:
+    """Raise InvalidAllocationError unless the weights are a split of all traffic."""
+    if faults := allocation_faults(wanted):
+        raise InvalidAllocationError("The allocation is refused; see faults.", faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a channel is asked to serve, with the versions by number and the gate's answer."""
+
+    channel: Channel
+    wanted: Allocation
+    versions: Mapping[int, Version]
+    judgement: Judgement
+
+    def shares(self) -> list[tuple[Version, int]]:
+        """Return the versions that are asked for, with their weights, heaviest first."""
+        ordered = sorted(self.wanted, key=lambda share: share.weight, reverse=True)
+        return [(self.versions[share.version], share.weight) for share in ordered]
+
+    def facts(self) -> dict[str, Json]:
+        return {
+            "allocation": allocation_facts(self.shares()),
+            "evidence_digest": self.judgement.decision.evidence_digest,
+            "policy_digest": self.channel.policy.digest,
+        }
+
+
+def aim(
+    session: Session, prefix: PrefixName, channel_name: str, wanted: Allocation, now: datetime
+) -> Target:
+    """Lock the channel and judge what it is asked to serve.
+
+    Raises:
+        GateNotConfiguredError: The channel has no policy, so it is closed.
+        UnknownReferenceError: A version does not exist.
+        VersionRevokedError: A version was revoked.
+        NothingToChangeError: The channel serves exactly that.
+    """
+    channel = lock_channel(session, prefix, channel_name)
+    if channel is None:
+        raise not_configured(prefix, channel_name)
+    versions = _versions(session, prefix, wanted)
+    current = allocation_of(session, channel)
+    if set(wanted) == set(current):
+        raise NothingToChangeError(f"{channel_name} of {prefix} serves exactly that already.")
+    judgement = judge(session, channel, wanted, versions, current=current, now=now)
+    return Target(channel, wanted, versions, judgement)
+
+
+def _versions(session: Session, prefix: PrefixName, wanted: Allocation) -> Mapping[int, Version]:
+    versions = versions_numbered(session, prefix, [share.version for share in wanted])
+    for share in wanted:
+        if share.version not in versions:
+            raise UnknownReferenceError(f"There is no version {share.version} of {prefix}.")
+        require_not_revoked(versions[share.version])
+    return versions
+
+
+def open_promotion(
+    session: Session, target: Target, reason: str, caller: Caller, now: datetime
+) -> Promotion:
+    """Insert a pending promotion with the decision on it, and its audit entry."""
+    decision = target.judgement.decision
+    promotion = Promotion(
+        channel_id=target.channel.id,
+        reason=reason,
+        state=PromotionState.PENDING,
+        requested_by_id=caller.id,
+        policy_id=target.channel.policy_id,
+        decision=decision_document(decision),
+        evidence_digest=decision.evidence_digest,
+        subject_digest=target.judgement.subject_digest,
+        subject_since=now,
+        created_at=now,
+        expires_at=now + REQUEST_LIFETIME,
+        reviews=[],
+    )
+    # All that is shown of it is at hand already; to read it back takes three queries.
+    promotion.channel = target.channel
+    promotion.requested_by = session.get_one(Principal, caller.id)
+    for version, weight in target.shares():
+        share = PromotionShare(version.id, weight)
+        share.version = version
+        promotion.shares.append(share)
+    session.add(promotion)
+    session.flush()
+    facts: Facts = target.facts() | {"reason": reason}
+    record(session, promotion, "promotion.request", facts, caller, now)
+    return promotion
+
+
+def _append_refusal(session: Session, target: Target, caller: Caller, now: datetime) -> None:
+    unmet = target.judgement.decision.shortfalls
+    facts: Facts = target.facts() | {"channel": target.channel.name, "unmet": unmet}
+    subject = subject_of(target.channel.prefix.full_name)
+    event = happened(subject, "promotion.refuse", facts, caller=caller, now=now)
+    audit.append(session, event)

@@ -1,0 +1,139 @@
+"""Reviewing promotions: the last approval executes, one rejection ends."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.models import Principal, Promotion, ReviewRow
+from app.db.session import Sessions
+from app.domain.audit.chain import Facts
+from app.domain.errors import (
+    AlreadyReviewedError,
+    InvalidTransitionError,
+    SeparationOfDutiesError,
+    SubjectChangedError,
+)
+from app.domain.governance.approvals import Reviewer, Verdict, approved_already, bar_to_review
+from app.domain.governance.gate import Result
+from app.domain.governance.lifecycle import PromotionState, require_move
+from app.domain.identity.access import Caller, Role
+from app.services.governance.approval_status import People, Reviewers, people_of
+from app.services.governance.execution import close, complete, expire, is_overdue, record
+from app.services.governance.gate import rejudge
+from app.services.governance.promotions import lock_promotion, not_passed
+
+
+def review(
+    sessions: Sessions,
+    *,
+    promotion_id: UUID,
+    verdict: Verdict,
+    comment: str,
+    subject_digest: str | None = None,
+    caller: Caller,
+    now: datetime,
+) -> Promotion:
+    """Approve or reject a pending promotion.
+
+    The gate is evaluated again first, under the channel's lock. The approval that completes
+    what the policy demands executes the promotion in the same transaction, or at the end of
+    the policy's wait. With `subject_digest` an approval is of exactly that.
+
+    Raises:
+        NotFoundError: There is no such promotion for this caller.
+        SeparationOfDutiesError: The caller contributed to it, or is no human where one must be.
+        ForbiddenError: The caller is no approver here.
+        InvalidTransitionError: The promotion has ended.
+        AlreadyReviewedError: The caller has approved exactly this already.
+        SubjectChangedError: What is under review is not `subject_digest` any more.
+        GateNotPassedError: The evidence no longer suffices; nothing was recorded.
+    """
+    with sessions.begin() as session:
+        promotion = lock_promotion(session, caller, promotion_id)
+        expired = None
+        if is_overdue(promotion, now):
+            expired = expire(session, promotion, caller=caller, now=now)
+        else:
+            _decide(session, promotion, verdict, comment, subject_digest, caller, now)
+    if expired is not None:
+        raise InvalidTransitionError(f"The promotion has expired. {expired}", state="expired")
+    return promotion
+
+
+def _decide(
+    session: Session,
+    promotion: Promotion,
+    verdict: Verdict,
+    comment: str,
+    subject_digest: str | None,
+    caller: Caller,
+    now: datetime,
+) -> None:
+    # Read once: what is recorded on a version is judged there and then, so judging again below can
+    # rest on fewer evaluations, as those that grew old drop out, but not on others.
+    people = people_of(session, [promotion])
+    _require_reviewer(people.reviewers(promotion, now=now), promotion, caller)
+    after = PromotionState.EXECUTED if verdict is Verdict.APPROVE else PromotionState.REJECTED
+    require_move(promotion.state, after)
+    if verdict is Verdict.APPROVE:
+        decision = rejudge(session, promotion, now=now).decision
+        if subject_digest not in (None, promotion.subject_digest):
+            raise SubjectChangedError(
+                "The evidence, the policy or the incumbent has changed since you looked; "
+                "read the promotion again and review what it is now.",
+                subject_digest=promotion.subject_digest,
+            )
+        if decision.result is not Result.PASSED:
+            raise not_passed(decision)
+        _approve(session, promotion, people, comment, caller, now)
+    else:
+        _record_review(session, promotion, verdict, comment, caller, now)
+        close(promotion, PromotionState.REJECTED, comment, now)
+
+
+def _require_reviewer(state: Reviewers, promotion: Promotion, caller: Caller) -> None:
+    """Tell a contributor why before telling anybody else which role is missing."""
+    reviewer = Reviewer(caller.name, caller.id, caller.kind)
+    if bar := bar_to_review(state.approvals, reviewer, state.contributors):
+        raise SeparationOfDutiesError(bar)
+    caller.require(Role.APPROVER, promotion.channel.prefix.full_name)
+
+
+def _approve(
+    session: Session,
+    promotion: Promotion,
+    people: People,
+    comment: str,
+    caller: Caller,
+    now: datetime,
+) -> None:
+    """Keep an approval of what was judged just now, and execute if it was the last one.
+
+    Who has approved may still think again and reject, but not approve twice.
+    """
+    if caller.id in people.reviewers(promotion, now=now).approved:
+        raise AlreadyReviewedError(approved_already(caller.name))
+    _record_review(session, promotion, Verdict.APPROVE, comment, caller, now)
+    complete(session, promotion, people.reviewers(promotion, now=now), caller=caller, now=now)
+
+
+def _record_review(
+    session: Session,
+    promotion: Promotion,
+    verdict: Verdict,
+    comment: str,
+    caller: Caller,
+    now: datetime,
+) -> None:
+    subject = promotion.subject_digest
+    row = ReviewRow(caller.id, verdict, comment, subject, now)
+    row.reviewer = session.get_one(Principal, caller.id)
+    promotion.reviews.append(row)
+    session.flush()
+    facts: Facts = {
+        "subject_digest": subject,
+        "evidence_digest": promotion.evidence_digest,
+        "comment": comment,
+    }
+    record(session, promotion, f"promotion.{verdict.value}", facts, caller, now)

@@ -1,0 +1,1 @@
+"""Use cases on principals, tokens, sessions and sign-in."""

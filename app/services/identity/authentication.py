@@ -1,0 +1,69 @@
+"""Who is calling: the principal behind a bearer token."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from app.db.identities import callers_of
+from app.db.session import Sessions
+from app.db.tokens import valid_token
+from app.domain.errors import UnauthenticatedError
+from app.domain.identity.access import Caller
+from app.domain.identity.oidc import Issuer, comparable
+from app.domain.identity.tokens import is_token
+from app.oidc.issuers import Issuers
+from app.services.identity.token_usage import TokenUses
+
+
+def authenticate(
+    sessions: Sessions, *, token: str, now: datetime, uses: TokenUses | None = None
+) -> Caller:
+    """Return who holds an API token; the use is noted in `uses`.
+
+    Raises:
+        UnauthenticatedError: The token is malformed, unknown, revoked or expired.
+    """
+    found = None
+    if is_token(token):
+        with sessions() as session:
+            found = valid_token(session, token, now)
+    if found is None:
+        raise UnauthenticatedError("The bearer token is unknown, revoked or expired.")
+    if uses is not None:
+        uses.note(found, now)
+    return found.caller
+
+
+def authenticate_federated(
+    sessions: Sessions, issuers: Issuers, *, token: str, now: datetime
+) -> Caller:
+    """Return the one principal that a token of a configured issuer means.
+
+    Raises:
+        UnauthenticatedError: The token does not hold, or means nobody, or several.
+        UnavailableError: The issuer's keys cannot be had.
+    """
+    issuer, claims = issuers.verified(token, now)
+    with sessions() as session:
+        return meant(session, issuer, claims)
+
+
+def meant(session: Session, issuer: Issuer, claims: Mapping[str, object]) -> Caller:
+    """Return the one principal that the verified claims of a token mean.
+
+    Raises:
+        UnauthenticatedError: They mean nobody, or several.
+    """
+    found = callers_of(session, issuer.url, issuer.kind, comparable(claims))
+    if not found:
+        raise UnauthenticatedError(
+            f"The token of {issuer.url} is good, but its claims are bound to no principal; an "
+            "admin binds them with PUT /v1/principals/{principal}/identities."
+        )
+    if len(found) > 1:
+        raise UnauthenticatedError(
+            f"The token of {issuer.url} is good, but its claims mean more than one principal; an "
+            "admin must bind them so that they mean one."
+        )
+    return found[0]

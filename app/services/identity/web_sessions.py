@@ -1,0 +1,157 @@
+"""Signing in to the pages, staying signed in, and signing out."""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db import audit
+from app.db.identities import lock_identity
+from app.db.models import ApiToken, IdentityRow, WebSession
+from app.db.session import Sessions, present
+from app.db.web_sessions import forget, forget_expired, live_token, renew, session_by_cookie
+from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.identity.access import Caller
+from app.domain.identity.oidc import Issuer, comparable
+from app.domain.naming import Json
+from app.services.identity.authentication import authenticate, meant
+
+IDLE_LIFETIME: Final = timedelta(minutes=30)
+LONGEST_LIFETIME: Final = timedelta(hours=10)
+RENEWED_AFTER: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of somebody who is signed in.
+
+    `form_token` is what the visit's forms must carry; `cookie` is set if the browser is to keep
+    another one from now on.
+    """
+
+    caller: Caller
+    session_id: UUID
+    form_token: str
+    cookie: str | None = None
+
+
+def sign_in(sessions: Sessions, *, token: str, now: datetime) -> Visit:
+    """Open a session for whoever holds `token`; it ends no later than the token.
+
+    Raises:
+        UnauthenticatedError: The token is malformed, unknown, revoked or expired.
+    """
+    caller = authenticate(sessions, token=token, now=now)
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
+        held = live_token(session, token, now)
+        return _opened(session, caller, held, min(now + LONGEST_LIFETIME, held.expires_at), now)
+
+
+def sign_in_as(
+    sessions: Sessions, *, issuer: Issuer, claims: Mapping[str, object], now: datetime
+) -> Visit:
+    """Open a session for whom the verified claims of an ID token mean, as a bearer token's would.
+
+    It hangs on the binding by which they mean somebody, and ends when that is taken away.
+
+    Raises:
+        UnauthenticatedError: The claims mean nobody, or several.
+    """
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
+        caller = meant(session, issuer, claims)
+        held = lock_identity(session, caller.id, issuer.url, comparable(claims))
+        return _opened(session, caller, present(held), now + LONGEST_LIFETIME, now)
+
+
+def _opened(
+    session: Session, caller: Caller, held: ApiToken | IdentityRow, ends_at: datetime, now: datetime
+) -> Visit:
+    forget_expired(session, now)
+    cookie = _new_secret()
+    by_token = isinstance(held, ApiToken)
+    row = WebSession(
+        token_id=held.id if by_token else None,
+        identity_id=None if by_token else held.id,
+        hash=_hash(cookie),
+        form_token=_new_secret(),
+        created_at=now,
+        renewed_at=now,
+        expires_at=min(now + IDLE_LIFETIME, ends_at),
+        ends_at=ends_at,
+    )
+    session.add(row)
+    session.flush()
+    facts: dict[str, Json] = {"session_id": str(row.id)}
+    if isinstance(held, ApiToken):
+        facts["token_id"] = str(held.id)
+    else:
+        facts |= {"identity_id": str(held.id), "issuer": held.issuer}
+    _record(session, "session.open", facts, caller, now)
+    return Visit(caller, row.id, row.form_token, cookie)
+
+
+def visit(
+    sessions: Sessions,
+    *,
+    cookie: str,
+    now: datetime,
+    issuers: Collection[str] = (),
+    attended: bool = True,
+) -> Visit | None:
+    """Return who is behind a cookie; None if the session, or what it was opened with, has ended.
+
+    One that was opened through an issuer lasts while that is one of `issuers`. The cookie is
+    changed every few minutes, so that a copy of it is soon worth nothing, and the session lasts
+    that much longer. What a page asks by itself, unattended, does neither.
+    """
+    with sessions() as session:
+        found = session_by_cookie(session, _hash(cookie), issuers, now)
+    if found is None:
+        return None
+    row, caller = found
+    seen = Visit(caller, row.id, row.form_token)
+    if not attended or now - row.renewed_at < RENEWED_AFTER:
+        return seen
+    return _renewed(sessions, seen, row, now)
+
+
+def sign_out(sessions: Sessions, *, visit: Visit, now: datetime) -> None:
+    """End a session at once; ending it again changes nothing."""
+    with sessions.begin() as session:
+        audit.lock_chain(session, REGISTRY)
+        if forget(session, visit.session_id):
+            facts: Facts = {"session_id": str(visit.session_id)}
+            _record(session, "session.close", facts, visit.caller, now)
+
+
+def _renewed(sessions: Sessions, seen: Visit, row: WebSession, now: datetime) -> Visit:
+    fresh = _new_secret()
+    with sessions.begin() as session:
+        renewed = renew(
+            session,
+            row.id,
+            before=row.hash,
+            after=_hash(fresh),
+            expires_at=min(now + IDLE_LIFETIME, row.ends_at),
+            at=now,
+        )
+    return replace(seen, cookie=fresh) if renewed else seen
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _hash(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode()).hexdigest()
+
+
+def _record(session: Session, action: str, facts: Facts, caller: Caller, now: datetime) -> None:
+    audit.append(session, happened(REGISTRY, action, facts, caller=caller, now=now))

@@ -1,0 +1,134 @@
+"""Schemathesis against a served registry that holds something: requests nobody thought of.
+
+`make fuzz` does the same for longer.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import create_engine, make_url, text
+
+from app.db.session import engine_for, sessions_on
+from app.local.mode import Stores, prepare
+from app.main import app_of
+from app.services.artifacts.pulls import PullLog
+from app.services.identity.token_usage import TokenUses
+from tests.support.builders import World
+from tests.support.observing import eventually
+from tests.support.served import serving
+
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "15"))
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+
+
+@pytest.fixture
+def alone(an_empty_database, postgres_server, s3_server, parts):
+    """A registry of its own: whoever may do everything may also take others' rights away."""
+    service = make_url(postgres_server.service_url)
+    service = service.set(database=make_url(an_empty_database).database)
+    server = replace(
+        postgres_server,
+        owner_url=an_empty_database,
+        service_url=service.render_as_string(hide_password=False),
+    )
+    tokens = prepare(Stores(server, s3_server), {})
+    engine = engine_for(server.service_url)
+    sessions = sessions_on(engine)
+    own = replace(parts, sessions=sessions, uses=TokenUses(sessions), pulls=PullLog())
+    app = app_of(own)
+    with TestClient(app) as client, serving(app) as url:
+        yield World(client, tokens), url
+    engine.dispose()
+    owner = create_engine(an_empty_database)
+    with owner.connect() as connection:
+        # A connection that was closed still ends; the database can only be dropped after that.
+        others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        eventually(lambda: connection.scalar(others) == 1)
+    owner.dispose()
+
+
+@pytest.fixture
+def world(alone):
+    return alone[0]
+
+
+@pytest.fixture
+def seeded(world):
+    """A registry with something in it: the parameters under which that is found."""
+    promotion = world.a_promotion()
+    world.approve(promotion)
+    world.request(world.an_evaluated_version(seed=1))
+    evaluations = world.made("GET", f"{world.path}/versions/1/evaluations", by="evaluator")
+    everywhere = {
+        "path.namespace": world.namespace,
+        "path.name": "voice",
+        "path.number": 1,
+        "path.channel": "production",
+        "path.digest": world.base,
+        "path.file": "adapter_config.json",
+        "path.promotion_id": promotion["id"],
+        "path.evaluation_id": evaluations["items"][0]["id"],
+        "query.subject": f"prefix:{world.prefix}",
+    }
+    return {
+        None: everywhere,
+        "/v1/suites/{name}/{version}": {"path.name": world.suite, "path.version": "1"},
+        "/v1/policies/{name}/{version}": {
+            "path.name": world.channel()["policy"]["name"],
+            "path.version": 1,
+        },
+    }
+
+
+@pytest.fixture
+def token(world):
+    """A token that opens everything, so that no request ends at the door."""
+    roles = ("admin", "publisher", "evaluator", "approver", "auditor")
+    return world.a_principal(None, *((role, "*") for role in roles))[1]
+
+
+def configuration(seeded):
+    text = CONFIGURATION.read_text()
+    for path, values in seeded.items():
+        text += "\n[parameters]\n" if path is None else ""
+        text += "" if path is None else f"\n[[operations]]\ninclude-path = {json.dumps(path)}\n"
+        pairs = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in values.items())
+        text += pairs.replace(", ", "\n") if path is None else f"parameters = {{ {pairs} }}"
+        text += "\n"
+    return text
+
+
+@pytest.mark.timeout(300 + 2 * SECONDS)
+@pytest.mark.parametrize(
+    ("phases", "known", "share"),
+    [
+        pytest.param("examples,coverage,fuzzing", True, 2 / 3, id="one-by-one"),
+        # Here what a request has made is what the next one is about.
+        pytest.param("stateful", False, 1 / 3, id="in-a-row"),
+    ],
+)
+def test_no_request_is_answered_otherwise_than_documented(
+    alone, seeded, token, tmp_path, phases, known, share
+):
+    _, url = alone
+    file = tmp_path / "schemathesis.toml"
+    file.write_text(configuration(seeded if known else {}))
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", file),
+        *("run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {token}"),
+        # Who deletes the token or the principal that it comes by is refused from then on.
+        *("--exclude-path-regex", "^/v1/(tokens|principals)/"),
+        *("--phases", phases, "--max-time", str(int(SECONDS * share)), "--seed", "1"),
+        *("--max-examples", str(SECONDS), "--generation-database", "none"),
+        *("--request-timeout", "20", "--no-color", "--continue-on-failure"),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    found = re.sub(r".{2000,}", lambda line: f"{line[0][:2000]}...", done.stdout)
+    assert done.returncode == 0, found + done.stderr

@@ -1,0 +1,335 @@
+"""One server with its listener: what it answers from memory is what the database would say."""
+
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import delete, event, func, insert, select, text
+
+from app.background import doing_chores
+from app.db import commit_barrier
+from app.db.models import WorkerLease
+from app.db.session import database_of, engine_for, sessions_on
+from app.domain.delivery.cache_lease import ABANDONED_S, LONGEST_WAIT_S
+from app.main import app_of
+from app.services.artifacts.pulls import PullLog
+from app.services.delivery.cache import Memory
+from app.services.delivery.cache_invalidation import Listener
+from app.services.delivery.cache_loader import Recall
+from tests.conftest import LIMITS
+from tests.support.builders import World, a_digest
+from tests.support.observing import eventually
+
+ASKING = ("api_token.hash", "FROM channel", "FROM generation_share")
+
+
+@pytest.fixture(scope="module")
+def listening(parts, tokens):
+    """A client of a server that listens, and its parts."""
+    own = replace(parts, recall=Recall(), pulls=PullLog())
+    with TestClient(app_of(own, lifespan=doing_chores), raise_server_exceptions=False) as client:
+        eventually(own.recall.memory.is_current, within_s=20)
+        yield client, own
+
+
+@pytest.fixture
+def world(listening, tokens):
+    world = World(listening[0], tokens)
+    world.a_live_version()
+    return world
+
+
+@pytest.fixture(scope="module")
+def settled(listening, tokens):
+    """A world that no test changes."""
+    world = World(listening[0], dict(tokens))
+    world.a_live_version()
+    return world
+
+
+@pytest.fixture
+def memory(listening):
+    return listening[1].recall.memory
+
+
+@contextmanager
+def counted(engine):
+    """Collect the statements that ask who calls or what a channel serves."""
+    found = []
+
+    def count(_connection, _cursor, statement, *_rest):
+        if any(each in statement for each in ASKING):
+            found.append(statement)
+
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        yield found
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+
+
+def code(response):
+    return response.status_code, response.json()["type"].removeprefix("/problems/")
+
+
+def test_what_is_remembered_takes_no_statement(settled, engine):
+    first = settled.resolve(unit="user-1")
+    with counted(engine) as statements:
+        again = [settled.resolve(unit="user-2") for _ in range(5)]
+    assert statements == []
+    assert {response.json()["digest"] for response in again} == {first.json()["digest"]}
+
+
+def test_memory_and_database_give_the_same_answer(settled, app):
+    with TestClient(app) as client:
+        asked = World(client, settled.tokens)
+        asked.prefix = settled.prefix
+        from_database = asked.resolve()
+    settled.resolve()
+    from_memory = settled.resolve()
+
+    ours, theirs = from_memory.json(), from_database.json()
+    for document in (ours, theirs):
+        assert document.pop("expires_at").endswith("Z")
+        assert all(file.pop("url").startswith("http") for file in document["files"])
+    assert ours == theirs
+    named = ("etag", "cache-control", "content-type")
+    assert [from_memory.headers[n] for n in named] == [from_database.headers[n] for n in named]
+
+
+def test_urls_are_signed_again_only_after_a_while_and_never_outlive_what_is_said(settled):
+    first, again = settled.resolve().json(), settled.resolve().json()
+    assert first == again
+    now = datetime.now(UTC)  # noqa: TID251 - what a client would compare with
+    left = datetime.fromisoformat(again["expires_at"]) - now
+    lifetime = timedelta(seconds=LIMITS.presigned_lifetime_s)
+    assert lifetime * 2 / 3 < left <= lifetime
+    assert f"X-Amz-Expires={LIMITS.presigned_lifetime_s}" in again["files"][0]["url"]
+
+
+def test_urls_are_renewed_after_a_third_of_their_life(parts, tokens):
+    brief = replace(LIMITS, presigned_lifetime_s=3)
+    own = replace(parts, recall=Recall(), pulls=PullLog(), limits=brief)
+    with TestClient(app_of(own, lifespan=doing_chores)) as client:
+        eventually(own.recall.memory.is_current, within_s=20)
+        world = World(client, tokens)
+        world.a_live_version()
+        world.resolve()
+        first = world.resolve().json()["expires_at"]
+        eventually(lambda: world.resolve().json()["expires_at"] > first)
+
+
+def test_every_pull_is_counted_and_a_304_is_none(world):
+    etag = world.resolve().headers["etag"]
+    for _ in range(3):
+        world.resolve()
+    path = f"/v1/resolve/{world.prefix}"
+    same = world.call("GET", path, by="reader", headers={"If-None-Match": etag})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag)
+    (pull,) = world.pulls(1)
+    assert (pull["principal"], pull["way"], pull["times"]) == ("reader", "resolve", 4)
+
+
+def test_who_is_remembered_asks_for_anything_without_being_looked_up(settled, engine):
+    whole = settled.call("GET", "/v1/me", by="publisher").json()
+    with counted(engine) as statements:
+        assert settled.call("GET", "/v1/me", by="publisher").json() == whole
+        assert settled.call("GET", "/v1/prefixes", by="publisher").status_code == 200
+    assert [each for each in statements if "api_token" in each] == []
+
+
+def test_what_befalls_who_is_remembered_is_seen_by_the_next_request(settled):
+    name, token = settled.a_principal()
+    assert settled.call("GET", "/v1/me", by=token).json()["grants"] == []
+
+    grants = [{"role": "publisher", "namespace": settled.namespace}]
+    body = {"principal": name, "grants": grants}
+    settled.made("PUT", "/v1/grants", by="admin", json=body)
+    assert settled.call("GET", "/v1/me", by=token).json()["grants"] == grants
+
+    assert settled.call("DELETE", f"/v1/principals/{name}", by="admin").status_code == 204
+    assert settled.call("GET", "/v1/me", by=token).status_code == 401
+
+
+def test_the_use_of_a_remembered_token_is_written_down(settled):
+    name, token = settled.a_principal(None, ("reader", settled.namespace))
+    assert settled.resolve(by=token).status_code == 200
+
+    def used():
+        query = {"principal": name}
+        (listed,) = settled.made("GET", "/v1/tokens", by="admin", params=query)["items"]
+        return listed["last_used_at"] is not None
+
+    eventually(used)
+
+
+def test_a_remembered_token_expires(settled):
+    name, _ = settled.a_principal(None, ("reader", settled.namespace))
+    token = settled.a_token(name, expires_in="PT2S")
+    assert settled.resolve(by=token).status_code == 200
+    assert settled.call("GET", "/v1/me", by=token).status_code == 200
+    eventually(lambda: settled.resolve(by=token).status_code == 401)
+    assert settled.call("GET", "/v1/me", by=token).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [
+        pytest.param({"base_model": a_digest()}, (409, "base-model-mismatch"), id="base"),
+        pytest.param({"channel": "UPPER"}, (422, "invalid-request"), id="channel"),
+        pytest.param({"channel": "staging"}, (404, "not-found"), id="no-channel"),
+        pytest.param({"unit": "u" * 257}, (422, "invalid-request"), id="unit"),
+        pytest.param({"wait": "61"}, (422, "invalid-request"), id="wait-too-long"),
+        pytest.param({"wait": "soon"}, (422, "invalid-request"), id="wait-no-number"),
+    ],
+)
+def test_what_is_refused_is_refused_whatever_is_remembered(settled, query, refusal):
+    settled.resolve()
+    headers = {"If-None-Match": '"1-none"'}
+    response = settled.call(
+        "GET", f"/v1/resolve/{settled.prefix}", by="reader", params=query, headers=headers
+    )
+    assert code(response) == refusal
+
+
+def test_who_may_not_see_a_channel_learns_nothing_from_memory(settled):
+    settled.resolve()
+    assert code(settled.resolve(by=settled.a_stranger())) == (404, "not-found")
+    assert code(settled.resolve(by="nonsense")) == (401, "unauthenticated")
+    name, _ = settled.a_principal(None, ("reader", settled.namespace))
+    elsewhere = settled.a_token(name, channels=["staging"])
+    assert code(settled.resolve(by=elsewhere)) == (404, "not-found")
+
+
+def test_a_move_is_seen_by_the_next_request(world):
+    world.an_evaluated_version(seed=2)
+    for number in (2, 1, 2):
+        world.approve(world.request({"number": number}).json())
+        assert world.resolve().json()["version"] == number
+
+
+def test_a_listener_stops_without_waiting_for_its_next_proof(parts):
+    memory = Memory()
+    listener = Listener(database_of(parts.sessions), memory, proof_every_s=60.0)
+    listener.start()
+    eventually(memory.is_current, within_s=20)
+    begun = time.monotonic()
+    listener.stop()
+    assert time.monotonic() - begun < 5
+
+
+def test_a_listener_that_never_reached_a_database_stops_all_the_same():
+    engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    listener = Listener(database_of(sessions_on(engine)), Memory())
+    listener.start()
+    assert seconds(listener.stop) < 5
+    engine.dispose()
+
+
+# Losing the connection
+
+
+def leases(sessions):
+    with sessions() as session:
+        return session.scalars(select(WorkerLease.id)).all()
+
+
+def test_a_process_that_was_taken_for_dead_begins_anew(world, memory, sessions):
+    before = leases(sessions)
+    epoch = memory.epoch
+    with sessions.begin() as session:
+        session.execute(delete(WorkerLease))
+    eventually(lambda: memory.epoch > epoch)
+    eventually(memory.is_current)
+    assert leases(sessions) == before
+    assert world.resolve().status_code == 200
+
+
+def test_a_process_whose_connection_dies_forgets_and_listens_again(world, memory, sessions):
+    world.resolve()
+    epoch = memory.epoch
+    cut = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE application_name = 'prefix-registry listener'"
+    )
+    with sessions() as session:
+        assert session.scalar(text(cut)) >= 1
+    eventually(lambda: memory.epoch > epoch)
+    assert world.resolve().status_code == 200
+    eventually(memory.is_current)
+    assert seconds(lambda: world.revoke({"number": 1})) < LONGEST_WAIT_S  # its lease is its own
+    assert code(world.resolve()) == (410, "version-revoked")
+
+
+# Waiting for a change
+
+
+def waited(world, *, wait="1"):
+    """Return a 304 that was waited for, and how long that took."""
+    etag = world.resolve().headers["etag"]
+    begun = time.monotonic()
+    path, headers = f"/v1/resolve/{world.prefix}", {"If-None-Match": etag}
+    response = world.call("GET", path, by="reader", params={"wait": wait}, headers=headers)
+    assert response.status_code == 304
+    return time.monotonic() - begun
+
+
+def test_a_wait_is_kept_with_memory_and_without(settled, app):
+    with TestClient(app) as client:
+        asked = World(client, settled.tokens)
+        asked.prefix = settled.prefix
+        assert waited(asked) >= 1
+    assert waited(settled) >= 1
+    assert waited(settled, wait="0") < 1
+
+
+# Waiting for processes
+
+
+@contextmanager
+def a_process_that_is_silent(sessions, *, since_s):
+    """A lease that nobody confirms from, as of a process that was killed or stands still."""
+    proved_at = func.now() - timedelta(seconds=since_s)
+    row = {"id": uuid4(), "confirmed": 0, "proved_at": proved_at}
+    with sessions.begin() as session:
+        session.execute(insert(WorkerLease).values(row))
+    yield
+    with sessions.begin() as session:
+        session.execute(delete(WorkerLease).where(WorkerLease.id == row["id"]))
+
+
+def seconds(action):
+    begun = time.monotonic()
+    action()
+    return time.monotonic() - begun
+
+
+def test_a_revocation_waits_out_a_process_that_does_not_confirm(world, sessions):
+    with a_process_that_is_silent(sessions, since_s=0):
+        assert seconds(lambda: world.push(seed=5)) < LONGEST_WAIT_S  # it only adds something
+        assert seconds(lambda: world.revoke({"number": 1})) >= LONGEST_WAIT_S
+
+
+def test_nobody_waits_for_a_process_that_has_long_been_silent(world, sessions):
+    with a_process_that_is_silent(sessions, since_s=ABANDONED_S + 1):
+        assert seconds(lambda: world.revoke({"number": 1})) < LONGEST_WAIT_S
+
+
+def test_what_is_rolled_back_waits_for_nobody(sessions, monkeypatch):
+    monkeypatch.setattr(commit_barrier, "wait_until_heard", lambda _: pytest.fail("it waited"))
+    with sessions() as session:
+        session.execute(select(1))
+        commit_barrier.changed(session)
+        session.rollback()
+    with sessions.begin() as session:
+        session.execute(select(1))
+
+
+def test_without_a_database_the_longest_wait_is_waited():
+    engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    assert seconds(lambda: commit_barrier.wait_until_heard(engine)) >= LONGEST_WAIT_S
+    engine.dispose()

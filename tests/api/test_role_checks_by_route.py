@@ -1,0 +1,423 @@
+"""Every route, called by everybody: who is let in is, and who is not leaves nothing behind."""
+
+import base64
+import json
+import uuid
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from fastapi.routing import iter_route_contexts
+from fastapi.testclient import TestClient
+from sqlalchemy import event, text
+
+from app.db.session import engine_for, sessions_on
+from app.domain.identity.access import EVERYWHERE, Role
+from app.main import app_of
+from tests.api.access import PAGE, ROUTES, Access, Held, Scope, rendered
+from tests.support.adapters import a_config
+from tests.support.builders import World, a_base_model, a_digest, a_policy, a_suite, weights
+from tests.support.imported import INSPECT, a_task, the_results, the_samples
+
+CALLERS = [*((role, held) for role in Role for held in Held), (None, Held.ELSEWHERE)]
+LIMITED = "limited"
+NOBODY = "nobody"
+
+WRITES = text(
+    "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_xact_user_tables"
+)
+
+
+class Recorder:
+    """One connection whose transaction every request joins, and what was sent over it."""
+
+    def __init__(self, engine):
+        self.connection = engine.connect()
+        self.statements = []
+        event.listen(self.connection, "before_cursor_execute", self._note)
+
+    def _note(self, _connection, _cursor, statement, *_):
+        if not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
+            self.statements.append(statement)
+
+    @contextmanager
+    def undone(self):
+        """Undo all that happens meanwhile, though the server has committed it."""
+        transaction = self.connection.begin()
+        try:
+            yield
+        finally:
+            transaction.rollback()
+
+    def writes(self):
+        return self.connection.scalar(WRITES)
+
+
+@pytest.fixture(scope="module")
+def recorder(stores):
+    engine = engine_for(stores.postgres.service_url, pool_size=1)
+    recorder = Recorder(engine)
+    yield recorder
+    recorder.connection.close()
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def governed(app, parts, tokens, recorder):
+    """A world with something of every kind, and callers with every role in every place."""
+    with TestClient(app, raise_server_exceptions=False) as client:
+        world = World(client, dict(tokens))
+        world.names = {}
+        places = {Held.HERE: world.namespace, Held.EVERYWHERE: EVERYWHERE, Held.ELSEWHERE: "away"}
+        for role, held in CALLERS:
+            grants = [] if role is None else [(role, places[held])]
+            world.names[role, held], world.tokens[role, held] = world.a_principal(None, *grants)
+        world.tokens[LIMITED] = world.a_token("admin", channels=["production"])
+        furnish(world)
+    with TestClient(
+        app_of(replace(parts, sessions=sessions_on(recorder.connection))),
+        raise_server_exceptions=False,
+    ) as world.client:
+        yield world
+    with TestClient(app) as world.client:
+        # Tests elsewhere count who could approve.
+        everywhere = world.names[Role.APPROVER, Held.EVERYWHERE]
+        world.call("DELETE", f"/v1/principals/{everywhere}", by="admin")
+
+
+def furnish(world):
+    """Two released versions, one that waits for approval, and what belongs to them."""
+    world.a_live_version(seed=1)
+    world.live = world.a_live_version(seed=2)
+    world.waiting = world.an_evaluated_version(seed=3)
+    world.policy = world.a_policy()
+    world.pending = {
+        held: world.request(world.waiting, by=(Role.PUBLISHER, held)).json()
+        for held in (Held.HERE, Held.EVERYWHERE)
+    }
+    listed = world.made("GET", f"{world.path}/versions/3/evaluations", by="publisher")
+    world.evaluation = listed["items"][0]
+    world.sampled = sampled(world)
+    world.checkpoint = world.made("POST", "/v1/audit/checkpoints", by="admin")
+    world.somebody, _ = world.a_principal()
+    query = {"principal": world.somebody}
+    world.token_id = world.made("GET", "/v1/tokens", by="admin", params=query)["items"][0]["id"]
+
+
+def sampled(world):
+    """Return an evaluation that was recorded with its samples."""
+    report = world.report(world.live, results=[])
+    row = {"id": "q-1", "persona": "novice", "locale": "en", "scores": {"tone": 1}}
+    files = {
+        "evaluation": ("evaluation", json.dumps(report)),
+        "samples": ("samples", json.dumps(row)),
+    }
+    path = f"{world.path}/versions/{world.live['number']}/evaluations"
+    return world.made("POST", path, by="evaluator", files=files)
+
+
+def commit_of(world):
+    """Return the lines with which a Hugging Face client commits an adapter."""
+    readme = f"---\nbase_digest: {world.base}\n---\n".encode()
+    files = {
+        "adapter_config.json": a_config(),
+        "adapter_model.safetensors": weights(9),
+        "README.md": readme,
+    }
+    lines = [{"key": "header", "value": {"summary": "push"}}] + [
+        {"key": "file", "value": {"path": path, "content": base64.b64encode(content).decode()}}
+        for path, content in files.items()
+    ]
+    return "\n".join(json.dumps(line) for line in lines)
+
+
+def a_push(world):
+    described = {"base_model": world.base, "card": {}, "lineage": {}}
+    parts = {"version": json.dumps(described), "config": a_config(), "weights": weights(8)}
+    return {"files": {name: (name, content) for name, content in parts.items()}}
+
+
+def a_control_run(world):
+    return {"json": world.report(world.waiting, digest=world.base)}
+
+
+def a_run_of_lm_eval(digest):
+    """Return what records a run of lm-eval of an artifact, given its digest in the world."""
+
+    def request(world):
+        claim = {"suite": world.suite, "suite_version": "1", "digest": digest(world)}
+        described = json.dumps(claim | {"map": [a_task()]})
+        samples = the_samples("full", "voice_novice")
+        return {
+            "files": [
+                ("evaluation", ("evaluation", described)),
+                ("results", ("results.json", the_results("full").read_bytes())),
+                ("samples", (samples.name, samples.read_bytes())),
+            ]
+        }
+
+    return request
+
+
+def a_log_of_inspect(digest):
+    """Return what records a log of Inspect of an artifact, given its digest in the world."""
+
+    def request(world):
+        claim = {"suite": world.suite, "suite_version": "1", "digest": digest(world)}
+        mapped = {
+            "persona": {"metadata": "persona"},
+            "locale": {"value": "en"},
+            "metrics": {"polite": "tone"},
+        }
+        log = (INSPECT / "full.eval").read_bytes()
+        return {
+            "files": [
+                ("evaluation", ("evaluation", json.dumps(claim | mapped))),
+                ("log", ("log.eval", log)),
+            ]
+        }
+
+    return request
+
+
+def of_the_base(world):
+    return world.base
+
+
+def of_the_live_version(world):
+    return world.live["digest"]
+
+
+# What a request to a route must carry to succeed.
+EXAMPLES = {
+    ("POST", "/v1/base-models"): lambda _: {"json": a_base_model()},
+    ("POST", "/v1/base-models/{digest}/evaluations"): a_control_run,
+    ("POST", "/v1/base-models/{digest}/evaluations/lm-eval"): a_run_of_lm_eval(of_the_base),
+    ("POST", "/v1/base-models/{digest}/evaluations/inspect"): a_log_of_inspect(of_the_base),
+    ("POST", "/v1/prefixes/{namespace}/{name}/versions/{number}/evaluations/lm-eval"): (
+        a_run_of_lm_eval(of_the_live_version)
+    ),
+    ("POST", "/v1/prefixes/{namespace}/{name}/versions/{number}/evaluations/inspect"): (
+        a_log_of_inspect(of_the_live_version)
+    ),
+    ("POST", "/v1/prefixes"): lambda world: {
+        "json": {"namespace": world.namespace, "name": "another", "owner": "admin"}
+    },
+    ("POST", "/v1/prefixes/{namespace}/{name}/uploads"): lambda _: {
+        "json": {"sha256": a_digest(), "size_bytes": 5}
+    },
+    ("POST", "/v1/prefixes/{namespace}/{name}/versions"): a_push,
+    ("POST", "/v1/prefixes/{namespace}/{name}/versions/{number}/revoke"): lambda _: {
+        "json": {"reason": "it leaks"}
+    },
+    ("POST", "/v1/prefixes/{namespace}/{name}/versions/{number}/evaluations"): lambda world: {
+        "json": world.report(world.live)
+    },
+    ("GET", "/v1/prefixes/{namespace}/{name}/versions/{number}/gate"): lambda _: {
+        "params": {"channel": "production"}
+    },
+    ("POST", "/v1/evaluations/{evaluation_id}/void"): lambda _: {
+        "json": {"reason": "the harness broke"}
+    },
+    ("POST", "/v1/suites"): lambda _: {"json": a_suite()},
+    ("POST", "/v1/policies"): lambda world: {"json": a_policy(world.suite)},
+    ("POST", "/v1/policies/plan"): lambda world: {"json": {"policy": a_policy(world.suite)}},
+    ("PUT", "/v1/prefixes/{namespace}/{name}/channels/{channel}"): lambda world: {
+        "json": {"policy": world.policy["name"], "policy_version": 1}
+    },
+    ("POST", "/v1/prefixes/{namespace}/{name}/channels/{channel}/rollback"): lambda _: {
+        "json": {"generation": 1, "reason": "the new one is worse"}
+    },
+    ("POST", "/v1/prefixes/{namespace}/{name}/promotions"): lambda world: {
+        "json": {"channel": "production", "version": world.waiting["number"], "reason": "better"}
+    },
+    ("POST", "/v1/promotions/{promotion_id}/reviews"): lambda _: {"json": {"verdict": "approve"}},
+    ("POST", "/v1/promotions/{promotion_id}/break-glass"): lambda _: {
+        "json": {"reason": "the fleet is down, and this mends it"}
+    },
+    **{
+        ("GET", path): lambda _: {"params": {"subject": "registry"}}
+        for path in ("/v1/audit", "/v1/audit/verify", "/v1/audit/export")
+    },
+    ("GET", "/v1/audit/proofs/inclusion"): lambda _: {"params": {"subject": "registry"}},
+    ("GET", "/v1/audit/proofs/consistency"): lambda world: {
+        "params": {"first": world.checkpoint["size"]}
+    },
+    ("POST", "/v1/principals"): lambda _: {"json": {"name": "a-new-one", "kind": "human"}},
+    ("PUT", "/v1/principals/{principal}/identities"): lambda _: {"json": {"identities": []}},
+    ("PUT", "/v1/grants"): lambda _: {"json": {"principal": "reader", "grants": []}},
+    ("POST", "/v1/tokens"): lambda _: {"json": {"principal": "reader"}},
+    ("POST", "/api/repos/create"): lambda world: {
+        "json": {"name": "another", "organization": world.namespace}
+    },
+    ("POST", "/api/models/{namespace}/{name}/preupload/{revision}"): lambda _: {
+        "json": {"files": []}
+    },
+    ("POST", "/{namespace}/{name}.git/info/lfs/objects/batch"): lambda _: {
+        "json": {"operation": "upload", "objects": [{"oid": "a" * 64, "size": 5}]}
+    },
+    ("POST", "/api/models/{namespace}/{name}/commit/{revision}"): lambda world: {
+        "content": commit_of(world),
+        "headers": {"Content-Type": "application/x-ndjson"},
+    },
+}
+
+
+def names_in(world, path, caller):
+    """Return what stands for each parameter of a route's path, so that it names what is there."""
+    subject = {"/v1/suites": (world.suite, "1"), "/v1/policies": (world.policy["name"], "1")}
+    name, version = subject.get("/".join(path.split("/")[:3]), ("voice", None))
+    evaluation, file = world.evaluation, "adapter_config.json"
+    if path.startswith("/v1/evaluations/{evaluation_id}/files"):
+        evaluation, file = world.sampled, "samples.jsonl"
+    held = caller[1] if caller[0] is Role.PUBLISHER else Held.HERE
+    pending = world.pending.get(held, world.pending[Held.HERE])
+    return {
+        "namespace": world.namespace,
+        "name": name,
+        "version": version,
+        "number": world.live["number"],
+        "channel": "production",
+        "file": file,
+        "path": "adapter_config.json",
+        "revision": "main",
+        "digest": world.base,
+        "evaluation_id": evaluation["id"],
+        "promotion_id": pending["id"],
+        "token_id": world.token_id,
+        "principal": world.somebody,
+    }
+
+
+def send(world, route, caller, **absent):
+    """Call a route as `caller`; `absent` names what is not there in place of what is."""
+    method, path = route
+    address = path.replace(":path}", "}").format(**names_in(world, path, caller) | absent)
+    request = EXAMPLES.get(route, lambda _: {})(world)
+    arguments = request | {"follow_redirects": False}
+    if caller[0] == NOBODY:
+        return world.client.request(method, address, **arguments)
+    by = LIMITED if caller[0] == LIMITED else caller
+    return world.call(method, address, by=world.tokens[by], **arguments)
+
+
+def expected(access, caller):
+    """Return the status that refuses a caller; None if the route opens."""
+    if caller[0] == NOBODY:
+        return None if access.is_open else 401
+    # A token that is limited to channels is a reader's, on whatever namespaces its holder acts.
+    role, held = (Role.READER, Held.HERE) if caller[0] == LIMITED else caller
+    return access.refusal(role, held)
+
+
+def fits(response, access, refusal):
+    if refusal is not None:
+        return response.status_code == refusal
+    if access.answers is not None:
+        return response.status_code == access.answers
+    return response.status_code < 400
+
+
+def parametrised(routes):
+    return pytest.mark.parametrize("route", routes, ids=[" ".join(route) for route in routes])
+
+
+def test_every_route_is_in_the_table_and_every_line_of_it_is_a_route(app):
+    served = {
+        (method, route.path)
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()  # the pages are mounted, and look for themselves
+    } - {("GET", "/admin"), ("HEAD", "/admin")}
+    assert served == set(ROUTES)
+
+
+def test_the_page_shows_the_table():
+    """`python -m tests.api.access` writes it anew; read the difference first."""
+    assert PAGE.read_text() == rendered()
+
+
+@parametrised(list(ROUTES))
+def test_a_route_opens_to_whom_the_table_says_and_to_nobody_else(governed, recorder, route):
+    wrong = {}
+    access = ROUTES[route]
+    for caller in [*CALLERS, (LIMITED, None), (NOBODY, None)]:
+        refusal = expected(access, caller)
+        with recorder.undone():
+            before = recorder.writes()
+            response = send(governed, route, caller)
+            written = recorder.writes() - before
+        if not fits(response, access, refusal) or (refusal is not None and written):
+            wrong[caller] = (response.status_code, response.text[:200], written)
+    assert wrong == {}
+
+
+# What is hidden looks as if it did not exist
+
+
+ABSENT = {
+    "evaluation_id": str(uuid.UUID(int=1)),
+    "promotion_id": str(uuid.UUID(int=1)),
+    "name": "absent",
+    "number": "9",
+}
+HIDING = [
+    route for route, access in ROUTES.items() if access.scope is Scope.PREFIX and route[0] != "HEAD"
+]
+
+
+def absent_for(route, access: Access, caller):
+    """Return the part of a route's path to change, so that it names nothing, as a parameter."""
+    for each in ("evaluation_id", "promotion_id"):
+        if each in route[1]:
+            return each
+    return "name"
+
+
+def without(response, *names):
+    """Return an answer without the names that it echoes."""
+    told = response.text
+    for name in names:
+        told = told.replace(str(name), "...")
+    return response.status_code, told, sorted(set(response.headers) - {"content-length"})
+
+
+@parametrised(HIDING)
+def test_what_is_hidden_is_answered_as_what_does_not_exist_and_costs_the_same(
+    governed, recorder, route
+):
+    compared, different = 0, {}
+    access = ROUTES[route]
+    for caller in [*CALLERS, (LIMITED, None)]:
+        if expected(access, caller) != 404:
+            continue
+        compared += 1
+        changed = absent_for(route, access, caller)
+        there = names_in(governed, route[1], caller)[changed]
+        answers = []
+        for name in (there, ABSENT[changed]):
+            with recorder.undone():
+                recorder.statements.clear()
+                response = send(governed, route, caller, **{changed: name})
+            answers.append((without(response, name), len(recorder.statements)))
+        if answers[0] != answers[1]:
+            different[caller] = answers
+    assert compared >= 7
+    assert different == {}
+
+
+UNRELEASED = [
+    route for route in HIDING if ROUTES[route].roles >= {Role.READER} and "{number}" in route[1]
+]
+
+
+@parametrised(UNRELEASED)
+@pytest.mark.parametrize("caller", [(Role.READER, Held.HERE), (LIMITED, None)], ids=str)
+def test_an_unreleased_version_costs_a_reader_the_same_as_none(governed, recorder, route, caller):
+    answers = []
+    for number in (governed.waiting["number"], 9):
+        with recorder.undone():
+            recorder.statements.clear()
+            response = send(governed, route, caller, number=number)
+        answers.append((without(response, f"version {number}"), len(recorder.statements)))
+    assert answers[0] == answers[1]
+    assert answers[0][0][0] == 404

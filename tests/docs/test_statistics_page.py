@@ -1,0 +1,186 @@
+"""Every table in docs/statistics.md is what the code gives."""
+
+import itertools
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from app.domain.statistics import means, paired
+from app.domain.statistics.planning import samples_for_mean, samples_for_proportion
+from app.domain.statistics.proportions import (
+    misses_allowed,
+    power,
+    smallest_n_that_can_pass,
+    successes_needed,
+)
+from app.domain.statistics.tango import wins_needed
+from app.domain.statistics.unconditional import Region, probability, worst_case
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+SIMULATED = 40_000
+
+
+def percent(probability):
+    return f"{100 * probability:.2f} %"
+
+
+def wilson_level(limit, n):
+    """Return how often a system at its limit passes if Wilson's one-sided bound decides."""
+    z, k = stats.norm.ppf(0.95), np.arange(n + 1)
+    spread = z * np.sqrt(k * (1 - k / n) + z * z / 4)
+    passing = (k + z * z / 2 - spread) / (n + z * z) >= limit
+    return stats.binom.pmf(k[passing], n, limit).sum()
+
+
+def levels():
+    for limit, n in [(0.5, 50), (0.85, 100), (0.9, 100), (0.95, 100), (0.95, 200)]:
+        exact = power(limit, limit, n, 0.95)
+        yield f"{limit:g}", str(n), percent(wilson_level(limit, n)), percent(exact)
+
+
+def smallest():
+    for limit in (0.8, 0.85, 0.9, 0.95, 0.98, 0.99):
+        needed = [smallest_n_that_can_pass(limit, c) for c in (0.9, 0.95, 0.99)]
+        yield (f"{limit:g}", *map(str, needed))
+
+
+def plans():
+    cases = [(0.85, 0.9), (0.85, 0.95), (0.9, 0.95), (0.95, 0.98), (0.01, 0.002), (0.05, 0.02)]
+    for limit, truth in cases:
+        demand = "at_least" if truth > limit else "at_most"
+        n = [samples_for_proportion(limit, truth, 0.95, p, demand) for p in (0.8, 0.9)]
+        yield (f"`{demand}: {limit:g}`", f"{truth:g}", *map(str, n))
+
+
+def powers():
+    for n in (50, 100, 200, 400, 1000):
+        row = [f"{power(0.85, truth, n, 0.95):.3f}" for truth in (0.85, 0.88, 0.9, 0.92, 0.95)]
+        yield (str(n), str(successes_needed(0.85, n, 0.95)), *row)
+
+
+def intersections():
+    for cells in (1, 6, 12, 30):
+        worst = power(0.85, 0.85, 100, 0.95)
+        plain = power(0.85, 0.95, 100, 0.95) ** cells
+        corrected = power(0.85, 0.95, 100, 1 - 0.05 / cells) ** cells
+        yield str(cells), percent(worst), f"{plain:.3f}", f"{corrected:.3f}"
+
+
+def mean_plans():
+    for effect in (0.1, 0.2, 0.3, 0.5):
+        yield f"{effect:g}", *(str(samples_for_mean(effect, 0.95, p)) for p in (0.8, 0.9))
+
+
+def tango_region(margin, n):
+    return Region(n, wins_needed(n, -margin, stats.norm.ppf(0.95)))
+
+
+def paired_levels():
+    for n in (30, 50, 100, 133):
+        row = []
+        for margin in (0.02, 0.05, 0.1):
+            both = tango_region(margin, n), paired.passing_region(margin, n, 0.95)
+            row += [percent(worst_case(region, -margin)[0]) for region in both]
+        yield (str(n), *row)
+
+
+def paired_powers():
+    for margin, n in itertools.product((0.02, 0.05, 0.1), (100, 200)):
+        row = []
+        for rate in (0.05, 0.1, 0.2):
+            row.append(f"{paired.power(margin, rate, n, 0.95):.3f}")
+            row.append(f"{probability(tango_region(margin, n), rate, 0.0):.3f}")
+        yield (f"{margin:g}", str(n), *row)
+
+
+TABLES = [levels, smallest, plans, powers, intersections, mean_plans, paired_levels, paired_powers]
+
+
+def rows(name):
+    """Return the body rows of the table that follows `<!-- table: name -->`."""
+    block = DOCUMENT.read_text().split(f"<!-- table: {name} -->", 1)[1].strip()
+    lines = re.match(r"(\|.*\n)+", block + "\n").group().splitlines()[2:]
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
+def test_a_table_of_the_document_is_what_the_code_gives(table):
+    assert rows(table.__name__) == list(table())
+
+
+SHAPES = {
+    "normal": lambda rng, size: rng.normal(size=size),
+    "uniform": lambda rng, size: rng.uniform(-1, 1, size=size),
+    "exponential, long tail of high scores": lambda rng, size: rng.exponential(size=size) - 1,
+    "exponential, long tail of low scores": lambda rng, size: 1 - rng.exponential(size=size),
+    "log-normal, long tail of low scores": lambda rng, size: (
+        math.exp(0.5) - rng.lognormal(size=size)
+    ),
+}
+
+
+def simulated_t_level(shape, n):
+    """Return how often scores with true mean 0 show, at 95 %, a mean of at least 0."""
+    scores = SHAPES[shape](np.random.default_rng(95), (SIMULATED, n))
+    statistic = scores.mean(axis=1) / (scores.std(axis=1, ddof=1) / math.sqrt(n))
+    return (statistic >= stats.t.ppf(0.95, n - 1)).mean()
+
+
+def coded_t_level(truth, n):
+    """Return how often 0/1 scores declared a mean show, at 95 %, that they reach their mean."""
+    k = np.arange(n + 1)
+    errors = np.sqrt(k / n * (1 - k / n) / (n - 1))
+    bounds = [
+        means.lower_bound(n, mean, error, 0.95, worst=0)
+        for mean, error in zip((k / n).tolist(), errors.tolist(), strict=True)
+    ]
+    return stats.binom.pmf(k[np.array(bounds) >= truth], n, truth).sum()
+
+
+def test_the_simulated_levels_of_the_t_bound_are_those_of_the_document():
+    for shape, *printed in rows("t_levels"):
+        for n, value in zip((30, 100, 300), printed, strict=True):
+            level = simulated_t_level(shape, n)
+            assert float(value.rstrip(" %")) == pytest.approx(100 * level, abs=0.35)
+
+
+def test_the_exact_levels_of_a_proportion_declared_a_mean_are_those_of_the_document():
+    expected = [
+        (f"{truth:g}", *(percent(coded_t_level(truth, n)) for n in (30, 100, 300)))
+        for truth in (0.5, 0.9, 0.98)
+    ]
+    assert rows("coded_levels") == expected
+
+
+def test_the_simulated_t_is_the_bound_of_the_code():
+    scores = np.random.default_rng(1).exponential(size=30)
+    error = scores.std(ddof=1) / math.sqrt(30)
+
+    bound = means.lower_bound(30, scores.mean(), error, 0.95)
+
+    assert bound == pytest.approx(scores.mean() - stats.t.ppf(0.95, 29) * error)
+
+
+def test_the_document_names_the_wilson_figures_in_its_text():
+    figures = [wilson_level(*case) for case in [(0.5, 50), (0.85, 100), (0.9, 100)]]
+
+    assert [round(100 * figure, 2) for figure in figures[:1]] == [5.95]
+    assert [round(100 * figure, 1) for figure in figures[1:]] == [5.5, 5.8]
+
+
+def test_the_two_allowances_named_in_the_document_hold():
+    assert successes_needed(0.85, 100, 0.95) == 92
+    assert misses_allowed(0.01, 473, 0.95, "at_most") == 1
+
+
+@pytest.mark.parametrize(("n", "passed"), [(148, False), (149, True), (173, False), (174, True)])
+def test_pairs_that_all_agree_pass_a_margin_of_two_percent_as_the_document_says(n, passed):
+    assert (paired.lower_bound(paired.PairedCounts(n, 0, 0, 0), 0.95) >= -0.02) is passed
+
+
+def test_measuring_087_at_a_truth_of_084_happens_one_time_in_four():
+    assert stats.binom.sf(86, 100, 0.84) == pytest.approx(0.25, abs=0.005)

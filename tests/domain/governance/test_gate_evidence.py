@@ -1,0 +1,140 @@
+"""Which evidence may speak for a candidate, and that the failures of all of it count."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.domain.evidence.evaluation import EvidenceKind
+from app.domain.governance.gate import Result
+from app.domain.governance.policies import Contributor, EvidenceDemand
+from tests.support.evidence import (
+    AUTHOR,
+    EVALUATOR,
+    NOW,
+    ONE_CELL,
+    OWNER,
+    a_candidate,
+    a_cell,
+    a_policy_of,
+    a_rule,
+    a_suite,
+    an_evaluation,
+    passes,
+    the_decision,
+)
+
+TONE_POLICY = a_policy_of(a_rule())
+
+
+MAX_AGE = timedelta(days=30)
+SECOND = timedelta(seconds=1)
+STRICT = EvidenceDemand(MAX_AGE, "required", (Contributor.AUTHOR, Contributor.OWNER))
+DISQUALIFIED = [
+    pytest.param({"finished_at": NOW - MAX_AGE - SECOND}, id="too-old"),
+    pytest.param({"kind": EvidenceKind.AGGREGATES}, id="aggregates-only"),
+    pytest.param({"evaluator_id": AUTHOR}, id="by-the-author"),
+    pytest.param({"evaluator_id": OWNER}, id="by-the-owner"),
+]
+
+
+@pytest.mark.parametrize("changes", DISQUALIFIED)
+def test_what_is_not_qualified_never_satisfies_but_its_failure_counts(changes):
+    policy = replace(TONE_POLICY, evidence=STRICT)
+    perfect = an_evaluation("perfect", cells=a_cell(1.0, 10_000), **changes)
+    bad = an_evaluation("bad", cells=a_cell(0.5), **changes)
+
+    assert not passes(policy, perfect)
+    assert passes(policy, perfect, an_evaluation())
+    assert not passes(policy, bad, an_evaluation())
+    # The same evaluation is good enough where the policy does not ask.
+    assert passes(TONE_POLICY, perfect)
+
+
+def test_another_version_of_a_pinned_suite_never_satisfies_but_its_failure_counts():
+    pinned = a_policy_of(a_rule(suite_version="3"))
+    of_it, easier = a_suite(version="3"), a_suite(version="2")
+
+    assert not passes(pinned, an_evaluation(suite=easier))
+    assert passes(pinned, an_evaluation(suite=easier), an_evaluation("new", suite=of_it))
+    bad = an_evaluation("bad", suite=easier, cells=a_cell(0.5))
+    assert not passes(pinned, bad, an_evaluation("new", suite=of_it))
+    # A rule that names none takes any.
+    assert passes(TONE_POLICY, an_evaluation(suite=easier))
+
+
+def test_a_partial_evaluation_neither_satisfies_nor_fails():
+    assert not passes(TONE_POLICY, an_evaluation(partial=True))
+    assert passes(TONE_POLICY, an_evaluation(), an_evaluation("bad", partial=True, cells=a_cell(0)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "excluded"),
+    [
+        pytest.param({"finished_at": NOW - MAX_AGE}, (), id="exactly-of-the-age"),
+        pytest.param({"evaluator_id": OWNER}, (Contributor.AUTHOR,), id="only-authors-excluded"),
+        pytest.param(
+            {"evaluator_id": EVALUATOR},
+            (Contributor.AUTHOR, Contributor.OWNER),
+            id="no-contributor",
+        ),
+    ],
+)
+def test_what_the_policy_admits_is_qualified(changes, excluded):
+    demand = EvidenceDemand(MAX_AGE, "required", excluded)
+
+    assert passes(replace(TONE_POLICY, evidence=demand), an_evaluation(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param(
+            {"finished_at": NOW - 2 * MAX_AGE},
+            "finished before 2026-01-30T12:00:00.000000Z, the earliest that the policy admits",
+            id="too-old",
+        ),
+        pytest.param(
+            {"kind": EvidenceKind.AGGREGATES},
+            "has aggregates only, and the policy demands samples",
+            id="aggregates-only",
+        ),
+        pytest.param(
+            {"evaluator_id": AUTHOR},
+            "was recorded by a contributor whom the policy excludes",
+            id="by-the-author",
+        ),
+    ],
+)
+def test_a_disqualification_is_told(changes, reason):
+    policy = a_policy_of(a_rule(**ONE_CELL), evidence=STRICT)
+
+    *_, finding = the_decision(policy, a_candidate(an_evaluation(**changes))).findings
+
+    assert finding.message == (
+        f"tone for novice/en was measured, but the evaluation {reason}; record another."
+    )
+
+
+def test_time_only_ever_takes_evidence_away():
+    policy = replace(TONE_POLICY, evidence=EvidenceDemand(max_age=MAX_AGE))
+    candidate = a_candidate(an_evaluation(finished_at=NOW))
+
+    results = [
+        the_decision(policy, candidate, now=NOW + timedelta(days=day)).result for day in range(60)
+    ]
+
+    assert results == [Result.PASSED] * 31 + [Result.FAILED] * 29
+
+
+def test_another_suite_is_no_evidence():
+    other = a_suite(name="brand-tone")
+
+    assert not passes(TONE_POLICY, an_evaluation(suite=other))
+    assert passes(TONE_POLICY, an_evaluation(), an_evaluation("bad", suite=other, cells=a_cell(0)))
+
+
+def test_every_version_of_the_suite_counts():
+    older = an_evaluation("older", suite=a_suite(version="2"), cells=a_cell(0.5))
+
+    assert not passes(TONE_POLICY, an_evaluation(), older)

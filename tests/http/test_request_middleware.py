@@ -1,0 +1,206 @@
+"""What every request gets: an id, headers, an end in time, and an answer that tells no secret."""
+
+import json
+import logging
+import re
+import time as clock
+import uuid
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from starlette.requests import Request
+
+from app.db.session import sessions_on
+from app.http.problems import database_failed
+from app.http.request_ids import RequestIds
+from app.main import app_of
+from tests.support.blobs import MemoryBlobs
+from tests.support.builders import a_suite, code
+from tests.support.racing import at_once
+
+CANARY = "canary-4b1d-hunter2"
+
+
+# Ids
+
+
+def test_an_answer_has_the_id_that_the_client_gave(client):
+    given = "trace.1-A_b"
+    response = client.get("/healthz", headers={"X-Request-Id": given})
+    assert response.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\tb", "<b>", "a,b"])
+def test_an_id_that_cannot_be_copied_anywhere_is_replaced(client, given):
+    response = client.get("/healthz", headers={"X-Request-Id": given})
+    assert re.fullmatch(r"[0-9a-f]{32}", response.headers["x-request-id"])
+
+
+def test_every_kind_of_answer_has_an_id_of_its_own(world, world_on):
+    world.a_live_version()
+    answers = [
+        world.client.get("/v1/prefixes"),
+        world.client.get("/nowhere"),
+        world.client.delete("/v1/prefixes"),
+        world.client.get("/api/models/a/b"),
+        world.call("POST", "/v1/suites", by="admin", headers={"Idempotency-Key": ""}),
+        failing(world, world_on),
+    ]
+    assert [each.status_code for each in answers] == [401, 404, 405, 401, 400, 500]
+    assert len({each.headers["x-request-id"] for each in answers}) == len(answers)
+
+
+# Headers
+
+
+@pytest.mark.parametrize("path", ["/v1/prefixes", "/healthz", "/nowhere", "/api/models/a/b"])
+def test_an_answer_says_what_a_browser_may_do_with_it(client, path):
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert headers["cache-control"] == "no-store"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "strict-transport-security" not in headers
+
+
+def test_what_has_a_tag_may_be_kept_by_whom_it_was_sent_to(world):
+    world.a_version()
+    world.a_channel()
+    response = world.call("GET", f"{world.path}/channels/production", by="publisher")
+    assert response.headers["cache-control"] == "private, no-cache"
+
+
+def test_https_alone_is_demanded_where_it_was_configured(parts):
+    with TestClient(app_of(parts, hsts_max_age_s=31_536_000)) as client:
+        headers = client.get("/healthz").headers
+    assert headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_the_documentation_may_load_what_it_needs(client):
+    response = client.get("/docs")
+    policy = response.headers["content-security-policy"]
+    for loaded in re.findall(r'(?:src|href)="(https://[^/"]+)', response.text):
+        assert loaded in policy
+
+
+# Failures
+
+
+class BrokenBlobs(MemoryBlobs):
+    """A store whose errors say too much."""
+
+    def presigned_url(self, digest, *, file_name, lifetime_s):
+        raise RuntimeError(f"SELECT password -- {CANARY}") from OSError(CANARY)
+
+
+def failing(world, world_on, **headers):
+    """Ask something of a registry that fails at it."""
+    broken = world_on(blobs=BrokenBlobs())
+    path, query = f"/v1/resolve/{world.prefix}", {"unit": CANARY}
+    return broken.call("GET", path, by="reader", params=query, headers=headers)
+
+
+def test_a_failure_tells_its_place_in_the_code_and_nothing_else(world, world_on, caplog):
+    world.a_live_version()
+
+    response = failing(world, world_on, **{"X-Request-Id": "of-this-failure"})
+
+    assert (response.status_code, code(response)) == (500, "internal-error")
+    assert "RuntimeError at " in caplog.text
+    assert "resolve.py:" in caplog.text
+    assert "after OSError" in caplog.text
+    for told in (caplog.text, response.text, str(response.headers)):
+        for secret in (CANARY, "SELECT", "Traceback", "prg_"):
+            assert secret not in told
+
+
+def test_a_statement_that_the_database_refuses_is_not_told(world, world_on, stores, caplog):
+    """Without its tables' columns the registry is broken, and its log says no row of them."""
+    engine = create_engine(stores.postgres.owner_url)
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TEMPORARY TABLE suite (id int)"))
+        connection.commit()
+        broken = world_on(sessions=sessions_on(connection))
+        body = a_suite(name=CANARY)
+        response = broken.call("POST", "/v1/suites", by="admin", json=body)
+        connection.rollback()
+    engine.dispose()
+
+    assert (response.status_code, code(response)) == (500, "internal-error")
+    assert "[42703]" in caplog.text
+    for told in (caplog.text, response.text):
+        for secret in (CANARY, "SELECT", "suite.", "prg_"):
+            assert secret not in told
+
+
+def test_the_log_has_the_id_of_the_request(world, world_on):
+    world.a_live_version()
+    lines = []
+    handler = logging.Handler()
+    handler.addFilter(RequestIds())
+    handler.emit = lambda record: lines.append(record.request_id)
+    logger = logging.getLogger("app")
+    logger.addHandler(handler)
+    failing(world, world_on, **{"X-Request-Id": "of-this-failure"})
+    logger.removeHandler(handler)
+    assert lines == ["of-this-failure"]
+
+
+# Contention
+
+
+def a_deadlock(engine):
+    """Let two transactions wait for each other; return what the database says to one of them."""
+    names = [f"deadlock-{uuid.uuid4().hex}" for _ in range(2)]
+
+    def lock(first, second):
+        with engine.connect() as connection:
+            for name in (first, second):
+                statement = "SELECT pg_advisory_xact_lock(hashtext(:name))"
+                try:
+                    connection.execute(text(statement), {"name": name})
+                except DBAPIError as error:
+                    return error
+                clock.sleep(0.1)
+        return None
+
+    first, second = at_once(lambda: lock(*names), lambda: lock(*reversed(names)))
+    return first or second
+
+
+def a_lock_that_is_not_got(engine):
+    with engine.connect() as holder, engine.connect() as other:
+        holder.execute(text("LOCK TABLE kept_answer IN ACCESS EXCLUSIVE MODE NOWAIT"))
+        other.execute(text("SET lock_timeout = 50"))
+        with pytest.raises(OperationalError) as refused:
+            other.execute(text("SELECT 1 FROM kept_answer"))
+    return refused.value
+
+
+@pytest.mark.parametrize("provoke", [a_deadlock, a_lock_that_is_not_got])
+def test_whoever_loses_against_others_is_told_to_try_again(stores, tokens, provoke):
+    engine = create_engine(stores.postgres.owner_url)
+    request = Request({"type": "http", "method": "POST", "path": "/", "headers": []})
+    response = database_failed(request, provoke(engine))
+    engine.dispose()
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert "Others are changing the same" in json.loads(response.body)["detail"]
+
+
+def test_a_connection_lost_while_writing_leaves_the_outcome_open(engine):
+    """Nobody can know whether a commit came through, so nothing else is claimed."""
+    with engine.connect() as connection:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        with engine.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        with pytest.raises(OperationalError) as lost:
+            connection.execute(text("SELECT 1"))
+
+    def told(method):
+        request = Request({"type": "http", "method": method, "path": "/", "headers": []})
+        return json.loads(database_failed(request, lost.value).body)["detail"]
+
+    assert "not known" in told("POST")
+    assert "not known" not in told("GET")

@@ -1,0 +1,380 @@
+"""Tokens of other issuers: who they let in, and every way in which one is refused."""
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.domain.identity.access import PrincipalKind
+from app.domain.identity.oidc import Issuer
+from app.http.deps import clock, moment
+from app.main import app_of
+from app.oidc.issuers import Issuers
+from app.oidc.keeping import PAUSE
+from tests.oidc.issuing import AUDIENCE, an_ec_key, an_rsa_key, issuing
+from tests.support.builders import World
+
+MAIN = {"repository": "acme/voice", "ref": "refs/heads/main"}
+
+
+def trusted(issuer, **changes):
+    """Return the configuration that trusts an issuer."""
+    defaults = {
+        "url": issuer.url,
+        "audience": AUDIENCE,
+        "kind": PrincipalKind.SERVICE,
+        "algorithms": frozenset({"RS256", "ES256"}),
+        "jwks_url": None,
+        "max_age": timedelta(hours=1),
+        "leeway": timedelta(seconds=30),
+    }
+    return Issuer(**defaults | changes)
+
+
+@pytest.fixture(scope="module")
+def issuers():
+    with issuing("ci", "other", "people") as issuers:
+        yield issuers
+
+
+@pytest.fixture(scope="module")
+def ci(issuers):
+    return issuers[0]
+
+
+@pytest.fixture(scope="module")
+def federated(issuers, parts, tokens):
+    """A registry that trusts three issuers, and a publisher that is a job of one of them."""
+    ci, other, people = issuers
+    known = Issuers([trusted(ci), trusted(other), trusted(people, kind=PrincipalKind.HUMAN)])
+    app = app_of(replace(parts, issuers=known))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        world = World(client, dict(tokens))
+        world.job, _ = world.a_principal(None, ("publisher", world.namespace), kind="service")
+        bind(world, world.job, (ci, MAIN))
+        yield world
+
+
+def bind(world, name, *identities, by="admin"):
+    listed = [{"issuer": issuer.url, "claims": claims} for issuer, claims in identities]
+    body = {"identities": listed}
+    return world.call("PUT", f"/v1/principals/{name}/identities", by=by, json=body)
+
+
+def me(world, token):
+    return world.call("GET", "/v1/me", by=token)
+
+
+def refusal(world, token):
+    response = me(world, token)
+    assert response.status_code == 401, response.text
+    assert response.headers["www-authenticate"] == "Bearer"
+    return response.json()["detail"]
+
+
+# Who is let in
+
+
+def test_a_job_acts_as_the_principal_that_its_claims_mean(federated, ci):
+    token = ci.token()
+
+    assert me(federated, token).json()["name"] == federated.job
+    body = {"namespace": federated.namespace, "name": "by-a-job", "owner": "admin"}
+    assert federated.call("POST", "/v1/prefixes", by=token, json=body).status_code == 201
+    subject = f"prefix:{federated.namespace}/by-a-job"
+    assert [entry["principal"] for entry in federated.audit(subject)] == [federated.job]
+
+
+def test_an_elliptic_key_will_do(federated, ci):
+    key = an_ec_key()
+    ci.keys.append(key)
+    assert me_after_a_pause(federated, ci.token(key=key)) == 200
+
+
+def me_after_a_pause(world, token):
+    """Ask at a time when the issuer may be asked for its keys again."""
+    later = clock() + PAUSE + timedelta(seconds=1)
+    world.client.app.dependency_overrides[moment] = lambda: later
+    try:
+        return me(world, token).status_code
+    finally:
+        del world.client.app.dependency_overrides[moment]
+
+
+@pytest.mark.parametrize("header", [{"typ": None}, {"typ": "jwt"}, {"typ": "at+jwt"}], ids=str)
+def test_the_usual_types_are_read(federated, ci, header):
+    assert me(federated, ci.token(header=header)).status_code == 200
+
+
+def test_the_hub_takes_the_same_tokens(federated, ci):
+    answer = federated.call("GET", "/api/whoami-v2", by=ci.token()).json()
+    assert answer["name"] == federated.job
+
+
+def test_api_tokens_work_beside(federated):
+    assert me(federated, "reader").json()["name"] == "reader"
+
+
+def test_a_person_is_known_by_a_verified_email(federated, issuers):
+    people = issuers[2]
+    name, _ = federated.a_principal()
+    assert bind(federated, name, (people, {"email": "a@x.example", "email_verified": True}))
+    whose = {"sub": "123", "email": "a@x.example"}
+
+    assert me(federated, people.token(**whose, email_verified=True)).json()["name"] == name
+    assert "bound to no principal" in refusal(federated, people.token(**whose))
+    for unverified in ("true", 1, False):
+        assert "no principal" in refusal(
+            federated, people.token(**whose, email_verified=unverified)
+        )
+
+
+# Who is not
+
+
+def unsigned(header, claims):
+    segments = [base64.urlsafe_b64encode(json.dumps(each).encode()) for each in (header, claims)]
+    return b".".join(segment.rstrip(b"=") for segment in segments).decode()
+
+
+def with_no_algorithm(ci):
+    return unsigned({"alg": "none", "kid": ci.keys[0].kid}, ci.claims()) + "."
+
+
+def signed_with_the_public_key_as_secret(ci):
+    start = unsigned({"alg": "HS256", "typ": "JWT", "kid": ci.keys[0].kid}, ci.claims())
+    secret = ci.keys[0].as_pem(private=False)
+    mac = hmac.new(secret, start.encode(), hashlib.sha256).digest()
+    return f"{start}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
+
+
+def with_claims_changed_after_signing(ci):
+    header, _, signature = ci.token().split(".")
+    forged = unsigned({}, ci.claims(repository="evil/voice")).split(".")[1]
+    return f"{header}.{forged}.{signature}"
+
+
+def by_a_key_of_the_attacker(ci, **header):
+    key = an_rsa_key(kid=ci.keys[0].kid)
+    return ci.token(key=key, header=header)
+
+
+def with_the_key_inside(ci):
+    key = an_ec_key(kid=ci.keys[0].kid)
+    return ci.token(key=key, header={"jwk": key.as_dict(private=False)})
+
+
+def with_a_claim_given_twice(ci):
+    text = json.dumps(ci.claims(repository="evil/voice"))
+    return ci.token(payload=text[:-1] + ', "repository": "acme/voice"}')
+
+
+def with_a_header_given_twice(ci):
+    start = f'{{"alg": "none", "alg": "RS256", "kid": "{ci.keys[0].kid}"}}'.encode()
+    header = base64.urlsafe_b64encode(start).decode().rstrip("=")
+    return ".".join([header, *ci.token().split(".")[1:]])
+
+
+HOUR = 3600
+FORGED = {
+    "alg-none": (with_no_algorithm, "signed with"),
+    "hs256-with-the-public-key": (signed_with_the_public_key_as_secret, "signed with"),
+    "claims-changed": (with_claims_changed_after_signing, "signature is wrong"),
+    "another-key-of-that-name": (by_a_key_of_the_attacker, "signature is wrong"),
+    "key-inside": (with_the_key_inside, "such key"),
+    "jku": (lambda ci: by_a_key_of_the_attacker(ci, jku="http://127.0.0.1:1/"), "signature"),
+    "x5u": (lambda ci: by_a_key_of_the_attacker(ci, x5u="http://127.0.0.1:1/"), "signature"),
+    "claim-twice": (with_a_claim_given_twice, "exactly one way"),
+    "header-twice": (with_a_header_given_twice, "exactly one way"),
+    "crit": (lambda ci: ci.token(header={"crit": ["exp"], "exp": 1}), "extensions"),
+    "b64": (lambda ci: ci.token(header={"b64": True}), "extensions"),
+    "another-type": (lambda ci: ci.token(header={"typ": "dpop+jwt"}), "type"),
+    "no-kid": (lambda ci: ci.token(header={"kid": None}), "name its key"),
+    "kid-a-number": (lambda ci: ci.token(header={"kid": 7}), "name its key"),
+    "kid-a-path": (lambda ci: ci.token(header={"kid": "../../../dev/null"}), "such key"),
+    "kid-sql": (lambda ci: ci.token(header={"kid": "' OR 1=1 --"}), "such key"),
+    "kid-a-url": (lambda ci: ci.token(header={"kid": "http://127.0.0.1:1/k"}), "such key"),
+    "wrong-audience": (lambda ci: ci.token(aud="https://elsewhere.example"), "not for"),
+    "more-audiences": (lambda ci: ci.token(aud=[AUDIENCE, "https://elsewhere.example"]), "alone"),
+    "no-audience": (lambda ci: ci.token(aud=None), "not for"),
+    "unknown-issuer": (lambda ci: ci.token(iss="https://evil.example"), "no issuer"),
+    "issuer-with-a-slash": (lambda ci: ci.token(iss=f"{ci.url}/"), "no issuer"),
+    "issuer-a-list": (lambda ci: ci.token(iss=[ci.url]), "no issuer"),
+    "expired": (lambda ci: ci.token(exp=ci.claims()["iat"] - 31), "expired"),
+    "never-expires": (lambda ci: ci.token(exp=None), "when it expires"),
+    "expires-in-words": (lambda ci: ci.token(exp="tomorrow"), "when it expires"),
+    "expires-true": (lambda ci: ci.token(exp=True), "when it expires"),
+    "not-yet": (lambda ci: ci.token(nbf=ci.claims()["iat"] + 60), "not valid yet"),
+    "issued-in-the-future": (lambda ci: ci.token(iat=ci.claims()["iat"] + 60), "not valid yet"),
+    "too-old": (lambda ci: ci.token(iat=ci.claims()["iat"] - HOUR - 60), "older"),
+    "no-issue-time": (lambda ci: ci.token(iat=None), "when it was issued"),
+    "no-subject": (lambda ci: ci.token(sub=None), "subject"),
+    "not-an-object": (lambda ci: ci.token(payload="[]"), "exactly one way"),
+    "endless": (lambda ci: ci.token(padding="x" * 9000), "neither"),
+    "two-parts": (lambda ci: ci.token().rpartition(".")[0], "neither"),
+    "not-base64": (lambda _: "a.b*.c", "exactly one way"),
+    "padded": (lambda ci: ci.token().replace(".", "=.", 1), "exactly one way"),
+    "another-branch": (lambda ci: ci.token(ref="refs/heads/evil"), "no principal"),
+    "claim-a-list": (lambda ci: ci.token(ref=["refs/heads/main"]), "no principal"),
+    "claim-missing": (lambda ci: ci.token(ref=None), "no principal"),
+    "claim-with-nul": (lambda ci: ci.token(ref="refs/heads/main\x00"), "no principal"),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_token_that_does_not_hold_is_refused_saying_why(federated, ci, name):
+    forge, reason = FORGED[name]
+    assert reason in refusal(federated, forge(ci))
+
+
+def test_a_token_of_another_trusted_issuer_with_the_same_claims_means_nobody(federated, issuers):
+    ci, other, _ = issuers
+    assert "bound to no principal" in refusal(federated, other.token(sub=ci.claims()["sub"]))
+
+
+def test_one_issuer_cannot_sign_for_another(federated, issuers):
+    ci, other, _ = issuers
+    ours = other.token(iss=ci.url)
+    assert "no such key" in refusal(federated, ours)
+    named = other.token(iss=ci.url, header={"kid": ci.keys[0].kid})
+    assert "signature is wrong" in refusal(federated, named)
+
+
+def test_nothing_is_fetched_that_a_token_names(federated, issuers):
+    """Of all tokens above none has sent the registry anywhere but to its configured issuers."""
+    ci, other, people = issuers
+    refusal(federated, ci.token(iss=f"{ci.url}/named"))
+    refusal(federated, by_a_key_of_the_attacker(ci, jku=f"{ci.url}/named"))
+    refusal(federated, by_a_key_of_the_attacker(ci, kid="unknown", x5u=f"{ci.url}/named"))
+    asked = {path for issuer in (ci, other, people) for path in issuer.asked}
+    assert asked <= {".well-known/openid-configuration", "keys"}
+
+
+def test_without_issuers_every_such_token_is_refused_as_any_other(world, ci):
+    assert refusal(world, ci.token()) == "The bearer token is unknown, revoked or expired."
+
+
+# Binding
+
+
+def test_a_token_that_means_two_principals_lets_in_neither(federated, issuers):
+    other = issuers[1]
+    names = [federated.a_principal(kind="service")[0] for _ in range(2)]
+    bind(federated, names[0], (other, {"repository": "acme/two"}))
+    bind(federated, names[1], (other, {"repository": "acme/two", "ref": "refs/heads/main"}))
+
+    assert "more than one principal" in refusal(federated, other.token(repository="acme/two"))
+
+    loose = other.token(repository="acme/two", ref="refs/heads/x")
+    assert me(federated, loose).json()["name"] == names[0]
+
+
+def test_two_identities_of_one_principal_are_no_ambiguity(federated, issuers):
+    other = issuers[1]
+    name, _ = federated.a_principal(kind="service")
+    bind(federated, name, (other, {"repository": "b"}), (other, {"repository": "b", "ref": "r"}))
+    assert me(federated, other.token(repository="b", ref="r")).json()["name"] == name
+
+
+def test_identities_are_replaced_as_a_whole_on_one_entry(federated, issuers):
+    other = issuers[1]
+    name, _ = federated.a_principal(kind="service")
+    bind(federated, name, (other, {"sub": "one"}), (other, {"sub": "two"}))
+    before = federated.verification("registry")["entries"]
+
+    shown = bind(federated, name, (other, {"sub": "two"}), (other, {"sub": "three"})).json()
+
+    assert [each["claims"]["sub"] for each in shown["identities"]] in (
+        ["two", "three"],
+        ["three", "two"],
+    )
+    entry = federated.last_entry("registry")
+    assert (entry["action"], entry["sequence"]) == ("identities.set", before + 1)
+    assert entry["facts"]["identities"][1] == {"issuer": other.url, "claims": {"sub": "three"}}
+    assert "no principal" in refusal(federated, other.token(sub="one"))
+    for subject in ("two", "three"):
+        assert me(federated, other.token(sub=subject)).json()["name"] == name
+
+
+def test_grants_of_a_job_hold_from_the_next_request_on(federated, issuers):
+    other = issuers[1]
+    name, _ = federated.a_principal(kind="service")
+    bind(federated, name, (other, {"sub": "job-9"}))
+    body = {"principal": name, "grants": [{"role": "reader", "namespace": "acme"}]}
+    federated.made("PUT", "/v1/grants", by="admin", json=body)
+    assert me(federated, other.token(sub="job-9")).json()["grants"] == body["grants"]
+
+
+def test_a_deactivated_principal_is_no_longer_let_in(federated, issuers):
+    other = issuers[1]
+    name, _ = federated.a_principal(kind="service")
+    bind(federated, name, (other, {"sub": "leaver"}))
+    assert me(federated, other.token(sub="leaver")).status_code == 200
+
+    federated.call("DELETE", f"/v1/principals/{name}", by="admin")
+
+    assert "no principal" in refusal(federated, other.token(sub="leaver"))
+    response = bind(federated, name, (other, {"sub": "leaver"}))
+    assert response.json()["type"] == "/problems/principal-deactivated"
+
+
+def test_an_identity_is_of_one_principal(federated, issuers):
+    other = issuers[1]
+    first, second = (federated.a_principal(kind="service")[0] for _ in range(2))
+    bind(federated, first, (other, {"sub": "mine"}))
+    response = bind(federated, second, (other, {"sub": "mine"}))
+    assert (response.status_code, first in response.text) == (409, True)
+
+
+def test_a_job_never_acts_as_a_person(federated, ci):
+    person, _ = federated.a_principal()
+    response = bind(federated, person, (ci, {"sub": "a job"}))
+    assert response.json()["faults"][0]["code"] == "identity-kind"
+    assert "no principal" in refusal(federated, ci.token(sub="a job", ref="else"))
+
+
+def test_an_identity_of_an_unknown_issuer_is_refused(federated, ci):
+    name, _ = federated.a_principal(kind="service")
+    body = {"identities": [{"issuer": f"{ci.url}/", "claims": {"sub": "x"}}]}
+    response = federated.call("PUT", f"/v1/principals/{name}/identities", by="admin", json=body)
+    assert (response.status_code, response.json()["type"]) == (422, "/problems/unknown-reference")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"aud": "x"}, id="audience"),
+        pytest.param({"sub": "x", "exp": "1"}, id="expiry"),
+        pytest.param({"email": "a@x.example"}, id="email-unverified"),
+        pytest.param({"email": "a@x.example", "email_verified": "true"}, id="verified-in-words"),
+        pytest.param({"sub": ""}, id="empty"),
+        pytest.param({"sub": 7}, id="number"),
+        pytest.param({"sub": None}, id="null"),
+        pytest.param({"sub": ["x"]}, id="list"),
+        pytest.param({"sub": "x\x00"}, id="nul"),
+    ],
+)
+def test_claims_that_identify_nobody_are_refused(federated, ci, claims):
+    response = bind(federated, federated.job, (ci, claims))
+    assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
+    assert me(federated, ci.token()).json()["name"] == federated.job
+
+
+def test_a_binding_from_before_an_issuer_spoke_for_jobs_lets_in_no_person(
+    federated, issuers, world_on
+):
+    people = issuers[2]
+    person, _ = federated.a_principal()
+    bind(federated, person, (people, {"sub": "somebody"}))
+    token = people.token(sub="somebody")
+    assert me(federated, token).json()["name"] == person
+
+    now_for_jobs = world_on(issuers=Issuers([trusted(people)]))
+
+    assert "no principal" in refusal(now_for_jobs, token)

@@ -1,0 +1,62 @@
+"""Two issuers, a registry that people sign in to through them, and somebody who does."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.http.deps import moment
+from app.main import app_of
+from tests.conftest import Clock
+from tests.oidc.issuing import issuing
+from tests.oidc.test_issuers import bind
+from tests.pages.login.travelling import Traveller, configure, pages_in, signed_in_through
+from tests.support.builders import World
+
+
+@pytest.fixture(scope="session")
+def issuers():
+    with issuing("people", "staff") as served:
+        yield served
+
+
+@pytest.fixture
+def people(issuers):
+    for issuer in issuers:
+        issuer.recover()
+    return issuers[0]
+
+
+@pytest.fixture(scope="session")
+def registry(parts, tokens):
+    """A registry of which a test says which issuers it is to be configured with."""
+    app = app_of(parts)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield World(client, tokens)
+
+
+@pytest.fixture
+def world(registry, people, issuers, parts):
+    configure(registry, signed_in_through(people), signed_in_through(issuers[1], "staff"))
+    return registry
+
+
+@pytest.fixture
+def traveller(world, people):
+    """Somebody whom an admin has bound to a person, an approver."""
+    name, _ = world.a_principal(None, ("approver", world.namespace))
+    subject = f"subject of {name}"
+    assert bind(world, name, (people, {"sub": subject})).status_code == 200
+    person = Traveller(world.client, people)
+    person.name, person.subject = name, subject
+    person.client.base_url = "http://testserver"
+    return person
+
+
+@pytest.fixture
+def page_time(world):
+    moving = Clock()
+    app = world.client.app
+    for each in (app, pages_in(app)):
+        each.dependency_overrides[moment] = moving
+    yield moving
+    for each in (app, pages_in(app)):
+        del each.dependency_overrides[moment]

@@ -1,0 +1,177 @@
+"""Direct uploads: bytes go to the store by requests that anybody may send, then to a push."""
+
+import hashlib
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+import pytest
+
+from app.domain.errors import NotFoundError, UploadIncompleteError
+from app.domain.naming import PrefixName
+from app.services.artifacts import uploads
+from app.services.artifacts.uploads import LIFETIME
+from app.services.identity.authentication import authenticate
+from app.storage.s3_staging import S3Staging
+from tests.support.adapters import a_config
+from tests.support.builders import weights
+
+
+def digest_of(content):
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def announce(world, content, *, by="publisher", **changes):
+    body = {"sha256": digest_of(content), "size_bytes": len(content)} | changes
+    return world.call("POST", f"{world.path}/uploads", by=by, json=body)
+
+
+def send(upload, content):
+    """Send the bytes as the answer says; return the store's answers."""
+    answers = []
+    for request in upload["requests"]:
+        part, content = content[: request["size_bytes"]], content[request["size_bytes"] :]
+        answer = httpx2.request(
+            request["method"], request["url"], headers=request["headers"], content=part
+        )
+        answers.append(answer)
+    return answers
+
+
+def uploaded(world, content, **changes):
+    upload = announce(world, content, **changes).json()
+    assert all(answer.is_success for answer in send(upload, content))
+    return upload
+
+
+def push(world, config, weights_, *, by="publisher"):
+    body = {
+        "base_model": world.base,
+        "card": {},
+        "lineage": {},
+        "uploads": {"config": config["id"], "weights": weights_["id"]},
+    }
+    return world.call("POST", f"{world.path}/versions", by=by, json=body)
+
+
+@pytest.fixture
+def prefix(world):
+    """A prefix with one version, and so a base model."""
+    world.a_version(seed=1)
+    return world
+
+
+def test_uploaded_files_become_a_version_as_if_they_had_come_with_the_push(prefix):
+    config, content = uploaded(prefix, a_config()), uploaded(prefix, weights(2))
+
+    response = push(prefix, config, content)
+
+    assert response.status_code == 201, response.text
+    assert [file["sha256"] for file in response.json()["files"]] == [
+        digest_of(a_config()),
+        digest_of(weights(2)),
+    ]
+    again = push(prefix, config, content)
+    assert (again.status_code, again.json()["number"]) == (200, 2)
+
+
+def test_an_upload_above_the_size_of_a_part_is_pushed_from_its_parts(prefix, monkeypatch):
+    size = len(weights()) - 8
+    monkeypatch.setattr("app.services.artifacts.uploads.PART_BYTES", size)
+    upload = announce(prefix, weights(2)).json()
+    # The store's parts stay as large as they are, so there is one; what differs is the protocol.
+    assert "partNumber=1" in upload["requests"][0]["url"]
+    assert all(answer.is_success for answer in send(upload, weights(2)))
+
+    assert push(prefix, uploaded(prefix, a_config()), upload).status_code == 201
+
+
+def test_the_store_refuses_other_bytes_than_announced(prefix):
+    upload = announce(prefix, weights(2)).json()
+    (answer,) = send(upload, weights(3))
+    assert answer.status_code == 400
+
+
+def test_a_push_of_what_was_not_uploaded_is_refused(prefix):
+    config, content = uploaded(prefix, a_config()), announce(prefix, weights(2)).json()
+
+    response = push(prefix, config, content)
+
+    assert (response.status_code, response.json()["type"]) == (409, "/problems/upload-incomplete")
+    assert prefix.actions() == ["prefix.create", "version.push"]
+
+
+def test_nobody_can_push_what_another_has_uploaded(prefix):
+    """Knowing a digest proves no possession."""
+    _, other = prefix.a_principal(None, ("publisher", prefix.namespace))
+    config, content = uploaded(prefix, a_config()), uploaded(prefix, weights(2))
+    assert push(prefix, config, content, by=other).status_code == 404
+
+
+def test_an_upload_expires(prefix, time):
+    config, content = uploaded(prefix, a_config()), uploaded(prefix, weights(2))
+    time.ahead = LIFETIME + timedelta(seconds=1)
+    assert push(prefix, config, content).status_code == 404
+
+
+def test_only_publishers_upload(prefix):
+    assert announce(prefix, b"x", by="evaluator").status_code == 403
+    assert announce(prefix, b"x", by="reader").status_code == 404
+
+
+def test_more_than_a_push_may_have_is_refused_at_once(prefix):
+    response = announce(prefix, b"x", size_bytes=1 << 40)
+    assert (response.status_code, response.json()["type"]) == (413, "/problems/too-large")
+
+
+def test_a_push_that_names_no_uploads_is_invalid(prefix):
+    body = json.dumps({"base_model": prefix.base})
+    response = prefix.call(
+        "POST",
+        f"{prefix.path}/versions",
+        by="publisher",
+        content=body,
+        headers={"Content-Type": "application/json"},
+    )
+    assert response.status_code == 422
+    assert "uploads" in response.json()["detail"]
+
+
+@pytest.fixture
+def staging(s3_account):
+    return S3Staging(s3_account)
+
+
+@pytest.fixture
+def announced(sessions, tokens, prefix):
+    """Find an upload as a push does which knows only a digest."""
+
+    def announced(sha256, *, by="publisher"):
+        now = datetime.now(UTC)  # noqa: TID251 - the time of the push
+        caller = authenticate(sessions, token=tokens[by], now=now)
+        name = PrefixName(prefix.namespace, "voice")
+        return uploads.announced(sessions, prefix=name, sha256=sha256, caller=caller, now=now)
+
+    return announced
+
+
+def test_the_latest_upload_of_a_digest_is_found(prefix, announced):
+    content = a_config(peft_version=uuid.uuid4().hex)
+    announce(prefix, content)
+    latest = announce(prefix, content).json()
+    assert str(announced(latest["sha256"]).id) == latest["id"]
+
+
+def test_a_digest_that_nobody_announced_is_not_found(announced):
+    with pytest.raises(NotFoundError):
+        announced(digest_of(uuid.uuid4().bytes))
+
+
+def test_more_bytes_than_announced_are_not_read_to_their_end(prefix, announced, staging):
+    content = a_config(peft_version=uuid.uuid4().hex)
+    upload = announced(announce(prefix, content).json()["sha256"])
+    (request,) = uploads.requests_for(staging, upload, by_digest=False)
+    assert httpx2.put(request.url, content=content + b" " * (3 << 20)).is_success
+    with pytest.raises(UploadIncompleteError), uploads.received(staging, upload):
+        pass

@@ -1,0 +1,231 @@
+"""The wait that a policy sets, and what time does to promotions by itself."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from app.db.prefixes import lock_prefix
+from app.db.session import sessions_on
+from app.domain.naming import PrefixName
+from app.services.governance.due_promotions import settle
+from tests.support.builders import results
+from tests.support.observing import eventually
+
+WAIT = timedelta(hours=24)
+
+
+def from_now(**ahead):
+    return datetime.now(UTC) + timedelta(**ahead)  # noqa: TID251 - it stands in for the clock
+
+
+@pytest.fixture
+def later(sessions):
+    """Let the registry do what is due some time from now."""
+
+    def later(**ahead):
+        now = from_now(**ahead)
+        while settle(sessions, now=now):
+            pass
+
+    return later
+
+
+@pytest.fixture
+def impatient(stores):
+    """Sessions that wait for a lock a twentieth of a second only."""
+    engine = create_engine(
+        stores.postgres.service_url, connect_args={"options": "-c lock_timeout=50"}
+    )
+    yield sessions_on(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def waiting(world):
+    """A promotion that is approved in full and waits for the end of a day."""
+    return approved_in_full(world)
+
+
+def approved_in_full(world):
+    world.a_version()
+    world.a_channel(approvals={"required": 2, "wait": "PT24H"})
+    promotion = world.a_promotion(seed=1)
+    for reviewer in ("approver-1", "approver-2"):
+        response = world.review(promotion, by=reviewer)
+        assert response.status_code == 200, response.text
+    return response.json()
+
+
+def moment(text):
+    return datetime.fromisoformat(text)
+
+
+def test_a_promotion_approved_in_full_still_waits(world, waiting):
+    wait = moment(waiting["waiting_for"]["not_before"]) - moment(waiting["created_at"])
+
+    assert (waiting["state"], waiting["waiting_for"]["approvals"]) == ("pending", 0)
+    assert wait == WAIT
+    assert world.channel()["generation"] == 0
+
+
+def test_nothing_happens_before_the_wait_is_over(world, waiting, later):
+    later(hours=23)
+    assert world.promotion(waiting)["state"] == "pending"
+
+
+def test_the_end_of_the_wait_executes(world, waiting, later):
+    later(hours=25)
+
+    assert world.promotion(waiting)["state"] == "executed"
+    assert world.channel()["allocation"] == [{"version": 2, "weight": 10_000}]
+
+
+def test_what_time_executes_the_registry_itself_did(world, waiting, later):
+    later(hours=25)
+
+    entry = world.audit()[-1]
+    assert (entry["action"], entry["principal"]) == ("promotion.execute", "prefix-registry")
+    assert world.history()[0]["executed_by"] == "prefix-registry"
+
+
+def test_settling_twice_executes_once(world, waiting, later):
+    later(hours=25)
+    later(hours=26)
+
+    assert world.channel()["generation"] == 1
+    assert world.actions().count("promotion.execute") == 1
+
+
+def test_a_lock_that_is_not_free_in_time_keeps_only_its_own_promotion_waiting(
+    world, waiting, world_on, sessions, impatient, later
+):
+    other = world_on()
+    beside = approved_in_full(other)
+
+    with sessions.begin() as session:
+        lock_prefix(session, PrefixName(world.namespace, "voice"))
+        assert settle(impatient, now=from_now(hours=25)) >= 2
+        assert world.promotion(waiting)["state"] == "pending"
+        assert other.promotion(beside)["state"] == "executed"
+
+    later(hours=25)
+    assert world.promotion(waiting)["state"] == "executed"
+
+
+def test_a_promotion_that_is_withdrawn_while_it_comes_up_is_left_alone(
+    world, waiting, world_on, engine, sessions
+):
+    with engine.connect() as connection, ThreadPoolExecutor(1) as thread:
+        with connection.begin():
+            withdrawing = world_on(sessions=sessions_on(connection))
+            assert withdrawing.withdraw(waiting).status_code == 200
+            settled = thread.submit(settle, sessions, now=from_now(hours=25))
+            eventually(lambda: keeps_somebody_waiting(connection))
+        assert settled.result(timeout=10) >= 1
+
+    assert world.promotion(waiting)["state"] == "withdrawn"
+    assert world.channel()["generation"] == 0
+
+
+def keeps_somebody_waiting(connection):
+    waiting = "SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    return connection.scalar(text(waiting)) > 0
+
+
+def test_an_approval_after_the_wait_executes_at_once(world, time):
+    world.a_version()
+    world.a_channel(approvals={"required": 1, "wait": "PT1H"})
+    promotion = world.a_promotion(seed=1)
+    time.ahead = timedelta(hours=2)
+
+    assert world.review(promotion, by="approver-1").json()["state"] == "executed"
+
+
+def test_a_promotion_that_needs_no_approval_waits_all_the_same(world, later):
+    world.a_version()
+    world.a_channel(approvals={"required": 0, "wait": "PT1H"})
+    promotion = world.a_promotion(seed=1)
+    assert promotion["state"] == "pending"
+
+    later(hours=2)
+
+    assert world.promotion(promotion)["state"] == "executed"
+
+
+def test_new_evidence_voids_the_approvals_and_begins_the_wait_anew(world, waiting, later, time):
+    time.ahead = timedelta(hours=20)
+    world.evaluate({"number": 2, "digest": waiting["decision"]["candidates"][0]["digest"]})
+
+    later(hours=25)
+
+    promotion = world.promotion(waiting)
+    begun = moment(promotion["waiting_for"]["not_before"]) - WAIT
+    assert promotion["state"] == "pending"
+    assert promotion["waiting_for"]["approvals"] == 2
+    assert begun - moment(waiting["created_at"]) >= timedelta(hours=20)
+
+
+def test_evidence_that_comes_and_goes_again_leaves_the_approvals_void(world, waiting, later):
+    version = {"number": 2, "digest": waiting["decision"]["candidates"][0]["digest"]}
+    extra = world.evaluate(version, results=results(value=0.2)).json()
+    world.void(extra)
+
+    later(hours=30)
+
+    promotion = world.promotion(waiting)
+    assert promotion["subject_digest"] == waiting["subject_digest"]
+    assert (promotion["state"], promotion["waiting_for"]["approvals"]) == ("pending", 2)
+
+
+def test_a_gate_that_closes_during_the_wait_keeps_the_channel_as_it_is(world, later):
+    world.a_version()
+    demands = {"approvals": {"required": 1, "wait": "P2D"}, "evidence": {"max_age": "P1D"}}
+    world.a_channel(**demands)
+    promotion = world.a_promotion(seed=1)
+    world.review(promotion, by="approver-1")
+
+    later(days=3)
+
+    held = world.promotion(promotion)
+    assert (held["state"], held["decision"]["result"]) == ("pending", "failed")
+    assert world.actions()[-1] == "promotion.hold"
+    assert world.channel()["generation"] == 0
+
+
+def test_breaking_the_glass_does_not_wait(world, waiting):
+    assert world.break_glass(waiting).json()["state"] == "executed"
+
+
+def test_whoever_was_revoked_during_the_wait_is_not_executed(world, waiting, later):
+    world.revoke({"number": 2})
+    later(hours=25)
+    assert world.promotion(waiting)["state"] == "superseded"
+
+
+def test_a_promotion_that_nobody_completed_expires_on_the_record(world, later):
+    promotion = world.a_promotion()
+
+    later(days=31)
+
+    assert world.promotion(promotion)["state"] == "expired"
+    assert world.actions()[-1] == "promotion.expire"
+
+
+def test_an_approval_of_what_the_reviewer_saw_counts(world):
+    promotion = world.a_promotion()
+    seen = {"subject_digest": promotion["subject_digest"]}
+    assert world.review(promotion, by="approver-1", **seen).status_code == 200
+
+
+def test_an_approval_of_what_has_changed_since_is_refused(world):
+    promotion = world.a_promotion()
+    world.evaluate({"number": 1, "digest": promotion["decision"]["candidates"][0]["digest"]})
+
+    seen = {"subject_digest": promotion["subject_digest"]}
+    response = world.review(promotion, by="approver-1", **seen)
+
+    assert response.status_code == 409
+    assert response.json()["subject_digest"] == world.promotion(promotion)["subject_digest"]
+    assert world.promotion(promotion)["reviews"] == []

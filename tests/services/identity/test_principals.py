@@ -1,0 +1,342 @@
+"""Principals, grants and tokens: how somebody comes to act, and stops."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from app.db.models import ApiToken
+from app.domain.identity.access import PrincipalKind
+from app.services.identity.bootstrap import ensure_principal, ensure_token
+from tests.support.builders import a_policy, a_suite, code
+
+NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
+DAY = timedelta(days=1)
+
+
+def a_name():
+    return f"person-{uuid.uuid4().hex[:8]}"
+
+
+def is_let_in(world, token):
+    return world.call("GET", "/v1/prefixes", by=token).status_code == 200
+
+
+def issue(world, principal, **changes):
+    body = {"principal": principal} | changes
+    return world.call("POST", "/v1/tokens", by="admin", json=body)
+
+
+def set_grants(world, principal, *grants, by="admin"):
+    listed = [{"role": role, "namespace": namespace} for role, namespace in grants]
+    body = {"principal": principal, "grants": listed}
+    return world.call("PUT", "/v1/grants", by=by, json=body)
+
+
+def test_a_new_principal_has_the_grants_it_was_given(world):
+    name = a_name()
+    grants = [
+        {"role": "approver", "namespace": "acme"},
+        {"role": "reader", "namespace": "*"},
+        {"role": "reader", "namespace": "*"},
+    ]
+    body = {"name": name, "kind": "human", "grants": grants}
+
+    made = world.made("POST", "/v1/principals", by="admin", json=body)
+
+    assert (made["name"], made["kind"]) == (name, "human")
+    assert sorted(made["grants"], key=str) == grants[:2]
+
+
+def test_a_name_is_taken_once(world):
+    name, _ = world.a_principal()
+    body = {"name": name, "kind": "service"}
+    response = world.call("POST", "/v1/principals", by="admin", json=body)
+    assert (response.status_code, code(response)) == (409, "already-exists")
+
+
+def test_grants_are_replaced_as_a_whole(world):
+    name, _ = world.a_principal(None, ("reader", "acme"), ("publisher", "acme"))
+
+    changed = set_grants(world, name, ("publisher", "acme"), ("approver", "other")).json()
+
+    held = {(grant["role"], grant["namespace"]) for grant in changed["grants"]}
+    assert held == {("publisher", "acme"), ("approver", "other")}
+
+
+def test_grants_hold_from_the_next_request_on(world):
+    name, token = world.a_principal()
+    world.a_base()
+    world.a_prefix()
+    assert world.call("GET", world.path, by=token).status_code == 404
+
+    set_grants(world, name, ("publisher", world.namespace))
+    assert world.call("GET", world.path, by=token).status_code == 200
+
+    set_grants(world, name)
+    assert world.call("GET", world.path, by=token).status_code == 404
+
+
+def test_nobody_unknown_gets_grants(world):
+    response = set_grants(world, a_name(), ("reader", "*"))
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+def test_a_token_is_shown_once_and_expires_as_asked(world):
+    name, _ = world.a_principal()
+
+    issued = issue(world, name, expires_in="PT1H").json()
+
+    assert issued["token"].startswith("prg_")
+    lifetime = datetime.fromisoformat(issued["expires_at"]) - NOW
+    assert timedelta(hours=1) <= lifetime < timedelta(hours=2)
+
+
+def test_no_token_is_kept_in_the_clear(world, sessions):
+    _, token = world.a_principal()
+    with sessions() as session:
+        assert token not in set(session.scalars(select(ApiToken.hash)))
+
+
+def test_no_token_is_on_the_audit_log(world):
+    name, _ = world.a_principal()
+    issued = issue(world, name).json()
+
+    entry = world.last_entry("registry")
+
+    assert entry["facts"]["token_id"] == issued["id"]
+    assert issued["token"] not in str(entry)
+
+
+def test_an_unknown_principal_gets_no_token(world):
+    response = issue(world, a_name())
+    assert (response.status_code, code(response)) == (422, "unknown-reference")
+
+
+def test_an_expired_token_is_refused(world, time):
+    name, _ = world.a_principal()
+    token = issue(world, name, expires_in="PT1H").json()["token"]
+    assert is_let_in(world, token)
+
+    time.ahead = timedelta(hours=1, seconds=1)
+
+    assert not is_let_in(world, token)
+
+
+def test_a_revoked_token_is_refused_at_once(world):
+    name, _ = world.a_principal()
+    issued = issue(world, name).json()
+    assert is_let_in(world, issued["token"])
+
+    response = world.call("DELETE", f"/v1/tokens/{issued['id']}", by="admin")
+
+    assert (response.status_code, response.content) == (204, b"")
+    assert not is_let_in(world, issued["token"])
+
+
+def test_revoking_a_token_again_changes_nothing(world):
+    name, _ = world.a_principal()
+    issued = issue(world, name).json()
+    path = f"/v1/tokens/{issued['id']}"
+    world.call("DELETE", path, by="admin")
+    before = world.verification("registry")["entries"]
+
+    assert world.call("DELETE", path, by="admin").status_code == 204
+
+    assert world.verification("registry")["entries"] == before
+
+
+def test_a_token_that_was_never_issued_cannot_be_revoked(world):
+    response = world.call("DELETE", f"/v1/tokens/{uuid.uuid4()}", by="admin")
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+# Who there is
+
+
+def test_everybody_can_ask_who_they_are(world):
+    name, token = world.a_principal(None, ("approver", "acme"), ("reader", "*"))
+    limited = world.a_token(name, channels=["staging", "production"])
+
+    me = world.made("GET", "/v1/me", by=token)
+
+    grants = [{"role": "approver", "namespace": "acme"}, {"role": "reader", "namespace": "*"}]
+    assert (me["name"], me["kind"], me["channels"]) == (name, "human", None)
+    assert me["grants"] == grants
+    assert world.made("GET", "/v1/me", by=limited)["channels"] == ["production", "staging"]
+
+
+def test_an_admin_finds_a_principal_by_name_and_in_the_list(world):
+    name, _ = world.a_principal(None, ("reader", "acme"))
+
+    shown = world.made("GET", f"/v1/principals/{name}", by="admin")
+
+    assert shown["grants"] == [{"role": "reader", "namespace": "acme"}]
+    cursor, listed = {}, []
+    while cursor is not None:
+        page = world.made("GET", "/v1/principals", by="admin", params={"limit": 200} | cursor)
+        listed += page["items"]
+        cursor = None if page["next"] is None else {"cursor": page["next"]}
+    assert shown in listed
+    # The order is the database's own, so what counts is that no page lost or repeated anybody.
+    assert len({row["id"] for row in listed}) == len(listed)
+
+
+def test_there_is_no_principal_that_was_never_made(world):
+    response = world.call("GET", f"/v1/principals/{a_name()}", by="admin")
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+# Stopping somebody
+
+
+def deactivate(world, name):
+    return world.call("DELETE", f"/v1/principals/{name}", by="admin")
+
+
+def test_a_deactivated_principal_is_let_in_no_more_and_stays_on_record(world):
+    name, token = world.a_principal(None, ("publisher", world.namespace))
+    before = world.made("GET", f"/v1/principals/{name}", by="admin")
+    assert is_let_in(world, token)
+
+    response = deactivate(world, name)
+
+    assert (response.status_code, response.content) == (204, b"")
+    assert not is_let_in(world, token)
+    shown = world.made("GET", f"/v1/principals/{name}", by="admin")
+    assert (shown["id"], shown["grants"]) == (before["id"], [])
+    assert shown["deactivated_at"] is not None
+    (kept,) = world.made("GET", "/v1/tokens", by="admin", params={"principal": name})["items"]
+    assert kept["revoked_at"] == shown["deactivated_at"]
+
+
+def test_deactivating_again_changes_nothing(world):
+    name, _ = world.a_principal()
+    deactivate(world, name)
+    before = world.verification("registry")["entries"]
+
+    assert deactivate(world, name).status_code == 204
+
+    assert world.verification("registry")["entries"] == before
+
+
+def test_nobody_unknown_is_deactivated(world):
+    response = deactivate(world, a_name())
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+def test_a_deactivated_principal_gets_neither_grants_nor_tokens(world):
+    name, _ = world.a_principal()
+    deactivate(world, name)
+    for response in (set_grants(world, name, ("admin", "*")), issue(world, name)):
+        assert (response.status_code, code(response)) == (409, "principal-deactivated")
+
+
+def test_the_name_of_a_deactivated_principal_stays_taken(world):
+    name, _ = world.a_principal()
+    deactivate(world, name)
+    body = {"name": name, "kind": "human"}
+    response = world.call("POST", "/v1/principals", by="admin", json=body)
+    assert (response.status_code, code(response)) == (409, "already-exists")
+
+
+def test_the_approval_of_a_deactivated_reviewer_no_longer_counts(world):
+    name, token = world.a_principal(None, ("approver", world.namespace))
+    promotion = world.a_promotion()
+    assert world.review(promotion, by=token).json()["waiting_for"]["approvals"] == 1
+
+    deactivate(world, name)
+
+    assert world.promotion(promotion)["waiting_for"]["approvals"] == 2
+
+
+# On the audit log
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "action"),
+    [
+        ("POST", "/v1/principals", {"name": "{new}", "kind": "human"}, "principal.create"),
+        ("PUT", "/v1/grants", {"principal": "{name}", "grants": []}, "grants.set"),
+        ("POST", "/v1/tokens", {"principal": "{name}"}, "token.issue"),
+        ("DELETE", "/v1/tokens/{token}", None, "token.revoke"),
+        ("DELETE", "/v1/principals/{name}", None, "principal.deactivate"),
+        ("POST", "/v1/policies", "a policy", "policy.create"),
+        ("POST", "/v1/suites", "a suite", "suite.register"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_act_of_an_admin_is_one_entry(world, method, path, body, action):
+    name, _ = world.a_principal()
+    world.a_suite()
+    (token,) = world.made("GET", "/v1/tokens", by="admin", params={"principal": name})["items"]
+    names = {"{name}": name, "{token}": token["id"], "{new}": a_name()}
+    documents = {"a policy": a_policy(world.suite), "a suite": a_suite()}
+    if isinstance(body, dict):
+        body = {key: names.get(str(value), value) for key, value in body.items()}
+    for placeholder, value in names.items():
+        path = path.replace(placeholder, value)
+    before = world.verification("registry")
+
+    response = world.call(method, path, by="admin", json=documents.get(str(body), body))
+
+    assert response.is_success, response.text
+    entry = world.last_entry("registry")
+    assert (entry["action"], entry["principal"]) == (action, "admin")
+    assert (entry["previous"], entry["sequence"]) == (before["head"], before["entries"] + 1)
+    assert world.verification("registry")["entries"] == before["entries"] + 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/principals", {"name": "mallory", "kind": "human"}),
+        ("PUT", "/v1/grants", {"principal": "reader", "grants": []}),
+        ("POST", "/v1/tokens", {"principal": "admin"}),
+        ("DELETE", f"/v1/tokens/{uuid.UUID(int=1)}", None),
+    ],
+    ids=["principals", "grants", "tokens", "revoking"],
+)
+def test_only_an_admin_of_everything_changes_who_may_what(world, method, path, body):
+    _, token = world.a_principal(None, ("admin", world.namespace))
+    response = world.call(method, path, by=token, json=body)
+    assert (response.status_code, code(response)) == (403, "forbidden")
+
+
+# The first principals, by whoever runs the server
+
+
+def test_an_existing_principal_keeps_its_grants(world, sessions):
+    name, token = world.a_principal(None, ("publisher", world.namespace))
+    world.a_base()
+    world.a_prefix()
+
+    ensure_principal(sessions, name=name, kind=PrincipalKind.HUMAN, grants=set(), now=NOW)
+
+    assert world.call("GET", world.path, by=token).status_code == 200
+
+
+def test_a_known_token_is_kept_while_it_is_valid(world, sessions):
+    name, known = world.a_principal()
+    assert ensure_token(sessions, principal=name, known=known, lifetime=DAY, now=NOW) == known
+
+
+@pytest.mark.parametrize("known", [None, "not-a-token"])
+def test_without_a_valid_token_a_new_one_is_issued(world, sessions, known):
+    name, _ = world.a_principal()
+    token = ensure_token(sessions, principal=name, known=known, lifetime=DAY, now=NOW)
+    assert is_let_in(world, token)
+
+
+def test_the_token_of_somebody_else_is_not_kept(world, sessions):
+    name, _ = world.a_principal()
+    _, theirs = world.a_principal()
+    assert ensure_token(sessions, principal=name, known=theirs, lifetime=DAY, now=NOW) != theirs
+
+
+@pytest.mark.parametrize("namespace", ["**", "-a", "a/b", ""])
+def test_a_grant_is_on_a_namespace_or_all_of_them(world, namespace):
+    name, _ = world.a_principal()
+    response = set_grants(world, name, ("reader", namespace))
+    assert (response.status_code, code(response)) == (422, "invalid-request")

@@ -1,0 +1,141 @@
+"""Tokens over time: when they were last used, and how the first one comes to be."""
+
+import time as real_time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import sessionmaker
+
+from app.db.migrations import migrate
+from app.db.models import ApiToken
+from app.db.session import engine_for, sessions_on
+from app.domain.errors import AlreadyExistsError
+from app.domain.identity.tokens import token_hash
+from app.local.postgres import SERVICE_ROLE
+from app.services.identity.bootstrap import first_admin
+from app.services.identity.token_usage import TokenUses
+from tests.support.racing import at_once
+
+NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
+DAY = timedelta(days=1)
+
+
+def tokens_of(world, name):
+    query = {"principal": name}
+    return world.made("GET", "/v1/tokens", by="admin", params=query)["items"]
+
+
+def last_use(world, name, *, after=""):
+    """Wait, a few seconds at most, until a use after `after` is written; return the last one."""
+    for _ in range(500):
+        (token,) = tokens_of(world, name)
+        if (token["last_used_at"] or "") > after:
+            break
+        real_time.sleep(0.01)
+    return token["last_used_at"]
+
+
+def test_a_listed_token_tells_all_but_the_secret(world):
+    name, secret = world.a_principal()
+    limited = world.a_token(name, channels=["staging"], expires_in="PT1H")
+
+    latest, first = tokens_of(world, name)
+
+    assert (latest["channels"], first["channels"]) == (["staging"], None)
+    assert {latest["principal"], first["principal"]} == {name}
+    assert latest["created_at"] < latest["expires_at"] < first["expires_at"]
+    assert (first["revoked_at"], first["last_used_at"]) == (None, None)
+    assert secret not in str(first)
+    assert limited not in str(latest)
+
+
+def test_a_revoked_token_is_listed_as_such(world):
+    name, _ = world.a_principal()
+    (token,) = tokens_of(world, name)
+    world.call("DELETE", f"/v1/tokens/{token['id']}", by="admin")
+    assert tokens_of(world, name)[0]["revoked_at"] >= token["created_at"]
+
+
+def test_the_use_of_a_token_is_written_once_in_five_minutes(world, time):
+    name, token = world.a_principal()
+    world.call("GET", "/v1/me", by=token)
+    first = last_use(world, name)
+    assert first is not None
+
+    world.call("GET", "/v1/me", by=token)
+    assert last_use(world, name) == first
+
+    time.ahead = timedelta(minutes=6)
+    world.call("GET", "/v1/me", by=token)
+    assert last_use(world, name, after=first) > first
+
+
+def test_a_refused_request_is_a_use_too(world):
+    name, token = world.a_principal()
+    assert world.call("GET", world.path, by=token).status_code == 404
+    assert last_use(world, name) is not None
+
+
+def test_a_request_waits_for_no_lock_on_its_token(world, sessions):
+    name, token = world.a_principal()
+    with sessions.begin() as session:
+        locked = select(ApiToken).where(ApiToken.hash == token_hash(token)).with_for_update()
+        session.scalars(locked).one()
+        start = real_time.monotonic()
+        assert world.call("GET", "/v1/me", by=token).status_code == 200
+        assert real_time.monotonic() - start < 5
+        assert tokens_of(world, name)[0]["last_used_at"] is None
+    assert last_use(world, name) is not None
+
+
+def test_a_use_that_cannot_be_written_refuses_nobody(world_on, caplog):
+    nowhere = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
+    world = world_on(uses=TokenUses(sessionmaker(nowhere)))
+    _, token = world.a_principal()
+
+    assert world.call("GET", "/v1/me", by=token).status_code == 200
+
+    for _ in range(500):
+        if caplog.records:
+            break
+        real_time.sleep(0.01)
+    assert "a token's use was not written down: OperationalError" in caplog.text
+
+
+# The first admin
+
+
+@pytest.fixture
+def empty(an_empty_database):
+    """A migrated registry in which there is nobody yet."""
+    owner = create_engine(an_empty_database)
+    with owner.begin() as connection:
+        migrate(connection, service_role=SERVICE_ROLE)
+    owner.dispose()
+    engine = engine_for(an_empty_database)
+    yield sessions_on(engine)
+    engine.dispose()
+
+
+def bootstrapped(sessions, name):
+    try:
+        return first_admin(sessions, name=name, grants=(), lifetime=DAY, now=NOW)
+    except AlreadyExistsError as error:
+        return error
+
+
+def test_of_several_first_admins_at_once_there_is_one(empty):
+    names = [f"admin-{number}" for number in range(4)]
+    outcomes = at_once(*(lambda name=name: bootstrapped(empty, name) for name in names))
+
+    made = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    assert len(made) == 1
+    with empty() as session:
+        assert session.scalars(select(ApiToken.hash)).all() == [token_hash(made[0])]
+
+
+def test_there_is_no_second_first_admin(world, sessions):
+    with pytest.raises(AlreadyExistsError, match="an admin already"):
+        first_admin(sessions, name=f"a-{uuid.uuid4().hex}", grants=(), lifetime=DAY, now=NOW)

@@ -1,0 +1,371 @@
+"""Who sees what: what a caller may not see looks as if it did not exist."""
+
+import uuid
+
+import pytest
+from fastapi.routing import iter_route_contexts
+from fastapi.testclient import TestClient
+
+from app.domain.identity.tokens import new_token
+from app.http.deps import Parts
+from app.main import app_of
+from tests.support.builders import World, a_digest, code
+
+OPEN = {
+    "/admin",  # leads to the pages, which tests/pages tries
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/healthz",
+    "/metrics",
+    "/openapi.json",
+    "/readyz",
+}
+ROUTES = [
+    (method, route.path)
+    for route in iter_route_contexts(app_of(Parts(*[None] * len(Parts.__slots__))).routes)
+    for method in sorted(route.methods or ())
+]
+GUARDED = [(method, path) for method, path in ROUTES if path not in OPEN]
+
+
+def an_address(path):
+    """Return a route's path with something well-formed in the place of each parameter."""
+    examples = {
+        "digest": a_digest(),
+        "number": 1,
+        "version": 1,
+        "name": "voice",
+        "file": "adapter_config.json",
+        "path": "adapter_config.json",
+        "evaluation_id": uuid.UUID(int=1),
+        "promotion_id": uuid.UUID(int=1),
+        "token_id": uuid.UUID(int=1),
+    }
+    for part in path.replace(":path}", "}").split("{")[1:]:
+        name = part.partition("}")[0]
+        value = str(examples.get(name, "example"))
+        path = path.replace(f"{{{name}:path}}", value).replace(f"{{{name}}}", value)
+    return path
+
+
+# Without a token
+
+
+def test_there_are_routes_to_guard():
+    assert len(GUARDED) > 35
+    assert {path for _, path in ROUTES} >= {"/healthz", "/readyz", "/docs", "/openapi.json"}
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+def test_without_a_token_every_route_is_closed(client, method, path):
+    response = client.request(method, an_address(path))
+    assert response.status_code == 401, response.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [each for each in GUARDED if each[1].startswith("/v1/")]
+)
+def test_whoever_comes_without_a_token_is_told_what_to_send(client, method, path):
+    response = client.request(method, an_address(path))
+    assert code(response) == "unauthenticated"
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        pytest.param("Bearer prg_unknown", id="no-token"),
+        pytest.param("Bearer prg_" + "0" * 42, id="wrong-checksum"),
+        pytest.param("Bearer prg_000000000000000000000000000000000000" + "1OXkZe", id="look-alike"),
+        pytest.param("Bearer", id="nothing"),
+        pytest.param("Bearer ", id="blank"),
+        pytest.param("Basic YWRtaW46YWRtaW4=", id="another-scheme"),
+        pytest.param("Bearer \u00fc", id="not-ascii"),
+    ],
+)
+def test_what_is_no_valid_token_opens_nothing(client, authorization):
+    headers = {"Authorization": authorization.encode("latin-1")}
+    response = client.get("/v1/prefixes", headers=headers)
+    assert (response.status_code, code(response)) == (401, "unauthenticated")
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_well_formed_token_that_was_never_issued_opens_nothing(client):
+    response = client.get("/v1/prefixes", headers={"Authorization": f"Bearer {new_token()}"})
+    assert (response.status_code, code(response)) == (401, "unauthenticated")
+
+
+# In another namespace
+
+
+@pytest.fixture(scope="module")
+def governed(app, tokens):
+    """A world with something of every kind: live, unreleased, pending, evaluated."""
+    with TestClient(app, raise_server_exceptions=False) as client:
+        world = World(client, dict(tokens))
+        world.live = world.a_live_version(seed=1)
+        world.unreleased = world.an_evaluated_version(seed=2)
+        world.pending = world.request(world.unreleased).json()
+        listed = world.made("GET", f"{world.path}/versions/2/evaluations", by="publisher")
+        world.evaluation = listed["items"][0]
+        world.tokens["stranger"] = world.a_stranger("admin")
+        world.tokens["local-reader"] = world.a_principal(None, ("reader", world.namespace))[1]
+        yield world
+
+
+BELOW_PREFIX = [
+    ("GET", "", None),
+    ("GET", "/versions", None),
+    ("GET", "/versions/1", None),
+    ("GET", "/versions/1/files/adapter_config.json", None),
+    ("GET", "/versions/1/evaluations", None),
+    ("GET", "/versions/1/gate?channel=production", None),
+    ("GET", "/channels/production", None),
+    ("GET", "/channels/production/history", None),
+    ("POST", "/uploads", {"sha256": a_digest(), "size_bytes": 5}),
+    ("POST", "/versions/1/revoke", {"reason": "I want to"}),
+    ("POST", "/promotions", {"channel": "production", "version": 1, "reason": "I want to"}),
+    ("PUT", "/channels/production", {"policy": "any", "policy_version": 1}),
+    ("POST", "/channels/production/rollback", {"generation": 1, "reason": "I want to"}),
+]
+BELOW_PREFIX_IDS = [f"{method}{path}".replace("/", "-") for method, path, _ in BELOW_PREFIX]
+
+
+@pytest.mark.parametrize("caller", ["stranger", "auditor"])
+@pytest.mark.parametrize(("method", "path", "body"), BELOW_PREFIX, ids=BELOW_PREFIX_IDS)
+def test_what_is_out_of_sight_looks_as_if_it_did_not_exist(governed, caller, method, path, body):
+    there = governed.call(method, f"{governed.path}{path}", by=caller, json=body)
+    absent = f"/v1/prefixes/{governed.namespace}/other"
+    nowhere = governed.call(method, f"{absent}{path}", by=caller, json=body)
+
+    assert there.status_code == nowhere.status_code == 404
+    assert there.text.replace(governed.prefix, "") == nowhere.text.replace(
+        f"{governed.namespace}/other", ""
+    )
+    assert dict(there.headers).keys() == dict(nowhere.headers).keys()
+
+
+def test_a_prefix_out_of_sight_resolves_like_one_that_does_not_exist(governed):
+    there = governed.resolve(by="stranger")
+    path = f"/v1/resolve/{governed.namespace}/other"
+    nowhere = governed.call("GET", path, by="stranger")
+    assert there.status_code == nowhere.status_code == 404
+    assert there.text.replace("voice", "") == nowhere.text.replace("other", "")
+
+
+@pytest.mark.parametrize("caller", ["stranger", "local-reader", "auditor"])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/promotions/{promotion}", None),
+        ("POST", "/v1/promotions/{promotion}/reviews", {"verdict": "approve"}),
+        ("POST", "/v1/promotions/{promotion}/withdraw", None),
+        ("POST", "/v1/promotions/{promotion}/break-glass", {"reason": "because I really want to"}),
+        ("POST", "/v1/evaluations/{evaluation}/void", {"reason": "I want to"}),
+    ],
+)
+def test_what_is_out_of_sight_by_id_looks_as_if_it_did_not_exist(
+    governed, caller, method, path, body
+):
+    ids = {"promotion": governed.pending["id"], "evaluation": governed.evaluation["id"]}
+    absent = str(uuid.uuid4())
+    there = governed.call(method, path.format(**ids), by=caller, json=body)
+    nowhere = governed.call(
+        method, path.format(promotion=absent, evaluation=absent), by=caller, json=body
+    )
+
+    assert there.status_code == nowhere.status_code == 404
+    text = there.text.replace(ids["promotion"], "").replace(ids["evaluation"], "")
+    assert text == nowhere.text.replace(absent, "")
+
+
+@pytest.mark.parametrize("path", ["/v1/prefixes", "/v1/promotions"])
+def test_lists_leave_out_what_is_out_of_sight(governed, path):
+    listed = governed.made("GET", path, by="stranger", params={"limit": 200})["items"]
+    assert listed == []
+
+
+def test_nothing_changed_for_all_that(governed):
+    assert governed.channel()["generation"] == 1
+    assert governed.promotion(governed.pending)["state"] == "pending"
+    assert governed.verification()["valid"]
+
+
+# A reader
+
+
+READABLE = [
+    "{path}",
+    "{path}/versions/1",
+    "{path}/versions/1/files/adapter_config.json",
+    "{path}/channels/production",
+    "{path}/channels/production/history",
+    "/v1/resolve/{prefix}",
+    "/v1/base-models/{base}",
+]
+
+
+@pytest.mark.parametrize("caller", ["reader", "local-reader"])
+@pytest.mark.parametrize("path", READABLE)
+def test_a_reader_sees_what_a_channel_serves(governed, caller, path):
+    path = path.format(path=governed.path, prefix=governed.prefix, base=governed.base)
+    assert governed.call("GET", path, by=caller).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/versions/2",
+        "/versions/2/files/adapter_config.json",
+        "/versions/1/evaluations",
+        "/versions/2/evaluations",
+        "/versions/1/gate?channel=production",
+        "/versions/2/gate?channel=production",
+    ],
+)
+def test_a_reader_does_not_see_what_no_channel_serves(governed, path):
+    response = governed.call("GET", f"{governed.path}{path}", by="local-reader")
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+def test_a_reader_sees_an_unreleased_version_no_more_than_an_absent_one(governed):
+    unreleased = governed.call("GET", f"{governed.path}/versions/2", by="local-reader")
+    absent = governed.call("GET", f"{governed.path}/versions/9", by="local-reader")
+    assert unreleased.text.replace("version 2", "") == absent.text.replace("version 9", "")
+
+
+def test_a_reader_lists_only_what_a_channel_serves(governed):
+    listed = governed.made("GET", f"{governed.path}/versions", by="local-reader")["items"]
+    assert [version["number"] for version in listed] == [1]
+
+
+def test_a_reader_is_not_told_how_many_versions_there_are(governed):
+    assert governed.made("GET", governed.path, by="local-reader")["latest"] is None
+    assert governed.made("GET", governed.path, by="publisher")["latest"] == 2
+
+
+def test_a_reader_sees_no_promotions(governed):
+    assert governed.made("GET", "/v1/promotions", by="local-reader")["items"] == []
+
+
+def test_a_reader_does_not_see_a_prefix_that_serves_nothing(world):
+    world.a_version()
+    world.a_channel()
+    _, reader = world.a_principal(None, ("reader", world.namespace))
+    assert world.call("GET", world.path, by=reader).status_code == 404
+    assert world.call("GET", f"{world.path}/versions", by=reader).status_code == 404
+    assert world.made("GET", "/v1/prefixes", by=reader)["items"] == []
+
+
+def test_a_reader_no_longer_sees_what_a_channel_has_ceased_to_serve(world):
+    world.a_live_version(seed=1)
+    world.a_live_version(seed=2)
+    _, reader = world.a_principal(None, ("reader", world.namespace))
+    assert world.call("GET", f"{world.path}/versions/1", by=reader).status_code == 404
+    assert world.call("GET", f"{world.path}/versions/2", by=reader).status_code == 200
+
+
+WRITES = [each for each in BELOW_PREFIX if each[0] != "GET"]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES, ids=[each[1] for each in WRITES])
+def test_a_reader_changes_nothing(governed, method, path, body):
+    response = governed.call(method, f"{governed.path}{path}", by="local-reader", json=body)
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+# An auditor
+
+
+@pytest.mark.parametrize("path", ["/v1/audit", "/v1/audit/verify", "/v1/audit/export"])
+def test_an_auditor_reads_every_chain(governed, path):
+    for subject in ("registry", f"prefix:{governed.prefix}"):
+        response = governed.call("GET", path, by="auditor", params={"subject": subject})
+        assert response.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/audit", "/v1/audit/verify", "/v1/audit/export"])
+@pytest.mark.parametrize("role", ["admin", "publisher", "evaluator", "approver-1", "reader"])
+def test_nobody_else_reads_a_chain(governed, path, role):
+    response = governed.call("GET", path, by=role, params={"subject": "registry"})
+    assert (response.status_code, code(response)) == (403, "forbidden")
+
+
+def test_an_auditor_of_a_namespace_is_not_one_of_the_registry(world):
+    _, token = world.a_principal(None, ("auditor", world.namespace))
+    response = world.call("GET", "/v1/audit", by=token, params={"subject": "registry"})
+    assert (response.status_code, code(response)) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/base-models/{base}", "/v1/suites/{suite}/1", "/v1/policies/any/1"]
+)
+def test_an_auditor_sees_nothing_but_the_audit_log(governed, path):
+    path = path.format(base=governed.base, suite=governed.suite)
+    response = governed.call("GET", path, by="auditor")
+    assert (response.status_code, code(response)) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("path", ["/v1/prefixes", "/v1/promotions"])
+def test_lists_are_empty_for_an_auditor(governed, path):
+    assert governed.made("GET", path, by="auditor")["items"] == []
+
+
+# A token that is limited to channels
+
+
+@pytest.fixture(scope="module")
+def staged(governed):
+    """The same, with version 1 on `staging` too, and an admin's token limited to that channel."""
+    governed.a_channel("staging")
+    governed.approve(governed.request(governed.live, channel="staging").json())
+    governed.tokens["limited"] = governed.a_token("admin", channels=["staging"])
+    return governed
+
+
+def test_a_limited_token_resolves_its_channels(staged):
+    assert staged.resolve(by="limited", channel="staging").json()["version"] == 1
+
+
+@pytest.mark.parametrize("path", ["/channels/production", "/channels/production/history"])
+def test_a_limited_token_does_not_see_other_channels(staged, path):
+    response = staged.call("GET", f"{staged.path}{path}", by="limited")
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+def test_another_channel_resolves_for_a_limited_token_like_an_absent_one(staged):
+    other = staged.resolve(by="limited", channel="production")
+    absent = staged.resolve(by="limited", channel="nowhere")
+    assert other.status_code == absent.status_code == 404
+    assert other.text.replace("production", "") == absent.text.replace("nowhere", "")
+
+
+def test_a_limited_token_is_told_of_no_other_channel(staged):
+    prefix = staged.made("GET", staged.path, by="limited")
+    assert [channel["name"] for channel in prefix["channels"]] == ["staging"]
+
+
+def test_a_version_tells_a_limited_token_of_no_other_channel(staged):
+    version = staged.made("GET", f"{staged.path}/versions/1", by="limited")
+    assert version["channels"] == ["staging"]
+    (listed,) = staged.made("GET", f"{staged.path}/versions", by="limited")["items"]
+    assert listed["channels"] == ["staging"]
+
+
+def test_a_limited_token_does_not_see_what_only_another_channel_serves(world):
+    world.a_live_version()
+    limited = world.a_token("admin", channels=["staging"])
+    assert world.call("GET", world.path, by=limited).status_code == 404
+    assert world.call("GET", f"{world.path}/versions/1", by=limited).status_code == 404
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES, ids=[each[1] for each in WRITES])
+def test_a_limited_token_changes_nothing(staged, method, path, body):
+    response = staged.call(method, f"{staged.path}{path}", by="limited", json=body)
+    assert (response.status_code, code(response)) == (404, "not-found")
+
+
+def test_a_limited_token_administers_nothing(staged):
+    body = {"principal": "admin"}
+    response = staged.call("POST", "/v1/tokens", by="limited", json=body)
+    assert (response.status_code, code(response)) == (403, "forbidden")

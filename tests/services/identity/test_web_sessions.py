@@ -1,0 +1,64 @@
+"""Sessions as a use case: what several requests of one browser do to them at once."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.db.web_sessions import live_token
+from app.domain.errors import UnauthenticatedError
+from app.domain.identity.tokens import new_token
+from app.http.deps import clock
+from app.services.identity import web_sessions
+from tests.support.racing import at_once
+
+
+def test_of_two_requests_that_come_when_the_cookie_is_due_one_changes_it(sessions, tokens):
+    opened = web_sessions.sign_in(sessions, token=tokens["reader"], now=clock())
+    later = clock() + web_sessions.RENEWED_AFTER
+
+    visits = at_once(
+        *(lambda: web_sessions.visit(sessions, cookie=opened.cookie, now=later) for _ in range(6))
+    )
+
+    assert all(visit is not None and visit.session_id == opened.session_id for visit in visits)
+    renewed = [visit.cookie for visit in visits if visit.cookie is not None]
+    assert len(renewed) == 1
+    assert web_sessions.visit(sessions, cookie=renewed[0], now=later) is not None
+
+
+def test_a_form_keeps_its_mark_when_the_cookie_changes(sessions, tokens):
+    opened = web_sessions.sign_in(sessions, token=tokens["reader"], now=clock())
+    later = clock() + web_sessions.RENEWED_AFTER
+    renewed = web_sessions.visit(sessions, cookie=opened.cookie, now=later)
+    assert renewed.cookie is not None
+    assert renewed.form_token == opened.form_token
+
+
+def test_signing_out_twice_is_recorded_once(sessions, tokens, world):
+    opened = web_sessions.sign_in(sessions, token=tokens["reader"], now=clock())
+    web_sessions.sign_out(sessions, visit=opened, now=clock())
+    last = world.last_entry("registry")
+    web_sessions.sign_out(sessions, visit=opened, now=clock())
+    assert last["action"] == "session.close"
+    assert world.last_entry("registry") == last
+
+
+def test_a_session_ends_no_later_than_its_token(sessions, world):
+    token = world.a_token("reader", expires_in="PT10M")
+    opened = web_sessions.sign_in(sessions, token=token, now=clock())
+    nearly, past = clock() + timedelta(minutes=9), clock() + timedelta(minutes=11)
+    assert web_sessions.visit(sessions, cookie=opened.cookie, now=nearly) is not None
+    assert web_sessions.visit(sessions, cookie=opened.cookie, now=past) is None
+
+
+def test_what_a_grant_opens_counts_on_the_next_page(sessions, world):
+    name, token = world.a_principal(None, ("approver", "acme"))
+    opened = web_sessions.sign_in(sessions, token=token, now=clock())
+    world.made("PUT", "/v1/grants", by="admin", json={"principal": name, "grants": []})
+    visit = web_sessions.visit(sessions, cookie=opened.cookie, now=clock())
+    assert visit.caller.grants == frozenset()
+
+
+def test_what_is_no_live_token_opens_nothing(sessions):
+    with sessions() as session, pytest.raises(UnauthenticatedError, match="API token"):
+        live_token(session, new_token(), clock())

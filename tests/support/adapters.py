@@ -1,0 +1,64 @@
+"""Builds the files of a prefix by hand, right or wrong to the byte."""
+
+import json
+import struct
+from collections.abc import Mapping
+
+import torch  # noqa: TID251  # what tests hold app/storage/tensors.py against
+from safetensors.torch import save
+
+from app.domain.artifacts.geometry import Geometry
+
+TOKENS = 3
+LLAMA = Geometry(
+    model_type="llama",
+    layers=4,
+    attention_heads=4,
+    kv_heads=2,
+    head_dim=8,
+    hidden_size=32,
+    context_window=2048,
+)
+_CONFIG = {
+    "base_model_name_or_path": "tiny/llama",
+    "inference_mode": True,
+    "num_attention_heads": 2,
+    "num_layers": 4,
+    "num_transformer_submodules": 1,
+    "num_virtual_tokens": TOKENS,
+    "peft_type": "PREFIX_TUNING",
+    "peft_version": "0.21.2",
+    "prefix_projection": False,
+    "revision": None,
+    "task_type": "CAUSAL_LM",
+    "token_dim": 16,
+}
+
+
+def a_config(*, without: tuple[str, ...] = (), **changes: object) -> bytes:
+    """Return the configuration of a prefix for `LLAMA`, changed."""
+    document = _CONFIG | changes
+    return json.dumps({k: v for k, v in document.items() if k not in without}).encode()
+
+
+def a_tensor(
+    rows: int = TOKENS, columns: int = LLAMA.columns, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """Return numbers from 1 upwards, so that each element differs from its neighbours."""
+    return torch.arange(1, rows * columns + 1).reshape(rows, columns).to(dtype)
+
+
+def a_weights_file(**tensors: torch.Tensor) -> bytes:
+    """Return a safetensors file of a prefix for `LLAMA`, or of the tensors given."""
+    return save(tensors or {"prompt_embeddings": a_tensor()}, {"format": "pt"})
+
+
+def a_raw_file(header: bytes | Mapping[str, object], data: bytes = b"") -> bytes:
+    """Return a file with exactly this header, right or wrong, before exactly this data."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def an_entry(**changes: object) -> dict[str, object]:
+    """Return a header's entry for one float, changed."""
+    return {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} | changes

@@ -1,0 +1,32 @@
+"""The application behind a real socket, for clients that bring their own HTTP."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+
+from app.http.header_limits import BoundedHeads
+from app.server import listening_socket, url_of
+
+
+@contextmanager
+def serving(app, *, http=BoundedHeads, port=0):
+    """Serve `app` from a thread, on a free port unless told; yield its URL."""
+    config = uvicorn.Config(app, http=http, log_level="critical", access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    with listening_socket("127.0.0.1", port) as bound:
+        bound.listen(128)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        try:
+            yield url_of(bound)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def url(app):
+    with serving(app) as url:
+        yield url

@@ -1,0 +1,443 @@
+"""The same things at the same moment, from real threads against the real database."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from time import monotonic, sleep
+
+import pytest
+
+from app.db.prefixes import lock_prefix
+from app.db.principals import lock_principal
+from app.domain.errors import UnauthenticatedError
+from app.domain.naming import PrefixName
+from app.http.deps import clock
+from app.services.identity import web_sessions
+from tests.support.builders import World, a_base_model, a_policy, a_suite, results
+from tests.support.racing import at_once, by_as_many_clients
+
+THREADS = 8
+
+
+@pytest.fixture
+def prefix(world):
+    """An empty prefix, and the base model that it is pushed for."""
+    world.a_base()
+    world.a_prefix()
+    return world
+
+
+def statuses(responses):
+    return Counter(response.status_code for response in responses)
+
+
+def reviewing(promotion, *, by, verdict="approve"):
+    return lambda world: world.review(promotion, by=by, verdict=verdict)
+
+
+def require_linear_history(world):
+    """Assert what holds after any race: one entry a generation, no gaps, an intact chain."""
+    numbers = [generation["generation"] for generation in world.history()]
+    assert numbers == list(range(len(numbers), 0, -1))
+    assert world.channel()["generation"] == len(numbers)
+    moved = [
+        entry["facts"]["generation"] for entry in world.audit() if "generation" in entry["facts"]
+    ]
+    assert moved == numbers[::-1]
+    assert world.verification()["valid"]
+
+
+# Checkpoints
+
+
+def test_checkpoints_at_once_are_one(world):
+    world.a_prefix()
+    calls = [lambda world: world.call("POST", "/v1/audit/checkpoints", by="admin")] * 4
+
+    responses = by_as_many_clients(world, calls)
+
+    assert statuses(responses) == {201: 1, 200: 3}
+    assert len({response.json()["note"] for response in responses}) == 1
+
+
+def test_nobody_who_writes_waits_for_a_checkpoint(prefix, administered):
+    """The checkpoint is taken, and not committed, while its chains move on."""
+    administered[0].checkpoint()
+    assert prefix.push().status_code == 201
+    prefix.a_prefix(name="another")
+
+
+# Pushing
+
+
+@pytest.mark.parametrize("pushes", [2, 16])
+def test_pushes_at_once_are_numbered_without_a_gap(prefix, pushes):
+    calls = [lambda world, seed=seed: world.push(seed=seed) for seed in range(pushes)]
+
+    responses = by_as_many_clients(prefix, calls)
+
+    assert statuses(responses) == {201: pushes}
+    numbers = sorted(response.json()["number"] for response in responses)
+    assert numbers == list(range(1, pushes + 1))
+    assert prefix.actions() == ["prefix.create", *["version.push"] * pushes]
+    assert prefix.verification()["valid"]
+
+
+def test_refused_pushes_in_between_consume_no_number(prefix):
+    calls = [lambda world, seed=seed: world.push(seed=seed) for seed in range(4)]
+    broken = [lambda world: world.push(weights=b"no tensors")] * 4
+
+    responses = by_as_many_clients(prefix, [*calls, *broken])
+
+    assert statuses(responses) == {201: 4, 422: 4}
+    numbers = [response.json()["number"] for response in responses[:4]]
+    assert sorted(numbers) == [1, 2, 3, 4]
+
+
+def test_the_same_content_at_once_is_one_version(prefix):
+    responses = by_as_many_clients(prefix, [World.push] * THREADS)
+
+    assert statuses(responses) == {201: 1, 200: THREADS - 1}
+    assert {response.json()["number"] for response in responses} == {1}
+    assert prefix.actions() == ["prefix.create", "version.push"]
+
+
+def test_pushes_to_different_prefixes_do_not_wait_for_each_other(prefix, sessions):
+    other = prefix.on_its_own_client()
+    other.a_prefix(name="other")
+    other.path = f"/v1/prefixes/{prefix.namespace}/other"
+    with sessions.begin() as session:
+        lock_prefix(session, PrefixName(prefix.namespace, "voice"))
+        assert other.push().status_code == 201
+
+
+# Moving a channel
+
+
+@pytest.mark.parametrize("required", [1, 2])
+def test_two_last_approvals_at_once_execute_once(world, required):
+    version = world.a_version()
+    world.a_channel(approvals={"required": required})
+    world.evaluate(version)
+    promotion = world.request(version).json()
+    reviewers = ["approver-1", "approver-2"]
+    if required == 2:
+        world.review(promotion, by="approver-1")
+        reviewers = ["approver-2", world.a_principal(None, ("approver", world.namespace))[1]]
+
+    responses = by_as_many_clients(world, [reviewing(promotion, by=each) for each in reviewers])
+
+    assert statuses(responses) == {200: 1, 409: 1}
+    assert len(world.history()) == 1
+    require_linear_history(world)
+
+
+def test_an_approval_racing_a_rejection_is_one_or_the_other(world):
+    version = world.a_version()
+    world.a_channel(approvals={"required": 1})
+    world.evaluate(version)
+    promotion = world.request(version).json()
+
+    responses = by_as_many_clients(
+        world,
+        [
+            reviewing(promotion, by="approver-1"),
+            reviewing(promotion, by="approver-2", verdict="reject"),
+        ],
+    )
+
+    assert statuses(responses) == {200: 1, 409: 1}
+    executed = world.promotion(promotion)["state"] == "executed"
+    assert len(world.history()) == int(executed)
+    require_linear_history(world)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_revoked_version_is_never_live_whoever_was_first(world, attempt):
+    version = world.a_version()
+    world.a_channel(approvals={"required": 1})
+    world.evaluate(version)
+    promotion = world.request(version).json()
+
+    approved, revoked = by_as_many_clients(
+        world,
+        [reviewing(promotion, by="approver-1"), lambda world: world.revoke(version)],
+    )
+
+    assert revoked.status_code == 200
+    assert approved.status_code in {200, 409}
+    assert world.channel()["allocation"] == []
+    require_linear_history(world)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_two_promotions_of_one_channel_racing_execute_one(world, attempt):
+    versions = [world.a_version(seed) for seed in (1, 2)]
+    world.a_channel(approvals={"required": 1})
+    for version in versions:
+        world.evaluate(version)
+    promotions = [world.request(version).json() for version in versions]
+
+    responses = by_as_many_clients(
+        world, [reviewing(promotion, by="approver-1") for promotion in promotions]
+    )
+
+    assert statuses(responses) == {200: 1, 409: 1}
+    states = Counter(world.promotion(promotion)["state"] for promotion in promotions)
+    assert states == {"executed": 1, "superseded": 1}
+    assert len(world.history()) == 1
+    require_linear_history(world)
+
+
+def test_an_approval_racing_worse_evidence_never_executes_on_it(world):
+    version = world.a_version()
+    world.a_channel(approvals={"required": 1})
+    world.evaluate(version)
+    promotion = world.request(version).json()
+
+    approved, recorded = by_as_many_clients(
+        world,
+        [
+            reviewing(promotion, by="approver-1"),
+            lambda world: world.evaluate(version, results=results(value=0.1)),
+        ],
+    )
+
+    assert recorded.status_code == 201
+    actions = world.actions()
+    last = actions[actions.index("promotion.request") + 1 :]
+    first_approved = ["promotion.approve", "promotion.execute", "evaluation.record"]
+    assert last == (first_approved if approved.status_code == 200 else ["evaluation.record"])
+    require_linear_history(world)
+
+
+def test_rollbacks_and_promotions_at_once_leave_a_linear_history(world):
+    world.a_live_version(seed=1)
+    world.a_live_version(seed=2)
+    promotion = world.a_promotion(seed=3)
+    world.review(promotion, by="approver-1")
+
+    responses = by_as_many_clients(
+        world,
+        [
+            reviewing(promotion, by="approver-2"),
+            partial(World.rollback, generation=1),
+            partial(World.rollback, generation=1, by="approver-2"),
+        ],
+    )
+
+    assert set(statuses(responses)) <= {200, 409}
+    require_linear_history(world)
+
+
+def test_no_answer_after_a_revocation_serves_the_version(world):
+    version = world.a_live_version()
+    acknowledged = []
+
+    def resolve_for_a_while(world):
+        found = []
+        for _ in range(40):
+            late = bool(acknowledged)
+            found.append((late, world.resolve().status_code))
+        return found
+
+    def revoke(world):
+        assert world.revoke(version).status_code == 200
+        acknowledged.append(True)
+
+    *found, _ = by_as_many_clients(world, [*[resolve_for_a_while] * 3, revoke])
+
+    answers = Counter(answer for each in found for answer in each)
+    assert set(answers) <= {(False, 200), (False, 410), (True, 410)}
+    assert answers[True, 410] > 0
+
+
+# Registering the same
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "by"),
+    [
+        pytest.param("/v1/base-models", a_base_model(), "publisher", id="base-model"),
+        pytest.param("/v1/suites", a_suite(), "admin", id="suite"),
+    ],
+)
+def test_registering_the_same_at_once_makes_it_once(world, path, document, by):
+    calls = [lambda world: world.call("POST", path, by=by, json=document)] * THREADS
+    assert statuses(by_as_many_clients(world, calls)) == {201: 1, 200: THREADS - 1}
+    assert world.verification("registry")["valid"]
+
+
+def test_creating_the_same_policy_at_once_makes_one_version(world):
+    world.a_suite()
+    document = a_policy(world.suite)
+    calls = [lambda world: world.call("POST", "/v1/policies", by="admin", json=document)]
+
+    responses = by_as_many_clients(world, calls * THREADS)
+
+    assert statuses(responses) == {201: 1, 200: THREADS - 1}
+    assert {response.json()["version"] for response in responses} == {1}
+
+
+def test_creating_different_texts_of_a_policy_at_once_numbers_them_without_a_gap(world):
+    world.a_suite()
+    document = a_policy(world.suite)
+
+    def create(world, required):
+        changed = document | {"approvals": {"required": required}}
+        return world.call("POST", "/v1/policies", by="admin", json=changed)
+
+    calls = [partial(create, required=required) for required in range(THREADS)]
+    responses = by_as_many_clients(world, calls)
+
+    assert statuses(responses) == {201: THREADS}
+    versions = sorted(response.json()["version"] for response in responses)
+    assert versions == list(range(1, THREADS + 1))
+
+
+def test_creating_the_same_prefix_at_once_makes_one(world):
+    body = {"namespace": world.namespace, "name": "voice", "owner": "admin"}
+    calls = [lambda world: world.call("POST", "/v1/prefixes", by="publisher", json=body)]
+    responses = by_as_many_clients(world, calls * THREADS)
+    assert statuses(responses) == {201: 1, 409: THREADS - 1}
+    assert world.actions() == ["prefix.create"]
+
+
+def test_creating_the_same_principal_at_once_makes_one(world):
+    body = {"name": f"twin-{world.namespace}", "kind": "human"}
+    calls = [lambda world: world.call("POST", "/v1/principals", by="admin", json=body)]
+    responses = by_as_many_clients(world, calls * THREADS)
+    assert statuses(responses) == {201: 1, 409: THREADS - 1}
+
+
+def test_binding_the_same_channel_at_once_records_it_once(world):
+    world.a_version()
+    policy = world.a_policy()
+    responses = by_as_many_clients(world, [lambda world: world.bind(policy)] * THREADS)
+    assert statuses(responses) == {200: THREADS}
+    assert world.actions().count("channel.bind") == 1
+
+
+def test_revoking_a_token_at_once_records_it_once(world):
+    name, _ = world.a_principal()
+    issued = world.made("POST", "/v1/tokens", by="admin", json={"principal": name})
+    before = world.verification("registry")["entries"]
+    path = f"/v1/tokens/{issued['id']}"
+    calls = [lambda world: world.call("DELETE", path, by="admin")] * THREADS
+    assert statuses(by_as_many_clients(world, calls)) == {204: THREADS}
+    assert world.verification("registry")["entries"] == before + 1
+
+
+# Locks that must not meet
+
+
+@pytest.mark.parametrize("attempt", range(6))
+def test_nobody_waits_in_a_circle_whatever_befalls_a_principal_at_once(world, sessions, attempt):
+    """Each locks the registry's chain first, and only then what of the principal it changes."""
+    name, token = world.a_principal(None, ("reader", world.namespace))
+    path = f"/v1/principals/{name}"
+    grants = {"principal": name, "grants": [{"role": "reader", "namespace": "acme"}]}
+    issued = world.made("POST", "/v1/tokens", by="admin", json={"principal": name})
+    opened = web_sessions.sign_in(sessions, token=token, now=clock())
+
+    def asking(method, path, **body):
+        another = world.on_its_own_client()
+        return lambda: another.call(method, path, by="admin", **body).status_code
+
+    def signing_in():
+        with suppress(UnauthenticatedError):
+            web_sessions.sign_in(sessions, token=issued["token"], now=clock())
+
+    answered = at_once(
+        asking("PUT", "/v1/grants", json=grants),
+        asking("PUT", f"{path}/identities", json={"identities": []}),
+        asking("POST", "/v1/tokens", json={"principal": name}),
+        asking("DELETE", f"/v1/tokens/{issued['id']}"),
+        asking("DELETE", path),
+        signing_in,
+        lambda: web_sessions.sign_out(sessions, visit=opened, now=clock()),
+    )
+
+    assert set(answered) <= {200, 201, 204, 409, None}
+    assert world.verification("registry")["valid"]
+
+
+@contextmanager
+def meanwhile(call):
+    """Run `call` in another thread while the block runs; yield what it will return."""
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(call)
+
+
+def test_creating_a_prefix_that_exists_does_not_wait_for_a_push_to_it(prefix, sessions):
+    """A push holds the prefix, then the chain; whoever took them in turn would deadlock it."""
+    body = {"namespace": prefix.namespace, "name": "voice", "owner": "admin"}
+    call = partial(prefix.call, "POST", "/v1/prefixes", by="publisher", json=body)
+    with sessions.begin() as session:
+        lock_prefix(session, PrefixName(prefix.namespace, "voice"))
+        with meanwhile(call) as response:
+            assert response.result(timeout=5).status_code == 409
+
+
+def test_what_a_principal_does_does_not_wait_for_a_change_of_its_grants(world, sessions):
+    """A change of grants holds the principal, then the chain; registering needs both too."""
+    name, token = world.a_principal(None, ("publisher", world.namespace))
+    call = partial(world.call, "POST", "/v1/base-models", by=token, json=a_base_model())
+    with sessions.begin() as session:
+        lock_principal(session, name)
+        with meanwhile(call) as response:
+            assert response.result(timeout=5).status_code == 201
+
+
+# Everything at once
+
+
+def promote(world, version):
+    for _ in range(4):
+        response = world.request(version)
+        if response.status_code == 201:
+            world.review(response.json(), by="approver-2")
+
+
+def roll_back(world, generation):
+    for _ in range(4):
+        assert world.rollback(generation).status_code in {200, 409, 410}
+
+
+def resolve(world, answers):
+    for _ in range(25):
+        asked = monotonic()
+        response = world.resolve()
+        if response.status_code == 200:
+            answers.append((asked, response.json()["version"]))
+
+
+def revoke(world, version, revoked):
+    sleep(0.2)
+    assert world.revoke(version).status_code == 200
+    revoked[version["number"]] = monotonic()
+
+
+def test_sixteen_people_at_one_channel_leave_a_linear_history_and_nothing_revoked_live(world):
+    versions = [world.an_evaluated_version(seed=seed) for seed in range(6)]
+    world.bind(world.a_policy(approvals={"required": 1}))
+    for version in versions[:3]:
+        world.review(world.request(version).json(), by="approver-1")
+    answers, revoked = [], {}
+
+    calls = [
+        *(partial(promote, version=version) for version in versions),
+        *(partial(roll_back, generation=generation) for generation in (1, 2, 3)),
+        *(partial(revoke, version=version, revoked=revoked) for version in versions[1:4]),
+        *[partial(resolve, answers=answers)] * 4,
+    ]
+    assert len(calls) == 16
+    by_as_many_clients(world, calls)
+
+    require_linear_history(world)
+    late = [number for asked, number in answers if asked > revoked.get(number, asked)]
+    assert late == []
+    live = {share["version"] for share in world.channel()["allocation"]}
+    assert live.isdisjoint(revoked)
+    assert world.actions().count("version.revoke") == 3

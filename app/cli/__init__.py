@@ -7,8 +7,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from app.domain.errors import RegistryError, UnusableError
-from app.gc_freeze import unswept
+from app.domain.errors import OperatorError, RegistryError
+from app.gc_freeze import frozen_gc
 
 _COMMANDS: Final = {
     "serve": "Serve the registry; the database is migrated and the bucket there already.",
@@ -33,7 +33,7 @@ class _Deferred(TyperCommand):
     """A command whose module is imported once it is what was asked for, with all that it needs."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - private types
-        with unswept():
+        with frozen_gc():
             module = import_module(f"{__name__}.{str(self.name).replace('-', '_')}")
         one = typer.Typer(add_completion=False)
         one.command(help=self.help)(module.run)
@@ -51,5 +51,5 @@ def main() -> None:
     """Run the command; what it cannot do it says in one sentence, with exit status 1."""
     try:
         _cli()
-    except (UnusableError, RegistryError) as error:
+    except (OperatorError, RegistryError) as error:
         sys.exit(f"prefix-registry: {error}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.domain.artifacts.weights_digest import weights_digest
-from app.domain.errors import UnusableError
+from app.domain.errors import OperatorError
 
 
 def run(
@@ -18,5 +18,5 @@ def run(
         with path.open("rb") as file:
             files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     if not files:
-        raise UnusableError(f"There are no *.safetensors files in {folder}.")
+        raise OperatorError(f"There are no *.safetensors files in {folder}.")
     typer.echo(weights_digest(files))

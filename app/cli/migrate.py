@@ -6,7 +6,7 @@ from sqlalchemy import create_engine, make_url
 from app.cli.registry import database_refusals_told
 from app.db.migrations import migrate
 from app.db.schema import REVISION
-from app.domain.errors import UnusableError
+from app.domain.errors import OperatorError
 from app.settings import settings_from_environment
 
 
@@ -14,7 +14,7 @@ def run() -> None:
     settings = settings_from_environment()
     service_role = make_url(settings.database_url).username
     if service_role is None:
-        raise UnusableError("REGISTRY_DATABASE_URL names no user, and rights go to a user.")
+        raise OperatorError("REGISTRY_DATABASE_URL names no user, and rights go to a user.")
     engine = create_engine(settings.migration_database_url or settings.database_url)
     with database_refusals_told(), engine.begin() as connection:
         migrate(connection, service_role=service_role)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.schema import REVISION, schema_revision
 from app.db.session import Sessions, engine_for, sessions_on
-from app.domain.errors import UnusableError
+from app.domain.errors import OperatorError
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Account
 
@@ -32,7 +32,7 @@ def database_refusals_told() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise UnusableError(f"the database refused: {_first_line(error)}") from error
+        raise OperatorError(f"the database refused: {_first_line(error)}") from error
 
 
 def require_migrated(settings: Settings) -> None:
@@ -44,11 +44,11 @@ def require_migrated(settings: Settings) -> None:
         with sessions_on(engine)() as session:
             found = schema_revision(session)
     except SQLAlchemyError as error:
-        raise UnusableError(f"{where} does not answer: {_first_line(error)}") from error
+        raise OperatorError(f"{where} does not answer: {_first_line(error)}") from error
     finally:
         engine.dispose()
     if found != REVISION:
-        raise UnusableError(
+        raise OperatorError(
             f"{where} is at migration {found}, and this release needs {REVISION}: "
             "run `prefix-registry migrate`."
         )

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.cli.registry import the_registry
-from app.domain.errors import UnusableError
+from app.domain.errors import OperatorError
 from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role
 from app.http.deps import clock
 from app.services.identity.bootstrap import ensure_principal, ensure_token, first_admin
@@ -42,5 +42,5 @@ def _grant(text: str) -> Grant:
     if role not in set(Role) or not separator or not namespace:
         roles = ", ".join(Role)
         message = f"A grant is ROLE:NAMESPACE, such as admin:{EVERYWHERE}; the roles are {roles}."
-        raise UnusableError(message)
+        raise OperatorError(message)
     return Grant(Role(role), namespace)

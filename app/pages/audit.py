@@ -20,7 +20,7 @@ from app.pages.rendering import page
 router = APIRouter()
 
 # Longer chains are verified on request only: each entry is read and hashed again.
-_LONGEST_VERIFIED_UNREQUESTED: Final = 100
+_AUTO_VERIFIED_ENTRIES: Final = 100
 
 
 @router.get("/audit")
@@ -57,7 +57,7 @@ def entries(
 
 def _state(session: Session, end: AuditChain | None, *, requested: bool) -> Verification | None:
     """Verify a chain that is short, or whose verification was requested."""
-    if end is None or (end.length > _LONGEST_VERIFIED_UNREQUESTED and not requested):
+    if end is None or (end.length > _AUTO_VERIFIED_ENTRIES and not requested):
         return None
     entries = audit.chain(session, end.subject, length=end.length)
     return verify(end.subject, entries, length=end.length, head=end.head)

@@ -108,7 +108,7 @@ def origin_of(request: Request) -> str:
 
 
 def redirect(request: Request, path: str) -> Response:
-    """Redirect the browser to `path` with GET; htmx is told to load the whole page."""
+    """Redirect the browser to `path` with GET; htmx reloads the whole page."""
     if "HX-Request" in request.headers and "HX-Target" not in request.headers:
         return Response(status_code=204, headers={"HX-Redirect": path})
     return RedirectResponse(path, status_code=303)

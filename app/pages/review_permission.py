@@ -21,8 +21,8 @@ from app.services.governance.execution import is_overdue
 class ReviewPermission:
     """A promotion, and the caller's options to review it.
 
-    `refusal_reason` says why the caller may not review it; None if the caller may. A reviewer who
-    has approved may still reject, so `verdicts` can contain one although there is a reason.
+    `refusal_reason` says why the caller may not review it; None if the caller may. A reviewer may
+    reject after approving, so `verdicts` can contain one although there is a reason.
     `not_before` is the earliest time of execution; None if it has passed.
     """
 

@@ -119,7 +119,7 @@ class Story(World):
     def live(self, version, channel="production", reviewers=("approver-1", "approver-2")):
         promotion = self.requested(version, channel)
         for reviewer in reviewers:
-            response = self.review(promotion, by=reviewer, comment="I have seen what it says.")
+            response = self.review(promotion, by=reviewer, comment="I have read its output.")
             assert response.status_code == 200, response.text
         return promotion
 

@@ -98,7 +98,7 @@ def plan_of(connection, statement, parameters):
 
 
 def every(story):
-    """Return every page that may list many rows, and a principal who may read it."""
+    """Return every page that may list many rows, and a principal allowed to read it."""
     more = {"prefixes-of-base": ("admin", f"/admin/prefixes?base_model={story.base}")}
     return paths(story) | more
 

@@ -20,7 +20,7 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 
 
 def paths(story):
-    """Return every kind of page by name, each with a principal who may read it."""
+    """Return every kind of page by name, each with a principal allowed to read it."""
     prefix = f"/admin/prefixes/{story.prefix}"
     return {
         "overview": ("admin", "/admin/"),

@@ -118,7 +118,7 @@ def test_a_broken_chain_is_shown_as_broken(world, reading, stores):
 
 
 def test_a_long_chain_is_verified_on_request(world, reading, monkeypatch):
-    monkeypatch.setattr(audit, "_LONGEST_VERIFIED_UNREQUESTED", 1)
+    monkeypatch.setattr(audit, "_AUTO_VERIFIED_ENTRIES", 1)
     world.a_version()
     person, chain = reading("auditor"), {"subject": f"prefix:{world.prefix}"}
     shown = person.get("/admin/audit", params=chain).text

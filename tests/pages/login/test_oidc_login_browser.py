@@ -33,7 +33,7 @@ def federated_url(parts, people):
 
 @pytest.fixture
 def person_name(world, world_on, people, federated_url):
-    """The name of a principal who is bound to the issuer's claims of that name."""
+    """The name of a principal bound to the issuer's claims of that name."""
     name, _ = world.a_principal(None, ("approver", world.namespace))
     federated = world_on(issuers=Issuers([signed_in_through(people, url=federated_url)]))
     assert bind(federated, name, (people, {"sub": name})).status_code == 200

@@ -1,4 +1,4 @@
-"""What pages are made from: decisions as tables, documents side by side, values in words."""
+"""Presentation values: decisions as tables, differences of documents, formatted text."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -37,11 +37,11 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def a_finding(outcome=Outcome.PASSED, persona="novice", locale="en", **changes):
     cell = CellRef(persona, locale)
-    facts = {"demand": "at_least", "observed": 0.95, "bound": 0.93, "demanded": 0.85}
-    return Finding("s/tone", 2, outcome, "said", **{"cell": cell} | facts | changes)
+    fields = {"demand": "at_least", "observed": 0.95, "bound": 0.93, "demanded": 0.85}
+    return Finding("s/tone", 2, outcome, "the message", **{"cell": cell} | fields | changes)
 
 
-def test_a_cell_is_as_bad_as_the_worst_that_was_found_of_it():
+def test_a_cell_shows_its_worst_outcome():
     found = [
         a_finding(),
         a_finding(Outcome.NOT_APPLICABLE, demand="incumbent"),
@@ -77,12 +77,12 @@ def test_a_cell_near_its_limit_is_paler(bound, demand, demanded, shade):
     assert view.cells["novice", "en"].shade == shade
 
 
-def test_a_rule_without_cells_says_why_it_is_shut():
+def test_a_rule_without_cells_says_why_it_blocks():
     (view,) = rule_views([a_finding(Outcome.MISSING, cell=None, demand=None)])
-    assert [finding.message for finding in view.closing] == ["said"]
+    assert [finding.message for finding in view.closing] == ["the message"]
 
 
-def test_facts_are_told_from_cells():
+def test_findings_on_the_artifact_are_separate_from_cells():
     fact = a_finding(demand="fact", cell=None)
     assert facts([fact, a_finding()]) == [fact]
     assert len(rule_views([fact, a_finding()])) == 1
@@ -101,7 +101,7 @@ def a_run(name, mean, suite="s"):
     return Run(an_id(name), "evaluator", suite, NOW, {CellKey("tone", "novice", "en"): mean})
 
 
-def test_a_candidate_stands_beside_its_reference_with_the_range_of_several_runs():
+def test_a_comparison_shows_the_range_of_several_runs():
     finding = a_finding(demand="incumbent", observed=0.02, bound=-0.01, demanded=-0.05)
     compared = the_comparison(
         finding,
@@ -151,11 +151,11 @@ def test_documents_are_compared_path_by_path():
         (timedelta(days=3), "in 3 days"),
     ],
 )
-def test_times_are_said_from_now(delta, words):
+def test_times_are_relative_to_now(delta, words):
     assert formatting.relative(NOW + delta, NOW) == words
 
 
-def test_values_are_said_as_people_read_them():
+def test_values_are_formatted_for_people():
     assert formatting.size(311) == "311 B"
     assert formatting.size(3 << 20) == "3.0 MiB"
     assert formatting.size(5 << 40) == "5120.0 GiB"
@@ -171,7 +171,7 @@ def test_values_are_said_as_people_read_them():
     assert formatting.listed(["a", "b", "c"], "or") == "a, b or c"
 
 
-def test_a_policy_says_all_that_it_demands():
+def test_a_policy_states_all_its_requirements():
     policy = a_policy_of(
         a_rule(at_most=0.9, no_worse_than=Margins(incumbent=0.02, base=0.05)),
         approvals=Approvals(required=0),
@@ -180,16 +180,16 @@ def test_a_policy_says_all_that_it_demands():
         artifact=ArtifactDemand(max_parameter_fraction=0.001, max_virtual_tokens=1),
         canary=Canary(1000, CanaryApprovals(1)),
     )
-    said = {each.about: each.text for each in sentences(policy)}
-    assert "is no worse than what is live by more than 0.02" in said["brand-voice/tone"]
-    assert said["Evidence"] == (
-        "No older than 30 days. With one row for each sample; aggregates alone do not count. "
+    stated = {each.about: each.text for each in sentences(policy)}
+    assert "no worse than the live version by more than 0.02" in stated["brand-voice/tone"]
+    assert stated["Evidence"] == (
+        "No older than 30 days. With one row per sample; aggregates alone do not count. "
         "Not recorded by the author."
     )
-    assert said["Card"] == "States licence. Does not declare the use knowledge."
-    assert "At most 1 virtual token." in said["Artifact"]
-    assert said["Approvals"] == "None needed: the gate alone decides."
-    assert said["Canary"].startswith("Up to 10\N{NO-BREAK SPACE}% of the traffic, 1 approval")
+    assert stated["Card"] == "Must state licence. Must not declare the use knowledge."
+    assert "At most 1 virtual token." in stated["Artifact"]
+    assert stated["Approvals"] == "None required: the gate alone decides."
+    assert stated["Canary"].startswith("Up to 10\N{NO-BREAK SPACE}% of the traffic: 1 approval")
     waiting = a_policy_of(a_rule(), approvals=Approvals(exclude=(), wait=timedelta(hours=24)))
     (approvals,) = [each.text for each in sentences(waiting) if each.about == "Approvals"]
-    assert "Not before 1 day have passed since the request." in approvals
+    assert "No earlier than 1 day after the request." in approvals

@@ -1,10 +1,9 @@
-"""Presentation values: decisions as tables, differences of documents, formatted text."""
+"""Decisions as tables of persona by locale, and comparisons as intervals."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from app.db.overview import Count
 from app.db.score_history import Run
 from app.domain.evidence.evaluation import CellKey
 from app.domain.governance.findings import CellRef, Finding, Outcome
@@ -16,21 +15,8 @@ from app.domain.governance.gate import (
     PolicyRef,
     VersionRef,
 )
-from app.domain.governance.policies import (
-    Approvals,
-    ArtifactDemand,
-    Canary,
-    CanaryApprovals,
-    CardDemand,
-    Contributor,
-    EvidenceDemand,
-    Margins,
-)
-from app.pages.presentation import formatting
-from app.pages.presentation.differences import Difference, differences
 from app.pages.presentation.heatmap import comparisons, facts, rule_views
-from app.pages.presentation.policy_text import sentences
-from tests.support.evidence import a_digest, a_policy_of, a_rule, an_id
+from tests.support.evidence import a_digest, an_id
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -124,72 +110,3 @@ def test_where_lower_is_better_the_interval_opens_to_the_left():
 def test_without_a_bound_nothing_is_drawn():
     compared = the_comparison(a_finding(demand="base", bound=None))
     assert (compared.whisker, compared.candidate) == (None, "–")
-
-
-def test_documents_are_compared_path_by_path():
-    before = {"a": 1, "gone": True, "list": ["x", "y"], "deep": {"b": None}}
-    after = {"a": 2, "list": ["x", "y"], "deep": {"b": {}}, "rows": [{"n": 1}], "new": []}
-    found = {each.path: each.kind for each in differences(before, after)}
-    assert found == {
-        "a": "changed",
-        "list": "same",
-        "deep.b": "same",
-        "rows 1.n": "added",
-        "new": "added",
-        "gone": "removed",
-    }
-    assert differences(None, {"on": False}) == [Difference("on", "no", "no")]
-
-
-@pytest.mark.parametrize(
-    ("delta", "words"),
-    [
-        (timedelta(0), "just now"),
-        (timedelta(minutes=-1), "1 minute ago"),
-        (timedelta(hours=-5), "5 hours ago"),
-        (timedelta(days=-400), "1 year ago"),
-        (timedelta(days=3), "in 3 days"),
-    ],
-)
-def test_times_are_relative_to_now(delta, words):
-    assert formatting.relative(NOW + delta, NOW) == words
-
-
-def test_values_are_formatted_for_people():
-    assert formatting.size(311) == "311 B"
-    assert formatting.size(3 << 20) == "3.0 MiB"
-    assert formatting.size(5 << 40) == "5120.0 GiB"
-    assert formatting.number(31.2345) == "31.23"
-    assert formatting.number(-0.01, signed=True) == "\N{MINUS SIGN}0.010"
-    assert formatting.count(1, "entry") == "1 entry"
-    assert formatting.count(2, "entry") == "2 entries"
-    assert formatting.counted(Count(1234)) == "1,234"
-    assert formatting.counted(Count(10_000, more=True)) == "10,000+"
-    assert formatting.exact_span(timedelta(hours=36)) == "36 hours"
-    assert formatting.exact_span(timedelta(0)) == "0 seconds"
-    assert formatting.listed(["a"]) == "a"
-    assert formatting.listed(["a", "b", "c"], "or") == "a, b or c"
-
-
-def test_a_policy_states_all_its_requirements():
-    policy = a_policy_of(
-        a_rule(at_most=0.9, no_worse_than=Margins(incumbent=0.02, base=0.05)),
-        approvals=Approvals(required=0),
-        evidence=EvidenceDemand(timedelta(days=30), "required", (Contributor.AUTHOR,)),
-        card=CardDemand(("licence",), ("knowledge",)),
-        artifact=ArtifactDemand(max_parameter_fraction=0.001, max_virtual_tokens=1),
-        canary=Canary(1000, CanaryApprovals(1)),
-    )
-    stated = {each.about: each.text for each in sentences(policy)}
-    assert "no worse than the live version by more than 0.02" in stated["brand-voice/tone"]
-    assert stated["Evidence"] == (
-        "No older than 30 days. With one row per sample; aggregates alone do not count. "
-        "Not recorded by the author."
-    )
-    assert stated["Card"] == "Must state licence. Must not declare the use knowledge."
-    assert "At most 1 virtual token." in stated["Artifact"]
-    assert stated["Approvals"] == "None required: the gate alone decides."
-    assert stated["Canary"].startswith("Up to 10\N{NO-BREAK SPACE}% of the traffic: 1 approval")
-    waiting = a_policy_of(a_rule(), approvals=Approvals(exclude=(), wait=timedelta(hours=24)))
-    (approvals,) = [each.text for each in sentences(waiting) if each.about == "Approvals"]
-    assert "No earlier than 1 day after the request." in approvals

@@ -62,17 +62,17 @@ def test_members_are_read_whole(method):
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a", "a/../../b", "..", "a\\b", "c:/a", "a\0b"])
 def test_a_name_that_leads_elsewhere_is_refused(name):
     data = an_archive(("x" * len(name), b"")).replace(b"x" * len(name), name.encode())
-    assert "no path within the archive" in problem(data)
+    assert "not a path inside the archive" in problem(data)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_two_members_of_one_name_are_refused():
-    assert "comes twice" in problem(an_archive(("a", b"1"), ("a", b"2")))
+    assert "occurs twice" in problem(an_archive(("a", b"1"), ("a", b"2")))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_compressions_are_not_read(method):
-    assert "not read here" in problem(an_archive(("a", b"1"), method=method))
+    assert "not supported" in problem(an_archive(("a", b"1"), method=method))
 
 
 def test_a_large_member_is_refused():
@@ -108,7 +108,7 @@ def test_a_member_that_ends_early_is_refused():
     data = bytearray(an_archive(("a", b"abc")))
     directory = data.index(b"PK\x01\x02")
     data[directory + 24 : directory + 28] = struct.pack("<L", 2000)
-    assert "not as large as announced" in problem(bytes(data))
+    assert "not have its stated size" in problem(bytes(data))
 
 
 def test_an_encrypted_member_is_refused():
@@ -131,9 +131,9 @@ def test_a_directory_that_would_fill_the_memory_is_not_read():
             member = zipfile.ZipInfo(str(number))
             member.comment = bytes(60_000)
             archive.writestr(member, b"")
-    assert "no ZIP archive" in problem(file.getvalue())
+    assert "not a readable ZIP archive" in problem(file.getvalue())
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"PK\x05\x06" + bytes(10)])
 def test_what_is_no_archive_is_refused(data):
-    assert "no ZIP archive" in problem(data)
+    assert "not a readable ZIP archive" in problem(data)

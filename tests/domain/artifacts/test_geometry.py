@@ -88,7 +88,7 @@ def test_a_null_key_is_a_missing_key():
         pytest.param({"num_hidden_layers": 0}, "positive integer", id="zero"),
         pytest.param({"num_key_value_heads": [2, 4]}, "positive integer", id="a-list"),
         pytest.param({"num_hidden_layers": 10**9}, "layers is 1000000000", id="absurd"),
-        pytest.param({"num_attention_heads": 5}, "does not divide by 5", id="uneven-head-dim"),
+        pytest.param({"num_attention_heads": 5}, "not divisible by 5", id="uneven-head-dim"),
         pytest.param({"num_key_value_heads": 3}, "share 3 key-value heads", id="uneven-groups"),
         pytest.param({"model_type": None}, "model type", id="no-model-type"),
         pytest.param({"kv_lora_rank": 8}, "`kv_lora_rank`", id="latent-attention"),

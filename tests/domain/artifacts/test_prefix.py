@@ -169,7 +169,7 @@ def test_query_heads_of_a_grouped_query_base_are_remarked_on(config):
 def test_a_projected_prefix_is_remarked_on():
     facts, _ = checked({"prefix_projection": True})
 
-    assert "cannot be trained on" in facts.remarks[0]
+    assert "cannot be trained further" in facts.remarks[0]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_only_the_first_of_many_extra_tensors_are_named():
     _, faults = checked(file=a_file("prompt_embeddings", *names))
 
     assert len(faults) == 11
-    assert faults[-1].message == "990 more tensors are refused likewise."
+    assert faults[-1].message == "990 more tensors are refused for the same reason."
 
 
 def test_a_part_that_could_not_be_read_does_not_hide_the_faults_of_the_other():

@@ -82,7 +82,7 @@ def test_every_entry_is_judged_until_there_are_too_many_to_name():
     assert result is None
     assert len(faults) == 11
     assert '"layer.9"' in faults[9].message
-    assert faults[10].message == "490 more entries are refused likewise."
+    assert faults[10].message == "490 more entries are refused for the same reason."
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_no_fault_hides_another():
         pytest.param(
             a_key(),
             a_cell(0.5, 3),
-            "tone for novice/en: 0.5 of 3 samples is no whole number of successes; "
+            "tone for novice/en: 0.5 of 3 samples is not a whole number of successes; "
             "a proportion scores each sample 0 or 1.",
             id="the-proportion",
         ),

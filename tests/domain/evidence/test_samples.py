@@ -142,8 +142,8 @@ def test_every_fault_names_its_line():
 
     assert [fault.message for fault in found] == [
         "Line 3: locale is 'fr'; brand-voice@3 has en, de.",
-        "Line 4: It is no JSON in UTF-8.",
-        "Line 5: The sample 'a' came before.",
+        "Line 4: It is not JSON in UTF-8.",
+        "Line 5: The sample 'a' occurs twice.",
     ]
 
 

@@ -51,16 +51,16 @@ def counted(*reviews, subject=SUBJECT, since=LONG_AGO, now=NOW):
 @pytest.mark.parametrize(
     ("role", "word"),
     [
-        pytest.param(Contributor.AUTHOR, "the author of a version in it", id="author"),
+        pytest.param(Contributor.AUTHOR, "an author of the promoted versions", id="author"),
         pytest.param(Contributor.OWNER, "the owner of the prefix", id="owner"),
         pytest.param(Contributor.REQUESTER, "the requester", id="requester"),
-        pytest.param(Contributor.EVALUATOR, "an evaluator of a version in it", id="evaluator"),
+        pytest.param(Contributor.EVALUATOR, "an evaluator of the promoted versions", id="evaluator"),
     ],
 )
 def test_a_contributor_may_not_review_and_is_told_as_what(role, word):
     bar = review_refusal_reason(STRICT, a_reviewer(), {role: frozenset({an_id("bob")})})
 
-    assert bar == f"bob is {word}, whom the policy excludes from reviewing."
+    assert bar == f"bob is {word}, and the policy excludes such reviewers."
 
 
 def test_who_contributed_nothing_may_review():

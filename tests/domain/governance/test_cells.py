@@ -127,8 +127,8 @@ def test_a_mean_whose_spread_is_not_known_cannot_be_tested(cell):
 
     assert (finding.outcome, finding.bound) == (FAILED, None)
     assert finding.message == (
-        "bleu for novice/en cannot be tested: it takes 30 samples and a stderr to bound a mean, "
-        f"and there are {cell.samples}."
+        "bleu for novice/en cannot be tested: a bound on a mean needs 30 samples and a stderr, "
+        f"and there are {cell.samples} samples."
     )
 
 

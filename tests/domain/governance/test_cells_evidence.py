@@ -270,4 +270,4 @@ def test_each_evaluation_is_judged_by_its_own_version_of_the_suite():
     older = a_suite(version="2", metrics=(replace(TONE, kind=MetricKind.MEAN),))
 
     for finding in the_findings(a_rule(), an_evaluation(suite=older)):
-        assert "it takes 30 samples and a stderr to bound a mean" in finding.message
+        assert "a bound on a mean needs 30 samples and a stderr" in finding.message

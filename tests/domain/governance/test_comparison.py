@@ -113,7 +113,7 @@ def test_samples_that_do_not_pair_are_counted_in_the_message():
 
     assert compared([1] * 100, a_reference(other)).message == (
         "89 samples of tone for novice/en pair with those of version 1 by id and prompt; "
-        "it takes 90, the candidate has 100 and the reference 100."
+        "90 are needed, the candidate has 100 and the reference 100."
     )
 
 
@@ -130,7 +130,7 @@ def test_the_rules_samples_are_demanded_of_the_pairs(least, outcome):
     finding = compared(EQUAL, EQUAL, least=least)
 
     assert finding.outcome is outcome
-    assert ("it takes 101" in finding.message) is (outcome is FAILED)
+    assert ("101 are needed" in finding.message) is (outcome is FAILED)
 
 
 BETTER, WORSE = shares(100), shares(60)
@@ -189,7 +189,7 @@ def test_aggregates_of_the_candidate_cannot_be_compared():
 
     assert (finding.outcome, finding.evaluation) == (FAILED, an_id("ours"))
     assert finding.message == (
-        "tone for novice/en was recorded without samples, which a comparison takes; record them."
+        "tone for novice/en was recorded without samples, which a comparison needs; record them."
     )
 
 

@@ -115,7 +115,7 @@ def test_a_score_that_is_no_number_never_passes(metric, score, mine):
 
     assert (finding.outcome, finding.observed, finding.bound) == (FAILED, None, None)
     assert finding.message == (
-        f"{metric} for novice/en cannot be compared: a score is no finite number; "
+        f"{metric} for novice/en cannot be compared: a score is not a finite number; "
         "void the evaluation."
     )
 

@@ -75,7 +75,7 @@ MESSAGES = [
     pytest.param(
         [an_evaluation(cells=a_cell(0.9973, 101))],
         {},
-        "tone for novice/en cannot be tested: 0.9973 of 101 is no number of successes.",
+        "tone for novice/en cannot be tested: 0.9973 of 101 is not a success count.",
         id="not-a-proportion",
     ),
 ]

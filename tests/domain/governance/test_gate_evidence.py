@@ -101,7 +101,7 @@ def test_what_the_policy_admits_is_qualified(changes, excluded):
         ),
         pytest.param(
             {"evaluator_id": AUTHOR},
-            "was recorded by a contributor whom the policy excludes",
+            "was recorded by a contributor that the policy excludes",
             id="by-the-author",
         ),
     ],

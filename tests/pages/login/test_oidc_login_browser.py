@@ -87,7 +87,7 @@ def test_whoever_declines_at_the_issuer_reads_so_and_can_begin_again(opened, som
         page.get_by_label("Name").fill(somebody)
         page.get_by_role("button", name=verdict).click()
         if verdict == "Deny":
-            expect(page.get_by_role("alert")).to_contain_text("the issuer says access_denied")
+            expect(page.get_by_role("alert")).to_contain_text("the issuer reports access_denied")
     expect(page.get_by_role("heading", name="Reviews")).to_be_visible()
     assert page.faults == []
 

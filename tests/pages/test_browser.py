@@ -95,7 +95,8 @@ def test_a_reviewer_who_contributed_since_the_page_was_shown_is_refused_on_it(wo
 
     approve(page)
 
-    expect(page.get_by_role("alert")).to_contain_text(f"{name} is an evaluator of the promoted versions")
+    reason = f"{name} is an evaluator of the promoted versions"
+    expect(page.get_by_role("alert")).to_contain_text(reason)
     expect(page.get_by_role("alert")).to_be_focused()
     assert world.promotion(promotion)["reviews"] == []
 

@@ -1,4 +1,4 @@
-"""Everything a caller can be refused for: one class per stable code, listed in docs/problems.md."""
+"""Errors that a caller can cause: one class per stable code (docs/reference/problems.md)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

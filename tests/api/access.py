@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.domain.identity.access import Role
 
-PAGE = Path(__file__).parents[2] / "docs" / "access.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "access.md"
 
 READER, PUBLISHER, EVALUATOR, APPROVER, ADMIN, AUDITOR = Role
 WORKERS = frozenset({PUBLISHER, EVALUATOR, APPROVER, ADMIN})

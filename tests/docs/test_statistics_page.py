@@ -1,4 +1,4 @@
-"""Every table in docs/statistics.md is what the code gives."""
+"""Every table in docs/concepts/statistics.md is what the code gives."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ from app.domain.statistics.proportions import (
 from app.domain.statistics.tango import wins_needed
 from app.domain.statistics.unconditional import Region, probability, worst_case
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "concepts" / "statistics.md"
 SIMULATED = 40_000
 
 

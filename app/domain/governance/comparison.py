@@ -39,7 +39,7 @@ def compare(
 
     It is held against every evaluation of the reference, paired on equal samples with equal
     prompts of the same suite version. Proportions are held to the exact paired bound, means to
-    the paired t bound (docs/statistics.md).
+    the paired t bound (docs/concepts/statistics.md).
     """
     blank = replace(blank, demand=reference.demand, margin=margin.value, evaluation=candidate.id)
     failed = replace(blank, outcome=Outcome.FAILED)

@@ -13,7 +13,7 @@ def lower_bound(
 ) -> float | None:
     """Return the one-sided lower t bound on the true mean, to 12 significant digits.
 
-    The level is exact for normal scores and approximate for others; docs/statistics.md has
+    The level is exact for normal scores and approximate for others; docs/concepts/statistics.md has
     measured levels. Equal scores throughout (stderr 0) say nothing of the spread that was not
     seen, so t would claim certainty. What n equal scores do show is that at most a share
     1 - alpha^(1/n) of all scores differ (Clopper & Pearson with no miss); if those are as bad

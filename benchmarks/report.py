@@ -17,22 +17,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INTRODUCTION: Final = """\
-Written by `make bench`. Everything in one table was measured in one run, in turn, by one client,
-on one machine that also ran the client, PostgreSQL and the object store. A cell is the median,
-with the least and the most in brackets; `2x` says twice as good as the table's reference
-in the same row. The ratios are what to read: absolute numbers are the machine's.
+Written by `make bench`.
+Each table was measured in one run, alternating between the systems, by one client.
+The same machine also ran the client, PostgreSQL and the object store.
+A cell is the median, with the minimum and the maximum in brackets.
+`2x` means twice as good as the table's reference in the same row.
+Compare ratios: absolute numbers depend on the machine.
 
-Every request to the registry carries a token (a page: a session's cookie) and is authenticated
-and authorised, as in production: resolving by what the process keeps of the database while it is
-told of every change, all else by the database. MLflow is shown open, which is how it ships, and
-with its basic-auth, which any permission at all takes; as shipped, where with several workers
-every answer on a kept connection waits 40 ms (uvicorn#3149), and with that trap removed, which is
-the fair comparison.
+Every request to the registry carries a token (a page: a session's cookie) and is authenticated \
+and authorised, as in production.
+Resolving is answered from the process's cache while the process receives every change; all other \
+requests query the database.
+MLflow is shown open, which is its default, and with its basic-auth, which any permission requires.
+It is shown as shipped, where with several workers every answer on a kept connection waits 40 ms \
+(uvicorn#3149), and with that trap removed, which is the fair comparison.
 
-What cannot be compared: MLflow has no gate, no approvals and no audit log, so its "release" sets
-an alias, and its 40 results are metrics of a run, tied neither to the bytes nor to a suite. Its
-downloads are not checked against a digest; the registry's are. Resolving through MLflow answers
-with a path; the registry answers with files, digests and URLs to fetch them from.
+Some operations cannot be compared.
+MLflow has no gate, no approvals and no audit log, so its "release" sets an alias.
+Its 40 results are metrics of a run, tied neither to the bytes nor to a suite.
+Its downloads are not checked against a digest; the registry's are.
+Resolving through MLflow answers with a path; the registry answers with files, digests and URLs to \
+fetch them from.
 """
 _COLOURS: Final = 10  # in matplotlib's cycle; from the eleventh line on the style differs
 _STYLES: Final = ("o-", "s:")

@@ -15,14 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.session import database_of
 from app.http.deps import Parts, clock
 from app.services.delivery.cache_invalidation import Listener
-from app.services.delivery.cache_loader import Recall
-from app.services.governance.due_promotions import settle
+from app.services.delivery.cache_loader import ReadThroughCache
+from app.services.governance.due_promotions import process_due
 
 _EVERY_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Chores:
+class BackgroundTasks:
     """A thread that does the chores every other second until it is stopped."""
 
     def __init__(self, parts: Parts) -> None:
@@ -42,7 +42,7 @@ class Chores:
     def _run(self) -> None:
         while not self._stopped.wait(_EVERY_S):
             self._try(lambda: self._parts.pulls.flush(self._parts.sessions))
-            self._try(lambda: settle(self._parts.sessions, now=clock()))
+            self._try(lambda: process_due(self._parts.sessions, now=clock()))
 
     def _try(self, chore: Callable[[], object]) -> None:
         """Do a chore; a database that is away is met again in the next round."""
@@ -53,21 +53,21 @@ class Chores:
 
 
 @asynccontextmanager
-async def doing_chores(app: FastAPI) -> AsyncIterator[None]:
+async def running_background_tasks(app: FastAPI) -> AsyncIterator[None]:
     """Do the chores of `app` while it serves."""
     parts: Parts = app.state.parts
-    chores = Chores(parts)
-    listener = Listener(database_of(parts.sessions), parts.recall.memory)
+    chores = BackgroundTasks(parts)
+    listener = Listener(database_of(parts.sessions), parts.cache.channel_cache)
     chores.start()
     listener.start()
-    with _closed_by_signals(parts.recall):
+    with _closed_by_signals(parts.cache):
         yield
     listener.stop()
     chores.stop()
 
 
 @contextmanager
-def _closed_by_signals(recall: Recall) -> Iterator[None]:
+def _closed_by_signals(cache: ReadThroughCache) -> Iterator[None]:
     """Let nobody wait for a change once this process is told to end.
 
     The server first lets all requests end, and only then ends the lifespan: too late.
@@ -79,7 +79,7 @@ def _closed_by_signals(recall: Recall) -> Iterator[None]:
     former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def close(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(recall.close)
+        loop.call_soon_threadsafe(cache.close)
         handler = former[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def unswept() -> Iterator[None]:
+def frozen_gc() -> Iterator[None]:
     """Let Python's cyclic collector neither run in this block nor ever visit what it leaves.
 
     Modules, tables, routes and schemas are hundreds of thousands of objects that live as long as

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app.domain.errors import UnusableError
-from app.gc_freeze import unswept
+from app.domain.errors import OperatorError
+from app.gc_freeze import frozen_gc
 from app.http.metrics import SHARED_FOLDER
 from app.http.request_ids import RequestIds
 from app.settings import Settings, settings_from_environment
@@ -50,7 +50,7 @@ _LOGGING: Final = {
 _told_to_end: Final[list[int]] = []
 
 
-class ListenError(UnusableError):
+class ListenError(OperatorError):
     """The server cannot listen there; the message says where and why."""
 
 
@@ -124,7 +124,7 @@ def serve(
     settings from the environment. Until they have started, connections wait.
     """
     if workers == 1:
-        with unswept():
+        with frozen_gc():
             config = _config(app())
         _AnnouncingServer(config, announce).run(sockets=[bound])
         return
@@ -146,7 +146,7 @@ def app_of_worker() -> "FastAPI":
     Else, after a `kill -9` of that process, workers would keep the port for themselves.
     """
     Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
-    with unswept():
+    with frozen_gc():
         return app_for(settings_from_environment())
 
 
@@ -172,7 +172,7 @@ def _config(app: "FastAPI | str", *, factory: bool = False, workers: int = 1) ->
         timeout_worker_healthcheck=_WORKER_PATIENCE_S,
         access_log=False,
         server_header=False,
-        http="app.http.header_limits:BoundedHeads",
+        http="app.http.header_limits:HeaderLimitedProtocol",
         log_config=_LOGGING,
         timeout_graceful_shutdown=10,
     )

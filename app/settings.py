@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from app.domain.audit.checkpoints import ORIGIN_PATTERN, Signer
-from app.domain.errors import UnusableError
+from app.domain.errors import OperatorError
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import KEYS, Issuer
 from app.domain.identity.oidc_login import Client
@@ -31,7 +31,7 @@ from app.storage.signing import signer_from
 _MIB = 1 << 20
 
 
-class SettingsError(UnusableError):
+class SettingsError(OperatorError):
     """The environment is incomplete or wrong; the message names the variables."""
 
 

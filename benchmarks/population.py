@@ -28,7 +28,7 @@ _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _TABLES: Final = (
     *(
         "prefix",
-        "bound_prefix",
+        "prefix_base_model",
         "version",
         "version_file",
         "evaluation",
@@ -70,7 +70,7 @@ class Population:
         added = range(self.versions, versions)
         with self.connection.transaction(), keys_made_afterwards(self.connection, *_TABLES):
             self._copy("prefix", self._prefixes(added))
-            self._copy("bound_prefix", self._bound(added))
+            self._copy("prefix_base_model", self._bound(added))
             self._copy("version", self._versions(added))
             self._copy("version_file", self._files(added))
             self._copy("evaluation", self._evaluations(added))
@@ -98,7 +98,7 @@ class Population:
             "generation": rows_like(self.connection, "generation", "channel_id = %s", channel),
             "promotion": rows_like(self.connection, "promotion", "channel_id = %s", channel),
             "prefix": rows_like(self.connection, "prefix", "true"),
-            "bound_prefix": rows_like(self.connection, "bound_prefix", "true"),
+            "prefix_base_model": rows_like(self.connection, "prefix_base_model", "true"),
         }
         self.rows = {table: rows[0] for table, rows in found.items()}
         evaluation = self.rows["evaluation"].texts[0]
@@ -120,7 +120,7 @@ class Population:
             yield row.but(id=_id("prefix", number), created_at=_at(number), **changes)
 
     def _bound(self, added: range) -> Iterator[str]:
-        row = self.rows["bound_prefix"]
+        row = self.rows["prefix_base_model"]
         for number in _new_prefixes(added):
             namespace, _, name = name_of(number).partition("/")
             yield row.but(namespace=namespace, name=name)

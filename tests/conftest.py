@@ -16,14 +16,14 @@ from app.db.models import Channel, Prefix, Promotion
 from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.domain.identity.access import SYSTEM
-from app.gc_freeze import unswept
-from app.http.deps import Parts, moment
+from app.gc_freeze import frozen_gc
+from app.http.deps import Parts, request_time
 from app.http.limits import Limits
 from app.local.mode import prepare
 from app.main import app_of
 from app.oidc.issuers import Issuers
 from app.services.audit.replay import replay
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from app.storage.s3 import S3Account, S3Blobs
 from app.storage.s3_staging import S3Staging
 from app.storage.signing import KeySigner
@@ -48,7 +48,7 @@ LIMITS = Limits(
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
     """Import the tests as the server imports itself: without looking for garbage in them."""
-    with unswept():
+    with frozen_gc():
         return (yield)
 
 
@@ -109,7 +109,7 @@ def parts(sessions, blobs, s3_account, signer):
         staging=S3Staging(s3_account),
         limits=LIMITS,
         expected_revision=REVISION,
-        uses=TokenUses(sessions),
+        uses=TokenUsage(sessions),
         issuers=Issuers(),
         signer=signer,
     )
@@ -124,9 +124,9 @@ def app(parts):
 def time(app):
     """The server's clock; set `ahead` to let time pass."""
     moving = Clock()
-    app.dependency_overrides[moment] = moving
+    app.dependency_overrides[request_time] = moving
     yield moving
-    del app.dependency_overrides[moment]
+    del app.dependency_overrides[request_time]
 
 
 @pytest.fixture

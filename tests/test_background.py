@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from app.background import doing_chores
+from app.background import running_background_tasks
 from app.db.models import Prefix, Pull, Version
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
@@ -17,7 +17,7 @@ from tests.support.builders import World
 @pytest.fixture
 def diligent(parts, tokens):
     """A world on a server that does its chores."""
-    app = app_of(replace(parts, pulls=PullLog()), lifespan=doing_chores)
+    app = app_of(replace(parts, pulls=PullLog()), lifespan=running_background_tasks)
     with TestClient(app) as client:
         yield World(client, tokens)
 
@@ -42,7 +42,7 @@ def test_the_end_of_a_wait_is_met_without_anybody_asking(diligent):
 
 def test_pulls_are_written_down_when_the_server_stops(parts, tokens, sessions):
     log = PullLog()
-    app = app_of(replace(parts, pulls=log), lifespan=doing_chores)
+    app = app_of(replace(parts, pulls=log), lifespan=running_background_tasks)
     with TestClient(app) as client:
         world = World(client, tokens)
         world.a_live_version()

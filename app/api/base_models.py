@@ -20,7 +20,7 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import Role, nothing_named
 from app.domain.naming import DIGEST_PATTERN
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
 from app.http.problems import refuses, the_same
 from app.services.artifacts import base_models
@@ -107,10 +107,10 @@ def base_model_out(row: BaseModelRow) -> BaseModelOut:
     responses={**the_same(BaseModelOut), **refuses(ForbiddenError, BaseModelDiffersError)},
 )
 def register_base_model(
-    body: Sent[BaseModelIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[BaseModelIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> BaseModelOut:
     """Register a base model by the digest of its weights; the same again answers 200."""
-    facts = base_models.BaseModelFacts(
+    facts = base_models.BaseModelDescription(
         digest=body.digest,
         name=body.name,
         revision=body.revision,

@@ -21,7 +21,7 @@ from app.api.fields import (
 from app.api.gates import PolicyRefOut
 from app.api.prefixes import ShareOut
 from app.api.role_checks import needs
-from app.db.channels import allocation_of, had_broken_glass, history_page
+from app.db.channels import allocation_of, had_break_glass, history_page
 from app.db.models import Channel, Generation
 from app.domain.delivery.conditional_requests import Precondition, is_named
 from app.domain.errors import (
@@ -35,11 +35,11 @@ from app.domain.errors import (
 )
 from app.domain.governance.lifecycle import GenerationKind
 from app.domain.identity.access import Role
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.governance import channels
-from app.services.identity.visibility import seen_channel
+from app.services.identity.visibility import visible_channel
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/channels", tags=["channels"])
 
@@ -109,7 +109,7 @@ class GenerationOut(Out):
 def bind_channel(
     prefix: PrefixPath,
     channel: ChannelPath,
-    body: Sent[BindingIn],
+    body: JsonBody[BindingIn],
     expected: Expected,
     response: Response,
     sessions: SessionsDep,
@@ -150,7 +150,7 @@ def channel(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> ChannelOut | Response:
     with sessions() as session:
-        row = seen_channel(session, caller, prefix, channel)
+        row = visible_channel(session, caller, prefix, channel)
         tag = channels.channel_tag(row)
         if is_named(tag, if_none_match):
             return Response(status_code=304, headers={"ETag": tag})
@@ -169,7 +169,7 @@ def channel_history(
 ) -> PageOut[GenerationOut]:
     """List what the channel served, latest first."""
     with sessions() as session:
-        row = seen_channel(session, caller, prefix, channel)
+        row = visible_channel(session, caller, prefix, channel)
         found = history_page(session, row, page, at=at)
     return PageOut(items=[_generation_out(row) for row in found.items], next=found.next)
 
@@ -191,7 +191,7 @@ def channel_history(
 def roll_back_channel(
     prefix: PrefixPath,
     channel: ChannelPath,
-    body: Sent[RollbackIn],
+    body: JsonBody[RollbackIn],
     expected: Expected,
     response: Response,
     sessions: SessionsDep,
@@ -220,7 +220,7 @@ def _out(session: Session, row: Channel) -> ChannelOut:
         policy=PolicyRefOut.model_validate(row.policy),
         generation=row.generation,
         allocation=[ShareOut.model_validate(share) for share in allocation_of(session, row)],
-        break_glass=had_broken_glass(session, row),
+        break_glass=had_break_glass(session, row),
     )
 
 

@@ -20,7 +20,7 @@ from app.domain.errors import (
     UnknownReferenceError,
     UnsupportedMediaTypeError,
 )
-from app.domain.evidence.evaluation import Cell, CellKey, EvidenceKind, Result
+from app.domain.evidence.evaluation import Cell, CellKey, CellResult, EvidenceKind
 from app.domain.evidence.reports import Claim, Report
 from app.domain.identity import access
 from app.domain.naming import DIGEST_PATTERN, PrefixName
@@ -55,9 +55,9 @@ class ResultIn(In):
     samples: int = Field(ge=0, lt=2**31)
     stderr: float | None = None
 
-    def result(self) -> Result:
+    def result(self) -> CellResult:
         key = CellKey(self.metric, self.persona, self.locale)
-        return Result(key, Cell(self.samples, self.value, self.stderr))
+        return CellResult(key, Cell(self.samples, self.value, self.stderr))
 
 
 class EvaluationIn(ClaimIn):

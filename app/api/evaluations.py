@@ -19,7 +19,7 @@ from app.api.evaluation_models import (
     evaluation_out,
 )
 from app.api.fields import In, Number, PageOut, PageQuery, Reason
-from app.api.role_checks import needs, needs_everywhere, needs_sight_of
+from app.api.role_checks import needs, needs_everywhere, needs_visibility_of
 from app.db.base_models import base_model_by_digest
 from app.db.evaluations import evaluations_page
 from app.db.models import EvaluationRow
@@ -30,14 +30,14 @@ from app.domain.errors import (
     SeparationOfDutiesError,
 )
 from app.domain.identity.access import Role, nothing_named
-from app.http.bodies import Sent, media_type, parsed, small_body
+from app.http.bodies import JsonBody, media_type, parsed, small_body
 from app.http.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep
 from app.http.multipart import received_parts
 from app.http.problems import refuses
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.evidence import evaluations
 from app.services.evidence.submissions import Submission, Submitted
-from app.services.identity.visibility import seen_version
+from app.services.identity.visibility import visible_version
 
 router = APIRouter(tags=["evidence"])
 
@@ -143,20 +143,20 @@ def list_evaluations(
     prefix: PrefixPath, number: Number, sessions: SessionsDep, caller: Caller, page: PageQuery
 ) -> PageOut[EvaluationOut]:
     """List a version's evaluations, void ones too, latest first; not to readers."""
-    caller.require_sight(prefix)
+    caller.require_visible(prefix)
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
         found = evaluations_page(session, EvaluationRow.version_id, version.id, page)
     return PageOut(items=[evaluation_out(row) for row in found.items], next=found.next)
 
 
 @router.post(
     "/evaluations/{evaluation_id}/void",
-    dependencies=[needs_sight_of("evaluation")],
+    dependencies=[needs_visibility_of("evaluation")],
     responses=refuses(ForbiddenError, NotFoundError, SeparationOfDutiesError, AlreadyVoidError),
 )
 def void_evaluation(
-    evaluation_id: UUID, body: Sent[VoidIn], sessions: SessionsDep, caller: Caller, now: Now
+    evaluation_id: UUID, body: JsonBody[VoidIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> EvaluationOut:
     """Take an evaluation out of the evidence, on the record; its author cannot."""
     row = evaluations.void(

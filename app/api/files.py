@@ -18,9 +18,9 @@ from app.domain.identity.access import nothing_named
 from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.http.downloads import note_download, send_file
 from app.http.problems import refuses
-from app.services.evidence.evaluations import seen_file
+from app.services.evidence.evaluations import visible_file
 from app.services.governance.execution import require_not_revoked
-from app.services.identity.visibility import seen_version
+from app.services.identity.visibility import visible_version
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
 
@@ -53,7 +53,7 @@ def download_file(
 ) -> Response:
     """Download a file; its ETag is its SHA-256. A transfer of wrong bytes breaks off."""
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
     require_not_revoked(version)
     found = next((each for each in version.files if each.name == file), None)
     if found is None:
@@ -96,7 +96,7 @@ def download_evidence(
     It is for those who see everything in the namespace: answers of a model may be private.
     """
     with sessions() as session:
-        found = seen_file(session, evaluation_id=evaluation_id, name=file, caller=caller)
+        found = visible_file(session, evaluation_id=evaluation_id, name=file, caller=caller)
     etag = f'"{found.sha256}"'
     if if_none_match is not None and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})

@@ -18,12 +18,12 @@ from app.domain.errors import (
 )
 from app.domain.governance.attestation import MEDIA_TYPE, statement
 from app.domain.governance.findings import Demand, Outcome
-from app.domain.governance.gate import Result, Subject
+from app.domain.governance.gate import EvidenceRole, GateResult
 from app.http.deps import Caller, Now, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.audit import replay
 from app.services.governance import gate
-from app.services.identity.visibility import seen_promotion
+from app.services.identity.visibility import visible_promotion
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["promotions"])
 
@@ -47,7 +47,7 @@ class VersionRefOut(Out):
 class EvaluationRefOut(Out):
     id: UUID
     digest: str
-    of: Subject
+    of: EvidenceRole
 
 
 class CellRefOut(Out):
@@ -73,7 +73,7 @@ class FindingOut(Out):
 
 
 class DecisionOut(Out):
-    result: Result
+    result: GateResult
     evaluated_at: datetime
     policy: PolicyRefOut
     candidates: list[VersionRefOut]
@@ -128,7 +128,7 @@ class StatementResponse(JSONResponse):
 def attest_decision(promotion_id: UUID, sessions: SessionsDep, caller: Caller) -> StatementResponse:
     """Return the decision as an in-toto statement with a SLSA Verification Summary."""
     with sessions() as session:
-        row = seen_promotion(session, caller, promotion_id)
+        row = visible_promotion(session, caller, promotion_id)
     decision = DECISION.validate_python(row.decision)
     findings: Any = row.decision["findings"]
     prefix, channel = row.channel.prefix.full_name, row.channel.name

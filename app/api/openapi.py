@@ -21,7 +21,7 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from app.http.bodies import JsonBody
+from app.http.bodies import JsonBodyReader
 from app.http.problems import Problem, refuses
 
 _ADDED: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
@@ -93,7 +93,7 @@ def _json_bodies(
             if operation is None:
                 continue
             for dependency in route.dependant.dependencies:
-                if isinstance(dependency.call, JsonBody):
+                if isinstance(dependency.call, JsonBodyReader):
                     yield operation, dependency.call.model
 
 

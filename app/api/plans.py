@@ -10,7 +10,7 @@ from app.api.policies import PolicyIn
 from app.api.role_checks import needs_work
 from app.domain.errors import ForbiddenError, InvalidPolicyError
 from app.domain.governance.plans import Assumptions
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, SessionsDep
 from app.http.problems import refuses
 from app.services.governance import policies
@@ -73,7 +73,7 @@ class PlanOut(Out):
     dependencies=[needs_work()],
     responses=refuses(ForbiddenError, InvalidPolicyError),
 )
-def plan_policy(body: Sent[PlanIn], sessions: SessionsDep, caller: Caller) -> PlanOut:
+def plan_policy(body: JsonBody[PlanIn], sessions: SessionsDep, caller: Caller) -> PlanOut:
     """Say how many samples a cell takes to pass with probability 0.8 and 0.9. Nothing is kept."""
     plans = policies.plan(
         sessions, policy=body.policy.policy(), assumed=body.assumed, caller=caller

@@ -35,11 +35,11 @@ from app.domain.errors import (
 from app.domain.governance.allocation import Share
 from app.domain.identity.access import Role
 from app.domain.naming import PrefixName
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.artifacts import prefixes
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 
 router = APIRouter(prefix="/prefixes", tags=["prefixes"])
 
@@ -118,7 +118,7 @@ def _out(
     responses=refuses(ForbiddenError, AlreadyExistsError, UnknownReferenceError),
 )
 def create_prefix(
-    body: Sent[PrefixIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[PrefixIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrefixOut:
     """Create an empty prefix, owned by a named principal."""
     name = PrefixName(body.namespace, body.name)
@@ -156,4 +156,4 @@ def list_prefixes(
 @router.get("/{namespace}/{name}", responses=refuses(NotFoundError))
 def prefix(prefix: PrefixPath, sessions: SessionsDep, caller: Caller) -> PrefixOut:
     with sessions() as session:
-        return prefix_outs(session, caller, [seen_prefix(session, caller, prefix)])[0]
+        return prefix_outs(session, caller, [visible_prefix(session, caller, prefix)])[0]

@@ -19,9 +19,9 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role, nothing_named
-from app.domain.identity.oidc import Identity, comparable, identity_fault
+from app.domain.identity.oidc import FederatedIdentity, comparable, identity_fault
 from app.domain.naming import is_name
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, IssuersDep, Now, SessionsDep
 from app.http.problems import refuses
 from app.services.identity import principals
@@ -77,8 +77,8 @@ class IdentityIn(In):
             raise ValueError("must be printable")
         return claims
 
-    def identity(self) -> Identity:
-        return Identity(self.issuer, self.claims)
+    def identity(self) -> FederatedIdentity:
+        return FederatedIdentity(self.issuer, self.claims)
 
 
 class IdentitiesIn(In):
@@ -136,7 +136,7 @@ def me(caller: Caller) -> CallerOut:
     responses=refuses(ForbiddenError, AlreadyExistsError),
 )
 def create_principal(
-    body: Sent[PrincipalIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[PrincipalIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrincipalOut:
     """Create a person or a service, with what it may do."""
     grants = [grant.grant() for grant in body.grants]
@@ -185,7 +185,7 @@ def deactivate_principal(
     responses=refuses(ForbiddenError, NotFoundError, PrincipalDeactivatedError),
 )
 def set_grants(
-    body: Sent[GrantsIn], sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[GrantsIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrincipalOut:
     """Replace all grants of a principal; they hold from its next request on."""
     grants = [grant.grant() for grant in body.grants]
@@ -208,7 +208,7 @@ def set_grants(
 )
 def set_identities(
     principal: PrincipalPath,
-    body: Sent[IdentitiesIn],
+    body: JsonBody[IdentitiesIn],
     sessions: SessionsDep,
     issuers: IssuersDep,
     caller: Caller,

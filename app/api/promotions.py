@@ -39,13 +39,13 @@ from app.domain.governance.allocation import ALL_TRAFFIC, Allocation, Share
 from app.domain.governance.approvals import Verdict
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import Role
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.governance import break_glass, promotions
-from app.services.governance.approval_status import Reviewers, reviewers_of
+from app.services.governance.approval_status import ApprovalStatus, approval_status_of
 from app.services.governance.execution import is_overdue
-from app.services.identity.visibility import seen_promotion
+from app.services.identity.visibility import visible_promotion
 
 router = APIRouter(tags=["promotions"])
 
@@ -122,13 +122,13 @@ class _RestOut(PromotionOut):
 
 
 def promotion_out(session: Session, row: Promotion, now: datetime) -> PromotionOut:
-    state = reviewers_of(session, [row], now=now)[row.id]
+    state = approval_status_of(session, [row], now=now)[row.id]
     return PromotionOut(
         **_fields(row, state, now), decision=DecisionOut.model_validate(row.decision)
     )
 
 
-def _listed(row: Promotion, state: Reviewers, now: datetime) -> str:
+def _listed(row: Promotion, state: ApprovalStatus, now: datetime) -> str:
     """Return a promotion as JSON, with the decision's own JSON as it is stored.
 
     It was written in the form in which it is shown; to read it, check it and write it again for
@@ -138,7 +138,7 @@ def _listed(row: Promotion, state: Reviewers, now: datetime) -> str:
     return f'{rest[:-1]},"decision":{row.decision_json}}}'
 
 
-def _fields(row: Promotion, state: Reviewers, now: datetime) -> dict[str, Any]:
+def _fields(row: Promotion, state: ApprovalStatus, now: datetime) -> dict[str, Any]:
     """Return what a promotion shows besides the decision."""
     shown = PromotionState.EXPIRED if is_overdue(row, now) else row.state
     return {
@@ -161,13 +161,13 @@ def _fields(row: Promotion, state: Reviewers, now: datetime) -> dict[str, Any]:
     }
 
 
-def _waiting(state: Reviewers, now: datetime) -> WaitingOut:
+def _waiting(state: ApprovalStatus, now: datetime) -> WaitingOut:
     names = [reviewer.name for reviewer in state.waited_for]
     not_before = state.not_before if state.not_before > now else None
-    return WaitingOut(approvals=state.lacking, eligible=names, not_before=not_before)
+    return WaitingOut(approvals=state.approvals_missing, eligible=names, not_before=not_before)
 
 
-def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOut:
+def _review_out(review: ReviewRow, row: Promotion, state: ApprovalStatus) -> ReviewOut:
     approves = review.verdict is Verdict.APPROVE
     current = review.subject_digest == row.subject_digest
     return ReviewOut(
@@ -197,14 +197,14 @@ def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOu
 )
 def request_promotion(
     prefix: PrefixPath,
-    body: Sent[PromotionIn],
+    body: JsonBody[PromotionIn],
     response: Response,
     sessions: SessionsDep,
     caller: Caller,
     now: Now,
 ) -> PromotionOut:
     """Ask for a channel to move. The gate decides at once whether people may approve."""
-    ask = break_glass.request_breaking_glass if body.break_glass else promotions.request
+    ask = break_glass.request_with_break_glass if body.break_glass else promotions.request
     row = ask(
         sessions,
         prefix=prefix,
@@ -229,7 +229,7 @@ def list_promotions(
     """List the promotions that you may see, latest first."""
     with sessions() as session:
         found = promotions_page(session, caller, state, page, now=now, with_decisions=True)
-        states = reviewers_of(session, found.items, now=now)
+        states = approval_status_of(session, found.items, now=now)
     items = ",".join(_listed(row, states[row.id], now) for row in found.items)
     content = f'{{"items":[{items}],"next":{json.dumps(found.next)}}}'
     return Response(content, media_type="application/json")
@@ -238,7 +238,7 @@ def list_promotions(
 @router.get("/promotions/{promotion_id}", responses=refuses(NotFoundError))
 def promotion(promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> PromotionOut:
     with sessions() as session:
-        row = seen_promotion(session, caller, promotion_id)
+        row = visible_promotion(session, caller, promotion_id)
         return promotion_out(session, row, now)
 
 

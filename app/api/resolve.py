@@ -7,10 +7,10 @@ from fastapi import APIRouter, Header, Query, Response
 from app.api.fields import Digest, Label
 from app.api.resolve_cached import (
     LONGEST_WAIT_S,
-    RecalledRoute,
+    CachedRoute,
     ResolutionOut,
-    document,
-    headers_of,
+    resolution_headers,
+    resolution_out,
 )
 from app.domain.artifacts.pulls import PullWay
 from app.domain.delivery.conditional_requests import is_named
@@ -24,7 +24,7 @@ from app.http.deps import Caller, Now, PartsDep, PrefixPath
 from app.http.problems import refuses
 from app.services.delivery.resolve import resolve
 
-router = APIRouter(prefix="/resolve", tags=["resolve"], route_class=RecalledRoute)
+router = APIRouter(prefix="/resolve", tags=["resolve"], route_class=CachedRoute)
 
 
 @router.get(
@@ -64,9 +64,9 @@ def resolve_channel(
         base_model=base_model,
         caller=caller,
     )
-    headers = headers_of(served, version)
+    headers = resolution_headers(served, version)
     if is_named(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     parts.pulls.note(version.id, caller, PullWay.RESOLVE, now)
     response.headers.update(headers)
-    return document(parts, served, version, now)
+    return resolution_out(parts, served, version, now)

@@ -22,7 +22,7 @@ from app.domain.errors import NotFoundError
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 from app.http.deps import Parts, clock
-from app.services.delivery.cache import Remembered
+from app.services.delivery.cache import CachedChannel
 
 LONGEST_WAIT_S: Final = 60
 LONGEST_UNIT: Final = 256
@@ -33,7 +33,7 @@ _SCHEME: Final = "Bearer "
 _PARAMETERS: Final = frozenset({"channel", "unit", "base_model", "wait"})
 
 
-class RecalledRoute(APIRoute):
+class CachedRoute(APIRoute):
     """Answers from memory if it can, else by its endpoint; and waits before it says 304."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -44,17 +44,17 @@ class RecalledRoute(APIRoute):
             if asked is None:
                 return await endpoint(request)
             parts: Parts = request.app.state.parts
-            response = await _recalled(parts, asked) or await endpoint(request)
+            response = await _from_cache(parts, asked) or await endpoint(request)
             until = time.monotonic() + asked.wait_s
             while (
                 response.status_code == HTTPStatus.NOT_MODIFIED
                 and (left := until - time.monotonic()) > 0
-                and not parts.recall.is_closed
+                and not parts.cache.is_closed
             ):
                 # So that waiting does not look like slowness where durations are measured.
-                request.scope["endpoint"] = watch
-                await watch(parts, asked, response.headers["ETag"], left)
-                response = await _recalled(parts, asked) or await endpoint(request)
+                request.scope["endpoint"] = wait_for_change
+                await wait_for_change(parts, asked, response.headers["ETag"], left)
+                response = await _from_cache(parts, asked) or await endpoint(request)
             return response
 
         return answer
@@ -109,24 +109,24 @@ def _asked(request: Request) -> _Asked | None:
     return asked
 
 
-async def _recalled(parts: Parts, asked: _Asked) -> Response | None:
+async def _from_cache(parts: Parts, asked: _Asked) -> Response | None:
     """Answer from memory, which may be filled for that first."""
-    memory = parts.recall.memory
-    if not memory.is_current():
+    channel_cache = parts.cache.channel_cache
+    if not channel_cache.is_current():
         return None
-    hashed = await parts.recall.prepare_token(parts.sessions, asked.token, clock())
-    token = memory.token(hashed)
+    hashed = await parts.cache.prepare_token(parts.sessions, asked.token, clock())
+    token = channel_cache.token(hashed)
     if token is None or not _sees(token.caller, asked.key):
         return None
-    if memory.channel(asked.key) is None:
-        await parts.recall.prepare_channel(parts.sessions, asked.key)
+    if channel_cache.channel(asked.key) is None:
+        await parts.cache.prepare_channel(parts.sessions, asked.key)
     return _answer(parts, asked, hashed)
 
 
 def _answer(parts: Parts, asked: _Asked, hashed: str) -> Response | None:
     """Answer from what memory holds at this moment; nothing here gives way to anything else."""
-    memory, now = parts.recall.memory, clock()
-    kept = memory.channel(asked.key)
+    channel_cache, now = parts.cache.channel_cache, clock()
+    kept = channel_cache.channel(asked.key)
     if kept is None:
         return None
     version = kept.channel.version_for(asked.unit)
@@ -134,7 +134,7 @@ def _answer(parts: Parts, asked: _Asked, hashed: str) -> Response | None:
         return None
     made = _made(parts, kept, version, now)
     # Asked last: it says whether memory as a whole may be answered from.
-    token = parts.recall.token(hashed, now, parts.uses)
+    token = parts.cache.token(hashed, now, parts.uses)
     if token is None:
         return None
     if is_named(made.etag, asked.etags):
@@ -146,19 +146,19 @@ def _answer(parts: Parts, asked: _Asked, hashed: str) -> Response | None:
 def _sees(caller: Caller, key: ChannelKey) -> bool:
     namespace, name, channel = key
     try:
-        caller.require_sight(PrefixName(namespace, name), unreleased=False)
+        caller.require_visible(PrefixName(namespace, name), unreleased=False)
     except NotFoundError:
         return False
     return caller.sees_channel(channel)
 
 
-def _made(parts: Parts, kept: Remembered, version: ServedVersion, now: datetime) -> _Made:
+def _made(parts: Parts, kept: CachedChannel, version: ServedVersion, now: datetime) -> _Made:
     """Return the answers for a version; URLs are signed again after a third of their life."""
     known: _Made | None = kept.made.get(version.number)
     if known is not None and now < known.until:
         return known
-    body = document(parts, kept.channel, version, now).model_dump_json()
-    headers = headers_of(kept.channel, version)
+    body = resolution_out(parts, kept.channel, version, now).model_dump_json()
+    headers = resolution_headers(kept.channel, version)
     made = _Made(
         whole=Response(body, headers=headers, media_type="application/json"),
         unchanged=Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers),
@@ -169,12 +169,12 @@ def _made(parts: Parts, kept: Remembered, version: ServedVersion, now: datetime)
     return made
 
 
-async def watch(parts: Parts, asked: _Asked, etag: str, timeout_s: float) -> None:
+async def wait_for_change(parts: Parts, asked: _Asked, etag: str, timeout_s: float) -> None:
     """Return when the channel may have moved on from what `etag` says, at the latest in time."""
     generation = int(etag.strip('"').partition("-")[0])
-    if parts.recall.memory.is_current():
-        await parts.recall.prepare_channel(parts.sessions, asked.key)
-    if not await parts.recall.change(asked.key, generation, timeout_s):
+    if parts.cache.channel_cache.is_current():
+        await parts.cache.prepare_channel(parts.sessions, asked.key)
+    if not await parts.cache.change(asked.key, generation, timeout_s):
         await asyncio.sleep(min(timeout_s, _BLIND_WAIT_S))
 
 
@@ -198,7 +198,7 @@ class ResolutionOut(Out):
     expires_at: datetime
 
 
-def document(
+def resolution_out(
     parts: Parts, channel: ServedChannel, version: ServedVersion, now: datetime
 ) -> ResolutionOut:
     """Return the answer that `version` serves, with URLs signed now."""
@@ -227,7 +227,7 @@ def document(
     )
 
 
-def headers_of(channel: ServedChannel, version: ServedVersion) -> dict[str, str]:
+def resolution_headers(channel: ServedChannel, version: ServedVersion) -> dict[str, str]:
     return {
         "ETag": f'"{channel.generation}-{version.revision}"',
         "Cache-Control": "private, no-cache",

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from app.api.fields import Digest, In, Reason, Text
 from app.api.promotions import PromotionOut, shown
-from app.api.role_checks import needs_sight_of
+from app.api.role_checks import needs_visibility_of
 from app.domain.errors import (
     AlreadyReviewedError,
     ForbiddenError,
@@ -21,7 +21,7 @@ from app.domain.errors import (
 )
 from app.domain.governance.approvals import Verdict
 from app.domain.governance.lifecycle import SHORTEST_EXCUSE
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
 from app.http.problems import refuses
 from app.services.governance import break_glass, promotions, reviews
@@ -50,7 +50,7 @@ class BreakGlassIn(In):
 
 @router.post(
     "/{promotion_id}/reviews",
-    dependencies=[needs_sight_of("promotion")],
+    dependencies=[needs_visibility_of("promotion")],
     responses=refuses(
         ForbiddenError,
         SeparationOfDutiesError,
@@ -63,7 +63,7 @@ class BreakGlassIn(In):
     ),
 )
 def review_promotion(
-    promotion_id: UUID, body: Sent[ReviewIn], sessions: SessionsDep, caller: Caller, now: Now
+    promotion_id: UUID, body: JsonBody[ReviewIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PromotionOut:
     """Approve or reject. One rejection ends the promotion.
 
@@ -95,11 +95,15 @@ def withdraw_promotion(
 
 @router.post(
     "/{promotion_id}/break-glass",
-    dependencies=[needs_sight_of("promotion")],
+    dependencies=[needs_visibility_of("promotion")],
     responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError, VersionRevokedError),
 )
 def execute_by_break_glass(
-    promotion_id: UUID, body: Sent[BreakGlassIn], sessions: SessionsDep, caller: Caller, now: Now
+    promotion_id: UUID,
+    body: JsonBody[BreakGlassIn],
+    sessions: SessionsDep,
+    caller: Caller,
+    now: Now,
 ) -> PromotionOut:
     """Execute without gate or approvals, marked so for ever."""
     row = break_glass.break_glass(

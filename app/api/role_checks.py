@@ -34,7 +34,7 @@ def needs_work() -> params.Depends:
     return _needs(lambda caller: caller.require_work())
 
 
-def needs_sight_of(kind: str) -> params.Depends:
+def needs_visibility_of(kind: str) -> params.Depends:
     """Refuse whoever can see no thing of that kind as they would be if it did not exist."""
 
     async def admit(request: Request, caller: Caller) -> None:

@@ -18,7 +18,7 @@ from app.domain.errors import (
 )
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 from app.domain.identity.access import Role, nothing_named
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
 from app.http.problems import refuses, the_same
 from app.services.evidence import suites
@@ -86,7 +86,7 @@ def _out(row: SuiteRow) -> SuiteOut:
     },
 )
 def register_suite(
-    body: Sent[SuiteIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[SuiteIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> SuiteOut:
     """Register a suite version for good; the same again answers 200."""
     row, new = suites.register(sessions, suite=body.suite(), caller=caller, now=now)

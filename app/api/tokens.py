@@ -19,7 +19,7 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.identity.access import EVERYWHERE, Role
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
 from app.http.problems import refuses
 from app.services.identity import tokens
@@ -76,7 +76,7 @@ def _out(row: ApiToken) -> TokenOut:
     responses=refuses(ForbiddenError, PrincipalDeactivatedError, UnknownReferenceError),
 )
 def issue_token(
-    body: Sent[TokenIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[TokenIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> IssuedTokenOut:
     """Issue a token. The answer is the only time that it is shown."""
     row, secret = tokens.issue_token(

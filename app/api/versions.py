@@ -18,7 +18,7 @@ from app.api.fields import (
 )
 from app.api.role_checks import needs
 from app.db.blobs import damaged_among
-from app.db.channels import channels_serving, versions_by_broken_glass
+from app.db.channels import channels_serving, versions_by_break_glass
 from app.db.models import Version
 from app.db.versions import versions_page
 from app.domain.artifacts.prefix import context_share, kv_cache_bytes
@@ -29,12 +29,12 @@ from app.domain.errors import (
     VersionRevokedError,
 )
 from app.domain.identity.access import PrincipalKind, Role
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.artifacts import revocations
 from app.services.artifacts.pulls import list_pulls
-from app.services.identity.visibility import seen_prefix, seen_version
+from app.services.identity.visibility import visible_prefix, visible_version
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
 
@@ -97,7 +97,7 @@ def list_versions(
 ) -> PageOut[VersionOut]:
     """List the versions that you may see, latest first."""
     with sessions() as session:
-        seen_prefix(session, caller, prefix)
+        visible_prefix(session, caller, prefix)
         released_to = None if caller.sees_everything(prefix.namespace) else caller
         found = versions_page(session, prefix, page, released_to=released_to)
         items = version_outs(session, caller, found.items)
@@ -109,7 +109,7 @@ def version(
     prefix: PrefixPath, number: Number, sessions: SessionsDep, caller: Caller
 ) -> VersionOut:
     with sessions() as session:
-        found = seen_version(session, caller, prefix, number)
+        found = visible_version(session, caller, prefix, number)
         return version_outs(session, caller, [found])[0]
 
 
@@ -121,7 +121,7 @@ def version(
 def revoke_version(
     prefix: PrefixPath,
     number: Number,
-    body: Sent[RevocationIn],
+    body: JsonBody[RevocationIn],
     sessions: SessionsDep,
     caller: Caller,
     now: Now,
@@ -138,7 +138,7 @@ def version_outs(session: Session, caller: Caller, found: Sequence[Version]) -> 
     """Return what the caller may see of versions, in three queries for all of them."""
     ids = [version.id for version in found]
     serving, damaged = channels_serving(session, ids), damaged_among(session, ids)
-    broken = versions_by_broken_glass(session, ids)
+    broken = versions_by_break_glass(session, ids)
     return [
         _out(
             version,

@@ -9,11 +9,11 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.db.commit_barrier import changed
+from app.db.commit_barrier import require_invalidation
 from app.db.models import AuditChain, AuditEntry
 from app.db.paging import Key, Page, PageRequest, page_of
 from app.domain.audit.chain import GENESIS, Event, SealedEvent, seal
-from app.domain.delivery.cache_lease import waits
+from app.domain.delivery.cache_lease import requires_invalidation
 
 _BATCH: Final = 500
 
@@ -41,8 +41,8 @@ def append(session: Session, event: Event) -> SealedEvent:
     )
     chain.length, chain.head = sealed.sequence, sealed.hash
     session.flush()
-    if waits(event.action):
-        changed(session)
+    if requires_invalidation(event.action):
+        require_invalidation(session)
     return sealed
 
 

@@ -9,9 +9,9 @@ from sqlalchemy import select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
-from app.db.models import BaseModelRow, BoundPrefix
+from app.db.models import BaseModelRow, PrefixBaseModel
 from app.db.paging import Page, PageRequest, page_of
-from app.db.prefixes import BOUND, in_sight, within
+from app.db.prefixes import BOUND_PREFIX, is_visible_to, within
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 
@@ -40,7 +40,7 @@ def base_models_page(session: Session, request: PageRequest) -> Page[BaseModelRo
 
 def bind(session: Session, prefix: PrefixName, base: BaseModelRow) -> None:
     """Note that a prefix has a version for a base model; the same again changes nothing."""
-    new = insert(BoundPrefix).values(
+    new = insert(PrefixBaseModel).values(
         base_model_id=base.id, namespace=prefix.namespace, name=prefix.name
     )
     session.execute(new.on_conflict_do_nothing())
@@ -59,14 +59,14 @@ def prefixes_bound_to(
 ) -> Mapping[UUID, Bound]:
     """Return, for each base model, at most `most` prefixes in sight that have a version for it."""
     bound = (
-        select(BoundPrefix.namespace, BoundPrefix.name)
-        .join(BOUND, true())
+        select(PrefixBaseModel.namespace, PrefixBaseModel.name)
+        .join(BOUND_PREFIX, true())
         .where(
-            BoundPrefix.base_model_id == BaseModelRow.id,
-            within(caller.namespaces(), BoundPrefix),
-            in_sight(caller, BOUND),
+            PrefixBaseModel.base_model_id == BaseModelRow.id,
+            within(caller.namespaces(), PrefixBaseModel),
+            is_visible_to(caller, BOUND_PREFIX),
         )
-        .order_by(BoundPrefix.namespace, BoundPrefix.name)
+        .order_by(PrefixBaseModel.namespace, PrefixBaseModel.name)
         .limit(most + 1)
         .lateral()
     )

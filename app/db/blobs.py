@@ -9,26 +9,26 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
-from app.db.models import BlobLease, Damage, EvaluationFile, Upload, Version, VersionFile
+from app.db.models import BlobPin, Damage, EvaluationFile, Upload, Version, VersionFile
 
 
-def lease(session: Session, digests: Collection[str], until: datetime) -> None:
+def pin(session: Session, digests: Collection[str], until: datetime) -> None:
     """Keep objects from being collected until then; waits for a collection of them to end."""
     rows = [{"sha256": digest, "expires_at": until} for digest in sorted(set(digests))]
-    new = insert(BlobLease).values(rows)
-    longer = func.greatest(BlobLease.expires_at, new.excluded.expires_at)
+    new = insert(BlobPin).values(rows)
+    longer = func.greatest(BlobPin.expires_at, new.excluded.expires_at)
     session.execute(
-        new.on_conflict_do_update(index_elements=[BlobLease.sha256], set_={"expires_at": longer})
+        new.on_conflict_do_update(index_elements=[BlobPin.sha256], set_={"expires_at": longer})
     )
 
 
-def holds_lease(session: Session, digests: Collection[str], now: datetime) -> bool:
+def is_pinned(session: Session, digests: Collection[str], now: datetime) -> bool:
     """Whether all of the objects are leased still; no collection can begin on them meanwhile."""
     wanted = set(digests)
     statement = (
-        select(BlobLease.sha256)
-        .where(BlobLease.sha256.in_(wanted), BlobLease.expires_at > now)
-        .order_by(BlobLease.sha256)
+        select(BlobPin.sha256)
+        .where(BlobPin.sha256.in_(wanted), BlobPin.expires_at > now)
+        .order_by(BlobPin.sha256)
         .with_for_update(read=True)
     )
     return set(session.scalars(statement)) == wanted
@@ -36,27 +36,25 @@ def holds_lease(session: Session, digests: Collection[str], now: datetime) -> bo
 
 def lock_for_collection(session: Session, digest: str, now: datetime) -> bool:
     """Lock an object against new leases; False if there is one."""
-    new = insert(BlobLease).values(sha256=digest, expires_at=now)
+    new = insert(BlobPin).values(sha256=digest, expires_at=now)
     statement = new.on_conflict_do_update(
-        index_elements=[BlobLease.sha256],
+        index_elements=[BlobPin.sha256],
         set_={"sha256": new.excluded.sha256},
-        where=BlobLease.expires_at <= now,
-    ).returning(BlobLease.sha256)
+        where=BlobPin.expires_at <= now,
+    ).returning(BlobPin.sha256)
     return session.scalar(statement) is not None
 
 
-def release(session: Session, digest: str) -> None:
-    session.execute(delete(BlobLease).where(BlobLease.sha256 == digest))
+def unpin(session: Session, digest: str) -> None:
+    session.execute(delete(BlobPin).where(BlobPin.sha256 == digest))
 
 
-def forget_expired_leases(session: Session, now: datetime) -> None:
+def delete_expired_pins(session: Session, now: datetime) -> None:
     """Delete leases that ended; those that a collection has locked are left to it."""
     expired = (
-        select(BlobLease.sha256)
-        .where(BlobLease.expires_at <= now)
-        .with_for_update(skip_locked=True)
+        select(BlobPin.sha256).where(BlobPin.expires_at <= now).with_for_update(skip_locked=True)
     )
-    session.execute(delete(BlobLease).where(BlobLease.sha256.in_(expired)))
+    session.execute(delete(BlobPin).where(BlobPin.sha256.in_(expired)))
 
 
 def unreferenced(session: Session, digests: Collection[str]) -> set[str]:

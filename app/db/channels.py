@@ -119,7 +119,7 @@ def channels_serving(session: Session, version_ids: Collection[UUID]) -> Mapping
     return found
 
 
-def versions_by_broken_glass(session: Session, version_ids: Collection[UUID]) -> set[UUID]:
+def versions_by_break_glass(session: Session, version_ids: Collection[UUID]) -> set[UUID]:
     """Return which of the versions were ever put on a channel by breaking the glass."""
     statement = (
         select(GenerationShare.version_id)
@@ -138,7 +138,7 @@ def versions_by_broken_glass(session: Session, version_ids: Collection[UUID]) ->
     return set(session.scalars(statement))
 
 
-def had_broken_glass(session: Session, channel: Channel) -> bool:
+def had_break_glass(session: Session, channel: Channel) -> bool:
     """Return whether the channel was ever moved by breaking the glass."""
     broken = exists().where(
         Generation.channel_id == channel.id, Generation.kind == GenerationKind.BREAK_GLASS

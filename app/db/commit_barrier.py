@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
-from app.db.worker_leases import all_met, raise_barrier
+from app.db.worker_leases import all_confirmed, raise_barrier
 from app.domain.delivery.cache_lease import LONGEST_WAIT_S
 
 _CHANGED: Final = "changed what processes may remember"
@@ -19,13 +19,13 @@ _LONGEST_PAUSE_S: Final = 0.02
 _log = logging.getLogger(__name__)
 
 
-def changed(session: Session) -> None:
+def require_invalidation(session: Session) -> None:
     """Let the commit of the session's transaction return only once every process knows."""
     session.info[_CHANGED] = True
 
 
 def wait_after_commits(sessions: "sessionmaker[Session]") -> None:
-    """Make the sessions of a factory wait after what `changed` marked."""
+    """Make the sessions of a factory wait after what `require_invalidation` marked."""
     event.listen(sessions, "after_commit", _note_commit)
     event.listen(sessions, "after_transaction_end", _end)
 
@@ -46,10 +46,10 @@ def _end(session: Session, transaction: SessionTransaction) -> None:
         # Only a savepoint ended. Whoever holds the transaction commits it, and waits then.
         session.bind.info[_COMMITTED] = True
     else:
-        wait_until_heard(session.bind)
+        wait_until_invalidated(session.bind)
 
 
-def take_mark(connection: Connection) -> bool:
+def pop_invalidation_flag(connection: Connection) -> bool:
     """Return, once, whether sessions on a connection made a change that has to be waited for.
 
     A connection that has died made none: its transaction is lost with all that was done in it.
@@ -57,7 +57,7 @@ def take_mark(connection: Connection) -> bool:
     return not connection.invalidated and bool(connection.info.pop(_COMMITTED, False))
 
 
-def wait_until_heard(bind: Engine | Connection) -> None:
+def wait_until_invalidated(bind: Engine | Connection) -> None:
     """Wait until all have confirmed, or their leases have run out by this process's own clock.
 
     Nothing is undone if the database goes away meanwhile: the change is made, and the longest
@@ -68,7 +68,7 @@ def wait_until_heard(bind: Engine | Connection) -> None:
         with bind.engine.connect() as pooled:
             connection = pooled.execution_options(isolation_level="AUTOCOMMIT")
             barrier = raise_barrier(connection)
-            if barrier is None or _are_met(connection, barrier, until):
+            if barrier is None or _are_confirmed(connection, barrier, until):
                 return
         _log.warning("a process did not confirm a change; its lease has run out")
     except SQLAlchemyError as error:
@@ -76,11 +76,11 @@ def wait_until_heard(bind: Engine | Connection) -> None:
         time.sleep(max(0.0, until - time.monotonic()))
 
 
-def _are_met(connection: Connection, barrier: int, until: float) -> bool:
+def _are_confirmed(connection: Connection, barrier: int, until: float) -> bool:
     pause = _FIRST_PAUSE_S
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(pause, left))
-        if all_met(connection, barrier):
+        if all_confirmed(connection, barrier):
             return True
         pause = min(2 * pause, _LONGEST_PAUSE_S)
     return False

@@ -76,7 +76,7 @@ def evaluation_by_id(session: Session, evaluation_id: UUID) -> EvaluationRow | N
     return _one(session, EvaluationRow.id == evaluation_id)
 
 
-def evaluation_in_sight(
+def evaluation_visible_to(
     session: Session, caller: Caller, evaluation_id: UUID
 ) -> EvaluationRow | None:
     """Return an evaluation that the caller may see; one that it may not costs what none does."""

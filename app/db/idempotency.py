@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from app.db.models import KeptAnswer
+from app.db.models import IdempotencyRecord
 from app.domain.idempotency import KEPT_FOR
 
 
@@ -16,16 +16,20 @@ def claim_key(session: Session, principal_id: UUID, key: str) -> bool:
     return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
 
 
-def answer_kept(session: Session, principal_id: UUID, key: str, now: datetime) -> KeptAnswer | None:
-    kept = session.get(KeptAnswer, (principal_id, key))
+def stored_response(
+    session: Session, principal_id: UUID, key: str, now: datetime
+) -> IdempotencyRecord | None:
+    kept = session.get(IdempotencyRecord, (principal_id, key))
     return kept if kept is not None and kept.answered_at > now - KEPT_FOR else None
 
 
-def keep(session: Session, answer: KeptAnswer) -> None:
+def store_response(session: Session, answer: IdempotencyRecord) -> None:
     """Keep an answer, in the place of one that has expired if there is one."""
     session.merge(answer)
 
 
-def forget_answers(session: Session, now: datetime) -> None:
+def delete_expired_records(session: Session, now: datetime) -> None:
     """Delete the answers that have expired."""
-    session.execute(delete(KeptAnswer).where(KeptAnswer.answered_at <= now - KEPT_FOR))
+    session.execute(
+        delete(IdempotencyRecord).where(IdempotencyRecord.answered_at <= now - KEPT_FOR)
+    )

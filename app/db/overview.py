@@ -20,9 +20,9 @@ from sqlalchemy.dialects.postgresql import JSONB, array
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.db.models import Channel, Prefix, Promotion, Revocation, Version
-from app.db.prefixes import in_sight, worked_on
+from app.db.prefixes import is_visible_to, is_wholly_visible_to
 from app.domain.governance.findings import Outcome
-from app.domain.governance.gate import Result
+from app.domain.governance.gate import GateResult
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import EVERYWHERE, Caller
 
@@ -69,9 +69,9 @@ def counts(session: Session, caller: Caller, now: datetime, *, most: int = 10_00
 
 def _looked_at(caller: Caller, now: datetime) -> Iterator[Select[int]]:
     """Yield prefixes, channels, revocations and pending requests, a number to add up of each."""
-    numbers = case((worked_on(caller), Prefix.last_number), else_=0)
+    numbers = case((is_wholly_visible_to(caller), Prefix.last_number), else_=0)
     by_name = (Prefix.namespace, Prefix.name)  # the order of an index, in which reading can end
-    yield select(numbers).where(in_sight(caller)).order_by(*by_name)
+    yield select(numbers).where(is_visible_to(caller)).order_by(*by_name)
     live = (Channel.generation > 0).cast(Integer)
     yield select(live).where(_below(caller, Channel.prefix_id, select(Prefix.id)))
     versions = select(Version.id).join(Version.prefix)
@@ -89,7 +89,7 @@ def _below(
     """Return the condition that an owner is of a prefix that the caller works on."""
     if EVERYWHERE in caller.whole_namespaces():
         return true()
-    return owner_id.in_(owners.where(worked_on(caller)))
+    return owner_id.in_(owners.where(is_wholly_visible_to(caller)))
 
 
 def _count_and_sum(statement: Select[int]) -> ScalarSelect[list[int]]:
@@ -129,9 +129,9 @@ def failing_rules(
         .join(Channel.prefix)
         .join(finding, true())
         .where(
-            worked_on(caller),
+            is_wholly_visible_to(caller),
             Promotion.created_at >= since,
-            Promotion.decision["result"].astext == Result.FAILED,
+            Promotion.decision["result"].astext == GateResult.FAILED,
             outcome.in_([Outcome.FAILED, Outcome.MISSING]),
         )
         .group_by(rule)

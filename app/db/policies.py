@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.db.models import Channel, PolicyRow, Prefix
-from app.db.prefixes import worked_on
+from app.db.prefixes import is_wholly_visible_to
 from app.domain.governance.gate import PolicyRef
 from app.domain.governance.policies import Policy
 from app.domain.identity.access import Caller
@@ -49,7 +49,7 @@ def channels_bound_to(
         select(Channel)
         .join(Channel.prefix)
         .join(Channel.policy)
-        .where(PolicyRow.name == name, worked_on(caller))
+        .where(PolicyRow.name == name, is_wholly_visible_to(caller))
         .order_by(Prefix.namespace, Prefix.name, Channel.name)
         .limit(limit)
         .options(contains_eager(Channel.prefix), contains_eager(Channel.policy))

@@ -21,18 +21,18 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from sqlalchemy.sql.base import ExecutableOption
 
 from app.db.channels import served
-from app.db.models import BaseModelRow, BoundPrefix, Prefix
+from app.db.models import BaseModelRow, Prefix, PrefixBaseModel
 from app.db.paging import Key, Page, PageRequest, beyond_cursor, page_of
 from app.domain.identity.access import EVERYWHERE, Caller
 from app.domain.naming import PrefixName
 
 # The prefix of a row that binds it, looked up for one row after the other. With a plain join the
 # planner, which takes base models for alike, might read the names of all prefixes for a rare one.
-BOUND: Final = aliased(
+BOUND_PREFIX: Final = aliased(
     Prefix,
     select(Prefix)
-    .where(Prefix.namespace == BoundPrefix.namespace, Prefix.name == BoundPrefix.name)
-    .correlate(BoundPrefix)
+    .where(Prefix.namespace == PrefixBaseModel.namespace, Prefix.name == PrefixBaseModel.name)
+    .correlate(PrefixBaseModel)
     .offset(0)
     .lateral(),
 )
@@ -40,9 +40,9 @@ BOUND: Final = aliased(
 _NEAR: Final = 2000  # names that are looked at one by one before a search asks the index
 
 
-def prefix_in_sight(session: Session, caller: Caller, name: PrefixName) -> Prefix | None:
+def prefix_visible_to(session: Session, caller: Caller, name: PrefixName) -> Prefix | None:
     return session.scalars(
-        _named(name).where(in_sight(caller)).options(*_people(Prefix))
+        _named(name).where(is_visible_to(caller)).options(*_people(Prefix))
     ).one_or_none()
 
 
@@ -99,14 +99,16 @@ def _page(
     request: PageRequest,
     *searched: ColumnElement[bool],
 ) -> Page[Prefix]:
-    statement = select(prefix).options(*_people(prefix)).where(in_sight(caller, prefix), *searched)
+    statement = (
+        select(prefix).options(*_people(prefix)).where(is_visible_to(caller, prefix), *searched)
+    )
     if wanted.namespace is not None:
         statement = statement.where(prefix.namespace == wanted.namespace)
     if wanted.base_model is not None:
         bound = exists().where(
             _is_of(wanted.base_model),
-            BoundPrefix.namespace == prefix.namespace,
-            BoundPrefix.name == prefix.name,
+            PrefixBaseModel.namespace == prefix.namespace,
+            PrefixBaseModel.name == prefix.name,
         )
         statement = statement.where(bound)
     return page_of(session, statement, _by_name(prefix), request)
@@ -116,25 +118,31 @@ def _bound_page(
     session: Session, caller: Caller, wanted: PrefixFilter, request: PageRequest
 ) -> Page[Prefix]:
     """Return prefixes of a base model in the order in which an index has them."""
-    statement = select(BOUND).join_from(BoundPrefix, BOUND, true()).options(*_people(BOUND))
+    statement = (
+        select(BOUND_PREFIX)
+        .join_from(PrefixBaseModel, BOUND_PREFIX, true())
+        .options(*_people(BOUND_PREFIX))
+    )
     statement = statement.where(
-        _is_of(wanted.base_model), within(caller.namespaces(), BoundPrefix), in_sight(caller, BOUND)
+        _is_of(wanted.base_model),
+        within(caller.namespaces(), PrefixBaseModel),
+        is_visible_to(caller, BOUND_PREFIX),
     )
     if wanted.namespace is not None:
-        statement = statement.where(BoundPrefix.namespace == wanted.namespace)
-    return page_of(session, statement, _by_name(BoundPrefix), request)
+        statement = statement.where(PrefixBaseModel.namespace == wanted.namespace)
+    return page_of(session, statement, _by_name(PrefixBaseModel), request)
 
 
 def _is_of(base_model: str | None) -> ColumnElement[bool]:
     base = select(BaseModelRow.id).where(BaseModelRow.digest == base_model)
-    return BoundPrefix.base_model_id == base.scalar_subquery()
+    return PrefixBaseModel.base_model_id == base.scalar_subquery()
 
 
 def _people(prefix: type[Prefix]) -> tuple[ExecutableOption, ExecutableOption]:
     return joinedload(prefix.owner), joinedload(prefix.created_by)
 
 
-def _by_name(prefix: type[Prefix | BoundPrefix]) -> Key:
+def _by_name(prefix: type[Prefix | PrefixBaseModel]) -> Key:
     return [prefix.namespace, prefix.name]
 
 
@@ -161,20 +169,20 @@ def _has_ending(part: str) -> ColumnElement[bool]:
     return endings.bool_op("@@")(cast(f"'{quoted}':*", TSQUERY))
 
 
-def in_sight(caller: Caller, prefix: type[Prefix] = Prefix) -> ColumnElement[bool]:
+def is_visible_to(caller: Caller, prefix: type[Prefix] = Prefix) -> ColumnElement[bool]:
     """Return the condition that the caller may see a prefix."""
     visible, whole = caller.namespaces(), caller.whole_namespaces()
     released = served(prefix.id, caller)
     return or_(within(whole, prefix), within(visible - whole, prefix) & released)
 
 
-def worked_on(caller: Caller) -> ColumnElement[bool]:
+def is_wholly_visible_to(caller: Caller) -> ColumnElement[bool]:
     """Return the condition that the caller sees all of a prefix, unreleased versions too."""
     return within(caller.whole_namespaces())
 
 
 def within(
-    namespaces: Iterable[str], prefix: type[Prefix | BoundPrefix] = Prefix
+    namespaces: Iterable[str], prefix: type[Prefix | PrefixBaseModel] = Prefix
 ) -> ColumnElement[bool]:
     """Return the condition that a prefix is in one of the namespaces; `*` is all of them."""
     names = set(namespaces)

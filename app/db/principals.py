@@ -31,7 +31,7 @@ def lock_principal(session: Session, name: str) -> Principal | None:
     return session.scalars(fresh).one_or_none()
 
 
-def holds_somebody(session: Session, role: Role, namespace: str) -> bool:
+def has_principals(session: Session, role: Role, namespace: str) -> bool:
     """Return whether anybody holds `role` over exactly `namespace`."""
     held = select(RoleGrant.id).where(RoleGrant.role == role, RoleGrant.namespace == namespace)
     return session.scalars(held.limit(1)).one_or_none() is not None

@@ -58,12 +58,12 @@ def promotion_by_id(session: Session, promotion_id: UUID) -> Promotion | None:
     return _one(session, Promotion.id == promotion_id)
 
 
-def promotion_in_sight(session: Session, caller: Caller, promotion_id: UUID) -> Promotion | None:
+def promotion_visible_to(session: Session, caller: Caller, promotion_id: UUID) -> Promotion | None:
     """Return a promotion that the caller may see; one that it may not costs what none does."""
-    return _one(session, Promotion.id == promotion_id, _in_sight(caller))
+    return _one(session, Promotion.id == promotion_id, _is_visible_to(caller))
 
 
-def place_in_sight(
+def promotion_place_visible_to(
     session: Session, caller: Caller, promotion_id: UUID
 ) -> tuple[PrefixName, str] | None:
     """Return the prefix and the channel's name of a promotion that the caller may see."""
@@ -72,7 +72,7 @@ def place_in_sight(
         .select_from(Promotion)
         .join(Promotion.channel)
         .join(Channel.prefix)
-        .where(Promotion.id == promotion_id, _in_sight(caller))
+        .where(Promotion.id == promotion_id, _is_visible_to(caller))
     )
     row = session.execute(statement).one_or_none()
     return None if row is None else (PrefixName(row[0], row[1]), row[2])
@@ -84,7 +84,7 @@ def _one(session: Session, *where: ColumnElement[bool]) -> Promotion | None:
     return session.scalars(fresh).unique().one_or_none()
 
 
-def _in_sight(caller: Caller) -> ColumnElement[bool]:
+def _is_visible_to(caller: Caller) -> ColumnElement[bool]:
     seen = caller.whole_namespaces()
     if EVERYWHERE in seen:
         return true()
@@ -169,7 +169,7 @@ def promotions_page(
 
     Each has its decision's outline and, `with_decisions`, the whole of it as JSON that is stored.
     """
-    statement = select(Promotion).options(*_LISTED).where(_in_sight(caller))
+    statement = select(Promotion).options(*_LISTED).where(_is_visible_to(caller))
     if with_decisions:
         statement = statement.options(_WITH_DECISION)
     if state is not None:

@@ -21,7 +21,7 @@ _BY_ITSELF: Final = "AUTOCOMMIT"  # each statement, in PostgreSQL's words for it
 T = TypeVar("T")
 
 
-def present(value: T | None) -> T:
+def expect(value: T | None) -> T:
     """Return what must be there, such as a row that the same transaction wrote or locked."""
     if value is None:
         raise LookupError("what must be there at this point is not")

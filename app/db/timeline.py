@@ -7,7 +7,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.db.models import Channel, Generation, GenerationShare, Prefix
-from app.db.prefixes import worked_on
+from app.db.prefixes import is_wholly_visible_to
 from app.domain.identity.access import Caller
 
 
@@ -30,7 +30,7 @@ def timeline(
 
 def recent_changes(session: Session, caller: Caller, *, limit: int = 8) -> Sequence[Generation]:
     """Return the latest changes of channels of prefixes that the caller works on."""
-    statement = _generations().join(Channel.prefix).where(worked_on(caller)).limit(limit)
+    statement = _generations().join(Channel.prefix).where(is_wholly_visible_to(caller)).limit(limit)
     with_names = statement.options(
         contains_eager(Generation.channel).contains_eager(Channel.prefix)
     )

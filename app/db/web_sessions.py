@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.db.models import ApiToken, IdentityRow, Principal, RoleGrant, WebSession
+from app.db.models import ApiToken, FederatedIdentityRow, Principal, RoleGrant, WebSession
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity.access import Caller, Grant
 from app.domain.identity.tokens import token_hash
@@ -55,12 +55,15 @@ def session_by_cookie(
             ),
         )
         .outerjoin(
-            IdentityRow,
-            and_(IdentityRow.id == WebSession.identity_id, IdentityRow.issuer.in_(issuers)),
+            FederatedIdentityRow,
+            and_(
+                FederatedIdentityRow.id == WebSession.identity_id,
+                FederatedIdentityRow.issuer.in_(issuers),
+            ),
         )
         .join(
             Principal,
-            Principal.id == func.coalesce(ApiToken.principal_id, IdentityRow.principal_id),
+            Principal.id == func.coalesce(ApiToken.principal_id, FederatedIdentityRow.principal_id),
         )
         .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
         .where(presented, WebSession.expires_at > now, Principal.deactivated_at.is_(None))
@@ -99,7 +102,7 @@ def forget(session: Session, session_id: UUID) -> bool:
     return session.scalars(statement).one_or_none() is not None
 
 
-def forget_opened_by(session: Session, bindings: Iterable[IdentityRow]) -> None:
+def forget_opened_by(session: Session, bindings: Iterable[FederatedIdentityRow]) -> None:
     """Delete the sessions that were opened by bindings which are about to go."""
     ids = [binding.id for binding in bindings]
     session.execute(delete(WebSession).where(WebSession.identity_id.in_(ids)))

@@ -45,21 +45,21 @@ _CONNECT: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Notification:
     """A notification: what kind of thing it is about, and which."""
 
     kind: str
     about: str
 
 
-class Ear:
+class NotificationConnection:
     """A connection that hears of changes, in the order in which they were committed."""
 
     def __init__(self, connection: Connection, worker: UUID) -> None:
         self._connection = connection
         self._worker = worker
         self._own_channel = f"registry_worker_{worker.hex}"
-        self._heard: list[Heard] = []
+        self._heard: list[Notification] = []
         driver: Any = connection.connection.driver_connection
         driver.add_notify_handler(lambda each: self._note(each.payload))
         self._driver = driver.pgconn
@@ -111,7 +111,7 @@ class Ear:
         self._woken.close()
         self._waking.close()
 
-    def listen(self, timeout_s: float) -> list[Heard]:
+    def listen(self, timeout_s: float) -> list[Notification]:
         """Return what was announced since the last call, waiting for something if need be.
 
         What the driver read already is looked at first: the socket would not show it.
@@ -129,16 +129,19 @@ class Ear:
 
     def _note(self, payload: str) -> None:
         kind, _, about = payload.partition(" ")
-        self._heard.append(Heard(kind, about))
+        self._heard.append(Notification(kind, about))
 
 
 @contextmanager
-def ear(url: URL, worker: UUID) -> Iterator[Ear]:
+def notification_connection(url: URL, worker: UUID) -> Iterator[NotificationConnection]:
     """Yield a connection of its own that hears of changes from here on."""
     engine = create_engine(
         url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=_CONNECT
     )
-    with engine.connect() as connection, closing(Ear(connection, worker)) as found:
+    with (
+        engine.connect() as connection,
+        closing(NotificationConnection(connection, worker)) as found,
+    ):
         found.join()
         yield found
 
@@ -156,7 +159,7 @@ def raise_barrier(connection: Connection) -> int | None:
     return None if row is None else int(row[0])
 
 
-def all_met(connection: Connection, barrier: int) -> bool:
+def all_confirmed(connection: Connection, barrier: int) -> bool:
     """Return whether every process that answers from memory has confirmed."""
     late = WorkerLease.confirmed < barrier
     waited_for = select_(WorkerLease.id).where(late, ~_is_abandoned()).exists()

@@ -262,7 +262,7 @@ class UnavailableError(RegistryError):
     title = "A part of the registry is not reachable"
 
 
-class UnusableError(Exception):
+class OperatorError(Exception):
     """What is needed is not there, or cannot be used.
 
     The message is one sentence for whoever started the program: what, why, and what would work.

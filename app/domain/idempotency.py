@@ -20,7 +20,7 @@ _LONGEST: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredResponse:
     """What a request was answered; without a body if that must not be stored."""
 
     status: int

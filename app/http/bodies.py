@@ -16,13 +16,13 @@ from app.domain.errors import (
 )
 from app.domain.naming import Json, sha256_digest
 from app.domain.strict_json import JsonProblem, NotStrictJsonError, read_object
-from app.http.deps import Caller, LimitsDep, exchange_of
+from app.http.deps import Caller, LimitsDep, idempotent_request_of
 from app.http.problems import invalid_request
 
 # What a field may be nested is checked, and told, where the field is.
 _DEPTH_LIMIT: Final = 64
 
-Wire = TypeVar("Wire", bound=BaseModel)
+BodyModel = TypeVar("BodyModel", bound=BaseModel)
 
 
 def media_type(request: Request) -> str:
@@ -58,11 +58,11 @@ def require_size(size_bytes: int, limit_bytes: int) -> None:
 
 async def note_received(request: Request, body: Json) -> None:
     """Tell a request's exchange what stands for its body; a retry is answered here already."""
-    if exchange := exchange_of(request):
-        await run_in_threadpool(exchange.received, body)
+    if idempotent := idempotent_request_of(request):
+        await run_in_threadpool(idempotent.received, body)
 
 
-def parsed(model: type[Wire], body: bytes) -> Wire:
+def parsed(model: type[BodyModel], body: bytes) -> BodyModel:
     """Return the JSON of a body or part as a wire model, or raise InvalidRequestError."""
     try:
         return model.model_validate_json(body)
@@ -70,7 +70,7 @@ def parsed(model: type[Wire], body: bytes) -> Wire:
         raise invalid_request(error.errors()) from error
 
 
-def strictly_parsed(model: type[Wire], body: bytes) -> Wire:
+def strictly_parsed(model: type[BodyModel], body: bytes) -> BodyModel:
     """Return the JSON object of a body as a wire model.
 
     Raises:
@@ -88,7 +88,7 @@ def strictly_parsed(model: type[Wire], body: bytes) -> Wire:
         raise invalid_request(error.errors()) from error
 
 
-class JsonBody:
+class JsonBodyReader:
     """Reads a JSON body once the caller is known; FastAPI's own reading would not wait for that."""
 
     def __init__(self, model: type[BaseModel]) -> None:
@@ -103,11 +103,11 @@ class JsonBody:
 
 
 if TYPE_CHECKING:
-    Sent = Annotated[Wire, "the JSON body"]
+    JsonBody = Annotated[BodyModel, "the JSON body"]
 else:
 
-    class Sent:
+    class JsonBody:
         """`Sent[Model]` is the JSON body of a request, as an endpoint's parameter."""
 
         def __class_getitem__(cls, model: type[BaseModel]) -> object:
-            return Annotated[model, Depends(JsonBody(model))]
+            return Annotated[model, Depends(JsonBodyReader(model))]

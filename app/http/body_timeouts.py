@@ -13,7 +13,7 @@ _SLOWEST_BYTES_S: Final = 1024
 _GRACE_S: Final = 30.0
 
 
-class PacedBodies:
+class BodyTimeoutMiddleware:
     """Ends requests whose body pauses too long or, once it has had time, comes too slowly.
 
     Only the time that the server waits counts, and only until the body is complete.

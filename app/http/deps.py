@@ -21,10 +21,10 @@ from app.domain.naming import PrefixName, is_name
 from app.http.limits import Limits
 from app.oidc.issuers import Issuers
 from app.services.artifacts.pulls import PullLog
-from app.services.delivery.cache_loader import Recall
-from app.services.idempotency import Exchange
+from app.services.delivery.cache_loader import ReadThroughCache
+from app.services.idempotency import IdempotentRequest
 from app.services.identity.authentication import authenticate, authenticate_federated
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
 
@@ -38,11 +38,11 @@ class Parts:
     staging: Staging
     limits: Limits
     expected_revision: str
-    uses: TokenUses
+    uses: TokenUsage
     issuers: Issuers
     signer: Signer | None = None
     pulls: PullLog = field(default_factory=PullLog)
-    recall: Recall = field(default_factory=Recall)
+    cache: ReadThroughCache = field(default_factory=ReadThroughCache)
 
 
 _bearer = HTTPBearer(
@@ -59,17 +59,17 @@ PartsDep = Annotated[Parts, Depends(_parts)]
 
 
 # Where a request with an idempotency key carries what it has to commit with its answer.
-EXCHANGE: Final = "registry.exchange"
+IDEMPOTENT_REQUEST: Final = "registry.exchange"
 
 
-def exchange_of(request: Request) -> Exchange | None:
-    exchange: Exchange | None = request.scope.get(EXCHANGE)
-    return exchange
+def idempotent_request_of(request: Request) -> IdempotentRequest | None:
+    idempotent: IdempotentRequest | None = request.scope.get(IDEMPOTENT_REQUEST)
+    return idempotent
 
 
 async def _sessions(request: Request, parts: PartsDep) -> Sessions:
-    exchange = exchange_of(request)
-    return parts.sessions if exchange is None else exchange.sessions
+    idempotent = idempotent_request_of(request)
+    return parts.sessions if idempotent is None else idempotent.sessions
 
 
 async def _blobs(parts: PartsDep) -> Blobs:
@@ -97,7 +97,7 @@ def clock() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - this is where the clock lives
 
 
-async def moment() -> datetime:
+async def request_time() -> datetime:
     """Return the time at which a request is dealt with."""
     return clock()
 
@@ -108,7 +108,7 @@ StagingDep = Annotated[Staging, Depends(_staging)]
 IssuersDep = Annotated[Issuers, Depends(_issuers)]
 LimitsDep = Annotated[Limits, Depends(_limits)]
 SignerDep = Annotated[Signer | None, Depends(_signer)]
-Now = Annotated[datetime, Depends(moment)]
+Now = Annotated[datetime, Depends(request_time)]
 
 
 async def _caller(
@@ -120,8 +120,8 @@ async def _caller(
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
     caller = await _authenticated(credentials.credentials, parts, now)
-    if exchange := exchange_of(request):
-        exchange.made_by(caller.id, now)
+    if idempotent := idempotent_request_of(request):
+        idempotent.made_by(caller.id, now)
     return caller
 
 
@@ -131,8 +131,8 @@ async def _authenticated(token: str, parts: Parts, now: datetime) -> access.Call
         return await run_in_threadpool(
             authenticate_federated, parts.sessions, parts.issuers, token=token, now=now
         )
-    hashed = await parts.recall.prepare_token(parts.sessions, token, now)
-    if known := parts.recall.token(hashed, now, parts.uses):
+    hashed = await parts.cache.prepare_token(parts.sessions, token, now)
+    if known := parts.cache.token(hashed, now, parts.uses):
         return known.caller
     return await run_in_threadpool(
         authenticate, parts.sessions, token=token, now=now, uses=parts.uses

@@ -16,7 +16,7 @@ from app.domain.errors import (
 from app.http.problems import MEDIA_TYPE, STATUS, document_of
 
 
-class BoundedHeads(HttpToolsProtocol):
+class HeaderLimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which by itself waits for ever for headers without end."""
 
     time_s: ClassVar[float] = 10.0

@@ -11,15 +11,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.db.session import Sessions
 from app.domain.errors import MalformedRequestError
-from app.domain.idempotency import Answer, key_of
-from app.http.deps import EXCHANGE, Parts
+from app.domain.idempotency import StoredResponse, key_of
+from app.http.deps import IDEMPOTENT_REQUEST, Parts
 from app.http.problems import database_failed, respond
-from app.services.idempotency import Exchange
+from app.services.idempotency import IdempotentRequest
 
 _NOT_REPEATED: Final = {"content-length"}
 
 
-class KeptAnswers:
+class IdempotencyMiddleware:
     """Gives each POST with a key an exchange to work in, and settles it before answering."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -31,20 +31,20 @@ class KeptAnswers:
             await self._app(scope, receive, send)
             return
         try:
-            exchange = _exchange(scope, sent)
+            idempotent = _idempotent_request(scope, sent)
         except MalformedRequestError as error:
             await respond(error)(scope, receive, send)
             return
-        scope[EXCHANGE] = exchange
+        scope[IDEMPOTENT_REQUEST] = idempotent
         held: list[Message] = []
         try:
             await self._app(scope, receive, _into(held))
-            await run_in_threadpool(exchange.settle, _answer(held))
+            await run_in_threadpool(idempotent.settle, _stored_response(held))
         except DBAPIError as error:
-            await run_in_threadpool(exchange.abandon)
+            await run_in_threadpool(idempotent.abandon)
             await database_failed(Request(scope), error)(scope, receive, send)
         except BaseException:
-            exchange.abandon()
+            idempotent.abandon()
             raise
         else:
             for message in held:
@@ -64,16 +64,16 @@ def _keys(scope: Scope) -> Sequence[str]:
     return Headers(scope=scope).getlist("idempotency-key")
 
 
-def _exchange(scope: Scope, sent: Sequence[str]) -> Exchange:
+def _idempotent_request(scope: Scope, sent: Sequence[str]) -> IdempotentRequest:
     if len(sent) > 1:
         raise MalformedRequestError("Send one Idempotency-Key, not several.")
     parts: Parts = scope["app"].state.parts
     sessions: Sessions = parts.sessions
     query = scope["query_string"].decode("latin-1")
-    return Exchange(sessions, key_of(sent[0]), (scope["method"], scope["path"], query))
+    return IdempotentRequest(sessions, key_of(sent[0]), (scope["method"], scope["path"], query))
 
 
-def _answer(held: Sequence[Message]) -> Answer:
+def _stored_response(held: Sequence[Message]) -> StoredResponse:
     """Return what is to be kept; not the body if HTTP's own word for that forbids it."""
     start = held[0]
     headers = {
@@ -83,4 +83,4 @@ def _answer(held: Sequence[Message]) -> Answer:
     }
     secret = "no-store" in headers.get("cache-control", "")
     body = b"".join(cast("bytes", message.get("body", b"")) for message in held[1:])
-    return Answer(start["status"], headers, None if secret else body)
+    return StoredResponse(start["status"], headers, None if secret else body)

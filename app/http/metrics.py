@@ -29,7 +29,7 @@ _DURATION: Final = Histogram(
 )
 
 
-class MeasuredApp:
+class MetricsMiddleware:
     """Times every request by the endpoint that answered it: paths would be endless."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -23,7 +23,7 @@ from app.domain.errors import (
     UnsupportedMediaTypeError,
 )
 from app.http.bodies import announced_bytes, note_received, require_size
-from app.services.artifacts.spooled_files import ReceivedFile, Spool
+from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
 
 _BATCH_BYTES: Final = 1 << 20
 _OVERHEAD_BYTES: Final = 1 << 16  # boundaries and part headers
@@ -112,7 +112,7 @@ class _Part:
         self._name = name
         self._file_name = file_name
         self._limit_bytes = limit_bytes
-        self._spool = Spool(files)
+        self._spool = SpooledWriter(files)
 
     def write(self, data: memoryview) -> None:
         if self._spool.size_bytes + len(data) > self._limit_bytes:

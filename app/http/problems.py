@@ -25,7 +25,7 @@ from starlette.routing import Match
 
 from app.domain import errors
 from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError, RegistryError
-from app.services.idempotency import AnsweredBefore
+from app.services.idempotency import AlreadyAnswered
 
 E = TypeVar("E", bound=Exception)
 
@@ -145,7 +145,7 @@ def install(app: FastAPI) -> None:
     answer_with(app, HTTPException, _framework_refused)
     answer_with(app, DBAPIError, database_failed)
     answer_with(app, PoolTimeoutError, database_failed)
-    answer_with(app, AnsweredBefore, _answered_before)
+    answer_with(app, AlreadyAnswered, _answered_before)
     answer_with(app, ClientDisconnect, _gone)
     answer_with(app, Exception, failed)
 
@@ -193,7 +193,7 @@ def _refused(_request: Request, error: RegistryError) -> JSONResponse:
     return respond(error)
 
 
-def _answered_before(_request: Request, known: AnsweredBefore) -> Response:
+def _answered_before(_request: Request, known: AlreadyAnswered) -> Response:
     headers = {**known.answer.headers, "Idempotent-Replayed": "true"}
     return Response(known.answer.body, known.answer.status, headers)
 

@@ -31,7 +31,7 @@ class TransferBrokenError(Exception):
     """An answer that had begun could not be completed; the log says why, under the request."""
 
 
-class AnsweredRequests:
+class RequestMiddleware:
     """Gives each request an id and each answer its headers; a failure is an answer too."""
 
     def __init__(self, app: ASGIApp, *, hsts_max_age_s: int = 0) -> None:

@@ -34,7 +34,7 @@ from app.services.delivery.revisions import (
     is_pinned,
     version_named,
 )
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 
 router = APIRouter(route_class=HubRoute, include_in_schema=False)
 
@@ -59,7 +59,7 @@ def model(
 ) -> dict[str, object]:
     """Describe the repository as it is at `main`, or without files while that is empty."""
     with sessions() as session:
-        row = seen_prefix(session, caller, prefix)
+        row = visible_prefix(session, caller, prefix)
         serving = channels_of(session, [row.id]).get(row.id, [])
         current = {channel.name for channel in serving if channel.generation}
     if DEFAULT_CHANNEL in current:
@@ -105,7 +105,7 @@ def tree(
 def refs(prefix: PrefixPath, sessions: SessionsDep, caller: Caller) -> dict[str, object]:
     """List the channels that serve something as branches, `main` being `production`."""
     with sessions() as session:
-        row = seen_prefix(session, caller, prefix)
+        row = visible_prefix(session, caller, prefix)
         channels = channels_of(session, [row.id]).get(row.id, [])
         serving = allocations_of(session, channels)
         names = [

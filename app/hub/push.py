@@ -11,10 +11,10 @@ from app.domain.artifacts.manifest import CONFIG_FILE, WEIGHTS_FILE
 from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
 from app.domain.identity.access import Role
 from app.domain.naming import RESERVED_NAMESPACES, PrefixName, is_name
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.hub.commit import REGULAR_LIMIT_BYTES, Commit, parse_commit, received_body
-from app.hub.declared import declared_in
+from app.hub.front_matter import declared_in
 from app.hub.repository import README
 from app.hub.route import HubRoute
 from app.services.artifacts import prefixes, uploads, versions
@@ -60,7 +60,7 @@ class BatchIn(BaseModel):
 
 @router.post("/api/repos/create")
 def create_repository(
-    body: Sent[RepositoryIn], request: Request, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[RepositoryIn], request: Request, sessions: SessionsDep, caller: Caller, now: Now
 ) -> Response:
     """Create a prefix that the caller owns; 409 with its address if there is one."""
     name = PrefixName(body.organization or caller.name, body.name)
@@ -94,7 +94,7 @@ def validate_yaml(_caller: Caller) -> dict[str, list[str]]:
 
 @router.post("/api/models/{namespace}/{name}/preupload/{revision}")
 def preupload(
-    prefix: PrefixPath, body: Sent[PreuploadIn], response: Response, caller: Caller
+    prefix: PrefixPath, body: JsonBody[PreuploadIn], response: Response, caller: Caller
 ) -> dict[str, Any]:
     """Say which files go inside the commit, and which to the store first.
 
@@ -126,7 +126,7 @@ def xet_write_token(prefix: PrefixPath, caller: Caller) -> Response:
 @router.post("/{namespace}/{name}.git/info/lfs/objects/batch")
 def large_objects(
     prefix: PrefixPath,
-    body: Sent[BatchIn],
+    body: JsonBody[BatchIn],
     sessions: SessionsDep,
     staging: StagingDep,
     limits: LimitsDep,

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.domain.errors import UnusableError
+from app.domain.errors import OperatorError
 
 _POLL_S = 0.05
 
 
-class LocalServerError(UnusableError):
+class LocalServerError(OperatorError):
     """A server of local mode cannot run; the message says why and what would work."""
 
 

@@ -10,7 +10,7 @@ from app.domain.errors import UnavailableError
 from app.domain.identity.oidc import Issuer
 from app.domain.identity.oidc_login import Client
 from app.oidc.fetching import FetchError, fetch_object, origin
-from app.oidc.keeping import FRESH, USABLE, Kept
+from app.oidc.published_cache import FRESH, USABLE, PublishedCache
 
 _WAIT_S: Final = 1
 
@@ -31,7 +31,7 @@ class IssuerEndpoints:
     def __init__(self, issuer: Issuer, client: Client) -> None:
         self._issuer = issuer
         what = f"the endpoints of {issuer.url}"
-        self._kept = Kept(what, lambda: _endpoints(issuer, client))
+        self._kept = PublishedCache(what, lambda: _endpoints(issuer, client))
 
     def current(self, now: datetime) -> Endpoints:
         """Return where to go; what is known outlives a short illness of the issuer.

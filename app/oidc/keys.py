@@ -12,7 +12,7 @@ from app.domain.errors import UnavailableError
 from app.domain.identity.oidc import KEYS, Issuer
 from app.oidc.discovery import discovered, url_in
 from app.oidc.fetching import FetchError, fetch_object
-from app.oidc.keeping import FRESH, USABLE, Kept
+from app.oidc.published_cache import FRESH, USABLE, PublishedCache
 
 _WAIT_S: Final = 0.25
 _MOST_KEYS: Final = 100
@@ -29,7 +29,7 @@ class IssuerKeys:
     def __init__(self, issuer: Issuer) -> None:
         self._issuer = issuer
         what = f"the keys of {issuer.url}"
-        self._kept = Kept(what, lambda: _usable(_fetched(issuer), issuer))
+        self._kept = PublishedCache(what, lambda: _usable(_fetched(issuer), issuer))
 
     def key(self, key_id: str, algorithm: str, now: datetime) -> Key | None:
         """Return the key for a token; None if the issuer has none of that name.

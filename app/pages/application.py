@@ -23,7 +23,7 @@ from app.pages import (
 )
 from app.pages.login import oidc_login, token_login
 from app.pages.rendering import STATIC
-from app.pages.security_headers import GuardedPages
+from app.pages.security_headers import SecurityHeadersMiddleware
 
 _ROUTERS = (
     token_login.router,
@@ -51,7 +51,7 @@ class _Files(StaticFiles):
         return response
 
 
-def pages_of(parts: Parts) -> GuardedPages:
+def pages_of(parts: Parts) -> SecurityHeadersMiddleware:
     """Return the pages over `parts`, guarded whatever becomes of a request."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
@@ -61,4 +61,4 @@ def pages_of(parts: Parts) -> GuardedPages:
         app.include_router(router)
     app.add_api_route("/{path:path}", error_pages.nowhere)
     error_pages.install(app)
-    return GuardedPages(app)
+    return SecurityHeadersMiddleware(app)

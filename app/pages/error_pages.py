@@ -15,7 +15,7 @@ from app.domain.errors import FaultyError, NotFoundError, RegistryError, Unauthe
 from app.http.problems import STATUS, answer_with, cause_of, invalid_request, unanswered
 from app.pages.login.session_cookies import StaleFormError, Visitor
 from app.pages.rendering import page
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def to_sign_in(request: Request) -> Response:
 def _refusal(
     request: Request, status: int, title: str, detail: str, faults: list[str] | None = None
 ) -> Response:
-    visit: Visit | None = getattr(request.state, "visit", None)
+    visit: PageVisit | None = getattr(request.state, "visit", None)
     return page(
         request,
         "refused.html",

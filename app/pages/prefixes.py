@@ -27,7 +27,7 @@ from app.pages.inputs import Cursor, DigestAsked, Searched
 from app.pages.login.session_cookies import Visitor
 from app.pages.presentation import shell_commands
 from app.pages.rendering import origin_of, page
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 
 router = APIRouter()
 
@@ -91,7 +91,7 @@ def prefix(
     """Show a prefix; with `at`, what its channels served then."""
     caller, whole = visit.caller, visit.caller.sees_everything(prefix.namespace)
     with sessions() as session:
-        row = seen_prefix(session, caller, prefix)
+        row = visible_prefix(session, caller, prefix)
         versions = versions_listed(session, row, released_to=None if whole else caller)
         channels = _readable(channels_of(session, [row.id]), caller.sees_channel).get(row.id, [])
         allocations = allocations_of(session, channels) if channels else {}

@@ -18,7 +18,7 @@ from app.pages.inputs import BREAK_GLASS, missing, require_typed
 from app.pages.login.session_cookies import Sender
 from app.pages.promotions import promotion_page
 from app.services.governance import break_glass, promotions, reviews
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 router = APIRouter(prefix="/promotions/{promotion_id}")
 
@@ -27,7 +27,7 @@ def _answered(
     act: Callable[[], Promotion],
     done: str,
     request: Request,
-    visit: Visit,
+    visit: PageVisit,
     sessions: Sessions,
     promotion_id: UUID,
     now: datetime,

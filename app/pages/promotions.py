@@ -15,7 +15,7 @@ from app.db.score_history import Run, runs
 from app.db.session import Sessions
 from app.db.versions import versions_beside
 from app.domain.errors import RegistryError
-from app.domain.governance.gate import Decision, Subject
+from app.domain.governance.gate import Decision, EvidenceRole
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import Caller, Role, nothing_named
 from app.http.deps import Now, SessionsDep
@@ -25,9 +25,9 @@ from app.pages.login.session_cookies import Visitor
 from app.pages.presentation.differences import Difference, differences
 from app.pages.presentation.heatmap import comparisons, facts, rule_views
 from app.pages.rendering import page
-from app.pages.review_permission import Standing, standing
-from app.services.governance.approval_status import reviewers_of
-from app.services.identity.web_sessions import Visit
+from app.pages.review_permission import ReviewPermission, review_permission
+from app.services.governance.approval_status import approval_status_of
+from app.services.identity.web_sessions import PageVisit
 
 router = APIRouter()
 
@@ -46,7 +46,7 @@ class Beside:
 class _Seen:
     """Everything that the page shows of one promotion."""
 
-    standing: Standing
+    permission: ReviewPermission
     decision: Decision
     beside: list[Beside]
     runs: Mapping[UUID, Run]
@@ -86,7 +86,7 @@ def promotion(
 
 def promotion_page(
     request: Request,
-    visit: Visit,
+    visit: PageVisit,
     sessions: Sessions,
     promotion_id: UUID,
     now: datetime,
@@ -95,7 +95,7 @@ def promotion_page(
 ) -> Response:
     """Render a promotion; with `refusal`, also what was refused just now, and its status."""
     seen = _seen(sessions, visit.caller, promotion_id, now)
-    row, decision = seen.standing.row, seen.decision
+    row, decision = seen.permission.row, seen.decision
     views = rule_views(decision.findings)
     compared = {
         demand: [(view, comparisons(view, demand, decision, seen.runs)) for view in views]
@@ -107,7 +107,7 @@ def promotion_page(
         status=200 if refusal is None else STATUS[type(refusal)],
         visit=visit,
         now=now,
-        standing=seen.standing,
+        permission=seen.permission,
         promotion=row,
         prefix=row.channel.prefix,
         decision=decision,
@@ -128,7 +128,7 @@ def _seen(sessions: Sessions, caller: Caller, promotion_id: UUID, now: datetime)
         row = promotion_by_id(session, promotion_id)
         if row is None or not caller.sees_everything(row.channel.prefix.namespace):
             raise nothing_named("promotion", str(promotion_id))
-        state = reviewers_of(session, [row], now=now)[row.id]
+        state = approval_status_of(session, [row], now=now)[row.id]
         decision = DECISION.validate_python(row.decision)
         numbers = {candidate.number for candidate in decision.candidates}
         replaced = set() if decision.incumbent is None else {decision.incumbent.number}
@@ -136,7 +136,7 @@ def _seen(sessions: Sessions, caller: Caller, promotion_id: UUID, now: datetime)
         read = runs(session, [ref.id for ref in decision.evaluations])
     incumbent = next((found[number] for number in replaced), None)
     beside = [_beside(found[number], incumbent) for number in sorted(numbers)]
-    return _Seen(standing(row, state, caller, now), decision, beside, read)
+    return _Seen(review_permission(row, state, caller, now), decision, beside, read)
 
 
 def _beside(candidate: Version, incumbent: Version | None) -> Beside:
@@ -151,7 +151,7 @@ def _beside(candidate: Version, incumbent: Version | None) -> Beside:
 
 def _contributors(row: Promotion, seen: _Seen) -> Sequence[tuple[str, list[str]]]:
     """Return who had a part in it, by how; these are whom a policy may exclude."""
-    read = [ref.id for ref in seen.decision.evaluations if ref.of is Subject.CANDIDATE]
+    read = [ref.id for ref in seen.decision.evaluations if ref.of is EvidenceRole.CANDIDATE]
     evaluators = {seen.runs[id_].evaluator for id_ in read if id_ in seen.runs}
     return [
         ("Requester", [row.requested_by.name]),

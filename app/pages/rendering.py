@@ -15,7 +15,7 @@ from app import __version__
 from app.domain.identity.access import EVERYWHERE, Role
 from app.pages.presentation import formatting
 from app.pages.presentation.heatmap import demand_words
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -74,13 +74,13 @@ def page(
     template: str,
     *,
     status: int = 200,
-    visit: Visit | None = None,
+    visit: PageVisit | None = None,
     **values: object,
 ) -> HTMLResponse:
     """Render a template for whoever is signed in; `here` is the page's own address."""
     common = {
         "visit": visit,
-        "sees": _sights(visit),
+        "sees": _visible_sections(visit),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "origin": origin_of(request),
         "refusal": None,
@@ -89,7 +89,7 @@ def page(
     return HTMLResponse(_environment().get_template(template).render(common | values), status)
 
 
-def _sights(visit: Visit | None) -> frozenset[str]:
+def _visible_sections(visit: PageVisit | None) -> frozenset[str]:
     """Return which parts of the pages the caller's grants open."""
     if visit is None:
         return frozenset()

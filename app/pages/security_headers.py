@@ -26,7 +26,7 @@ _HEADERS: Final = {
 }
 
 
-class GuardedPages:
+class SecurityHeadersMiddleware:
     """Adds the headers, sends the cookies that a request left, and bounds what a form may hold."""
 
     def __init__(self, app: ASGIApp) -> None:

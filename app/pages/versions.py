@@ -22,8 +22,8 @@ from app.pages.login.session_cookies import Sender, Visitor
 from app.pages.presentation.differences import differences
 from app.pages.rendering import page
 from app.services.artifacts import revocations
-from app.services.identity.visibility import seen_version
-from app.services.identity.web_sessions import Visit
+from app.services.identity.visibility import visible_version
+from app.services.identity.web_sessions import PageVisit
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}")
 
@@ -66,7 +66,7 @@ def revoke(
 
 def _version_page(
     request: Request,
-    visit: Visit,
+    visit: PageVisit,
     sessions: Sessions,
     prefix: PrefixName,
     number: int,
@@ -77,7 +77,7 @@ def _version_page(
     caller = visit.caller
     whole = caller.sees_everything(prefix.namespace)
     with sessions() as session:
-        row = seen_version(session, caller, prefix, number)
+        row = visible_version(session, caller, prefix, number)
         serving = channels_serving(session, [row.id]).get(row.id, [])
         damaged = damaged_among(session, [row.id]).get(row.id, [])
         evaluations = recent_evaluations(session, row) if whole else []

@@ -8,24 +8,28 @@ from uuid import UUID
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from app.db.commit_barrier import take_mark, wait_until_heard
-from app.db.idempotency import answer_kept, claim_key, keep
-from app.db.models import KeptAnswer
-from app.db.session import Sessions, present
-from app.domain.errors import AnswerNotKeptError, IdempotencyKeyReusedError, RequestInFlightError
-from app.domain.idempotency import Answer, fingerprint
+from app.db.commit_barrier import pop_invalidation_flag, wait_until_invalidated
+from app.db.idempotency import claim_key, store_response, stored_response
+from app.db.models import IdempotencyRecord
+from app.db.session import Sessions, expect
+from app.domain.errors import (
+    AnswerNotKeptError,
+    IdempotencyKeyReusedError,
+    RequestInFlightError,
+)
+from app.domain.idempotency import StoredResponse, fingerprint
 from app.domain.naming import Json
 
 
-class AnsweredBefore(Exception):  # noqa: N818 - nothing is wrong: the answer is known
+class AlreadyAnswered(Exception):  # noqa: N818 - nothing is wrong: the answer is known
     """The request was made before, and `answer` is what it was answered."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: StoredResponse) -> None:
         super().__init__("this request was answered before")
         self.answer = answer
 
 
-class Exchange:
+class IdempotentRequest:
     """One request with a key, until it is answered.
 
     Its first change claims the key, in a transaction that all its changes join; `settle` adds
@@ -34,14 +38,14 @@ class Exchange:
     """
 
     def __init__(self, sessions: Sessions, key: str, request: tuple[str, str, str]) -> None:
-        self._apart = sessions
+        self._sessions_outside = sessions
         self._key = key
         self._request = request
         self._body: Json = None
         self._caller: tuple[UUID, datetime] | None = None
         self._connection: Connection | None = None
         self._changed = False
-        self.sessions: Sessions = _ExchangeSessions(self, sessions)
+        self.sessions: Sessions = _RequestSessions(self, sessions)
 
     def made_by(self, principal_id: UUID, now: datetime) -> None:
         self._caller = principal_id, now
@@ -55,7 +59,7 @@ class Exchange:
             AnswerNotKeptError: But the answer holds a secret.
         """
         self._body = body
-        with self._apart() as session:
+        with self._sessions_outside() as session:
             self._require_unanswered(session)
 
     def claim(self) -> None:
@@ -69,7 +73,7 @@ class Exchange:
         """
         if self._connection is not None:
             return
-        self._connection = self._apart.kw["bind"].connect()
+        self._connection = self._sessions_outside.kw["bind"].connect()
         try:
             self._begin(self._connection)
         except BaseException:
@@ -80,8 +84,10 @@ class Exchange:
         connection.begin()
         self.sessions.configure(bind=connection)
         # Not within a savepoint, with whose end the key would be given back.
-        with self._apart(bind=connection, join_transaction_mode="rollback_only") as session:
-            principal_id, _ = present(self._caller)
+        with self._sessions_outside(
+            bind=connection, join_transaction_mode="rollback_only"
+        ) as session:
+            principal_id, _ = expect(self._caller)
             if not claim_key(session, principal_id, self._key):
                 raise RequestInFlightError(
                     "A request with this Idempotency-Key is being worked on; "
@@ -92,7 +98,7 @@ class Exchange:
     def note_change(self) -> None:
         self._changed = True
 
-    def settle(self, answer: Answer) -> None:
+    def settle(self, answer: StoredResponse) -> None:
         """Commit what was changed and, unless it is to be evaluated anew, the answer with it."""
         if self._connection is None:
             return
@@ -100,24 +106,24 @@ class Exchange:
             self.abandon()
             return
         with self.sessions.begin() as session:
-            keep(session, self._row(answer))
-        has_changed, engine = take_mark(self._connection), self._connection.engine
+            store_response(session, self._row(answer))
+        has_changed, engine = pop_invalidation_flag(self._connection), self._connection.engine
         self._connection.commit()
         self._connection.close()
         if has_changed:
-            wait_until_heard(engine)
+            wait_until_invalidated(engine)
 
     def abandon(self) -> None:
         """Undo what was changed; the key is free again."""
         if self._connection is not None:
-            take_mark(self._connection)
+            pop_invalidation_flag(self._connection)
             self._connection.close()
             self._connection = None
-            self.sessions.configure(bind=self._apart.kw["bind"])
+            self.sessions.configure(bind=self._sessions_outside.kw["bind"])
 
     def _require_unanswered(self, session: Session) -> None:
-        principal_id, now = present(self._caller)
-        kept = answer_kept(session, principal_id, self._key, now)
+        principal_id, now = expect(self._caller)
+        kept = stored_response(session, principal_id, self._key, now)
         if kept is None:
             return
         if kept.fingerprint != self._fingerprint():
@@ -132,11 +138,11 @@ class Exchange:
                 "request with another key.",
                 made=location,
             )
-        raise AnsweredBefore(Answer(kept.status, kept.headers, kept.body))
+        raise AlreadyAnswered(StoredResponse(kept.status, kept.headers, kept.body))
 
-    def _row(self, answer: Answer) -> KeptAnswer:
-        principal_id, now = present(self._caller)
-        return KeptAnswer(
+    def _row(self, answer: StoredResponse) -> IdempotencyRecord:
+        principal_id, now = expect(self._caller)
+        return IdempotencyRecord(
             principal_id=principal_id,
             key=self._key,
             fingerprint=self._fingerprint(),
@@ -150,26 +156,26 @@ class Exchange:
         return fingerprint(*self._request, self._body)
 
 
-class _ExchangeSessions(Sessions):
+class _RequestSessions(Sessions):
     """Sessions of one exchange: once it has begun a change, all of them are in its transaction."""
 
-    def __init__(self, exchange: Exchange, apart: Sessions) -> None:
-        super().__init__(apart.reading, **apart.kw)
-        self.class_ = apart.class_  # with what listens to it
-        self.exchange = exchange
-        self.apart = apart
+    def __init__(self, request: IdempotentRequest, outside_transaction: Sessions) -> None:
+        super().__init__(outside_transaction.reading, **outside_transaction.kw)
+        self.class_ = outside_transaction.class_  # with what listens to it
+        self.request = request
+        self.apart = outside_transaction
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        self.exchange.claim()
+        self.request.claim()
         with super().begin() as session:
             yield session
-        self.exchange.note_change()
+        self.request.note_change()
 
 
-def apart(sessions: Sessions) -> Sessions:
+def outside_transaction(sessions: Sessions) -> Sessions:
     """Return sessions whose transactions are no part of an exchange's.
 
     For what others must see at once and what may be done twice.
     """
-    return sessions.apart if isinstance(sessions, _ExchangeSessions) else sessions
+    return sessions.apart if isinstance(sessions, _RequestSessions) else sessions

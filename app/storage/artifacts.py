@@ -7,7 +7,7 @@ from typing import BinaryIO
 from app.domain.artifacts.adapter_config import AdapterConfig, parse_config
 from app.domain.artifacts.geometry import Geometry
 from app.domain.artifacts.prefix import (
-    PrefixFacts,
+    PrefixProperties,
     TensorScan,
     check_prefix,
     content_faults,
@@ -25,7 +25,7 @@ class Inspection:
     `scan` is there whenever the elements could be read, `config` whenever it made sense.
     """
 
-    facts: PrefixFacts | None
+    facts: PrefixProperties | None
     config: AdapterConfig | None
     scan: TensorScan | None
     faults: tuple[Fault, ...]

@@ -19,7 +19,7 @@ from app.db.session import engine_for, sessions_on
 from app.local.mode import Stores, prepare
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from tests.support.builders import World
 from tests.support.observing import eventually
 from tests.support.served import serving
@@ -41,7 +41,7 @@ def alone(an_empty_database, postgres_server, s3_server, parts):
     tokens = prepare(Stores(server, s3_server), {})
     engine = engine_for(server.service_url)
     sessions = sessions_on(engine)
-    own = replace(parts, sessions=sessions, uses=TokenUses(sessions), pulls=PullLog())
+    own = replace(parts, sessions=sessions, uses=TokenUsage(sessions), pulls=PullLog())
     app = app_of(own)
     with TestClient(app) as client, serving(app) as url:
         yield World(client, tokens), url

@@ -10,16 +10,16 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, event, func, insert, select, text
 
-from app.background import doing_chores
+from app.background import running_background_tasks
 from app.db import commit_barrier
 from app.db.models import WorkerLease
 from app.db.session import database_of, engine_for, sessions_on
 from app.domain.delivery.cache_lease import ABANDONED_S, LONGEST_WAIT_S
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
-from app.services.delivery.cache import Memory
+from app.services.delivery.cache import ChannelCache
 from app.services.delivery.cache_invalidation import Listener
-from app.services.delivery.cache_loader import Recall
+from app.services.delivery.cache_loader import ReadThroughCache
 from tests.conftest import LIMITS
 from tests.support.builders import World, a_digest
 from tests.support.observing import eventually
@@ -30,9 +30,11 @@ ASKING = ("api_token.hash", "FROM channel", "FROM generation_share")
 @pytest.fixture(scope="module")
 def listening(parts, tokens):
     """A client of a server that listens, and its parts."""
-    own = replace(parts, recall=Recall(), pulls=PullLog())
-    with TestClient(app_of(own, lifespan=doing_chores), raise_server_exceptions=False) as client:
-        eventually(own.recall.memory.is_current, within_s=20)
+    own = replace(parts, cache=ReadThroughCache(), pulls=PullLog())
+    with TestClient(
+        app_of(own, lifespan=running_background_tasks), raise_server_exceptions=False
+    ) as client:
+        eventually(own.cache.channel_cache.is_current, within_s=20)
         yield client, own
 
 
@@ -52,8 +54,8 @@ def settled(listening, tokens):
 
 
 @pytest.fixture
-def memory(listening):
-    return listening[1].recall.memory
+def channel_cache(listening):
+    return listening[1].cache.channel_cache
 
 
 @contextmanager
@@ -113,9 +115,9 @@ def test_urls_are_signed_again_only_after_a_while_and_never_outlive_what_is_said
 
 def test_urls_are_renewed_after_a_third_of_their_life(parts, tokens):
     brief = replace(LIMITS, presigned_lifetime_s=3)
-    own = replace(parts, recall=Recall(), pulls=PullLog(), limits=brief)
-    with TestClient(app_of(own, lifespan=doing_chores)) as client:
-        eventually(own.recall.memory.is_current, within_s=20)
+    own = replace(parts, cache=ReadThroughCache(), pulls=PullLog(), limits=brief)
+    with TestClient(app_of(own, lifespan=running_background_tasks)) as client:
+        eventually(own.cache.channel_cache.is_current, within_s=20)
         world = World(client, tokens)
         world.a_live_version()
         world.resolve()
@@ -213,10 +215,10 @@ def test_a_move_is_seen_by_the_next_request(world):
 
 
 def test_a_listener_stops_without_waiting_for_its_next_proof(parts):
-    memory = Memory()
-    listener = Listener(database_of(parts.sessions), memory, proof_every_s=60.0)
+    channel_cache = ChannelCache()
+    listener = Listener(database_of(parts.sessions), channel_cache, proof_every_s=60.0)
     listener.start()
-    eventually(memory.is_current, within_s=20)
+    eventually(channel_cache.is_current, within_s=20)
     begun = time.monotonic()
     listener.stop()
     assert time.monotonic() - begun < 5
@@ -224,7 +226,7 @@ def test_a_listener_stops_without_waiting_for_its_next_proof(parts):
 
 def test_a_listener_that_never_reached_a_database_stops_all_the_same():
     engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    listener = Listener(database_of(sessions_on(engine)), Memory())
+    listener = Listener(database_of(sessions_on(engine)), ChannelCache())
     listener.start()
     assert seconds(listener.stop) < 5
     engine.dispose()
@@ -238,29 +240,29 @@ def leases(sessions):
         return session.scalars(select(WorkerLease.id)).all()
 
 
-def test_a_process_that_was_taken_for_dead_begins_anew(world, memory, sessions):
+def test_a_process_that_was_taken_for_dead_begins_anew(world, channel_cache, sessions):
     before = leases(sessions)
-    epoch = memory.epoch
+    epoch = channel_cache.epoch
     with sessions.begin() as session:
         session.execute(delete(WorkerLease))
-    eventually(lambda: memory.epoch > epoch)
-    eventually(memory.is_current)
+    eventually(lambda: channel_cache.epoch > epoch)
+    eventually(channel_cache.is_current)
     assert leases(sessions) == before
     assert world.resolve().status_code == 200
 
 
-def test_a_process_whose_connection_dies_forgets_and_listens_again(world, memory, sessions):
+def test_a_process_whose_connection_dies_forgets_and_listens_again(world, channel_cache, sessions):
     world.resolve()
-    epoch = memory.epoch
+    epoch = channel_cache.epoch
     cut = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
         "WHERE application_name = 'prefix-registry listener'"
     )
     with sessions() as session:
         assert session.scalar(text(cut)) >= 1
-    eventually(lambda: memory.epoch > epoch)
+    eventually(lambda: channel_cache.epoch > epoch)
     assert world.resolve().status_code == 200
-    eventually(memory.is_current)
+    eventually(channel_cache.is_current)
     assert seconds(lambda: world.revoke({"number": 1})) < LONGEST_WAIT_S  # its lease is its own
     assert code(world.resolve()) == (410, "version-revoked")
 
@@ -320,10 +322,12 @@ def test_nobody_waits_for_a_process_that_has_long_been_silent(world, sessions):
 
 
 def test_what_is_rolled_back_waits_for_nobody(sessions, monkeypatch):
-    monkeypatch.setattr(commit_barrier, "wait_until_heard", lambda _: pytest.fail("it waited"))
+    monkeypatch.setattr(
+        commit_barrier, "wait_until_invalidated", lambda _: pytest.fail("it waited")
+    )
     with sessions() as session:
         session.execute(select(1))
-        commit_barrier.changed(session)
+        commit_barrier.require_invalidation(session)
         session.rollback()
     with sessions.begin() as session:
         session.execute(select(1))
@@ -331,5 +335,5 @@ def test_what_is_rolled_back_waits_for_nobody(sessions, monkeypatch):
 
 def test_without_a_database_the_longest_wait_is_waited():
     engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    assert seconds(lambda: commit_barrier.wait_until_heard(engine)) >= LONGEST_WAIT_S
+    assert seconds(lambda: commit_barrier.wait_until_invalidated(engine)) >= LONGEST_WAIT_S
     engine.dispose()

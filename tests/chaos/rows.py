@@ -7,7 +7,6 @@ from sqlalchemy import func, select, text
 from app.db.models import (
     AuditChain,
     AuditEntry,
-    BoundPrefix,
     Channel,
     EvaluationCell,
     EvaluationRow,
@@ -15,6 +14,7 @@ from app.db.models import (
     Generation,
     GenerationShare,
     Prefix,
+    PrefixBaseModel,
     Promotion,
     PromotionShare,
     ReviewRow,
@@ -56,7 +56,7 @@ def halves(session):
             if count != wanted:
                 yield f"{parent.__name__} {row_id} has {count} {child.__name__}, not {wanted}"
     pushed = select(Version.base_model_id, Prefix.namespace, Prefix.name).join(Version.prefix)
-    bound = select(BoundPrefix.base_model_id, BoundPrefix.namespace, BoundPrefix.name)
+    bound = select(PrefixBaseModel.base_model_id, PrefixBaseModel.namespace, PrefixBaseModel.name)
     one_sided = set(session.execute(pushed)) ^ set(session.execute(bound))
     yield from (f"{key} is bound without a version, or the other way" for key in one_sided)
     shares = (GenerationShare.channel_id, GenerationShare.number)

@@ -17,7 +17,7 @@ from app.db.overview import Count, counts
 from app.db.paging import PageRequest
 from app.db.prefixes import PrefixFilter, prefixes_page
 from app.db.promotions import executed_with
-from app.db.session import present
+from app.db.session import expect
 from app.db.versions import version_at_revision, version_numbered, versions_page
 from app.domain.identity.access import SYSTEM, Grant, Role
 from app.domain.naming import PrefixName
@@ -144,7 +144,7 @@ def test_a_list_takes_as_many_statements_for_many_rows_as_for_few(costs, name):
 
 def test_a_row_that_is_not_there_although_it_must_be_is_a_failure():
     with pytest.raises(LookupError):
-        present(None)
+        expect(None)
 
 
 def test_the_promotions_that_made_a_version_live_are_found_latest_first(world, sessions):
@@ -154,7 +154,7 @@ def test_the_promotions_that_made_a_version_live_are_found_latest_first(world, s
     world.withdraw(world.request({"number": 2}).json())
 
     with sessions() as session:
-        version = present(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
+        version = expect(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
         found = executed_with(session, version)
 
     assert [promotion.channel.name for promotion in found] == ["production"] * 2
@@ -167,7 +167,7 @@ def test_the_latest_evaluations_of_a_version_are_found(world, sessions):
     latest = world.evaluate(version).json()
 
     with sessions() as session:
-        row = present(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
+        row = expect(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
         (found,) = recent_evaluations(session, row, limit=1)
 
     assert str(found.id) == latest["id"]

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.http.body_timeouts import PacedBodies
-from app.http.header_limits import BoundedHeads
+from app.http.body_timeouts import BodyTimeoutMiddleware
+from app.http.header_limits import HeaderLimitedProtocol
 from tests.support.served import serving
 
 
@@ -26,14 +26,14 @@ def heard(connection):
     return answer
 
 
-class Impatient(BoundedHeads):
+class Impatient(HeaderLimitedProtocol):
     time_s = 0.3
 
 
 @pytest.fixture(scope="module")
 def impatient(app):
     """The URL of a server that waits for nobody."""
-    paced = PacedBodies(app, longest_pause_s=0.3, slowest_bytes_s=10_000, grace_s=0.5)
+    paced = BodyTimeoutMiddleware(app, longest_pause_s=0.3, slowest_bytes_s=10_000, grace_s=0.5)
     with serving(paced, http=Impatient) as url:
         yield url
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.db.idempotency import claim_key
-from app.db.models import ApiToken, KeptAnswer, Upload
+from app.db.models import ApiToken, IdempotencyRecord, Upload
 from app.domain.idempotency import KEPT_FOR
 from app.domain.identity.tokens import token_hash
 from app.services.artifacts.garbage_collection import collect
@@ -297,7 +297,9 @@ def test_a_token_is_never_kept_and_never_issued_twice(world, sessions):
     assert again.json()["made"] == first.headers["location"] == made
     assert first.json()["token"] not in again.text
     with sessions() as session:
-        kept = session.scalars(select(KeptAnswer).where(KeptAnswer.key == headers_key(headers)))
+        kept = session.scalars(
+            select(IdempotencyRecord).where(IdempotencyRecord.key == headers_key(headers))
+        )
         assert [row.body for row in kept] == [None]
     assert world.call("DELETE", made, by="admin").status_code == 204
 
@@ -328,8 +330,8 @@ def test_collecting_forgets_what_is_kept_no_longer(world, sessions, blobs, s3_ac
         staging = S3Staging(s3_account)
         collect(sessions, blobs, staging, grace=timedelta(days=9), dry_run=False, now=at)
         with sessions() as session:
-            key = KeptAnswer.key == headers_key(headers)
-            return session.scalar(select(func.count()).select_from(KeptAnswer).where(key))
+            key = IdempotencyRecord.key == headers_key(headers)
+            return session.scalar(select(func.count()).select_from(IdempotencyRecord).where(key))
 
     assert kept(now) == 1
     assert kept(now + KEPT_FOR) == 0

@@ -14,7 +14,7 @@ from app.db.idempotency import claim_key
 from app.db.models import Principal
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
-from app.http.body_timeouts import PacedBodies
+from app.http.body_timeouts import BodyTimeoutMiddleware
 from app.http.problems import MEDIA_TYPE, STATUS
 from tests.conftest import LIMITS
 from tests.support.blobs import MemoryBlobs
@@ -232,7 +232,7 @@ def headers_too_large(stage):
 
 def request_timeout(stage):
     world = stage.world
-    paced = PacedBodies(world.client.app, longest_pause_s=0.01)
+    paced = BodyTimeoutMiddleware(world.client.app, longest_pause_s=0.01)
 
     async def stalled(scope, receive, send):
         async def nothing():

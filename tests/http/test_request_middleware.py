@@ -172,10 +172,10 @@ def a_deadlock(engine):
 
 def a_lock_that_is_not_got(engine):
     with engine.connect() as holder, engine.connect() as other:
-        holder.execute(text("LOCK TABLE kept_answer IN ACCESS EXCLUSIVE MODE NOWAIT"))
+        holder.execute(text("LOCK TABLE idempotency_record IN ACCESS EXCLUSIVE MODE NOWAIT"))
         other.execute(text("SET lock_timeout = 50"))
         with pytest.raises(OperationalError) as refused:
-            other.execute(text("SELECT 1 FROM kept_answer"))
+            other.execute(text("SELECT 1 FROM idempotency_record"))
     return refused.value
 
 

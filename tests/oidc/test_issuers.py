@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import Issuer
-from app.http.deps import clock, moment
+from app.http.deps import clock, request_time
 from app.main import app_of
 from app.oidc.issuers import Issuers
-from app.oidc.keeping import PAUSE
+from app.oidc.published_cache import PAUSE
 from tests.oidc.issuing import AUDIENCE, an_ec_key, an_rsa_key, issuing
 from tests.support.builders import World
 
@@ -99,11 +99,11 @@ def test_an_elliptic_key_will_do(federated, ci):
 def me_after_a_pause(world, token):
     """Ask at a time when the issuer may be asked for its keys again."""
     later = clock() + PAUSE + timedelta(seconds=1)
-    world.client.app.dependency_overrides[moment] = lambda: later
+    world.client.app.dependency_overrides[request_time] = lambda: later
     try:
         return me(world, token).status_code
     finally:
-        del world.client.app.dependency_overrides[moment]
+        del world.client.app.dependency_overrides[request_time]
 
 
 @pytest.mark.parametrize("header", [{"typ": None}, {"typ": "jwt"}, {"typ": "at+jwt"}], ids=str)

@@ -9,7 +9,7 @@ import pytest
 from app.domain.errors import UnauthenticatedError, UnavailableError
 from app.oidc.fetching import FetchError, fetch_object
 from app.oidc.issuers import Issuers
-from app.oidc.keeping import FRESH, PAUSE, USABLE
+from app.oidc.published_cache import FRESH, PAUSE, USABLE
 from tests.oidc.issuing import an_ec_key, an_rsa_key, issuing
 from tests.oidc.test_issuers import trusted
 from tests.support.racing import at_once

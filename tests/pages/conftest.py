@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 from sqlalchemy import event
 
-from app.http.deps import clock, moment
+from app.http.deps import clock, request_time
 from app.services.identity import web_sessions
 from tests.conftest import Clock
 from tests.pages.login.test_session_cookies import Person
@@ -74,10 +74,10 @@ def page_time(app):
         *(route.app.app for route in app.routes if getattr(route, "name", "") == "pages"),
     ]
     for each in served:
-        each.dependency_overrides[moment] = moving
+        each.dependency_overrides[request_time] = moving
     yield moving
     for each in served:
-        del each.dependency_overrides[moment]
+        del each.dependency_overrides[request_time]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, text
 
 from app.db.session import sessions_on
 from app.main import app_of
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from benchmarks.plans import Plan
 from tests.pages.login.test_session_cookies import Person
 from tests.pages.test_pages import PAGES, paths
@@ -33,7 +33,7 @@ INSERT INTO version SELECT (jsonb_populate_record(version, jsonb_build_object(
     'digest', 'sha256:' || encode(sha256(prefix.id::text::bytea), 'hex')
 ))).* FROM prefix, version, one WHERE namespace LIKE 'many-%' AND version.id = one.version_id;
 
-INSERT INTO bound_prefix SELECT DISTINCT base_model_id, namespace, prefix.name
+INSERT INTO prefix_base_model SELECT DISTINCT base_model_id, namespace, prefix.name
 FROM version JOIN prefix ON prefix.id = prefix_id WHERE namespace LIKE 'many-%';
 
 INSERT INTO channel SELECT (jsonb_populate_record(channel, jsonb_build_object(
@@ -55,7 +55,7 @@ INSERT INTO audit_entry SELECT (jsonb_populate_record(audit_entry, jsonb_build_o
 ))).* FROM prefix, audit_entry
 WHERE namespace LIKE 'many-%' AND subject = 'registry' AND sequence = 1;
 
-ANALYZE prefix, bound_prefix, version, channel, generation, generation_share;
+ANALYZE prefix, prefix_base_model, version, channel, generation, generation_share;
 ANALYZE audit_chain, audit_entry;
 
 SET LOCAL enable_seqscan = off; -- which so few rows do not cost more than an index
@@ -80,7 +80,7 @@ def grown(stores, tokens, story):
 def reading(grown, parts, tokens):
     """Read pages of the full registry as somebody."""
     sessions = sessions_on(grown)
-    app = app_of(replace(parts, sessions=sessions, uses=TokenUses(sessions)))
+    app = app_of(replace(parts, sessions=sessions, uses=TokenUsage(sessions)))
 
     def reading(who):
         # Without its chores, which would use the connection meanwhile.

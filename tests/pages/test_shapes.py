@@ -11,9 +11,9 @@ from app.domain.governance.findings import CellRef, Finding, Outcome
 from app.domain.governance.gate import (
     Decision,
     EvaluationRef,
+    EvidenceRole,
+    GateResult,
     PolicyRef,
-    Result,
-    Subject,
     VersionRef,
 )
 from app.domain.governance.policies import (
@@ -91,7 +91,7 @@ def test_facts_are_told_from_cells():
 def the_comparison(finding, *runs):
     refs = tuple(EvaluationRef(run.id, a_digest(run.id), of) for run, of in runs)
     policy, version = PolicyRef("p", 1, a_digest("p")), VersionRef(2, a_digest("v"))
-    decision = Decision(Result.PASSED, NOW, policy, (version,), None, refs, (finding,))
+    decision = Decision(GateResult.PASSED, NOW, policy, (version,), None, refs, (finding,))
     (view,) = rule_views(decision.findings)
     (compared,) = comparisons(view, finding.demand, decision, {run.id: run for run, _ in runs})
     return compared
@@ -105,10 +105,10 @@ def test_a_candidate_stands_beside_its_reference_with_the_range_of_several_runs(
     finding = a_finding(demand="incumbent", observed=0.02, bound=-0.01, demanded=-0.05)
     compared = the_comparison(
         finding,
-        (a_run("one", 0.9), Subject.CANDIDATE),
-        (a_run("two", 0.92), Subject.CANDIDATE),
-        (a_run("live", 0.89), Subject.INCUMBENT),
-        (a_run("other", 0.1, suite="t"), Subject.INCUMBENT),
+        (a_run("one", 0.9), EvidenceRole.CANDIDATE),
+        (a_run("two", 0.92), EvidenceRole.CANDIDATE),
+        (a_run("live", 0.89), EvidenceRole.INCUMBENT),
+        (a_run("other", 0.1, suite="t"), EvidenceRole.INCUMBENT),
     )
     assert (compared.candidate, compared.reference) == ("0.900 … 0.920", "0.890")
     whisker = compared.whisker

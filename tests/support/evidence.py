@@ -9,7 +9,14 @@ from app.domain.evidence.evaluation import Cell, CellKey, Evaluation, EvidenceKi
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 from app.domain.governance.cells import References, rule_findings
 from app.domain.governance.comparison import Reference
-from app.domain.governance.gate import Candidate, Incumbent, PolicyRef, Result, VersionRef, decide
+from app.domain.governance.gate import (
+    Candidate,
+    GateResult,
+    Incumbent,
+    PolicyRef,
+    VersionRef,
+    decide,
+)
 from app.domain.governance.policies import Approvals, Policy, Rule
 from app.domain.naming import sha256_digest
 
@@ -153,7 +160,7 @@ def the_decision(policy, *candidates, incumbent=None, now=NOW):
 
 def passes(policy, *evaluations, **candidate):
     """Whether the gate opens for a candidate with this evidence."""
-    return the_decision(policy, a_candidate(*evaluations, **candidate)).result is Result.PASSED
+    return the_decision(policy, a_candidate(*evaluations, **candidate)).result is GateResult.PASSED
 
 
 def the_findings(rule, *evaluations, incumbent=None, base=None, disqualified=None):

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from app.http.header_limits import BoundedHeads
+from app.http.header_limits import HeaderLimitedProtocol
 from app.server import listening_socket, url_of
 
 
 @contextmanager
-def serving(app, *, http=BoundedHeads, port=0):
+def serving(app, *, http=HeaderLimitedProtocol, port=0):
     """Serve `app` from a thread, on a free port unless told; yield its URL."""
     config = uvicorn.Config(app, http=http, log_level="critical", access_log=False, lifespan="off")
     server = uvicorn.Server(config)

@@ -172,9 +172,9 @@ def test_a_replica_that_hears_nothing_asks_the_database_until_it_hears_again(
     engine.dispose()
 
 
-async def watching(replica, path, token, etag, watchers, moved):
-    """Let `watchers` wait on one replica; return when each was answered, and with what."""
-    limits = httpx2.Limits(max_connections=watchers)
+async def watching(replica, path, token, etag, waiters, moved):
+    """Let `waiters` wait on one replica; return when each was answered, and with what."""
+    limits = httpx2.Limits(max_connections=waiters)
     headers = {"Authorization": f"Bearer {token}", "If-None-Match": etag}
     async with httpx2.AsyncClient(
         base_url=replica.url, headers=headers, timeout=40, limits=limits, trust_env=False
@@ -184,7 +184,7 @@ async def watching(replica, path, token, etag, watchers, moved):
             response = await client.get(path, params={"wait": "30"})
             return time.monotonic(), response.status_code, response.json().get("version")
 
-        waiting = [asyncio.create_task(watch()) for _ in range(watchers)]
+        waiting = [asyncio.create_task(watch()) for _ in range(waiters)]
         await asyncio.sleep(2)
         assert not any(each.done() for each in waiting)
         acknowledged = await asyncio.to_thread(moved)

@@ -93,13 +93,13 @@ class Prefix(Base):
         return PrefixName(self.namespace, self.name)
 
 
-class BoundPrefix(Base):
+class PrefixBaseModel(Base):
     """That a prefix has a version for a base model, so that no list has to look at versions.
 
     Names, not an id: the key is then the order in which the prefixes of a base model are listed.
     """
 
-    __tablename__ = "bound_prefix"
+    __tablename__ = "prefix_base_model"
     __table_args__ = (
         ForeignKeyConstraint(["namespace", "name"], ["prefix.namespace", "prefix.name"]),
         {"info": APPEND_ONLY},

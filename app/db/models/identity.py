@@ -29,10 +29,10 @@ class Principal(Base):
         default_factory=list,
         repr=False,
     )
-    identities: Mapped[list["IdentityRow"]] = relationship(
+    identities: Mapped[list["FederatedIdentityRow"]] = relationship(
         lazy="raise",
         cascade="all, delete-orphan",
-        order_by="IdentityRow.issuer, IdentityRow.claims",
+        order_by="FederatedIdentityRow.issuer, FederatedIdentityRow.claims",
         default_factory=list,
         repr=False,
     )
@@ -53,10 +53,10 @@ class RoleGrant(Base):
     namespace: Mapped[str]
 
 
-class IdentityRow(Base):
+class FederatedIdentityRow(Base):
     """Whoever bears an issuer's token with these claims is the principal."""
 
-    __tablename__ = "identity"
+    __tablename__ = "federated_identity"
     __table_args__ = (UniqueConstraint("issuer", "claims"), {"info": DISPOSABLE})
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
@@ -99,7 +99,9 @@ class WebSession(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
     token_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_token.id"), index=True)
-    identity_id: Mapped[UUID | None] = mapped_column(ForeignKey("identity.id"), index=True)
+    identity_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("federated_identity.id"), index=True
+    )
     hash: Mapped[str] = mapped_column(unique=True, repr=False)
     form_token: Mapped[str] = mapped_column(repr=False)
     created_at: Mapped[datetime]
@@ -109,13 +111,13 @@ class WebSession(Base):
     former_hash: Mapped[str | None] = mapped_column(default=None, repr=False)
 
 
-class SignInAttempt(Base):
+class LoginAttempt(Base):
     """A sign-in that was begun and waits for the issuer's answer; taking it away is using it.
 
     Neither what the issuer sends back nor what the browser keeps is here, but for its hash.
     """
 
-    __tablename__ = "sign_in_attempt"
+    __tablename__ = "login_attempt"
     __table_args__ = (Index(None, "expires_at"), {"info": DISPOSABLE})
 
     state_hash: Mapped[str] = mapped_column(primary_key=True, repr=False)

@@ -38,14 +38,14 @@ class Upload(Base):
         return f"uploads/{self.id}"
 
 
-class BlobLease(Base):
+class BlobPin(Base):
     """That somebody is about to refer to an object, so that it must not be collected.
 
     A push takes the lease before it stores the object; collecting holds the row while it looks
     for references and deletes, so the two cannot overlap on one digest.
     """
 
-    __tablename__ = "blob_lease"
+    __tablename__ = "blob_pin"
     __table_args__ = (is_digest("sha256"), Index(None, "expires_at"), {"info": DISPOSABLE})
 
     sha256: Mapped[str] = mapped_column(primary_key=True)

@@ -21,7 +21,7 @@ _TAKEN_LITERALLY: Final = frozenset({"falcon"})
 
 
 @dataclass(frozen=True, slots=True)
-class PrefixFacts:
+class PrefixProperties:
     """What a prefix is, and what it costs.
 
     Attributes:
@@ -86,7 +86,7 @@ def check_prefix(
     *,
     geometry: Geometry,
     base_parameters: int,
-) -> tuple[PrefixFacts | None, tuple[Fault, ...]]:
+) -> tuple[PrefixProperties | None, tuple[Fault, ...]]:
     """Return the facts of a prefix, or every reason why it is not one for this base model.
 
     A part that could not be read is None, and is not judged again.
@@ -219,9 +219,9 @@ def _may_state_query_heads(geometry: Geometry) -> bool:
 
 def _facts(
     config: AdapterConfig, entry: TensorEntry, geometry: Geometry, base_parameters: int
-) -> PrefixFacts:
+) -> PrefixProperties:
     parameters = config.virtual_tokens * geometry.columns
-    return PrefixFacts(
+    return PrefixProperties(
         peft_type=config.peft_type,
         virtual_tokens=config.virtual_tokens,
         layers=geometry.layers,

@@ -32,7 +32,7 @@ class Event:
     facts: Facts
 
 
-def happened(subject: str, action: str, facts: Facts, *, caller: Caller, now: datetime) -> Event:
+def audit_event(subject: str, action: str, facts: Facts, *, caller: Caller, now: datetime) -> Event:
     """Return the event that `caller` did `action`."""
     return Event(subject, now, caller.name, caller.id, action, facts)
 

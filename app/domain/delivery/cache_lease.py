@@ -43,7 +43,7 @@ _CHANGES_NO_ANSWER: Final = frozenset(
 )
 
 
-def waits(action: str) -> bool:
+def requires_invalidation(action: str) -> bool:
     """Return whether an action is acknowledged only once every process has heard of it."""
     return action not in _CHANGES_NO_ANSWER
 

@@ -39,7 +39,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CellResult:
     """What an evaluator reports for one cell."""
 
     key: CellKey
@@ -98,7 +98,7 @@ class Evaluation:
 _ROUNDING = 5e-4
 
 
-def result_faults(suite: Suite, results: Sequence[Result]) -> tuple[Fault, ...]:
+def result_faults(suite: Suite, results: Sequence[CellResult]) -> tuple[Fault, ...]:
     """Return everything in which the results contradict the suite; empty means none."""
     faults = list(_duplicates(results))
     for result in results:
@@ -106,7 +106,7 @@ def result_faults(suite: Suite, results: Sequence[Result]) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
-def _duplicates(results: Iterable[Result]) -> Iterable[Fault]:
+def _duplicates(results: Iterable[CellResult]) -> Iterable[Fault]:
     seen: set[CellKey] = set()
     for result in results:
         if result.key in seen:
@@ -114,7 +114,7 @@ def _duplicates(results: Iterable[Result]) -> Iterable[Fault]:
         seen.add(result.key)
 
 
-def _cell_faults(suite: Suite, result: Result) -> Iterable[Fault]:
+def _cell_faults(suite: Suite, result: CellResult) -> Iterable[Fault]:
     key, cell = result.key, result.cell
     if key.persona not in suite.personas:
         yield Fault("unknown-persona", _unknown("persona", key.persona, suite, suite.personas))

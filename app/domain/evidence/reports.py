@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.errors import Fault, InvalidEvaluationError
-from app.domain.evidence.evaluation import Result
+from app.domain.evidence.evaluation import CellResult
 from app.domain.naming import Json
 
 
@@ -38,7 +38,7 @@ class Report:
     started_at: datetime
     finished_at: datetime
     partial_reasons: Sequence[str] = ()
-    results: Sequence[Result] = ()
+    results: Sequence[CellResult] = ()
     sparse: bool = False
 
 

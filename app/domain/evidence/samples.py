@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from app.domain.errors import Fault
-from app.domain.evidence.evaluation import CellKey, Result, Scores
+from app.domain.evidence.evaluation import CellKey, CellResult, Scores
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 from app.domain.strict_json import NotStrictJsonError, unique
 
@@ -31,9 +31,9 @@ class SampleSet:
     scores: Mapping[CellKey, Scores]
     uneven: tuple[CellKey, ...]
 
-    def results(self) -> list[Result]:
+    def results(self) -> list[CellResult]:
         """Return the recomputed aggregates, by cell."""
-        return [Result(key, self.scores[key].cell()) for key in sorted(self.scores)]
+        return [CellResult(key, self.scores[key].cell()) for key in sorted(self.scores)]
 
 
 def read_samples(
@@ -64,7 +64,7 @@ def agrees(reported: float, recomputed: float) -> bool:
     return abs(reported - recomputed) <= _AGREEMENT * max(1.0, abs(recomputed))
 
 
-def disagreements(samples: SampleSet, reported: Sequence[Result]) -> Iterator[Fault]:
+def disagreements(samples: SampleSet, reported: Sequence[CellResult]) -> Iterator[Fault]:
     """Yield a fault for each reported aggregate that the samples do not bear out."""
     for result in reported:
         scores = samples.scores.get(result.key)

@@ -48,7 +48,7 @@ def subject_digest(allocation: Mapping[str, int], evidence_digest: str, policy_d
     )
 
 
-def bar_to_review(
+def review_refusal_reason(
     approvals: Approvals, reviewer: Reviewer, contributors: Contributors
 ) -> str | None:
     """Return why `reviewer` may not review this promotion, or None if it may."""
@@ -77,7 +77,9 @@ def eligible(
     approvals: Approvals, approvers: Iterable[Reviewer], contributors: Contributors
 ) -> tuple[Reviewer, ...]:
     """Return those of `approvers` who may review, by name."""
-    allowed = [each for each in approvers if bar_to_review(approvals, each, contributors) is None]
+    allowed = [
+        each for each in approvers if review_refusal_reason(approvals, each, contributors) is None
+    ]
     return tuple(sorted(allowed))
 
 
@@ -94,15 +96,15 @@ def required_approvals(policy: Policy, growing: Allocation) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ApprovalSubject:
     """What is under review, and since when it is that without a break."""
 
     digest: str
     since: datetime
 
 
-def standing(
-    approvals: Approvals, reviews: Iterable[Review], *, subject: Subject, now: datetime
+def counted_approvals(
+    approvals: Approvals, reviews: Iterable[Review], *, subject: ApprovalSubject, now: datetime
 ) -> tuple[Review, ...]:
     """Return the approvals that count now: of exactly this subject and not expired.
 

@@ -6,7 +6,7 @@ https://in-toto.io/Statement/v1 · https://slsa.dev/spec/v1.1/verification_summa
 from collections.abc import Mapping
 from typing import Final
 
-from app.domain.governance.gate import Decision, Result
+from app.domain.governance.gate import Decision, GateResult
 from app.domain.naming import Json, PrefixName, rfc3339
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
@@ -28,7 +28,7 @@ def statement(
         prefix: Whose versions they are.
         channel: Where they were to be served.
     """
-    passed = decision.result is Result.PASSED
+    passed = decision.result is GateResult.PASSED
     return {
         "_type": STATEMENT,
         "subject": [

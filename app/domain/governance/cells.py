@@ -87,11 +87,11 @@ def _limit_finding(
         need = "" if rule.min_samples is None else f" with at least {rule.min_samples} samples"
         message = f"No complete evaluation measured {key}; record one{need}."
         return replace(blank, message=message)
-    judged = [_judge(rule, limit, key, blank, evaluation) for evaluation in measured]
+    judged = [_test(rule, limit, key, blank, evaluation) for evaluation in measured]
     return _worst_or_qualified(key, blank, measured, judged, disqualify)
 
 
-def _judge(
+def _test(
     rule: Rule, limit: _Limit, key: CellKey, blank: Finding, evaluation: Evaluation
 ) -> Finding:
     cell, suite = evaluation.cells[key], evaluation.suite

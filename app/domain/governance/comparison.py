@@ -55,7 +55,7 @@ def compare(
         )
         return replace(failed, message=message)
     findings = [_compared(margin, key, blank, candidate, each, reference) for each in others]
-    closing = (finding for finding in findings if finding.closes)
+    closing = (finding for finding in findings if finding.blocks)
     return next(closing, findings[-1])
 
 

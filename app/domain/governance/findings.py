@@ -42,6 +42,6 @@ class Finding:
     evaluation: UUID | None = None
 
     @property
-    def closes(self) -> bool:
+    def blocks(self) -> bool:
         """Whether the gate stays shut on this; what does not apply was said, not held against."""
         return self.outcome not in (Outcome.PASSED, Outcome.NOT_APPLICABLE)

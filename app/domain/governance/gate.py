@@ -15,7 +15,7 @@ from app.domain.governance.policies import Contributor, Policy, Rule
 from app.domain.naming import Json, canonical_digest, rfc3339
 
 
-class Result(StrEnum):
+class GateResult(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
 
@@ -26,7 +26,7 @@ class VersionRef:
     digest: str
 
 
-class Subject(StrEnum):
+class EvidenceRole(StrEnum):
     """Whose evaluation it was that the gate read."""
 
     CANDIDATE = "candidate"
@@ -38,7 +38,7 @@ class Subject(StrEnum):
 class EvaluationRef:
     id: UUID
     digest: str
-    of: Subject
+    of: EvidenceRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Incumbent:
 class Decision:
     """The gate's full answer; recomputed from the same input it comes out the same."""
 
-    result: Result
+    result: GateResult
     evaluated_at: datetime
     policy: PolicyRef
     candidates: tuple[VersionRef, ...]
@@ -104,7 +104,7 @@ class Decision:
     @property
     def unmet(self) -> tuple[Finding, ...]:
         """The findings that keep the gate shut."""
-        return tuple(finding for finding in self.findings if finding.closes)
+        return tuple(finding for finding in self.findings if finding.blocks)
 
     @property
     def shortfalls(self) -> list[str]:
@@ -141,9 +141,9 @@ def decide(
         for candidate in candidates
         for finding in _candidate_findings(policy, candidate, incumbent, now)
     )
-    closed = not findings or any(finding.closes for finding in findings)
+    closed = not findings or any(finding.blocks for finding in findings)
     return Decision(
-        result=Result.FAILED if closed else Result.PASSED,
+        result=GateResult.FAILED if closed else GateResult.PASSED,
         evaluated_at=now,
         policy=policy_ref,
         candidates=tuple(candidate.ref for candidate in candidates),
@@ -158,9 +158,9 @@ def _inputs(
 ) -> Iterable[EvaluationRef]:
     """Yield every evaluation that the decision was made from, each once."""
     read = [
-        *((Subject.CANDIDATE, each) for one in candidates for each in one.evaluations),
-        *((Subject.INCUMBENT, each) for each in (incumbent.evaluations if incumbent else ())),
-        *((Subject.BASE, each) for one in candidates for each in one.control_runs),
+        *((EvidenceRole.CANDIDATE, each) for one in candidates for each in one.evaluations),
+        *((EvidenceRole.INCUMBENT, each) for each in (incumbent.evaluations if incumbent else ())),
+        *((EvidenceRole.BASE, each) for one in candidates for each in one.control_runs),
     ]
     seen: set[UUID] = set()
     for of, evaluation in read:

@@ -79,7 +79,7 @@ class Caller:
         """The namespaces in which everything is visible; `*` among them means all."""
         return frozenset(name for name in self.namespaces() if self.sees_everything(name))
 
-    def require_sight(self, prefix: PrefixName, *, unreleased: bool = True) -> None:
+    def require_visible(self, prefix: PrefixName, *, unreleased: bool = True) -> None:
         """Raise unless the caller may see into the prefix; what it may not see does not exist.
 
         Raises:

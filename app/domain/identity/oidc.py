@@ -60,7 +60,7 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class FederatedIdentity:
     """A bearer of the issuer's tokens: whoever has all of these claims, with these very values."""
 
     issuer: str

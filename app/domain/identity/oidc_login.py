@@ -64,7 +64,7 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AuthorizationResponse:
     """What an issuer sends a browser back with; anybody can make one up."""
 
     state: str | None
@@ -90,7 +90,9 @@ def authorization_request(url: str, client: Client, proof: Proof, state: str) ->
     return f"{url}{'&' if '?' in url else '?'}{asked}"
 
 
-def answer_fault(answer: Answer, issuer_url: str, *, names_itself: bool) -> str | None:
+def authorization_response_fault(
+    answer: AuthorizationResponse, issuer_url: str, *, names_itself: bool
+) -> str | None:
     """Return why an answer leads nowhere, as a sentence about it.
 
     `names_itself` says that the issuer promised to put its name into every answer (RFC 9207).

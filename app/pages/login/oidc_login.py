@@ -14,7 +14,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from app.domain.errors import NotFoundError, RegistryError, UnauthenticatedError, UnavailableError
-from app.domain.identity.oidc_login import Answer
+from app.domain.identity.oidc_login import AuthorizationResponse
 from app.http.deps import IssuersDep, Now, SessionsDep
 from app.http.problems import STATUS
 from app.pages.login.session_cookies import (
@@ -101,11 +101,11 @@ def _unreferred(response: Response) -> Response:
     return response
 
 
-def _answer(request: Request) -> Answer:
+def _answer(request: Request) -> AuthorizationResponse:
     """Return what the issuer sent; what comes twice or without end does not count."""
 
     def sent(name: str) -> str | None:
         found = request.query_params.getlist(name)
         return found[0] if len(found) == 1 and len(found[0]) <= _LONGEST_PARAMETER else None
 
-    return Answer(sent("state"), sent("code"), sent("error"), sent("iss"))
+    return AuthorizationResponse(sent("state"), sent("code"), sent("error"), sent("iss"))

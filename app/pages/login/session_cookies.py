@@ -12,7 +12,7 @@ from app.domain.identity.oidc_login import ATTEMPT_LIFETIME
 from app.http.deps import IssuersDep, Now, SessionsDep
 from app.pages.security_headers import is_private, keep_cookie
 from app.services.identity import web_sessions
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 
 class StaleFormError(Exception):
@@ -63,7 +63,7 @@ def drop_attempt(request: Request) -> None:
     keep_cookie(request, name, "", lifetime_s=0, same_site="Lax")
 
 
-def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep, now: Now) -> Visit:
+def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep, now: Now) -> PageVisit:
     cookie = request.cookies.get(_name(request, "registry_session"))
     attended = "unattended" not in request.query_params
     seen = None
@@ -80,12 +80,12 @@ def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep, now: No
     return seen
 
 
-Visitor = Annotated[Visit, Depends(_visit)]
+Visitor = Annotated[PageVisit, Depends(_visit)]
 
 FormToken = Annotated[str, Form(max_length=128)]
 
 
-async def _sent(visit: Visitor, form_token: FormToken = "") -> Visit:
+async def _sent(visit: Visitor, form_token: FormToken = "") -> PageVisit:
     """Return the visit behind a form, which must carry the mark of its session."""
     if not hmac.compare_digest(form_token.encode(), visit.form_token.encode()):
         message = "The form is not of your present session; open the page again and send it there."
@@ -93,7 +93,7 @@ async def _sent(visit: Visitor, form_token: FormToken = "") -> Visit:
     return visit
 
 
-Sender = Annotated[Visit, Depends(_sent)]
+Sender = Annotated[PageVisit, Depends(_sent)]
 
 
 def sign_in_mark(request: Request) -> str:

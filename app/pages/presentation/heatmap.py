@@ -8,7 +8,7 @@ from uuid import UUID
 from app.db.score_history import Run
 from app.domain.evidence.evaluation import CellKey
 from app.domain.governance.findings import Finding, Outcome
-from app.domain.governance.gate import Decision, Subject
+from app.domain.governance.gate import Decision, EvidenceRole
 from app.pages.presentation import formatting
 
 _SIGNS: Final = {
@@ -101,7 +101,7 @@ class RuleView:
 
     @property
     def passing(self) -> int:
-        closing = [any(each.closes for each in cell.findings) for cell in self.cells.values()]
+        closing = [any(each.blocks for each in cell.findings) for cell in self.cells.values()]
         return len(closing) - sum(closing)
 
     @property
@@ -109,9 +109,9 @@ class RuleView:
         """What keeps the rule shut; a cell that nobody measured is said once, not per demand."""
         found = list(self.loose)
         for cell in self.cells.values():
-            closing = [each for each in cell.findings if each.closes]
+            closing = [each for each in cell.findings if each.blocks]
             found += closing[:1] if cell.outcome is Outcome.MISSING else closing
-        return [finding for finding in found if finding.closes]
+        return [finding for finding in found if finding.blocks]
 
 
 def demand_words(finding: Finding) -> str:
@@ -170,8 +170,8 @@ def comparisons(
     view: RuleView, demand: str, decision: Decision, runs: Mapping[UUID, Run]
 ) -> list[Compared]:
     """Return the rule's comparisons with `incumbent` or `base`, cell by cell."""
-    own = _means(view.rule, Subject.CANDIDATE, decision, runs)
-    other = _means(view.rule, Subject(demand), decision, runs)
+    own = _means(view.rule, EvidenceRole.CANDIDATE, decision, runs)
+    other = _means(view.rule, EvidenceRole(demand), decision, runs)
     return [
         Compared(
             cell=cell,
@@ -187,7 +187,7 @@ def comparisons(
 
 
 def _means(
-    rule: str, of: Subject, decision: Decision, runs: Mapping[UUID, Run]
+    rule: str, of: EvidenceRole, decision: Decision, runs: Mapping[UUID, Run]
 ) -> dict[tuple[str, str], list[float]]:
     suite, _, metric = rule.rpartition("/")
     found: dict[tuple[str, str], list[float]] = {}

@@ -6,15 +6,15 @@ from datetime import datetime
 from app.db import audit
 from app.db.base_models import base_model_by_digest, base_models_named
 from app.db.models import BaseModelRow
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.domain.artifacts.geometry import Geometry
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.errors import BaseModelDiffersError, UnknownBaseModelError
 from app.domain.identity.access import Caller, Role
 
 
 @dataclass(frozen=True, slots=True)
-class BaseModelFacts:
+class BaseModelDescription:
     """What is said of a base model. The digest names it; the rest must then agree."""
 
     digest: str
@@ -26,7 +26,7 @@ class BaseModelFacts:
 
 
 def register(
-    sessions: Sessions, *, facts: BaseModelFacts, caller: Caller, now: datetime
+    sessions: Sessions, *, facts: BaseModelDescription, caller: Caller, now: datetime
 ) -> tuple[BaseModelRow, bool]:
     """Register a base model by the digest of its weights; say whether it is new.
 
@@ -47,9 +47,9 @@ def register(
             }
             audit.append(
                 session,
-                happened(REGISTRY, "base-model.register", event_facts, caller=caller, now=now),
+                audit_event(REGISTRY, "base-model.register", event_facts, caller=caller, now=now),
             )
-            return present(base_model_by_digest(session, facts.digest)), True
+            return expect(base_model_by_digest(session, facts.digest)), True
     if differences := _differences(known, facts):
         raise BaseModelDiffersError(
             f"{facts.digest} is registered as {known.name} with another "
@@ -59,7 +59,7 @@ def register(
     return known, False
 
 
-def _row(facts: BaseModelFacts, caller: Caller, now: datetime) -> BaseModelRow:
+def _row(facts: BaseModelDescription, caller: Caller, now: datetime) -> BaseModelRow:
     return BaseModelRow(
         digest=facts.digest,
         name=facts.name,
@@ -72,7 +72,7 @@ def _row(facts: BaseModelFacts, caller: Caller, now: datetime) -> BaseModelRow:
     )
 
 
-def _differences(known: BaseModelRow, facts: BaseModelFacts) -> list[str]:
+def _differences(known: BaseModelRow, facts: BaseModelDescription) -> list[str]:
     compared = ("name", "revision", "parameters", "licence", "geometry")
     return [name for name in compared if getattr(known, name) != getattr(facts, name)]
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from app.db import audit
 from app.db.blobs import add_damage, remove_damage, versions_with
 from app.db.session import Sessions
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.identity.access import SYSTEM
 from app.domain.naming import PrefixName
 
@@ -25,7 +25,7 @@ def mark(sessions: Sessions, *, digest: str, problem: str, now: datetime) -> lis
             numbers.setdefault(version.prefix.full_name, []).append(version.number)
         for prefix in sorted(numbers):
             facts: Facts = {"digest": digest, "versions": numbers[prefix], "problem": problem}
-            event = happened(subject_of(prefix), "version.damage", facts, caller=SYSTEM, now=now)
+            event = audit_event(subject_of(prefix), "version.damage", facts, caller=SYSTEM, now=now)
             audit.append(session, event)
         return names
 
@@ -37,5 +37,5 @@ def unmark(sessions: Sessions, *, digest: str, now: datetime) -> None:
             return
         for prefix in sorted({each.prefix.full_name for each in versions_with(session, digest)}):
             facts: Facts = {"digest": digest}
-            event = happened(subject_of(prefix), "version.repair", facts, caller=SYSTEM, now=now)
+            event = audit_event(subject_of(prefix), "version.repair", facts, caller=SYSTEM, now=now)
             audit.append(session, event)

@@ -11,17 +11,17 @@ from app.db import audit
 from app.db.blobs import (
     ReferencedBlob,
     damaged_digests,
+    delete_expired_pins,
     expired_uploads,
-    forget_expired_leases,
     is_referenced,
     lock_for_collection,
     referenced_after,
-    release,
+    unpin,
     unreferenced,
 )
-from app.db.idempotency import forget_answers
+from app.db.idempotency import delete_expired_records
 from app.db.session import Sessions
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.errors import DamagedObjectError
 from app.domain.identity.access import SYSTEM
 from app.services.artifacts import blob_damage
@@ -76,7 +76,7 @@ def _remove(sessions: Sessions, blobs: Blobs, digest: str, now: datetime) -> boo
         removable = not is_referenced(session, digest)
         if removable:
             blobs.delete(digest)
-        release(session, digest)
+        unpin(session, digest)
         return removable
 
 
@@ -87,8 +87,8 @@ def _expire_uploads(sessions: Sessions, staging: Staging, *, dry_run: bool, now:
             for upload in expired:
                 staging.discard(upload.key, upload.multipart_id)
                 session.delete(upload)
-            forget_expired_leases(session, now)
-            forget_answers(session, now)
+            delete_expired_pins(session, now)
+            delete_expired_records(session, now)
         return len(expired)
 
 
@@ -99,7 +99,7 @@ def _record(sessions: Sessions, collected: Collected, now: datetime) -> None:
             "size_bytes": collected.size_bytes,
             "uploads": collected.uploads,
         }
-        event = happened(REGISTRY, "storage.collect", facts, caller=SYSTEM, now=now)
+        event = audit_event(REGISTRY, "storage.collect", facts, caller=SYSTEM, now=now)
         audit.append(session, event)
 
 

@@ -11,7 +11,7 @@ from app.db.session import Sessions
 from app.domain.artifacts.pulls import PullKey, PullWay, Tally
 from app.domain.identity.access import Caller, Role
 from app.domain.naming import PrefixName
-from app.services.identity.visibility import seen_version
+from app.services.identity.visibility import visible_version
 
 
 class PullLog:
@@ -70,5 +70,5 @@ def list_pulls(
     caller.require(Role.APPROVER, prefix)
     log.flush(sessions)
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
         return pulls_page(session, version, request)

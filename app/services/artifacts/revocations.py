@@ -8,9 +8,9 @@ from app.db import audit
 from app.db.channels import allocation_of, lock_channels_serving
 from app.db.models import Channel, Prefix, Revocation, Version
 from app.db.promotions import pending_below
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.db.versions import version_numbered, versions_numbered
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.governance.allocation import without
 from app.domain.governance.lifecycle import GenerationKind, PromotionState
 from app.domain.identity.access import Caller, Role
@@ -50,13 +50,13 @@ def revoke(
             "digest": version.digest,
             "reason": reason,
         }
-        event = happened(subject_of(prefix), "version.revoke", facts, caller=caller, now=now)
+        event = audit_event(subject_of(prefix), "version.revoke", facts, caller=caller, now=now)
         audit.append(session, event)
         for channel in lock_channels_serving(session, version):
             _take_out(session, channel, version, reason, caller, now)
         _end_pending(session, row, version, caller, now)
         session.expire(version)
-        return present(version_numbered(session, prefix, number))
+        return expect(version_numbered(session, prefix, number))
 
 
 def _take_out(

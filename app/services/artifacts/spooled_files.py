@@ -11,11 +11,11 @@ from typing import BinaryIO, Final, cast
 
 from sqlalchemy.orm import Session
 
-from app.db.blobs import holds_lease, lease
+from app.db.blobs import is_pinned, pin
 from app.db.session import Sessions
 from app.domain.artifacts.manifest import ArtifactFile
 from app.domain.errors import UnavailableError
-from app.services.idempotency import apart
+from app.services.idempotency import outside_transaction
 from app.storage.blobs import Blobs
 
 _LEASE: Final = timedelta(hours=1)
@@ -39,7 +39,7 @@ class ReceivedFile:
         return ArtifactFile(name, self.sha256, self.size_bytes)
 
 
-class Spool:
+class SpooledWriter:
     """A file that is being written, hashed as it grows; on disk only if it grows large.
 
     It is closed with `files`, so what nobody stored leaves nothing behind.
@@ -61,14 +61,14 @@ class Spool:
         return ReceivedFile(cast("BinaryIO", self._file), digest, self.size_bytes, file_name)
 
 
-def store_leased(
+def store_pinned(
     sessions: Sessions, blobs: Blobs, files: Sequence[ReceivedFile], *, now: datetime
 ) -> None:
     """Store bytes, leased so that nobody collects them before a row refers to them."""
     if not files:
         return
-    with apart(sessions).begin() as session:
-        lease(session, {file.sha256 for file in files}, now + _LEASE)
+    with outside_transaction(sessions).begin() as session:
+        pin(session, {file.sha256 for file in files}, now + _LEASE)
     # At once, as each waits for the store: a small file costs no second round trip after a large.
     with ThreadPoolExecutor(min(len(files), _AT_ONCE)) as threads:
         for stored in [threads.submit(_store, blobs, file) for file in files]:
@@ -80,7 +80,7 @@ def _store(blobs: Blobs, file: ReceivedFile) -> None:
     blobs.put(file.content, digest=file.sha256, size_bytes=file.size_bytes)
 
 
-def require_leased(session: Session, files: Sequence[ReceivedFile], *, now: datetime) -> None:
+def require_pinned(session: Session, files: Sequence[ReceivedFile], *, now: datetime) -> None:
     """Raise UnavailableError unless the bytes are leased still; hold that until the commit."""
-    if files and not holds_lease(session, {file.sha256 for file in files}, now):
+    if files and not is_pinned(session, {file.sha256 for file in files}, now):
         raise UnavailableError("Storing the files took too long; send them again.")

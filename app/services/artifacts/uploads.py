@@ -15,7 +15,7 @@ from app.domain.errors import TooLargeError, UploadIncompleteError
 from app.domain.identity.access import Caller, Role, nothing_named
 from app.domain.naming import PrefixName
 from app.services.artifacts.spooled_files import ReceivedFile
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 from app.storage.staging import PART_BYTES, PresignedRequest, Staging
 
 LIFETIME: Final = timedelta(hours=24)
@@ -47,7 +47,7 @@ def begin(
     if size_bytes > limit_bytes:
         raise TooLargeError(f"The {size_bytes} bytes exceed the {limit_bytes} allowed.")
     with sessions.begin() as session:
-        row = seen_prefix(session, caller, prefix)
+        row = visible_prefix(session, caller, prefix)
         upload = Upload(
             prefix_id=row.id,
             sha256=sha256,
@@ -101,7 +101,7 @@ def announced(
     """
     caller.require(Role.PUBLISHER, prefix)
     with sessions() as session:
-        row = seen_prefix(session, caller, prefix)
+        row = visible_prefix(session, caller, prefix)
         if upload_id is None:
             upload = upload_of(session, row.id, caller.id, sha256)
         else:

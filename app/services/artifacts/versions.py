@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.db import audit
 from app.db.base_models import base_model_by_digest, base_models_named, bind
 from app.db.models import BaseModelRow, Prefix, Version, VersionFile
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.db.versions import version_by_digest
 from app.domain.artifacts.adapter_config import AdapterConfig
 from app.domain.artifacts.manifest import (
@@ -19,8 +19,8 @@ from app.domain.artifacts.manifest import (
     manifest_digest,
     manifest_of,
 )
-from app.domain.artifacts.prefix import PrefixFacts, TensorScan
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.artifacts.prefix import PrefixProperties, TensorScan
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.errors import (
     Fault,
     InvalidArtifactError,
@@ -28,8 +28,8 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import Caller, Role
 from app.domain.naming import Json, PrefixName
-from app.services.artifacts.spooled_files import ReceivedFile, require_leased, store_leased
-from app.services.identity.visibility import lock_prefix_as, seen_prefix
+from app.services.artifacts.spooled_files import ReceivedFile, require_pinned, store_pinned
+from app.services.identity.visibility import lock_prefix_as, visible_prefix
 from app.storage.artifacts import inspect
 from app.storage.blobs import Blobs
 
@@ -68,9 +68,9 @@ def push(
     facts, scan = _inspect(sessions, pushed, base)
     files = [pushed.config.named(CONFIG_FILE), pushed.weights.named(WEIGHTS_FILE)]
     received = [pushed.config, pushed.weights]
-    store_leased(sessions, blobs, received, now=now)
+    store_pinned(sessions, blobs, received, now=now)
     with sessions.begin() as session:
-        require_leased(session, received, now=now)
+        require_pinned(session, received, now=now)
         row = lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
         manifest = manifest_of(files, base_model=base.digest, peft_type=facts.peft_type)
         digest = manifest_digest(manifest)
@@ -80,7 +80,7 @@ def push(
         session.add(version)
         bind(session, prefix, base)
         _append_entry(session, prefix, version, base, caller, now)
-        return present(version_by_digest(session, row.id, digest)), True
+        return expect(version_by_digest(session, row.id, digest)), True
 
 
 def _base_model(
@@ -89,7 +89,7 @@ def _base_model(
     """Find what to check against before any byte is stored, and refuse strangers early."""
     caller.require(Role.PUBLISHER, prefix)
     with sessions() as session:
-        seen_prefix(session, caller, prefix)
+        visible_prefix(session, caller, prefix)
         base = base_model_by_digest(session, pushed.base_model)
     if base is None:
         raise UnknownBaseModelError(
@@ -100,7 +100,7 @@ def _base_model(
 
 def _inspect(
     sessions: Sessions, pushed: Push, base: BaseModelRow
-) -> tuple[PrefixFacts, TensorScan]:
+) -> tuple[PrefixProperties, TensorScan]:
     pushed.config.content.seek(0)
     found = inspect(
         pushed.config.content.read(),
@@ -138,7 +138,7 @@ def _row(
     prefix: Prefix,
     base: BaseModelRow,
     pushed: Push,
-    facts: PrefixFacts,
+    facts: PrefixProperties,
     scan: TensorScan,
     digest: str,
     files: list[ArtifactFile],
@@ -181,5 +181,5 @@ def _append_entry(
         "digest": version.digest,
         "base_model": base.digest,
     }
-    event = happened(subject_of(prefix), "version.push", facts, caller=caller, now=now)
+    event = audit_event(subject_of(prefix), "version.push", facts, caller=caller, now=now)
     audit.append(session, event)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.db import audit, checkpoints
 from app.db.models import AuditCheckpoint, AuditLeaf
 from app.db.session import Sessions
-from app.domain.audit.chain import REGISTRY, happened
+from app.domain.audit.chain import REGISTRY, audit_event
 from app.domain.audit.checkpoints import Leaf, Signer, is_signed_by, signed_checkpoint, verifier_key
 from app.domain.audit.merkle import (
     EMPTY_ROOT,
@@ -79,7 +79,7 @@ def take(
         _require_root(session, before, EMPTY_ROOT if latest is None else latest.root)
         if latest is not None and not is_signed_by(signer, latest.note):
             facts = {"verifier_key": verifier_key(signer)}
-            event = happened(REGISTRY, "signer.change", facts, caller=caller, now=now)
+            event = audit_event(REGISTRY, "signer.change", facts, caller=caller, now=now)
             audit.append(session, event)
         size = _grow(session, before)
         if latest is not None and size == before:

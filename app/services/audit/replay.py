@@ -21,7 +21,7 @@ from app.domain.naming import canonical_digest
 from app.services.audit.sample_recheck import contradictions
 from app.services.evidence.submissions import digest_of
 from app.services.governance.gate import Evidence, decide_on
-from app.services.identity.visibility import seen_promotion
+from app.services.identity.visibility import visible_promotion
 from app.storage.blobs import Blobs
 
 _MOST_DIFFERENCES: Final = 100
@@ -54,7 +54,7 @@ def replay(
         NotFoundError: There is no such promotion for this caller.
     """
     with sessions() as session:
-        promotion = seen_promotion(session, caller, promotion_id)
+        promotion = visible_promotion(session, caller, promotion_id)
         stored = DECISION.validate_python(promotion.decision)
         inputs = _inputs(session, promotion, stored)
         found = list(_input_faults(inputs, stored))

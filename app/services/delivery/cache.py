@@ -10,7 +10,7 @@ from typing import Any, Final
 from app.db.tokens import ValidToken
 from app.domain.delivery.cache_lease import Lease
 from app.domain.delivery.served_channel import ChannelKey, ServedChannel
-from app.services.delivery.waiters import Watchers
+from app.services.delivery.waiters import Waiters
 
 # Enough for any fleet; whoever has more begins anew, which costs a query for each.
 _MOST: Final = 20_000
@@ -22,14 +22,14 @@ def elapsed() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class CachedChannel:
     """A channel, and what was made of it: answers by version number."""
 
     channel: ServedChannel
     made: dict[int, Any] = field(default_factory=dict)
 
 
-class Memory:
+class ChannelCache:
     """Tokens and channels as the database had them; any thread may ask.
 
     It is of no use until a listener renews its lease, and whenever that runs out. What was read
@@ -37,13 +37,13 @@ class Memory:
     """
 
     def __init__(self, clock: Callable[[], float] = elapsed) -> None:
-        self.watchers = Watchers()
+        self.waiters = Waiters()
         self._clock = clock
         self._lock = threading.Lock()
         self._lease = Lease()
         self._epoch = 0
         self._tokens: dict[str, ValidToken] = {}
-        self._channels: dict[ChannelKey, Remembered] = {}
+        self._channels: dict[ChannelKey, CachedChannel] = {}
 
     @property
     def epoch(self) -> int:
@@ -56,7 +56,7 @@ class Memory:
     def token(self, token_hash: str) -> ValidToken | None:
         return self._tokens.get(token_hash)
 
-    def channel(self, key: ChannelKey) -> Remembered | None:
+    def channel(self, key: ChannelKey) -> CachedChannel | None:
         return self._channels.get(key)
 
     def keep_token(self, token_hash: str, token: ValidToken, epoch: int) -> None:
@@ -67,7 +67,7 @@ class Memory:
     def keep_channel(self, channel: ServedChannel, epoch: int) -> None:
         with self._lock:
             if epoch == self._epoch:
-                _keep(self._channels, channel.key, Remembered(channel))
+                _keep(self._channels, channel.key, CachedChannel(channel))
 
     def note_use(self, token_hash: str, now: datetime) -> None:
         """Remember that a token's use is being written down."""
@@ -83,29 +83,29 @@ class Memory:
     def end(self) -> None:
         """Forget everything, as from now on changes may go unheard."""
         self._lease.end()
-        self.forget_everything()
+        self.invalidate_everything()
 
-    def forget_everything(self) -> None:
+    def invalidate_everything(self) -> None:
         with self._lock:
             self._epoch += 1
             self._tokens.clear()
             self._channels.clear()
-        self.watchers.wake_all()
+        self.waiters.wake_all()
 
-    def forget_tokens(self, concerned: Callable[[ValidToken], bool]) -> None:
+    def invalidate_tokens(self, concerned: Callable[[ValidToken], bool]) -> None:
         with self._lock:
             self._epoch += 1
             for token_hash in [each for each, kept in self._tokens.items() if concerned(kept)]:
                 del self._tokens[token_hash]
 
-    def forget_channels(self, concerned: Callable[[ServedChannel], bool]) -> None:
+    def invalidate_channels(self, concerned: Callable[[ServedChannel], bool]) -> None:
         """Forget channels, and wake who watches them."""
         with self._lock:
             self._epoch += 1
             keys = [key for key, kept in self._channels.items() if concerned(kept.channel)]
             for key in keys:
                 del self._channels[key]
-        self.watchers.wake(keys)
+        self.waiters.wake(keys)
 
 
 def _keep(kept: dict[Any, Any], key: object, value: object) -> None:

@@ -9,9 +9,14 @@ from psycopg import Error as DriverError
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.worker_leases import BARRIER, Ear, Heard, ear
+from app.db.worker_leases import (
+    BARRIER,
+    Notification,
+    NotificationConnection,
+    notification_connection,
+)
 from app.domain.delivery.cache_lease import PROOF_EVERY_S
-from app.services.delivery.cache import Memory, elapsed
+from app.services.delivery.cache import ChannelCache, elapsed
 
 _AGAIN_AFTER_S: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -20,13 +25,13 @@ _log = logging.getLogger(__name__)
 class Listener:
     """Keeps the lease of a memory while its connection lives; connects again when it dies."""
 
-    def __init__(self, url: URL, memory: Memory, proof_every_s: float = PROOF_EVERY_S) -> None:
+    def __init__(self, url: URL, cache: ChannelCache, proof_every_s: float = PROOF_EVERY_S) -> None:
         self._url = url
-        self._memory = memory
+        self._cache = cache
         self._proof_every_s = proof_every_s
         self._worker = uuid4()
         self._stopped = threading.Event()
-        self._ear: Ear | None = None
+        self._connection: NotificationConnection | None = None
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
@@ -34,36 +39,41 @@ class Listener:
 
     def stop(self) -> None:
         self._stopped.set()
-        if self._ear is not None:
-            self._ear.wake()
+        if self._connection is not None:
+            self._connection.wake()
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with ear(self._url, self._worker) as self._ear:
-                    hearing = Hearing(self._ear, self._memory, self._proof_every_s)
-                    hearing.until(self._stopped)
+                with notification_connection(self._url, self._worker) as self._connection:
+                    stream = InvalidationStream(self._connection, self._cache, self._proof_every_s)
+                    stream.until(self._stopped)
             except (SQLAlchemyError, DriverError, OSError) as error:
                 _log.warning("answers come from the database now: %s", type(error).__name__)
             finally:
-                self._memory.end()
+                self._cache.end()
             self._stopped.wait(_AGAIN_AFTER_S)
 
 
-class Hearing:
+class InvalidationStream:
     """One connection's life: proofs in time, and every notification in its order."""
 
-    def __init__(self, heard: Ear, memory: Memory, proof_every_s: float = PROOF_EVERY_S) -> None:
-        self._ear = heard
-        self._memory = memory
+    def __init__(
+        self,
+        notifications: NotificationConnection,
+        cache: ChannelCache,
+        proof_every_s: float = PROOF_EVERY_S,
+    ) -> None:
+        self._connection = notifications
+        self._cache = cache
         self._proof_every_s = proof_every_s
         self._came_back = True
 
     def until(self, stopped: threading.Event) -> None:
         """Listen until `stopped`, or until others no longer wait for this process."""
         # What was read before we listened may have changed unheard since.
-        self._memory.forget_everything()
+        self._cache.invalidate_everything()
         while not stopped.is_set():
             begun = elapsed()
             if not self._prove(begun):
@@ -71,44 +81,44 @@ class Hearing:
                 return
             until = begun + self._proof_every_s
             while not stopped.is_set() and (left := until - elapsed()) > 0:
-                self.take(self._ear.listen(left))
-        self._memory.end()
-        self._ear.leave()
+                self.apply(self._connection.listen(left))
+        self._cache.end()
+        self._connection.leave()
 
     def _prove(self, begun: float) -> bool:
         if not self._came_back:
             _log.warning("no notification came back in time; is there a pooler in between?")
         self._came_back = False
-        return self._ear.prove(begun)
+        return self._connection.prove(begun)
 
-    def take(self, heard: list[Heard]) -> None:
+    def apply(self, notifications: list[Notification]) -> None:
         """Forget first; then confirm, and count the proof that came behind the changes."""
         barrier = 0
-        for each in heard:
+        for each in notifications:
             if each.kind == BARRIER:
                 barrier = max(barrier, int(each.about))
             elif each.kind == "proof":
                 # However late it comes: what was committed before it was sent came before it.
                 self._came_back = True
-                self._memory.renew(float(each.about))
+                self._cache.renew(float(each.about))
             else:
-                forget(self._memory, each)
+                invalidate(self._cache, each)
         if barrier:
-            self._ear.confirm(barrier)
+            self._connection.confirm(barrier)
 
 
-def forget(memory: Memory, heard: Heard) -> None:
+def invalidate(cache: ChannelCache, notifications: Notification) -> None:
     """Forget what an announced change may concern: everything, if that is not known."""
     try:
-        about = UUID(heard.about)
+        about = UUID(notifications.about)
     except ValueError:
-        memory.forget_everything()
+        cache.invalidate_everything()
         return
-    if heard.kind == "principal":
-        memory.forget_tokens(lambda token: token.caller.id == about)
-    elif heard.kind == "prefix":
-        memory.forget_channels(lambda channel: channel.prefix_id == about)
-    elif heard.kind == "version":
-        memory.forget_channels(lambda channel: channel.serves(about))
+    if notifications.kind == "principal":
+        cache.invalidate_tokens(lambda token: token.caller.id == about)
+    elif notifications.kind == "prefix":
+        cache.invalidate_channels(lambda channel: channel.prefix_id == about)
+    elif notifications.kind == "version":
+        cache.invalidate_channels(lambda channel: channel.serves(about))
     else:
-        memory.forget_everything()
+        cache.invalidate_everything()

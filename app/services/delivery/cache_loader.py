@@ -14,22 +14,22 @@ from app.db.tokens import ValidToken, valid_token
 from app.domain.delivery.served_channel import ChannelKey
 from app.domain.identity.tokens import is_token, token_hash
 from app.domain.naming import LABEL_PATTERN, PrefixName, is_name
-from app.services.delivery.cache import Memory
+from app.services.delivery.cache import ChannelCache
 from app.services.delivery.resolve import served_channel
-from app.services.identity.token_usage import APART, TokenUses
+from app.services.identity.token_usage import RECORDING_INTERVAL, TokenUsage
 
 _LABEL: Final = re.compile(LABEL_PATTERN)
 
 
-class Recall:
+class ReadThroughCache:
     """Memory that fills itself. What it does not come by, the caller has to ask the database.
 
     Its few threads are its own: however many pushes are on their way, a fleet does not wait
     behind them.
     """
 
-    def __init__(self, memory: Memory | None = None) -> None:
-        self.memory = memory or Memory()
+    def __init__(self, channel_cache: ChannelCache | None = None) -> None:
+        self.channel_cache = channel_cache or ChannelCache()
         self.is_closed = False
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="recall")
         self._reading: dict[Hashable, asyncio.Future[None]] = {}
@@ -40,25 +40,29 @@ class Recall:
         Return its hash, under which it is there.
         """
         hashed = token_hash(token)
-        if self.memory.token(hashed) is None and self.memory.is_current() and is_token(token):
+        if (
+            self.channel_cache.token(hashed) is None
+            and self.channel_cache.is_current()
+            and is_token(token)
+        ):
             await self._once(hashed, lambda: self._read_token(sessions, token, now))
         return hashed
 
-    def token(self, hashed: str, now: datetime, uses: TokenUses) -> ValidToken | None:
+    def token(self, hashed: str, now: datetime, uses: TokenUsage) -> ValidToken | None:
         """Return a token that memory may vouch for at this moment; its use is noted in `uses`."""
-        found = self.memory.token(hashed)
-        if found is None or found.expires_at <= now or not self.memory.is_current():
+        found = self.channel_cache.token(hashed)
+        if found is None or found.expires_at <= now or not self.channel_cache.is_current():
             return None
-        if found.last_used_at is None or now - found.last_used_at >= APART:
+        if found.last_used_at is None or now - found.last_used_at >= RECORDING_INTERVAL:
             uses.note(found, now)
-            self.memory.note_use(hashed, now)
+            self.channel_cache.note_use(hashed, now)
         return found
 
     async def prepare_channel(self, sessions: Sessions, key: ChannelKey) -> None:
         """Read a channel unless it is in memory; if it serves, it is in memory afterwards."""
         namespace, name, channel = key
         well_formed = is_name(namespace) and is_name(name) and _LABEL.fullmatch(channel)
-        if self.memory.channel(key) is None and well_formed:
+        if self.channel_cache.channel(key) is None and well_formed:
             await self._once(key, lambda: self._read_channel(sessions, key))
 
     async def change(self, key: ChannelKey, generation: int, timeout_s: float) -> bool:
@@ -66,22 +70,22 @@ class Recall:
 
         Return False, and do not wait, if memory does not know the channel now.
         """
-        watcher = self.memory.watchers.add(key)
+        waiter = self.channel_cache.waiters.add(key)
         try:
             # Looked up only now: what changes from here on wakes the watcher.
-            kept = self.memory.channel(key)
-            if kept is None or not self.memory.is_current():
+            kept = self.channel_cache.channel(key)
+            if kept is None or not self.channel_cache.is_current():
                 return False
             if kept.channel.generation == generation:
-                await watcher.wait(timeout_s)
+                await waiter.wait(timeout_s)
             return True
         finally:
-            self.memory.watchers.remove(key, watcher)
+            self.channel_cache.waiters.remove(key, waiter)
 
     def close(self) -> None:
         """Let nobody wait any longer, as the process ends."""
         self.is_closed = True
-        self.memory.watchers.wake_all()
+        self.channel_cache.waiters.wake_all()
 
     async def _once(self, key: Hashable, read: Callable[[], None]) -> None:
         """Read in a thread; whoever asks for the same meanwhile waits for it too."""
@@ -94,17 +98,17 @@ class Recall:
         await asyncio.shield(reading)
 
     def _read_token(self, sessions: Sessions, token: str, now: datetime) -> None:
-        epoch = self.memory.epoch
+        epoch = self.channel_cache.epoch
         try:
             with sessions() as session:
                 found = valid_token(session, token, now)
         except SQLAlchemyError:
             return  # whoever asks the database instead is told what is wrong with it
         if found is not None:
-            self.memory.keep_token(token_hash(token), found, epoch)
+            self.channel_cache.keep_token(token_hash(token), found, epoch)
 
     def _read_channel(self, sessions: Sessions, key: ChannelKey) -> None:
-        epoch = self.memory.epoch
+        epoch = self.channel_cache.epoch
         namespace, name, channel = key
         try:
             with sessions() as session:
@@ -112,4 +116,4 @@ class Recall:
         except SQLAlchemyError:
             return
         if found is not None and found.versions:
-            self.memory.keep_channel(found, epoch)
+            self.channel_cache.keep_channel(found, epoch)

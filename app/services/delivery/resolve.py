@@ -11,7 +11,7 @@ from app.domain.errors import ChannelEmptyError, RegistryError, VersionRevokedEr
 from app.domain.governance.allocation import heaviest
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
-from app.services.identity.visibility import seen_channel
+from app.services.identity.visibility import visible_channel
 
 
 def resolve(
@@ -32,7 +32,7 @@ def resolve(
         BaseModelMismatchError: The version is for another base model than the caller runs.
     """
     with sessions() as session:
-        channel = seen_channel(session, caller, prefix, channel_name)
+        channel = visible_channel(session, caller, prefix, channel_name)
         served = _served(session, channel)
         version = served.version_for(unit)
         if version is None:

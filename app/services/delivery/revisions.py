@@ -13,7 +13,7 @@ from app.domain.identity.access import Caller
 from app.domain.naming import LABEL_PATTERN, REVISION_PATTERN, PrefixName
 from app.services.delivery.resolve import heaviest_number
 from app.services.governance.execution import require_not_revoked
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 
 DEFAULT_REVISION: Final = "main"
 DEFAULT_CHANNEL: Final = "production"
@@ -43,7 +43,7 @@ def version_named(
         ChannelEmptyError: The channel serves nothing yet.
         VersionRevokedError: The version was revoked.
     """
-    seen_prefix(session, caller, prefix)
+    visible_prefix(session, caller, prefix)
     number = _NUMBERED.fullmatch(revision)
     if not number and not is_pinned(revision):
         return _served(session, caller, prefix, revision)

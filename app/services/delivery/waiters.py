@@ -9,7 +9,7 @@ from app.domain.delivery.served_channel import ChannelKey
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Watcher:
+class Waiter:
     """One that waits, in its own event loop."""
 
     loop: asyncio.AbstractEventLoop
@@ -24,25 +24,25 @@ class Watcher:
             timer.cancel()
 
 
-class Watchers:
+class Waiters:
     """Who waits for which channel; woken from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[ChannelKey, set[Watcher]] = {}
+        self._waiting: dict[ChannelKey, set[Waiter]] = {}
 
-    def add(self, key: ChannelKey) -> Watcher:
+    def add(self, key: ChannelKey) -> Waiter:
         """Return a watcher for the loop that calls; remove it afterwards."""
         loop = asyncio.get_running_loop()
-        watcher = Watcher(loop, loop.create_future())
+        waiter = Waiter(loop, loop.create_future())
         with self._lock:
-            self._waiting.setdefault(key, set()).add(watcher)
-        return watcher
+            self._waiting.setdefault(key, set()).add(waiter)
+        return waiter
 
-    def remove(self, key: ChannelKey, watcher: Watcher) -> None:
+    def remove(self, key: ChannelKey, waiter: Waiter) -> None:
         with self._lock:
             waiting = self._waiting.get(key, set())
-            waiting.discard(watcher)
+            waiting.discard(waiter)
             if not waiting:
                 self._waiting.pop(key, None)
 

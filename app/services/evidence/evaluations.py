@@ -7,15 +7,15 @@ from sqlalchemy.orm import Session
 
 from app.db import audit
 from app.db.base_models import base_model_by_digest
-from app.db.evaluations import evaluation_by_id, evaluation_in_sight, suite_of
+from app.db.evaluations import evaluation_by_id, evaluation_visible_to, suite_of
 from app.db.models import EvaluationFile, EvaluationRow, EvaluationVoid
-from app.db.session import Sessions, present
-from app.domain.audit.chain import REGISTRY, Facts, happened, subject_of
+from app.db.session import Sessions, expect
+from app.domain.audit.chain import REGISTRY, Facts, audit_event, subject_of
 from app.domain.errors import AlreadyVoidError, SeparationOfDutiesError
 from app.domain.evidence.reports import Claim
 from app.domain.identity.access import EVERYWHERE, Caller, Role, nothing_named
 from app.domain.naming import Json, PrefixName
-from app.services.artifacts.spooled_files import require_leased, store_leased
+from app.services.artifacts.spooled_files import require_pinned, store_pinned
 from app.services.evidence.submissions import (
     Checked,
     Submission,
@@ -24,8 +24,8 @@ from app.services.evidence.submissions import (
     rows_of,
     suite_for,
 )
-from app.services.governance.gate import reassess
-from app.services.identity.visibility import lock_prefix_as, seen_version
+from app.services.governance.gate import reevaluate_pending
+from app.services.identity.visibility import lock_prefix_as, visible_version
 from app.storage.blobs import Blobs
 
 
@@ -51,21 +51,21 @@ def record(
     caller.require(Role.EVALUATOR, prefix)
     claim = submission.claim
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
         require_same_artifact(claim, version.digest, f"version {number}")
         suite = suite_for(session, claim)
     with submission.read(suite_of(suite)) as submitted:
         checked = check(submitted, suite, now)
-        store_leased(sessions, blobs, checked.contents, now=now)
+        store_pinned(sessions, blobs, checked.contents, now=now)
     with sessions.begin() as session:
-        require_leased(session, checked.contents, now=now)
+        require_pinned(session, checked.contents, now=now)
         row = lock_prefix_as(Role.EVALUATOR, session, caller, prefix)
         evaluation = _insert(session, checked, version.digest, caller, now, version_id=version.id)
         facts = _facts(evaluation, claim) | {"version": number, "version_id": str(version.id)}
-        event = happened(subject_of(prefix), "evaluation.record", facts, caller=caller, now=now)
+        event = audit_event(subject_of(prefix), "evaluation.record", facts, caller=caller, now=now)
         audit.append(session, event)
-        reassess(session, row, now=now)
-        return present(evaluation_by_id(session, evaluation.id))
+        reevaluate_pending(session, row, now=now)
+        return expect(evaluation_by_id(session, evaluation.id))
 
 
 def record_control_run(
@@ -98,15 +98,15 @@ def record_control_run(
         suite = suite_for(session, claim)
     with submission.read(suite_of(suite)) as submitted:
         checked = check(submitted, suite, now)
-        store_leased(sessions, blobs, checked.contents, now=now)
+        store_pinned(sessions, blobs, checked.contents, now=now)
     with sessions.begin() as session:
-        require_leased(session, checked.contents, now=now)
+        require_pinned(session, checked.contents, now=now)
         evaluation = _insert(session, checked, base.digest, caller, now, base_model_id=base.id)
         facts = _facts(evaluation, claim) | {"base_model": base.digest}
         audit.append(
-            session, happened(REGISTRY, "evaluation.record", facts, caller=caller, now=now)
+            session, audit_event(REGISTRY, "evaluation.record", facts, caller=caller, now=now)
         )
-        return present(evaluation_by_id(session, evaluation.id))
+        return expect(evaluation_by_id(session, evaluation.id))
 
 
 def _insert(
@@ -154,7 +154,7 @@ def void(
         AlreadyVoidError: It is void already.
     """
     with sessions() as session:
-        known = evaluation_in_sight(session, caller, evaluation_id)
+        known = evaluation_visible_to(session, caller, evaluation_id)
     if known is None:
         raise nothing_named("evaluation", str(evaluation_id))
     if known.version is None:
@@ -166,11 +166,11 @@ def void(
     with sessions.begin() as session:
         row = lock_prefix_as(Role.APPROVER, session, caller, prefix)
         voided = _void(session, evaluation_id, reason, subject_of(prefix), caller, now)
-        reassess(session, row, now=now)
+        reevaluate_pending(session, row, now=now)
         return voided
 
 
-def seen_file(
+def visible_file(
     session: Session, *, evaluation_id: UUID, name: str, caller: Caller
 ) -> EvaluationFile:
     """Return a file of an evaluation, for those who see everything where it belongs.
@@ -178,7 +178,7 @@ def seen_file(
     Raises:
         NotFoundError: There is no such evaluation or file for this caller.
     """
-    evaluation = evaluation_in_sight(session, caller, evaluation_id)
+    evaluation = evaluation_visible_to(session, caller, evaluation_id)
     for file in [] if evaluation is None else evaluation.files:
         if file.name == name:
             return file
@@ -193,7 +193,7 @@ def _void(
     caller: Caller,
     now: datetime,
 ) -> EvaluationRow:
-    evaluation = present(evaluation_by_id(session, evaluation_id))
+    evaluation = expect(evaluation_by_id(session, evaluation_id))
     _require_voidable(evaluation, caller)
     session.add(EvaluationVoid(evaluation_id, reason, now, caller.id))
     facts: Facts = {
@@ -201,8 +201,8 @@ def _void(
         "digest": evaluation.digest,
         "reason": reason,
     }
-    audit.append(session, happened(subject, "evaluation.void", facts, caller=caller, now=now))
-    return present(evaluation_by_id(session, evaluation_id))
+    audit.append(session, audit_event(subject, "evaluation.void", facts, caller=caller, now=now))
+    return expect(evaluation_by_id(session, evaluation_id))
 
 
 def _require_voidable(evaluation: EvaluationRow, caller: Caller) -> None:

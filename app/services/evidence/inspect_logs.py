@@ -5,14 +5,14 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.db.session import present
+from app.db.session import expect
 from app.domain.errors import Fault
 from app.domain.evidence.imports.inspect_log import LogMap, read_header
 from app.domain.evidence.imports.inspect_samples import LogSamples
 from app.domain.evidence.reports import Claim, refused, require_none
 from app.domain.evidence.suites import Suite
 from app.domain.strict_json import NotStrictJsonError, read_tool_object
-from app.services.artifacts.spooled_files import ReceivedFile, Spool
+from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
 from app.services.evidence.submissions import Submission, Submitted
 from app.storage.archives import ArchiveLimits, InvalidArchiveError, opened_archive
 
@@ -46,7 +46,7 @@ def _submitted(run: InspectRun, suite: Suite) -> Iterator[Submitted]:
             the suite.
     """
     with ExitStack() as stack:
-        spool = Spool(stack)
+        spool = SpooledWriter(stack)
         try:
             submitted = _converted(run, suite, spool)
         except (InvalidArchiveError, NotStrictJsonError) as error:
@@ -55,7 +55,7 @@ def _submitted(run: InspectRun, suite: Suite) -> Iterator[Submitted]:
         yield submitted
 
 
-def _converted(run: InspectRun, suite: Suite, spool: Spool) -> Submitted:
+def _converted(run: InspectRun, suite: Suite, spool: SpooledWriter) -> Submitted:
     run.log.content.seek(0)
     is_archive = run.log.content.read(len(_ZIP)) == _ZIP
     file = "log.eval" if is_archive else "log.json"
@@ -63,7 +63,7 @@ def _converted(run: InspectRun, suite: Suite, spool: Spool) -> Submitted:
     _, header_document = next(documents)
     report, header, faults = read_header(header_document, run.map, suite, file)
     require_none(faults)
-    report, samples = present(report), LogSamples(present(header), run.map)
+    report, samples = expect(report), LogSamples(expect(header), run.map)
     for place, document in documents:
         samples.take(document, place)
         if samples.is_hopeless:

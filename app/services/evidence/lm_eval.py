@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from app.db.session import present
+from app.db.session import expect
 from app.domain.errors import Fault
 from app.domain.evidence.imports.lm_eval import (
     RESULTS_FILE,
@@ -18,7 +18,7 @@ from app.domain.evidence.imports.lm_eval_samples import LINE_LIMIT_BYTES, Sample
 from app.domain.evidence.reports import Claim, refused, require_none
 from app.domain.evidence.suites import Suite
 from app.domain.strict_json import NotStrictJsonError, read_tool_object, shown
-from app.services.artifacts.spooled_files import ReceivedFile, Spool
+from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
 from app.services.evidence.jsonl import lines_of
 from app.services.evidence.submissions import Submission, Submitted
 
@@ -55,8 +55,8 @@ def _submitted(run: LmEvalRun, suite: Suite) -> Iterator[Submitted]:
     files, file_faults = _files_by_task(run)
     require_none([*faults, *file_faults])
     with ExitStack() as stack:
-        spool = Spool(stack)
-        report = present(report)
+        spool = SpooledWriter(stack)
+        report = expect(report)
         reasons = list(report.partial_reasons)
         for task in tasks:
             reasons += _convert(task, files[task.map.task], spool)
@@ -66,7 +66,7 @@ def _submitted(run: LmEvalRun, suite: Suite) -> Iterator[Submitted]:
         yield Submitted(report, spool.finished(), sources)
 
 
-def _convert(task: Task, file: ReceivedFile, spool: Spool) -> list[str]:
+def _convert(task: Task, file: ReceivedFile, spool: SpooledWriter) -> list[str]:
     """Write the task's samples as rows of ours; return why they are partial."""
     reader = SamplesReader(task)
     for line in lines_of(file.content, limit_bytes=LINE_LIMIT_BYTES):

@@ -17,13 +17,13 @@ from app.db.models import (
     EvaluationScores,
     SuiteRow,
 )
-from app.db.session import present
+from app.db.session import expect
 from app.domain.errors import (
     EvidenceForAnotherArtifactError,
     Fault,
     UnknownReferenceError,
 )
-from app.domain.evidence.evaluation import EvidenceKind, Result, result_faults
+from app.domain.evidence.evaluation import CellResult, EvidenceKind, result_faults
 from app.domain.evidence.reports import Claim, Report, require_none
 from app.domain.evidence.samples import LINE_LIMIT_BYTES, SampleSet, disagreements, read_samples
 from app.domain.evidence.suites import Suite
@@ -70,7 +70,7 @@ class Checked:
 
     report: Report
     suite: SuiteRow
-    results: Sequence[Result]
+    results: Sequence[CellResult]
     partial_reasons: Sequence[str]
     files: Sequence[tuple[str, ReceivedFile]]
     samples: SampleSet | None = None
@@ -122,7 +122,7 @@ def check(submitted: Submitted, suite: SuiteRow, now: datetime) -> Checked:
     if found is not None:
         faults += disagreements(found, report.results)
     require_none(faults)
-    checked = present(found)
+    checked = expect(found)
     reasons += [f"{key} misses some of its persona's samples." for key in checked.uneven]
     return Checked(report, suite, checked.results(), reasons, files, checked)
 
@@ -159,7 +159,7 @@ def rows_of(
     return evaluation, _scores(evaluation.id, checked.samples)
 
 
-def _cell(result: Result) -> EvaluationCell:
+def _cell(result: CellResult) -> EvaluationCell:
     return EvaluationCell(
         metric=result.key.metric,
         persona=result.key.persona,

@@ -5,8 +5,8 @@ from datetime import datetime
 from app.db import audit
 from app.db.evaluations import SUITE, suite_versioned
 from app.db.models import SuiteRow
-from app.db.session import Sessions, present
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.db.session import Sessions, expect
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.errors import AlreadyExistsError, InvalidSuiteError
 from app.domain.evidence.suites import Suite, suite_faults
 from app.domain.identity.access import EVERYWHERE, Caller, Role
@@ -35,9 +35,9 @@ def register(
             session.add(_row(suite, document, digest, caller, now))
             facts: Facts = {"suite": suite.name, "version": suite.version, "digest": digest}
             audit.append(
-                session, happened(REGISTRY, "suite.register", facts, caller=caller, now=now)
+                session, audit_event(REGISTRY, "suite.register", facts, caller=caller, now=now)
             )
-            return present(suite_versioned(session, suite.name, suite.version)), True
+            return expect(suite_versioned(session, suite.name, suite.version)), True
     if known.digest != digest:
         message = f"{suite} is registered with another definition; register a new version."
         raise AlreadyExistsError(message)

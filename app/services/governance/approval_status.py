@@ -14,19 +14,19 @@ from app.db.principals import approvers_by_namespace
 from app.domain.governance import gate
 from app.domain.governance.allocation import Share
 from app.domain.governance.approvals import (
+    ApprovalSubject,
     Contributors,
     Review,
     Reviewer,
-    Subject,
+    counted_approvals,
     eligible,
     required_approvals,
-    standing,
 )
 from app.domain.governance.policies import Approvals, Contributor, Policy
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewers:
+class ApprovalStatus:
     """The state of a promotion's approvals: how many are needed, who gave one, who can.
 
     Before `not_before` it does not execute, however many approve.
@@ -40,7 +40,7 @@ class Reviewers:
     approved: frozenset[UUID]
 
     @property
-    def lacking(self) -> int:
+    def approvals_missing(self) -> int:
         return max(self.required - len(self.approved), 0)
 
     @property
@@ -49,14 +49,14 @@ class Reviewers:
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class ApprovalContext:
     """Who evaluated what some promotions rest on, and who may approve, as it was read."""
 
     policies: Mapping[UUID, Policy]
     evaluators: Mapping[UUID, UUID]
     approvers: Mapping[str, Sequence[Reviewer]]
 
-    def reviewers(self, promotion: Promotion, *, now: datetime) -> Reviewers:
+    def status_of(self, promotion: Promotion, *, now: datetime) -> ApprovalStatus:
         """Return the state of the approvals of one of the promotions.
 
         An approval counts while it is of the present subject, has not expired, and its reviewer
@@ -71,10 +71,10 @@ class People:
             Review(row.reviewer_id, row.verdict, row.subject_digest, row.reviewed_at)
             for row in promotion.reviews
         ]
-        subject = Subject(promotion.subject_digest, promotion.subject_since)
-        counted = standing(policy.approvals, reviews, subject=subject, now=now)
+        subject = ApprovalSubject(promotion.subject_digest, promotion.subject_since)
+        counted = counted_approvals(policy.approvals, reviews, subject=subject, now=now)
         shares = tuple(Share(share.version.number, share.weight) for share in grown)
-        return Reviewers(
+        return ApprovalStatus(
             required=required_approvals(policy, shares),
             not_before=promotion.subject_since + policy.approvals.wait,
             approvals=policy.approvals,
@@ -95,24 +95,24 @@ class People:
         }
 
 
-def people_of(session: Session, promotions: Sequence[Promotion]) -> People:
+def approval_context_of(session: Session, promotions: Sequence[Promotion]) -> ApprovalContext:
     """Read in two queries, for all the promotions, whom their approvals depend on."""
     evaluations = {id_ for promotion in promotions for id_ in _evaluation_ids(promotion)}
     namespaces = {promotion.channel.prefix.namespace for promotion in promotions}
     rows = {promotion.channel.policy_id: promotion.channel.policy for promotion in promotions}
-    return People(
+    return ApprovalContext(
         policies={id_: policy_of(row) for id_, row in rows.items()},
         evaluators=evaluators_of(session, evaluations),
         approvers=approvers_by_namespace(session, namespaces),
     )
 
 
-def reviewers_of(
+def approval_status_of(
     session: Session, promotions: Sequence[Promotion], *, now: datetime
-) -> dict[UUID, Reviewers]:
+) -> dict[UUID, ApprovalStatus]:
     """Return the state of approvals of each promotion, in two queries for all of them."""
-    people = people_of(session, promotions)
-    return {promotion.id: people.reviewers(promotion, now=now) for promotion in promotions}
+    context = approval_context_of(session, promotions)
+    return {promotion.id: context.status_of(promotion, now=now) for promotion in promotions}
 
 
 def _grown(promotion: Promotion) -> list[PromotionShare]:
@@ -124,4 +124,4 @@ def _grown(promotion: Promotion) -> list[PromotionShare]:
 def _evaluation_ids(promotion: Promotion) -> list[UUID]:
     """Return whose work it is that the promotion rests on, not what it is compared with."""
     read = promotion.outline["evaluations"]
-    return [UUID(each["id"]) for each in read if each["of"] == gate.Subject.CANDIDATE]
+    return [UUID(each["id"]) for each in read if each["of"] == gate.EvidenceRole.CANDIDATE]

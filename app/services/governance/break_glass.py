@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models import Promotion
 from app.db.promotions import promotion_by_id
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.domain.errors import Fault, InvalidRequestError
 from app.domain.governance.allocation import Allocation
 from app.domain.governance.lifecycle import (
@@ -20,7 +20,7 @@ from app.domain.identity.access import Caller, Role
 from app.domain.naming import PrefixName
 from app.services.governance.execution import Move, execute
 from app.services.governance.promotions import (
-    aim,
+    evaluate_request,
     lock_promotion,
     open_promotion,
     require_in_time,
@@ -50,7 +50,7 @@ def break_glass(
         return _execute(session, promotion, reason, caller, now)
 
 
-def request_breaking_glass(
+def request_with_break_glass(
     sessions: Sessions,
     *,
     prefix: PrefixName,
@@ -78,7 +78,7 @@ def request_breaking_glass(
     require_split(wanted)
     with sessions.begin() as session:
         lock_prefix_as(Role.ADMIN, session, caller, prefix)
-        target = aim(session, prefix, channel_name, wanted, now)
+        target = evaluate_request(session, prefix, channel_name, wanted, now)
         promotion = open_promotion(session, target, reason, caller, now)
         return _execute(session, promotion, reason, caller, now)
 
@@ -95,4 +95,4 @@ def _execute(
     promotion.break_glass = True
     move = Move.of(promotion, GenerationKind.BREAK_GLASS, reason)
     execute(session, promotion.channel, move, caller=caller, now=now)
-    return present(promotion_by_id(session, promotion.id))
+    return expect(promotion_by_id(session, promotion.id))

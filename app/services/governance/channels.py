@@ -10,8 +10,8 @@ from app.db.channels import allocation_of, generation_numbered, lock_channel
 from app.db.models import Channel, PolicyRow, Prefix
 from app.db.policies import policy_of, policy_versioned
 from app.db.principals import approvers_by_namespace
-from app.db.session import Sessions, present
-from app.domain.audit.chain import Event, Facts, happened, subject_of
+from app.db.session import Sessions, expect
+from app.domain.audit.chain import Event, Facts, audit_event, subject_of
 from app.domain.delivery.conditional_requests import Precondition, entity_tag
 from app.domain.errors import (
     NotFoundError,
@@ -26,7 +26,7 @@ from app.domain.governance.policies import Contributor
 from app.domain.identity.access import Caller, Role
 from app.domain.naming import PrefixName
 from app.services.governance.execution import Move, execute
-from app.services.governance.gate import reassess
+from app.services.governance.gate import reevaluate_pending
 from app.services.identity.visibility import lock_prefix_as, missing_channel
 
 _NONE: Final = Precondition()
@@ -74,8 +74,8 @@ def bind(
             channel.policy = wanted
         event = _bound(prefix, channel, wanted, caller, now)
         audit.append(session, event)
-        reassess(session, row, now=now)
-        return present(lock_channel(session, prefix, name))
+        reevaluate_pending(session, row, now=now)
+        return expect(lock_channel(session, prefix, name))
 
 
 def rollback(
@@ -130,7 +130,7 @@ def _bound(
         "policy_version": policy.version,
         "policy_digest": policy.digest,
     }
-    return happened(subject_of(prefix), "channel.bind", facts, caller=caller, now=now)
+    return audit_event(subject_of(prefix), "channel.bind", facts, caller=caller, now=now)
 
 
 def channel_tag(channel: Channel) -> str:

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from app.db import audit
 from app.db.models import Channel, Generation, GenerationShare, Promotion, Version
 from app.db.promotions import pending_on
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.errors import VersionRevokedError
 from app.domain.governance.lifecycle import GenerationKind, PromotionState, require_move
 from app.domain.identity.access import Caller
 from app.domain.naming import Json
-from app.services.governance.approval_status import Reviewers
+from app.services.governance.approval_status import ApprovalStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def record(
     """Append what was done to a promotion, on its prefix's chain."""
     about: dict[str, Json] = {"promotion_id": str(promotion.id), "channel": promotion.channel.name}
     subject = subject_of(promotion.channel.prefix.full_name)
-    audit.append(session, happened(subject, action, about | dict(facts), caller=caller, now=now))
+    audit.append(session, audit_event(subject, action, about | dict(facts), caller=caller, now=now))
 
 
 def require_not_revoked(version: Version) -> None:
@@ -128,12 +128,12 @@ def _append_entry(
         "promotion_id": None if move.promotion is None else str(move.promotion.id),
     }
     subject = subject_of(channel.prefix.full_name)
-    event = happened(subject, _ACTIONS[move.kind], facts, caller=caller, now=now)
+    event = audit_event(subject, _ACTIONS[move.kind], facts, caller=caller, now=now)
     audit.append(session, event)
 
 
-def complete(
-    session: Session, promotion: Promotion, state: Reviewers, *, caller: Caller, now: datetime
+def execute_or_schedule(
+    session: Session, promotion: Promotion, state: ApprovalStatus, *, caller: Caller, now: datetime
 ) -> None:
     """Execute the promotion if it waits for nothing; if only for time, note when it is due.
 
@@ -141,7 +141,7 @@ def complete(
     is that of the approvals now.
     """
     promotion.due_at = None
-    if state.lacking:
+    if state.approvals_missing:
         return
     if now < state.not_before:
         promotion.due_at = state.not_before

@@ -23,18 +23,18 @@ from app.domain.governance.policies import Policy, compared_metrics
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 from app.services.governance.execution import require_not_revoked
-from app.services.identity.visibility import seen_version
+from app.services.identity.visibility import visible_version
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class GateEvaluation:
     """A decision with what it is bound to: `subject_digest` is what a review approves."""
 
     decision: Decision
     subject_digest: str
 
 
-def judge(
+def evaluate(
     session: Session,
     channel: Channel,
     wanted: Allocation,
@@ -42,7 +42,7 @@ def judge(
     *,
     current: Allocation,
     now: datetime,
-) -> Judgement:
+) -> GateEvaluation:
     """Judge every version whose traffic would grow if `channel` served `wanted`, not `current`.
 
     A constant number of queries, whatever the history. `versions` holds, by number, the
@@ -58,7 +58,7 @@ def judge(
     decision = decide_on(channel.policy, judged, incumbent, evidence, now)
     allocation = {versions[share.version].digest: share.weight for share in wanted}
     subject = subject_digest(allocation, decision.evidence_digest, channel.policy.digest)
-    return Judgement(decision, subject)
+    return GateEvaluation(decision, subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +144,9 @@ def dry_run(
         GateNotConfiguredError: The channel has no policy, so it is closed.
         VersionRevokedError: The version was revoked, so no gate can open for it.
     """
-    caller.require_sight(prefix)
+    caller.require_visible(prefix)
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
         require_not_revoked(version)
         channel = channel_named(session, prefix, channel_name)
         if channel is None:
@@ -154,7 +154,7 @@ def dry_run(
         wanted = (Share(number, ALL_TRAFFIC),)
         current = allocation_of(session, channel)
         versions = {number: version}
-        return judge(session, channel, wanted, versions, current=current, now=now).decision
+        return evaluate(session, channel, wanted, versions, current=current, now=now).decision
 
 
 def not_configured(prefix: PrefixName, channel_name: str) -> GateNotConfiguredError:
@@ -164,7 +164,7 @@ def not_configured(prefix: PrefixName, channel_name: str) -> GateNotConfiguredEr
     )
 
 
-def reassess(session: Session, prefix: Prefix, *, now: datetime) -> None:
+def reevaluate_pending(session: Session, prefix: Prefix, *, now: datetime) -> None:
     """Judge every pending promotion of `prefix` again, in the transaction of the change.
 
     Approvals are of an exact subject, so those given before no longer count for a new one, and
@@ -172,20 +172,22 @@ def reassess(session: Session, prefix: Prefix, *, now: datetime) -> None:
     """
     session.flush()
     for promotion in pending_below(session, prefix):
-        rejudge(session, promotion, now=now)
+        reevaluate(session, promotion, now=now)
 
 
-def rejudge(session: Session, promotion: Promotion, *, now: datetime) -> Judgement:
+def reevaluate(session: Session, promotion: Promotion, *, now: datetime) -> GateEvaluation:
     """Judge one promotion now and keep the answer on it."""
     versions = {share.version.number: share.version for share in promotion.shares}
     wanted = tuple(Share(share.version.number, share.weight) for share in promotion.shares)
     current = allocation_of(session, promotion.channel)
-    judgement = judge(session, promotion.channel, wanted, versions, current=current, now=now)
-    promotion.decision = decision_document(judgement.decision)
+    gate_evaluation = evaluate(
+        session, promotion.channel, wanted, versions, current=current, now=now
+    )
+    promotion.decision = decision_document(gate_evaluation.decision)
     promotion.policy_id = promotion.channel.policy_id
-    promotion.evidence_digest = judgement.decision.evidence_digest
-    if promotion.subject_digest != judgement.subject_digest:
-        promotion.subject_digest = judgement.subject_digest
+    promotion.evidence_digest = gate_evaluation.decision.evidence_digest
+    if promotion.subject_digest != gate_evaluation.subject_digest:
+        promotion.subject_digest = gate_evaluation.subject_digest
         promotion.subject_since = now
         promotion.due_at = None
-    return judgement
+    return gate_evaluation

@@ -10,8 +10,8 @@ from app.db import audit
 from app.db.evaluations import latest_suite, suite_of, suite_versioned
 from app.db.models import PolicyRow
 from app.db.policies import latest_policy, policy_document
-from app.db.session import Sessions, present
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.db.session import Sessions, expect
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.errors import Fault, InvalidPolicyError
 from app.domain.evidence.suites import Metric, Suite
 from app.domain.governance.plans import Assumptions, Plan, rule_plans
@@ -45,8 +45,8 @@ def create(
         row = PolicyRow(policy.name, number, document, digest, now, caller.id)
         session.add(row)
         facts: Facts = {"policy": policy.name, "version": number, "digest": digest}
-        audit.append(session, happened(REGISTRY, "policy.create", facts, caller=caller, now=now))
-        return present(latest_policy(session, policy.name)), True
+        audit.append(session, audit_event(REGISTRY, "policy.create", facts, caller=caller, now=now))
+        return expect(latest_policy(session, policy.name)), True
 
 
 def plan(
@@ -96,7 +96,7 @@ def _suites(session: Session, policy: Policy) -> dict[_Named, Suite | None]:
 
 
 def _metric(rule: Rule, suites: Mapping[_Named, Suite | None]) -> Metric:
-    return present(present(suites[_named(rule)]).metric(rule.metric_name))
+    return expect(expect(suites[_named(rule)]).metric(rule.metric_name))
 
 
 def _completed(policy: Policy, suites: Mapping[_Named, Suite | None]) -> Policy:

@@ -12,9 +12,9 @@ from app.db.channels import allocation_of, lock_channel
 from app.db.models import Channel, Principal, Promotion, PromotionShare, Version
 from app.db.prefixes import lock_prefix
 from app.db.promotions import decision_document, promotion_by_id
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.db.versions import versions_numbered
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.errors import (
     ForbiddenError,
     GateNotPassedError,
@@ -24,23 +24,23 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.governance.allocation import Allocation, allocation_faults
-from app.domain.governance.gate import Decision, Result
+from app.domain.governance.gate import Decision, GateResult
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.governance.policies import REQUEST_LIFETIME
 from app.domain.identity.access import Caller, Role
 from app.domain.naming import Json, PrefixName
-from app.services.governance.approval_status import reviewers_of
+from app.services.governance.approval_status import approval_status_of
 from app.services.governance.channels import require_enough
 from app.services.governance.execution import (
     allocation_facts,
     close,
-    complete,
+    execute_or_schedule,
     is_overdue,
     record,
     require_not_revoked,
 )
-from app.services.governance.gate import Judgement, judge, not_configured
-from app.services.identity.visibility import lock_prefix_as, seen_place
+from app.services.governance.gate import GateEvaluation, evaluate, not_configured
+from app.services.identity.visibility import lock_prefix_as, visible_promotion_place
 
 
 def request(
@@ -69,15 +69,15 @@ def request(
     require_split(wanted)
     with sessions.begin() as session:
         lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
-        target = aim(session, prefix, channel_name, wanted, now)
-        if target.judgement.decision.result is Result.PASSED:
+        target = evaluate_request(session, prefix, channel_name, wanted, now)
+        if target.gate_evaluation.decision.result is GateResult.PASSED:
             promotion = open_promotion(session, target, reason, caller, now)
-            state = reviewers_of(session, [promotion], now=now)[promotion.id]
+            state = approval_status_of(session, [promotion], now=now)[promotion.id]
             require_enough(len(state.eligible), state.required, prefix.namespace)
-            complete(session, promotion, state, caller=caller, now=now)
+            execute_or_schedule(session, promotion, state, caller=caller, now=now)
             return promotion
         _append_refusal(session, target, caller, now)
-    raise not_passed(target.judgement.decision)
+    raise not_passed(target.gate_evaluation.decision)
 
 
 def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: datetime) -> Promotion:
@@ -105,10 +105,10 @@ def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Prom
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    prefix, channel_name = seen_place(session, caller, promotion_id)
+    prefix, channel_name = visible_promotion_place(session, caller, promotion_id)
     lock_prefix(session, prefix)
     lock_channel(session, prefix, channel_name)
-    return present(promotion_by_id(session, promotion_id))
+    return expect(promotion_by_id(session, promotion_id))
 
 
 def require_in_time(promotion: Promotion, now: datetime) -> None:
@@ -133,13 +133,13 @@ def require_split(wanted: Allocation) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PromotionTarget:
     """What a channel is asked to serve, with the versions by number and the gate's answer."""
 
     channel: Channel
     wanted: Allocation
     versions: Mapping[int, Version]
-    judgement: Judgement
+    gate_evaluation: GateEvaluation
 
     def shares(self) -> list[tuple[Version, int]]:
         """Return the versions that are asked for, with their weights, heaviest first."""
@@ -149,14 +149,14 @@ class Target:
     def facts(self) -> dict[str, Json]:
         return {
             "allocation": allocation_facts(self.shares()),
-            "evidence_digest": self.judgement.decision.evidence_digest,
+            "evidence_digest": self.gate_evaluation.decision.evidence_digest,
             "policy_digest": self.channel.policy.digest,
         }
 
 
-def aim(
+def evaluate_request(
     session: Session, prefix: PrefixName, channel_name: str, wanted: Allocation, now: datetime
-) -> Target:
+) -> PromotionTarget:
     """Lock the channel and judge what it is asked to serve.
 
     Raises:
@@ -172,8 +172,8 @@ def aim(
     current = allocation_of(session, channel)
     if set(wanted) == set(current):
         raise NothingToChangeError(f"{channel_name} of {prefix} serves exactly that already.")
-    judgement = judge(session, channel, wanted, versions, current=current, now=now)
-    return Target(channel, wanted, versions, judgement)
+    gate_evaluation = evaluate(session, channel, wanted, versions, current=current, now=now)
+    return PromotionTarget(channel, wanted, versions, gate_evaluation)
 
 
 def _versions(session: Session, prefix: PrefixName, wanted: Allocation) -> Mapping[int, Version]:
@@ -186,10 +186,10 @@ def _versions(session: Session, prefix: PrefixName, wanted: Allocation) -> Mappi
 
 
 def open_promotion(
-    session: Session, target: Target, reason: str, caller: Caller, now: datetime
+    session: Session, target: PromotionTarget, reason: str, caller: Caller, now: datetime
 ) -> Promotion:
     """Insert a pending promotion with the decision on it, and its audit entry."""
-    decision = target.judgement.decision
+    decision = target.gate_evaluation.decision
     promotion = Promotion(
         channel_id=target.channel.id,
         reason=reason,
@@ -198,7 +198,7 @@ def open_promotion(
         policy_id=target.channel.policy_id,
         decision=decision_document(decision),
         evidence_digest=decision.evidence_digest,
-        subject_digest=target.judgement.subject_digest,
+        subject_digest=target.gate_evaluation.subject_digest,
         subject_since=now,
         created_at=now,
         expires_at=now + REQUEST_LIFETIME,
@@ -218,9 +218,11 @@ def open_promotion(
     return promotion
 
 
-def _append_refusal(session: Session, target: Target, caller: Caller, now: datetime) -> None:
-    unmet = target.judgement.decision.shortfalls
+def _append_refusal(
+    session: Session, target: PromotionTarget, caller: Caller, now: datetime
+) -> None:
+    unmet = target.gate_evaluation.decision.shortfalls
     facts: Facts = target.facts() | {"channel": target.channel.name, "unmet": unmet}
     subject = subject_of(target.channel.prefix.full_name)
-    event = happened(subject, "promotion.refuse", facts, caller=caller, now=now)
+    event = audit_event(subject, "promotion.refuse", facts, caller=caller, now=now)
     audit.append(session, event)

@@ -14,13 +14,22 @@ from app.domain.errors import (
     SeparationOfDutiesError,
     SubjectChangedError,
 )
-from app.domain.governance.approvals import Reviewer, Verdict, approved_already, bar_to_review
-from app.domain.governance.gate import Result
+from app.domain.governance.approvals import (
+    Reviewer,
+    Verdict,
+    approved_already,
+    review_refusal_reason,
+)
+from app.domain.governance.gate import GateResult
 from app.domain.governance.lifecycle import PromotionState, require_move
 from app.domain.identity.access import Caller, Role
-from app.services.governance.approval_status import People, Reviewers, people_of
-from app.services.governance.execution import close, complete, expire, is_overdue, record
-from app.services.governance.gate import rejudge
+from app.services.governance.approval_status import (
+    ApprovalContext,
+    ApprovalStatus,
+    approval_context_of,
+)
+from app.services.governance.execution import close, execute_or_schedule, expire, is_overdue, record
+from app.services.governance.gate import reevaluate
 from app.services.governance.promotions import lock_promotion, not_passed
 
 
@@ -72,38 +81,38 @@ def _decide(
 ) -> None:
     # Read once: what is recorded on a version is judged there and then, so judging again below can
     # rest on fewer evaluations, as those that grew old drop out, but not on others.
-    people = people_of(session, [promotion])
-    _require_reviewer(people.reviewers(promotion, now=now), promotion, caller)
+    context = approval_context_of(session, [promotion])
+    _require_reviewer(context.status_of(promotion, now=now), promotion, caller)
     after = PromotionState.EXECUTED if verdict is Verdict.APPROVE else PromotionState.REJECTED
     require_move(promotion.state, after)
     if verdict is Verdict.APPROVE:
-        decision = rejudge(session, promotion, now=now).decision
+        decision = reevaluate(session, promotion, now=now).decision
         if subject_digest not in (None, promotion.subject_digest):
             raise SubjectChangedError(
                 "The evidence, the policy or the incumbent has changed since you looked; "
                 "read the promotion again and review what it is now.",
                 subject_digest=promotion.subject_digest,
             )
-        if decision.result is not Result.PASSED:
+        if decision.result is not GateResult.PASSED:
             raise not_passed(decision)
-        _approve(session, promotion, people, comment, caller, now)
+        _approve(session, promotion, context, comment, caller, now)
     else:
         _record_review(session, promotion, verdict, comment, caller, now)
         close(promotion, PromotionState.REJECTED, comment, now)
 
 
-def _require_reviewer(state: Reviewers, promotion: Promotion, caller: Caller) -> None:
+def _require_reviewer(state: ApprovalStatus, promotion: Promotion, caller: Caller) -> None:
     """Tell a contributor why before telling anybody else which role is missing."""
     reviewer = Reviewer(caller.name, caller.id, caller.kind)
-    if bar := bar_to_review(state.approvals, reviewer, state.contributors):
-        raise SeparationOfDutiesError(bar)
+    if refusal_reason := review_refusal_reason(state.approvals, reviewer, state.contributors):
+        raise SeparationOfDutiesError(refusal_reason)
     caller.require(Role.APPROVER, promotion.channel.prefix.full_name)
 
 
 def _approve(
     session: Session,
     promotion: Promotion,
-    people: People,
+    context: ApprovalContext,
     comment: str,
     caller: Caller,
     now: datetime,
@@ -112,10 +121,12 @@ def _approve(
 
     Who has approved may still think again and reject, but not approve twice.
     """
-    if caller.id in people.reviewers(promotion, now=now).approved:
+    if caller.id in context.status_of(promotion, now=now).approved:
         raise AlreadyReviewedError(approved_already(caller.name))
     _record_review(session, promotion, Verdict.APPROVE, comment, caller, now)
-    complete(session, promotion, people.reviewers(promotion, now=now), caller=caller, now=now)
+    execute_or_schedule(
+        session, promotion, context.status_of(promotion, now=now), caller=caller, now=now
+    )
 
 
 def _record_review(

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from app.db.identities import callers_of
+from app.db.federated_identities import callers_of
 from app.db.session import Sessions
 from app.db.tokens import valid_token
 from app.domain.errors import UnauthenticatedError
@@ -13,11 +13,11 @@ from app.domain.identity.access import Caller
 from app.domain.identity.oidc import Issuer, comparable
 from app.domain.identity.tokens import is_token
 from app.oidc.issuers import Issuers
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 
 
 def authenticate(
-    sessions: Sessions, *, token: str, now: datetime, uses: TokenUses | None = None
+    sessions: Sessions, *, token: str, now: datetime, uses: TokenUsage | None = None
 ) -> Caller:
     """Return who holds an API token; the use is noted in `uses`.
 
@@ -46,10 +46,10 @@ def authenticate_federated(
     """
     issuer, claims = issuers.verified(token, now)
     with sessions() as session:
-        return meant(session, issuer, claims)
+        return principal_for_claims(session, issuer, claims)
 
 
-def meant(session: Session, issuer: Issuer, claims: Mapping[str, object]) -> Caller:
+def principal_for_claims(session: Session, issuer: Issuer, claims: Mapping[str, object]) -> Caller:
     """Return the one principal that the verified claims of a token mean.
 
     Raises:

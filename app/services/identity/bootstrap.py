@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from app.db import audit
-from app.db.principals import holds_somebody
+from app.db.principals import has_principals
 from app.db.session import Sessions
 from app.domain.audit.chain import REGISTRY
 from app.domain.errors import AlreadyExistsError, UnauthenticatedError
@@ -34,7 +34,7 @@ def first_admin(
     every = {Grant(Role.ADMIN, EVERYWHERE), *grants}
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
-        if holds_somebody(session, Role.ADMIN, EVERYWHERE):
+        if has_principals(session, Role.ADMIN, EVERYWHERE):
             raise AlreadyExistsError("There is an admin already, who can issue every other token.")
         holder = add_principal(session, name, PrincipalKind.HUMAN, every, SYSTEM, now)
         _, token = add_token(session, holder, lifetime, None, SYSTEM, now)

@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from app.db.models import SignInAttempt
+from app.db.login_attempts import forget_attempts, take_attempt
+from app.db.models import LoginAttempt
 from app.db.session import Sessions
-from app.db.sign_in_attempts import forget_attempts, take_attempt
 from app.domain.errors import UnauthenticatedError, UnavailableError
 from app.domain.identity.oidc import Issuer
 from app.domain.identity.oidc_login import (
     ATTEMPT_LIFETIME,
-    Answer,
+    AuthorizationResponse,
     Client,
     Proof,
-    answer_fault,
     authorization_request,
+    authorization_response_fault,
 )
+from app.oidc.code_exchange import CodeRefusedError, exchanged_token
 from app.oidc.discovery import Endpoints
 from app.oidc.fetching import FetchError
 from app.oidc.issuers import Issuers
-from app.oidc.redeeming import CodeRefusedError, redeemed
 from app.services.identity import web_sessions
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 _MINUTES: Final = int(ATTEMPT_LIFETIME.total_seconds() // 60)
 
@@ -55,7 +55,7 @@ def begin(
     with sessions.begin() as session:
         forget_attempts(session, now)
         session.add(
-            SignInAttempt(
+            LoginAttempt(
                 state_hash=_hash(state),
                 browser_hash=_hash(proof.secret),
                 issuer=issuer.url,
@@ -75,7 +75,7 @@ def taken(
     state: str | None,
     cookie: str | None,
     now: datetime,
-) -> SignInAttempt:
+) -> LoginAttempt:
     """Return the attempt that an answer is to, which no other answer is to from now on.
 
     Raises:
@@ -102,8 +102,14 @@ def taken(
 
 
 def complete(
-    sessions: Sessions, issuers: Issuers, *, name: str, answer: Answer, cookie: str, now: datetime
-) -> Visit:
+    sessions: Sessions,
+    issuers: Issuers,
+    *,
+    name: str,
+    answer: AuthorizationResponse,
+    cookie: str,
+    now: datetime,
+) -> PageVisit:
     """Open a session for whoever the issuer says has signed in, once the attempt is taken.
 
     Raises:
@@ -112,7 +118,9 @@ def complete(
     """
     issuer, client = issuers.to_sign_in_with(name)
     endpoints, proof = issuers.endpoints(client, now), Proof(cookie)
-    if fault := answer_fault(answer, issuer.url, names_itself=endpoints.names_itself):
+    if fault := authorization_response_fault(
+        answer, issuer.url, names_itself=endpoints.names_itself
+    ):
         message = f"The answer of {issuer.url} is refused: {fault}; begin again."
         raise UnauthenticatedError(message)
     token = _redeemed(issuer, client, endpoints, answer.code or "", proof)
@@ -122,7 +130,7 @@ def complete(
 
 def _redeemed(issuer: Issuer, client: Client, endpoints: Endpoints, code: str, proof: Proof) -> str:
     try:
-        return redeemed(endpoints, client, code=code, verifier=proof.verifier)
+        return exchanged_token(endpoints, client, code=code, verifier=proof.verifier)
     except CodeRefusedError as error:
         _log.warning("a sign-in was refused: %s", error)
         message = f"{issuer.url} does not confirm this sign-in; begin again."

@@ -6,13 +6,13 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.identities import holder_of
-from app.db.models import IdentityRow, Principal, RoleGrant
+from app.db.federated_identities import holder_of
+from app.db.models import FederatedIdentityRow, Principal, RoleGrant
 from app.db.principals import lock_principal, principal_named
 from app.db.session import Sessions
 from app.db.tokens import revoke_tokens
 from app.db.web_sessions import forget_opened_by
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.errors import (
     AlreadyExistsError,
     Fault,
@@ -21,7 +21,7 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role, nothing_named
-from app.domain.identity.oidc import Identity
+from app.domain.identity.oidc import FederatedIdentity
 from app.domain.naming import Json
 from app.oidc.issuers import Issuers
 
@@ -93,7 +93,7 @@ def set_identities(
     issuers: Issuers,
     *,
     name: str,
-    identities: Sequence[Identity],
+    identities: Sequence[FederatedIdentity],
     caller: Caller,
     now: datetime,
 ) -> Principal:
@@ -116,7 +116,9 @@ def set_identities(
         forget_opened_by(session, [row for row in principal.identities if row not in kept])
         held = [_identity(row) for row in kept]
         principal.identities = kept + [
-            IdentityRow(each.issuer, dict(each.claims)) for each in identities if each not in held
+            FederatedIdentityRow(each.issuer, dict(each.claims))
+            for each in identities
+            if each not in held
         ]
         listed: list[Json] = [
             {"issuer": each.issuer, "claims": dict(each.claims)} for each in identities
@@ -126,7 +128,7 @@ def set_identities(
 
 
 def _require_bindable(
-    session: Session, issuers: Issuers, identity: Identity, principal: Principal
+    session: Session, issuers: Issuers, identity: FederatedIdentity, principal: Principal
 ) -> None:
     if identity.issuer not in issuers:
         message = f"There is no issuer {identity.issuer} in the server's configuration."
@@ -141,8 +143,8 @@ def _require_bindable(
         raise AlreadyExistsError(message)
 
 
-def _identity(row: IdentityRow) -> Identity:
-    return Identity(row.issuer, row.claims)
+def _identity(row: FederatedIdentityRow) -> FederatedIdentity:
+    return FederatedIdentity(row.issuer, row.claims)
 
 
 def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) -> None:
@@ -195,7 +197,7 @@ def facts_of(principal: Principal) -> dict[str, Json]:
 
 
 def record(session: Session, action: str, facts: Facts, caller: Caller, now: datetime) -> None:
-    audit.append(session, happened(REGISTRY, action, facts, caller=caller, now=now))
+    audit.append(session, audit_event(REGISTRY, action, facts, caller=caller, now=now))
 
 
 def _rows(grants: Collection[Grant]) -> list[RoleGrant]:

@@ -11,12 +11,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.session import Sessions
 from app.db.tokens import ValidToken, write_last_use
 
-APART: Final = timedelta(minutes=5)
+RECORDING_INTERVAL: Final = timedelta(minutes=5)
 
 _log = logging.getLogger(__name__)
 
 
-class TokenUses:
+class TokenUsage:
     """Notes uses of tokens; a thread of its own writes them, one per token and five minutes.
 
     A use that the database does not take is lost, and the next one is noted instead: knowing
@@ -29,7 +29,7 @@ class TokenUses:
         self._waiting: set[UUID] = set()
 
     def note(self, token: ValidToken, now: datetime) -> None:
-        recent = token.last_used_at is not None and now - token.last_used_at < APART
+        recent = token.last_used_at is not None and now - token.last_used_at < RECORDING_INTERVAL
         if recent or token.id in self._waiting:
             return
         self._waiting.add(token.id)
@@ -38,7 +38,7 @@ class TokenUses:
     def _write(self, token_id: UUID, now: datetime) -> None:
         try:
             with self._sessions.begin() as session:
-                write_last_use(session, token_id, now, apart=APART)
+                write_last_use(session, token_id, now, apart=RECORDING_INTERVAL)
         except SQLAlchemyError as error:
             _log.warning("a token's use was not written down: %s", type(error).__name__)
         finally:

@@ -6,33 +6,33 @@ from sqlalchemy.orm import Session
 
 from app.db.channels import channel_named
 from app.db.models import Channel, Prefix, Promotion, Version
-from app.db.prefixes import lock_prefix, prefix_in_sight
-from app.db.promotions import place_in_sight, promotion_in_sight
+from app.db.prefixes import lock_prefix, prefix_visible_to
+from app.db.promotions import promotion_place_visible_to, promotion_visible_to
 from app.db.versions import version_numbered
 from app.domain.errors import NotFoundError
 from app.domain.identity.access import Caller, Role, nothing_named
 from app.domain.naming import PrefixName
 
 
-def seen_prefix(session: Session, caller: Caller, name: PrefixName) -> Prefix:
+def visible_prefix(session: Session, caller: Caller, name: PrefixName) -> Prefix:
     """Return a prefix that the caller may see: a reader only one that serves something to it.
 
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    prefix = prefix_in_sight(session, caller, name)
+    prefix = prefix_visible_to(session, caller, name)
     if prefix is None:
         raise name.missing()
     return prefix
 
 
-def seen_version(session: Session, caller: Caller, name: PrefixName, number: int) -> Version:
+def visible_version(session: Session, caller: Caller, name: PrefixName, number: int) -> Version:
     """Return a version that the caller may see: a reader only one that a channel serves to it.
 
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    caller.require_sight(name, unreleased=False)
+    caller.require_visible(name, unreleased=False)
     released_to = None if caller.sees_everything(name.namespace) else caller
     version = version_numbered(session, name, number, released_to=released_to)
     if version is None:
@@ -40,38 +40,40 @@ def seen_version(session: Session, caller: Caller, name: PrefixName, number: int
     return version
 
 
-def seen_channel(session: Session, caller: Caller, prefix: PrefixName, name: str) -> Channel:
+def visible_channel(session: Session, caller: Caller, prefix: PrefixName, name: str) -> Channel:
     """Return a channel that the caller may read.
 
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    caller.require_sight(prefix, unreleased=False)
+    caller.require_visible(prefix, unreleased=False)
     channel = channel_named(session, prefix, name) if caller.sees_channel(name) else None
     if channel is None:
         raise missing_channel(prefix, name)
     return channel
 
 
-def seen_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
+def visible_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
     """Return a promotion that the caller may see.
 
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    promotion = promotion_in_sight(session, caller, promotion_id)
+    promotion = promotion_visible_to(session, caller, promotion_id)
     if promotion is None:
         raise nothing_named("promotion", str(promotion_id))
     return promotion
 
 
-def seen_place(session: Session, caller: Caller, promotion_id: UUID) -> tuple[PrefixName, str]:
+def visible_promotion_place(
+    session: Session, caller: Caller, promotion_id: UUID
+) -> tuple[PrefixName, str]:
     """Return the prefix and the channel of a promotion that the caller may see.
 
     Raises:
         NotFoundError: It does not exist, or looks so to this caller.
     """
-    place = place_in_sight(session, caller, promotion_id)
+    place = promotion_place_visible_to(session, caller, promotion_id)
     if place is None:
         raise nothing_named("promotion", str(promotion_id))
     return place

@@ -11,15 +11,15 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.identities import lock_identity
-from app.db.models import ApiToken, IdentityRow, WebSession
-from app.db.session import Sessions, present
+from app.db.federated_identities import lock_identity
+from app.db.models import ApiToken, FederatedIdentityRow, WebSession
+from app.db.session import Sessions, expect
 from app.db.web_sessions import forget, forget_expired, live_token, renew, session_by_cookie
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.identity.access import Caller
 from app.domain.identity.oidc import Issuer, comparable
 from app.domain.naming import Json
-from app.services.identity.authentication import authenticate, meant
+from app.services.identity.authentication import authenticate, principal_for_claims
 
 IDLE_LIFETIME: Final = timedelta(minutes=30)
 LONGEST_LIFETIME: Final = timedelta(hours=10)
@@ -27,7 +27,7 @@ RENEWED_AFTER: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PageVisit:
     """One request of somebody who is signed in.
 
     `form_token` is what the visit's forms must carry; `cookie` is set if the browser is to keep
@@ -40,7 +40,7 @@ class Visit:
     cookie: str | None = None
 
 
-def sign_in(sessions: Sessions, *, token: str, now: datetime) -> Visit:
+def sign_in(sessions: Sessions, *, token: str, now: datetime) -> PageVisit:
     """Open a session for whoever holds `token`; it ends no later than the token.
 
     Raises:
@@ -55,7 +55,7 @@ def sign_in(sessions: Sessions, *, token: str, now: datetime) -> Visit:
 
 def sign_in_as(
     sessions: Sessions, *, issuer: Issuer, claims: Mapping[str, object], now: datetime
-) -> Visit:
+) -> PageVisit:
     """Open a session for whom the verified claims of an ID token mean, as a bearer token's would.
 
     It hangs on the binding by which they mean somebody, and ends when that is taken away.
@@ -65,14 +65,18 @@ def sign_in_as(
     """
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
-        caller = meant(session, issuer, claims)
+        caller = principal_for_claims(session, issuer, claims)
         held = lock_identity(session, caller.id, issuer.url, comparable(claims))
-        return _opened(session, caller, present(held), now + LONGEST_LIFETIME, now)
+        return _opened(session, caller, expect(held), now + LONGEST_LIFETIME, now)
 
 
 def _opened(
-    session: Session, caller: Caller, held: ApiToken | IdentityRow, ends_at: datetime, now: datetime
-) -> Visit:
+    session: Session,
+    caller: Caller,
+    held: ApiToken | FederatedIdentityRow,
+    ends_at: datetime,
+    now: datetime,
+) -> PageVisit:
     forget_expired(session, now)
     cookie = _new_secret()
     by_token = isinstance(held, ApiToken)
@@ -94,7 +98,7 @@ def _opened(
     else:
         facts |= {"identity_id": str(held.id), "issuer": held.issuer}
     _record(session, "session.open", facts, caller, now)
-    return Visit(caller, row.id, row.form_token, cookie)
+    return PageVisit(caller, row.id, row.form_token, cookie)
 
 
 def visit(
@@ -104,7 +108,7 @@ def visit(
     now: datetime,
     issuers: Collection[str] = (),
     attended: bool = True,
-) -> Visit | None:
+) -> PageVisit | None:
     """Return who is behind a cookie; None if the session, or what it was opened with, has ended.
 
     One that was opened through an issuer lasts while that is one of `issuers`. The cookie is
@@ -116,13 +120,13 @@ def visit(
     if found is None:
         return None
     row, caller = found
-    seen = Visit(caller, row.id, row.form_token)
+    seen = PageVisit(caller, row.id, row.form_token)
     if not attended or now - row.renewed_at < RENEWED_AFTER:
         return seen
     return _renewed(sessions, seen, row, now)
 
 
-def sign_out(sessions: Sessions, *, visit: Visit, now: datetime) -> None:
+def sign_out(sessions: Sessions, *, visit: PageVisit, now: datetime) -> None:
     """End a session at once; ending it again changes nothing."""
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
@@ -131,7 +135,7 @@ def sign_out(sessions: Sessions, *, visit: Visit, now: datetime) -> None:
             _record(session, "session.close", facts, visit.caller, now)
 
 
-def _renewed(sessions: Sessions, seen: Visit, row: WebSession, now: datetime) -> Visit:
+def _renewed(sessions: Sessions, seen: PageVisit, row: WebSession, now: datetime) -> PageVisit:
     fresh = _new_secret()
     with sessions.begin() as session:
         renewed = renew(
@@ -154,4 +158,4 @@ def _hash(cookie: str) -> str:
 
 
 def _record(session: Session, action: str, facts: Facts, caller: Caller, now: datetime) -> None:
-    audit.append(session, happened(REGISTRY, action, facts, caller=caller, now=now))
+    audit.append(session, audit_event(REGISTRY, action, facts, caller=caller, now=now))

@@ -7,7 +7,7 @@ import pytest
 from app.domain.artifacts.adapter_config import parse_config
 from app.domain.artifacts.geometry import Geometry
 from app.domain.artifacts.prefix import (
-    PrefixFacts,
+    PrefixProperties,
     TensorScan,
     check_prefix,
     content_faults,
@@ -39,7 +39,7 @@ def test_a_prefix_has_facts():
     facts, faults = checked()
 
     assert faults == ()
-    assert facts == PrefixFacts(
+    assert facts == PrefixProperties(
         peft_type="PREFIX_TUNING",
         virtual_tokens=3,
         layers=4,

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.domain.audit.chain import GENESIS, Event, document_of, happened, seal, subject_of, verify
+from app.domain.audit.chain import (
+    GENESIS,
+    Event,
+    audit_event,
+    document_of,
+    seal,
+    subject_of,
+    verify,
+)
 from app.domain.identity.access import SYSTEM
 from app.domain.naming import PrefixName
 from tests.support.evidence import NOW, a_digest, an_id
@@ -257,7 +265,7 @@ def test_a_float_is_no_fact(facts):
 
 
 def test_an_event_carries_the_id_and_the_name_of_its_principal():
-    event = happened(SUBJECT, "token.create", {}, caller=SYSTEM, now=NOW)
+    event = audit_event(SUBJECT, "token.create", {}, caller=SYSTEM, now=NOW)
 
     assert event == Event(SUBJECT, NOW, SYSTEM.name, SYSTEM.id, "token.create", {})
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.domain.delivery.cache_lease import LEASE_S, LONGEST_WAIT_S, Lease, waits
+from app.domain.delivery.cache_lease import LEASE_S, LONGEST_WAIT_S, Lease, requires_invalidation
 
 
 def test_nothing_may_be_answered_before_the_first_proof():
@@ -40,11 +40,11 @@ def test_whoever_waited_has_outlived_every_lease():
     ],
 )
 def test_what_may_change_an_answer_waits(action):
-    assert waits(action)
+    assert requires_invalidation(action)
 
 
 @pytest.mark.parametrize(
     "action", ["version.push", "evaluation.record", "token.issue", "promotion.approve"]
 )
 def test_what_changes_no_remembered_answer_does_not_wait(action):
-    assert not waits(action)
+    assert not requires_invalidation(action)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.evidence.evaluation import Result, possible_successes, result_faults
+from app.domain.evidence.evaluation import CellResult, possible_successes, result_faults
 from tests.support.evidence import a_cell, a_key, a_suite
 
 
 def faults(*results):
-    return result_faults(a_suite(), [Result(key, cell) for key, cell in results])
+    return result_faults(a_suite(), [CellResult(key, cell) for key, cell in results])
 
 
 def codes(key, cell):

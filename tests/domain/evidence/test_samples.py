@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.evidence.evaluation import Result, result_faults
+from app.domain.evidence.evaluation import CellResult, result_faults
 from app.domain.evidence.samples import LINE_LIMIT_BYTES, disagreements, read_samples
 from tests.support.evidence import LOCALES, ONE_CELL, PERSONAS, TONE, a_cell, a_key, a_suite
 
@@ -203,7 +203,7 @@ def test_a_file_without_a_score_is_refused(none):
 def test_blank_lines_are_no_rows():
     samples = read(b"\n", a_row() + b"\r\n", b"", a_row("b"))
 
-    assert samples.results() == [Result(a_key(), a_cell(1.0, 2, 0.0))]
+    assert samples.results() == [CellResult(a_key(), a_cell(1.0, 2, 0.0))]
 
 
 def keys_of(*lines):
@@ -328,7 +328,7 @@ SAMPLES = rows_of([1, 0, 1, 1])
     ],
 )
 def test_a_reported_aggregate_must_be_what_the_samples_give(reported, agrees):
-    found = list(disagreements(read(*SAMPLES), [Result(a_key(), reported)]))
+    found = list(disagreements(read(*SAMPLES), [CellResult(a_key(), reported)]))
 
     assert [fault.code for fault in found] == ([] if agrees else ["disagrees"])
 
@@ -339,7 +339,7 @@ def test_a_reported_aggregate_must_be_what_the_samples_give(reported, agrees):
 )
 def test_above_one_an_aggregate_is_rounded_relatively(reported, agrees):
     samples = read(*rows_of([1_000, 3_000], "latency"))
-    result = Result(a_key("latency"), a_cell(reported, 2))
+    result = CellResult(a_key("latency"), a_cell(reported, 2))
 
     assert (not list(disagreements(samples, [result]))) is agrees
 
@@ -354,15 +354,15 @@ def test_a_proportion_rounded_to_three_decimals_agrees_with_its_samples(n, share
     thousandths = 1_000 * successes / n
     nearest = round(thousandths + (1e-9 if up else -1e-9))
 
-    reported = Result(a_key(), a_cell(nearest / 1_000, n))
+    reported = CellResult(a_key(), a_cell(nearest / 1_000, n))
 
     assert list(disagreements(samples, [reported])) == []
 
 
 def test_a_disagreement_says_what_the_samples_give():
     reported = [
-        Result(a_key(), a_cell(0.5, 4)),
-        Result(a_key(persona="expert"), a_cell(0.5, 4)),
+        CellResult(a_key(), a_cell(0.5, 4)),
+        CellResult(a_key(persona="expert"), a_cell(0.5, 4)),
     ]
 
     assert [fault.message for fault in disagreements(read(*SAMPLES), reported)] == [

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from app.domain.governance.allocation import Share
 from app.domain.governance.approvals import (
+    ApprovalSubject,
     Review,
     Reviewer,
-    Subject,
     Verdict,
-    bar_to_review,
+    counted_approvals,
     eligible,
     required_approvals,
-    standing,
+    review_refusal_reason,
     subject_digest,
 )
 from app.domain.governance.policies import Approvals, Canary, CanaryApprovals, Contributor
@@ -45,7 +45,7 @@ LONG_AGO = NOW - timedelta(days=365)
 
 
 def counted(*reviews, subject=SUBJECT, since=LONG_AGO, now=NOW):
-    return standing(STRICT, reviews, subject=Subject(subject, since), now=now)
+    return counted_approvals(STRICT, reviews, subject=ApprovalSubject(subject, since), now=now)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def counted(*reviews, subject=SUBJECT, since=LONG_AGO, now=NOW):
     ],
 )
 def test_a_contributor_may_not_review_and_is_told_as_what(role, word):
-    bar = bar_to_review(STRICT, a_reviewer(), {role: frozenset({an_id("bob")})})
+    bar = review_refusal_reason(STRICT, a_reviewer(), {role: frozenset({an_id("bob")})})
 
     assert bar == f"bob is {word}, whom the policy excludes from reviewing."
 
@@ -66,14 +66,14 @@ def test_a_contributor_may_not_review_and_is_told_as_what(role, word):
 def test_who_contributed_nothing_may_review():
     others = dict.fromkeys(Contributor, frozenset({an_id("alice")}))
 
-    assert bar_to_review(STRICT, a_reviewer(), others) is None
+    assert review_refusal_reason(STRICT, a_reviewer(), others) is None
 
 
 def test_a_policy_may_admit_a_kind_of_contributor():
     lenient = Approvals(exclude=(Contributor.AUTHOR,))
     owner = {Contributor.OWNER: frozenset({an_id("bob")})}
 
-    assert bar_to_review(lenient, a_reviewer(), owner) is None
+    assert review_refusal_reason(lenient, a_reviewer(), owner) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_policy_may_admit_a_kind_of_contributor():
     ],
 )
 def test_a_service_reviews_only_where_the_policy_does_not_demand_humans(human, kind, barred):
-    bar = bar_to_review(Approvals(human=human), a_reviewer(kind=kind), {})
+    bar = review_refusal_reason(Approvals(human=human), a_reviewer(kind=kind), {})
 
     assert (bar is not None) is barred
     assert not barred or bar == "bob is a service, and the policy demands human reviewers."
@@ -119,7 +119,7 @@ def test_nobody_whom_the_policy_excludes_is_eligible(approvals, reviewers, contr
     assert {each.id for each in able}.isdisjoint(excluded)
     assert not approvals.human or {each.kind for each in able} <= {PrincipalKind.HUMAN}
     for each in reviewers - set(able):
-        assert bar_to_review(approvals, each, contributors) is not None
+        assert review_refusal_reason(approvals, each, contributors) is not None
 
 
 def test_the_eligible_are_listed_by_name():

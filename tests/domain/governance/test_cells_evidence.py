@@ -46,7 +46,7 @@ def test_every_persona_and_locale_named_is_a_cell_of_its_own():
 def test_a_cell_that_no_complete_evaluation_measured_is_missing(evaluations):
     for finding in the_findings(a_rule(), *evaluations):
         assert finding.outcome is MISSING
-        assert finding.closes
+        assert finding.blocks
 
 
 def test_a_cell_is_missing_however_good_the_others_are():
@@ -259,7 +259,7 @@ def test_a_rule_that_only_compares_demands_its_samples_too(samples, min_samples,
 def test_a_rule_that_names_no_cell_is_satisfied_by_nothing(gap):
     (finding,) = the_findings(a_rule(**{gap: ()}), an_evaluation())
 
-    assert finding.closes
+    assert finding.blocks
     assert finding.message == (
         "The rule names no cell, so nothing can satisfy it; name personas and locales."
     )

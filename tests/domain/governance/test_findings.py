@@ -19,13 +19,13 @@ PASSED, FAILED, MISSING = Outcome.PASSED, Outcome.FAILED, Outcome.MISSING
 
 
 @pytest.mark.parametrize(
-    ("outcome", "closes"),
+    ("outcome", "blocks"),
     [(PASSED, False), (FAILED, True), (MISSING, True), (Outcome.NOT_APPLICABLE, False)],
 )
-def test_all_but_what_passed_or_does_not_apply_keeps_the_gate_shut(outcome, closes):
+def test_all_but_what_passed_or_does_not_apply_keeps_the_gate_shut(outcome, blocks):
     (finding,) = the_findings(a_rule(personas=()))
 
-    assert type(finding)(finding.rule, 2, outcome, "").closes is closes
+    assert type(finding)(finding.rule, 2, outcome, "").blocks is blocks
 
 
 MESSAGES = [

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from app.domain.evidence.evaluation import EvidenceKind
 from app.domain.governance.findings import Outcome
-from app.domain.governance.gate import Result
+from app.domain.governance.gate import GateResult
 from app.domain.governance.policies import Contributor, EvidenceDemand, Margins
 from app.domain.statistics.distributions import binomial_upper_tail
-from app.domain.statistics.proportions import successes_needed
+from app.domain.statistics.proportions import misses_allowed
 from tests.support.evidence import (
     AUTHOR,
     NOW,
@@ -38,7 +38,7 @@ def closing(decision):
     return {
         (finding.version, finding.rule, finding.cell, finding.demand)
         for finding in decision.findings
-        if finding.closes
+        if finding.blocks
     }
 
 
@@ -87,7 +87,7 @@ def test_without_evidence_the_gate_is_shut():
 def test_without_a_candidate_the_gate_is_shut():
     decision = the_decision(TONE_POLICY)
 
-    assert (decision.result, decision.findings) == (Result.FAILED, ())
+    assert (decision.result, decision.findings) == (GateResult.FAILED, ())
 
 
 def test_a_rule_that_only_compares_needs_evidence_even_where_there_is_no_incumbent():
@@ -161,7 +161,7 @@ def test_adding_an_evaluation_helps_only_on_cells_that_nothing_qualified_had_mea
     after = the_decision(policy, a_candidate(*found, more))
 
     for old, new in zip(before.findings, after.findings, strict=True):
-        if old.closes and not new.closes:
+        if old.blocks and not new.blocks:
             assert old.outcome is Outcome.MISSING or "record another" in old.message
 
 
@@ -225,7 +225,7 @@ def test_a_decision_comes_out_the_same_from_the_same_input(policy, found):
 def test_the_gate_is_open_just_when_nothing_keeps_it_shut(policy, found):
     decision = the_decision(policy, a_candidate(*found))
 
-    assert (decision.result is Result.PASSED) == (not closing(decision))
+    assert (decision.result is GateResult.PASSED) == (not closing(decision))
     # Every rule spoke of every cell: nothing stopped at the first failure.
     assert len(decision.findings) == 1 + 2 * 4
 
@@ -265,5 +265,5 @@ def test_one_cell_at_its_limit_passes_with_probability_alpha_at_most(limit):
         if passes(policy, an_evaluation(cells=perfect | {a_key(): a_cell(successes / 100, 100)}))
     ]
 
-    assert passing == list(range(successes_needed(limit, 100, 0.95), 101))
+    assert passing == list(range(100 - misses_allowed(limit, 100, 0.95), 101))
     assert binomial_upper_tail(passing[0], 100, limit) <= 0.05

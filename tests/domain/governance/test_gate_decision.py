@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.governance.findings import Outcome
-from app.domain.governance.gate import EvaluationRef, Result, Subject
+from app.domain.governance.gate import EvaluationRef, EvidenceRole, GateResult
 from app.domain.governance.policies import Margins
 from tests.support.evidence import (
     NOW,
@@ -51,7 +51,7 @@ def test_without_another_version_to_compare_with_the_comparison_does_not_apply(i
 
     assert found.outcome is Outcome.NOT_APPLICABLE
     assert found.message == "The channel has no incumbent other than this version to compare with."
-    assert decision.result is Result.PASSED
+    assert decision.result is GateResult.PASSED
     assert decision.incumbent == (incumbent and incumbent.ref)
 
 
@@ -66,7 +66,7 @@ def test_without_another_version_to_compare_with_the_comparison_does_not_apply(i
 def test_an_incumbent_without_evidence_keeps_the_gate_shut(evaluations):
     decision, found = comparison(incumbent=an_incumbent(*evaluations))
 
-    assert (decision.result, found.outcome) == (Result.FAILED, Outcome.FAILED)
+    assert (decision.result, found.outcome) == (GateResult.FAILED, Outcome.FAILED)
     assert found.message == (
         "version 1 has no complete evaluation of tone for novice/en with samples by brand-voice@3; "
         "evaluate it first."
@@ -76,7 +76,7 @@ def test_an_incumbent_without_evidence_keeps_the_gate_shut(evaluations):
 def test_an_incumbent_that_is_no_better_lets_the_gate_open():
     decision, found = comparison(incumbent=an_incumbent(MEASURED))
 
-    assert (decision.result, found.outcome) == (Result.PASSED, Outcome.PASSED)
+    assert (decision.result, found.outcome) == (GateResult.PASSED, Outcome.PASSED)
     assert "differs from version 1 by at least" in found.message
 
 
@@ -91,9 +91,9 @@ def test_a_comparison_with_the_base_takes_a_control_run(incumbent):
     without, lacking = comparison(incumbent=incumbent, demand="base")
     with_one, found = comparison(incumbent=incumbent, demand="base", control_runs=(MEASURED,))
 
-    assert (without.result, lacking.outcome) == (Result.FAILED, Outcome.FAILED)
+    assert (without.result, lacking.outcome) == (GateResult.FAILED, Outcome.FAILED)
     assert lacking.message.startswith("base model tiny has no complete evaluation")
-    assert (with_one.result, found.outcome) == (Result.PASSED, Outcome.PASSED)
+    assert (with_one.result, found.outcome) == (GateResult.PASSED, Outcome.PASSED)
 
 
 def test_each_candidate_is_compared_with_its_own_control_run():
@@ -131,11 +131,11 @@ def test_a_decision_lists_every_evaluation_it_read_once_and_whose_it_was():
     decision = the_decision(TONE_POLICY, *candidates, incumbent=an_incumbent(incumbents))
 
     assert [(each.id, each.of) for each in decision.evaluations] == [
-        (an_id("first"), Subject.CANDIDATE),
-        (an_id("second"), Subject.CANDIDATE),
-        (an_id("incumbents"), Subject.CANDIDATE),
-        (an_id("control"), Subject.BASE),
-        (an_id("own"), Subject.BASE),
+        (an_id("first"), EvidenceRole.CANDIDATE),
+        (an_id("second"), EvidenceRole.CANDIDATE),
+        (an_id("incumbents"), EvidenceRole.CANDIDATE),
+        (an_id("control"), EvidenceRole.BASE),
+        (an_id("own"), EvidenceRole.BASE),
     ]
 
 
@@ -151,10 +151,10 @@ def test_a_decision_records_all_that_went_into_it():
     assert (decision.policy.name, decision.policy.version) == ("brand-safe", 1)
     assert decision.candidates == (candidate.ref,)
     assert decision.evaluations == (
-        EvaluationRef(an_id("first"), a_digest("first"), Subject.CANDIDATE),
-        EvaluationRef(an_id("partial"), a_digest("partial"), Subject.CANDIDATE),
-        EvaluationRef(an_id("incumbents"), a_digest("incumbents"), Subject.INCUMBENT),
-        EvaluationRef(an_id("control"), a_digest("control"), Subject.BASE),
+        EvaluationRef(an_id("first"), a_digest("first"), EvidenceRole.CANDIDATE),
+        EvaluationRef(an_id("partial"), a_digest("partial"), EvidenceRole.CANDIDATE),
+        EvaluationRef(an_id("incumbents"), a_digest("incumbents"), EvidenceRole.INCUMBENT),
+        EvaluationRef(an_id("control"), a_digest("control"), EvidenceRole.BASE),
     )
 
 

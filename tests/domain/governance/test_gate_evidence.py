@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.evidence.evaluation import EvidenceKind
-from app.domain.governance.gate import Result
+from app.domain.governance.gate import GateResult
 from app.domain.governance.policies import Contributor, EvidenceDemand
 from tests.support.evidence import (
     AUTHOR,
@@ -124,7 +124,7 @@ def test_time_only_ever_takes_evidence_away():
         the_decision(policy, candidate, now=NOW + timedelta(days=day)).result for day in range(60)
     ]
 
-    assert results == [Result.PASSED] * 31 + [Result.FAILED] * 29
+    assert results == [GateResult.PASSED] * 31 + [GateResult.FAILED] * 29
 
 
 def test_another_suite_is_no_evidence():

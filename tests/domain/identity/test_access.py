@@ -31,7 +31,7 @@ def sight(caller, prefix=PREFIX):
     seen = NOTHING
     for unreleased, word in ((False, RELEASED), (True, EVERYTHING)):
         try:
-            caller.require_sight(prefix, unreleased=unreleased)
+            caller.require_visible(prefix, unreleased=unreleased)
         except NotFoundError:
             return seen
         seen = word
@@ -134,7 +134,7 @@ def test_a_channel_token_does_nothing_but_read(role):
 
 def test_an_absent_prefix_and_an_invisible_one_are_refused_in_the_same_words():
     with pytest.raises(NotFoundError) as invisible:
-        a_caller().require_sight(PREFIX)
+        a_caller().require_visible(PREFIX)
 
     assert invisible.value.detail == PREFIX.missing().detail
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import (
     KEYS,
-    Identity,
+    FederatedIdentity,
     Issuer,
     claims_fault,
     comparable,
@@ -119,7 +119,7 @@ def test_headers_are_judged_exactly(changes, fault):
     ],
 )
 def test_an_identity_is_matched_by_these_very_values(wanted, claims, matches):
-    assert Identity("https://ci.example", wanted).matches(claims) is matches
+    assert FederatedIdentity("https://ci.example", wanted).matches(claims) is matches
 
 
 texts = st.dictionaries(st.text(max_size=4), st.text(max_size=4) | st.booleans(), max_size=4)
@@ -127,7 +127,7 @@ texts = st.dictionaries(st.text(max_size=4), st.text(max_size=4) | st.booleans()
 
 @given(texts.filter(lambda claims: identity_fault(claims) is None), texts)
 def test_more_claims_never_unmatch_and_fewer_never_match(wanted, others):
-    identity = Identity("https://ci.example", wanted)
+    identity = FederatedIdentity("https://ci.example", wanted)
     assert identity.matches(others | wanted)
     for name in wanted:
         assert not identity.matches({key: value for key, value in wanted.items() if key != name})
@@ -146,7 +146,7 @@ def test_more_claims_never_unmatch_and_fewer_never_match(wanted, others):
 )
 def test_an_identity_identifies_somebody(claims):
     with pytest.raises(ValueError, match=r"\w"):
-        Identity("https://ci.example", claims)
+        FederatedIdentity("https://ci.example", claims)
 
 
 def test_only_texts_and_booleans_are_compared():

@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from app.http.deps import moment
+from app.http.deps import request_time
 from app.main import app_of
 from tests.conftest import Clock
 from tests.oidc.issuing import issuing
@@ -34,29 +34,29 @@ def registry(parts, tokens):
 
 
 @pytest.fixture
-def world(registry, people, issuers, parts):
+def issuer_world(registry, people, issuers, parts):
     configure(registry, signed_in_through(people), signed_in_through(issuers[1], "staff"))
     return registry
 
 
 @pytest.fixture
-def traveller(world, people):
+def traveller(issuer_world, people):
     """Somebody whom an admin has bound to a person, an approver."""
-    name, _ = world.a_principal(None, ("approver", world.namespace))
+    name, _ = issuer_world.a_principal(None, ("approver", issuer_world.namespace))
     subject = f"subject of {name}"
-    assert bind(world, name, (people, {"sub": subject})).status_code == 200
-    person = Traveller(world.client, people)
+    assert bind(issuer_world, name, (people, {"sub": subject})).status_code == 200
+    person = Traveller(issuer_world.client, people)
     person.name, person.subject = name, subject
     person.client.base_url = "http://testserver"
     return person
 
 
 @pytest.fixture
-def page_time(world):
+def issuer_page_time(issuer_world):
     moving = Clock()
-    app = world.client.app
+    app = issuer_world.client.app
     for each in (app, pages_in(app)):
-        each.dependency_overrides[moment] = moving
+        each.dependency_overrides[request_time] = moving
     yield moving
     for each in (app, pages_in(app)):
-        del each.dependency_overrides[moment]
+        del each.dependency_overrides[request_time]

@@ -16,7 +16,7 @@ from tests.pages.login.travelling import configure, onward, refusal, signed_in_t
 SHARED = "s: +/%\N{LATIN SMALL LETTER A WITH DIAERESIS}"  # what only an encoding keeps apart
 
 
-def test_whoever_signs_in_at_the_issuer_is_let_in_as_whom_the_claims_mean(traveller, world):
+def test_whoever_signs_in_at_the_issuer_is_let_in_as_whom_the_claims_mean(traveller, issuer_world):
     response = traveller.back(traveller.subject, next="/admin/reviews?cursor=x")
 
     assert response.status_code == 200
@@ -25,7 +25,7 @@ def test_whoever_signs_in_at_the_issuer_is_let_in_as_whom_the_claims_mean(travel
     kept = [each for each in response.headers.get_list("set-cookie") if "_session=" in each]
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(kept[0].split("; "))
     assert traveller.name in traveller.get("/admin/").text
-    opened = world.last_entry("registry")
+    opened = issuer_world.last_entry("registry")
     assert (opened["action"], opened["principal"]) == ("session.open", traveller.name)
     assert opened["facts"].keys() == {"session_id", "identity_id", "issuer"}
 
@@ -61,7 +61,7 @@ def test_neither_state_nor_nonce_nor_verifier_is_in_a_table(traveller, sessions)
     asked = parse_qs(urlsplit(traveller.sent_to()).query)
     cookie = traveller.client.cookies["registry_sign_in_attempt"]
     with sessions() as session:
-        attempt = oidc_login.SignInAttempt
+        attempt = oidc_login.LoginAttempt
         kept = str([vars(row) for row in session.scalars(select(attempt))])
     assert "state_hash" in kept
     for secret in (asked["state"][0], asked["nonce"][0], cookie):
@@ -102,13 +102,13 @@ def test_the_way_ends_on_pages_of_this_registry_only(traveller, target, goes):
     ],
 )
 def test_a_client_with_a_secret_shows_it_to_its_issuer_alone(
-    traveller, world, people, methods, used, caplog
+    traveller, issuer_world, people, methods, used, caplog
 ):
     caplog.set_level(logging.DEBUG)
     people.discovery["token_endpoint_auth_methods_supported"] = methods
     configured = signed_in_through(people, secret=SHARED)
     assert "s: +" not in repr(configured)
-    configure(world, configured)
+    configure(issuer_world, configured)
     assert onward(traveller.back(traveller.subject)) == "/admin/"
     people.desk.secret = SHARED[::-1]
     assert "does not confirm" in refusal(traveller.back(traveller.subject))
@@ -117,13 +117,13 @@ def test_a_client_with_a_secret_shows_it_to_its_issuer_alone(
     assert not re.search(r"s: \+|\+ :s|s%3A", caplog.text)
 
 
-def test_endpoints_can_be_configured_and_may_have_a_query(traveller, world, people):
+def test_endpoints_can_be_configured_and_may_have_a_query(traveller, issuer_world, people):
     configured = signed_in_through(
         people,
         authorization_url=f"{people.url}/authorize?tenant=acme",
         token_url=f"{people.url}/token",
     )
-    configure(world, configured)
+    configure(issuer_world, configured)
     url = traveller.sent_to()
     assert url.startswith(f"{people.url}/authorize?tenant=acme&response_type=code&")
     assert people.asked == []
@@ -132,9 +132,11 @@ def test_endpoints_can_be_configured_and_may_have_a_query(traveller, world, peop
 # The way there
 
 
-def test_the_page_to_sign_in_on_asks_neither_the_database_nor_an_issuer(world, people, engine):
+def test_the_page_to_sign_in_on_asks_neither_the_database_nor_an_issuer(
+    issuer_world, people, engine
+):
     with counted(engine) as statements:
-        page = world.client.get("/admin/sign-in").text
+        page = issuer_world.client.get("/admin/sign-in").text
     assert [name for name in ("people", "staff") if f"Sign in with {name}<" in page] == [
         "people",
         "staff",
@@ -142,9 +144,9 @@ def test_the_page_to_sign_in_on_asks_neither_the_database_nor_an_issuer(world, p
     assert (statements, people.asked) == ([], [])
 
 
-def test_without_an_issuer_to_sign_in_through_there_is_a_token_alone(world, people):
-    configure(world, trusted(people))
-    page = world.client.get("/admin/sign-in").text
+def test_without_an_issuer_to_sign_in_through_there_is_a_token_alone(issuer_world, people):
+    configure(issuer_world, trusted(people))
+    page = issuer_world.client.get("/admin/sign-in").text
     assert page.count("<form ") == 1
 
 
@@ -189,13 +191,13 @@ def test_discovery_leads_people_and_codes_to_no_other_server(traveller, people, 
 
 
 def test_endpoints_are_asked_for_once_in_a_while_and_outlive_a_short_illness(
-    traveller, people, page_time
+    traveller, people, issuer_page_time
 ):
     traveller.sent_to()
     traveller.sent_to()
     assert len(people.asked) == 1
     people.ill = "failing"
-    page_time.ahead = timedelta(minutes=10)
+    issuer_page_time.ahead = timedelta(minutes=10)
     traveller.sent_to()
-    page_time.ahead = timedelta(minutes=16)
+    issuer_page_time.ahead = timedelta(minutes=16)
     refusal(traveller.depart(), 503)

@@ -48,11 +48,11 @@ def test_an_answer_counts_once(traveller, people):
     assert people.asked.count("token") == 1, "the code is not even tried"
 
 
-def test_of_two_answers_at_once_one_counts(traveller, people, parts, world):
+def test_of_two_answers_at_once_one_counts(traveller, people, parts, issuer_world):
     url = people.desk.agreed(traveller.sent_to(), traveller.subject)
     state = parse_qs(urlsplit(url).query)["state"][0]
     cookie = traveller.client.cookies["registry_sign_in_attempt"]
-    known = world.client.app.state.parts.issuers
+    known = issuer_world.client.app.state.parts.issuers
 
     def take():
         try:
@@ -76,12 +76,12 @@ def test_an_answer_is_of_no_use_in_another_browser(traveller, people, cookie):
     assert "token" not in people.asked
 
 
-def test_a_sign_in_takes_ten_minutes_at_most(traveller, people, page_time):
+def test_a_sign_in_takes_ten_minutes_at_most(traveller, people, issuer_page_time):
     for late, said in ((timedelta(seconds=5), None), (timedelta(seconds=-5), "10 minutes")):
-        page_time.ahead = timedelta(0)
+        issuer_page_time.ahead = timedelta(0)
         url = people.desk.agreed(traveller.sent_to(), traveller.subject)
         people.desk.claims = {"iat": people.claims()["iat"] + 590, "nbf": None}
-        page_time.ahead = ATTEMPT_LIFETIME - late
+        issuer_page_time.ahead = ATTEMPT_LIFETIME - late
         people.desk.claims["exp"] = people.claims()["exp"] + 900
         response = traveller.come(url)
         if said is None:
@@ -90,16 +90,18 @@ def test_a_sign_in_takes_ten_minutes_at_most(traveller, people, page_time):
             assert said in refusal(response)
 
 
-def test_attempts_that_came_to_nothing_are_forgotten_at_the_next(traveller, page_time, sessions):
+def test_attempts_that_came_to_nothing_are_forgotten_at_the_next(
+    traveller, issuer_page_time, sessions
+):
     def attempts():
         with sessions() as session:
-            return set(session.scalars(select(oidc_login.SignInAttempt.state_hash)))
+            return set(session.scalars(select(oidc_login.LoginAttempt.state_hash)))
 
     others = attempts()
     traveller.sent_to()
     mine = attempts() - others
     assert len(mine) == 1
-    page_time.ahead = ATTEMPT_LIFETIME
+    issuer_page_time.ahead = ATTEMPT_LIFETIME
     traveller.sent_to()
     assert mine.isdisjoint(attempts())
 

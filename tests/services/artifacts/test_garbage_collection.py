@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 
-from app.db.blobs import lease
+from app.db.blobs import pin
 from app.services.artifacts.blob_damage import unmark
 from app.services.artifacts.garbage_collection import collect, scrub
 from app.storage.blobs import key_of
@@ -100,7 +100,7 @@ def test_young_bytes_are_left_alone(world, blobs, collected, orphan):
 def test_bytes_that_a_push_has_leased_are_left_alone(world, sessions, blobs, collected, orphan):
     stray = orphan(world.namespace.encode())
     with sessions.begin() as session:
-        lease(session, {stray}, now() + timedelta(minutes=1))
+        pin(session, {stray}, now() + timedelta(minutes=1))
     collected()
     assert is_stored(blobs, stray)
 

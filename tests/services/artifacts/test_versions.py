@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.db.blobs import forget_expired_leases
+from app.db.blobs import delete_expired_pins
 from tests.support.adapters import a_config, a_tensor, a_weights_file
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import CARD, a_base_model, a_digest, weights
@@ -154,7 +154,7 @@ def test_a_push_whose_lease_has_ended_is_refused(world_on, sessions):
         def put(self, content, *, digest, size_bytes):
             super().put(content, digest=digest, size_bytes=size_bytes)
             with sessions.begin() as session:
-                forget_expired_leases(session, LATER)
+                delete_expired_pins(session, LATER)
 
     world = world_on(blobs=SlowBlobs())
     world.a_base()

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 from app.db.prefixes import lock_prefix
 from app.db.session import sessions_on
 from app.domain.naming import PrefixName
-from app.services.governance.due_promotions import settle
+from app.services.governance.due_promotions import process_due
 from tests.support.builders import results
 from tests.support.observing import eventually
 
@@ -26,7 +26,7 @@ def later(sessions):
 
     def later(**ahead):
         now = from_now(**ahead)
-        while settle(sessions, now=now):
+        while process_due(sessions, now=now):
             pass
 
     return later
@@ -106,7 +106,7 @@ def test_a_lock_that_is_not_free_in_time_keeps_only_its_own_promotion_waiting(
 
     with sessions.begin() as session:
         lock_prefix(session, PrefixName(world.namespace, "voice"))
-        assert settle(impatient, now=from_now(hours=25)) >= 2
+        assert process_due(impatient, now=from_now(hours=25)) >= 2
         assert world.promotion(waiting)["state"] == "pending"
         assert other.promotion(beside)["state"] == "executed"
 
@@ -121,7 +121,7 @@ def test_a_promotion_that_is_withdrawn_while_it_comes_up_is_left_alone(
         with connection.begin():
             withdrawing = world_on(sessions=sessions_on(connection))
             assert withdrawing.withdraw(waiting).status_code == 200
-            settled = thread.submit(settle, sessions, now=from_now(hours=25))
+            settled = thread.submit(process_due, sessions, now=from_now(hours=25))
             eventually(lambda: keeps_somebody_waiting(connection))
         assert settled.result(timeout=10) >= 1
 

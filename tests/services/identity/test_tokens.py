@@ -15,7 +15,7 @@ from app.domain.errors import AlreadyExistsError
 from app.domain.identity.tokens import token_hash
 from app.local.postgres import SERVICE_ROLE
 from app.services.identity.bootstrap import first_admin
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from tests.support.racing import at_once
 
 NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
@@ -92,7 +92,7 @@ def test_a_request_waits_for_no_lock_on_its_token(world, sessions):
 
 def test_a_use_that_cannot_be_written_refuses_nobody(world_on, caplog):
     nowhere = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
-    world = world_on(uses=TokenUses(sessionmaker(nowhere)))
+    world = world_on(uses=TokenUsage(sessionmaker(nowhere)))
     _, token = world.a_principal()
 
     assert world.call("GET", "/v1/me", by=token).status_code == 200

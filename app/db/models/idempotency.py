@@ -10,13 +10,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.db.models.base import DISPOSABLE, Base, is_digest
 
 
-class KeptAnswer(Base):
+class IdempotencyRecord(Base):
     """What a principal's request with an idempotency key was answered, and which request it was.
 
     It is committed with what the request changed. The body is null if it holds a secret.
     """
 
-    __tablename__ = "kept_answer"
+    __tablename__ = "idempotency_record"
     __table_args__ = (
         CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),
         is_digest("fingerprint"),

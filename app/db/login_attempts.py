@@ -5,21 +5,21 @@ from datetime import datetime
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from app.db.models import SignInAttempt
+from app.db.models import LoginAttempt
 
 
-def take_attempt(session: Session, *, state_hash: str, browser_hash: str) -> SignInAttempt | None:
+def take_attempt(session: Session, *, state_hash: str, browser_hash: str) -> LoginAttempt | None:
     """Delete and return an attempt of this browser; of several requests one gets it."""
     statement = (
-        delete(SignInAttempt)
+        delete(LoginAttempt)
         .where(
-            SignInAttempt.state_hash == state_hash,
-            SignInAttempt.browser_hash == browser_hash,
+            LoginAttempt.state_hash == state_hash,
+            LoginAttempt.browser_hash == browser_hash,
         )
-        .returning(SignInAttempt)
+        .returning(LoginAttempt)
     )
     return session.scalars(statement).one_or_none()
 
 
 def forget_attempts(session: Session, now: datetime) -> None:
-    session.execute(delete(SignInAttempt).where(SignInAttempt.expires_at <= now))
+    session.execute(delete(LoginAttempt).where(LoginAttempt.expires_at <= now))

@@ -14,7 +14,7 @@ class CodeRefusedError(Exception):
     """The issuer does not redeem a code; the message says why, for the log."""
 
 
-def redeemed(endpoints: Endpoints, client: Client, *, code: str, verifier: str) -> str:
+def exchanged_token(endpoints: Endpoints, client: Client, *, code: str, verifier: str) -> str:
     """Return the ID token for a code, not verified yet.
 
     Raises:

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db.models import IdentityRow, Principal, RoleGrant
+from app.db.models import FederatedIdentityRow, Principal, RoleGrant
 from app.domain.identity.access import Caller, Grant, PrincipalKind
-from app.domain.identity.oidc import Claim, Identity
+from app.domain.identity.oidc import Claim, FederatedIdentity
 
 
 def callers_of(
@@ -20,19 +20,19 @@ def callers_of(
     The containment finds candidates; the domain decides which of them match.
     """
     statement = (
-        select(Principal, IdentityRow.claims, RoleGrant.role, RoleGrant.namespace)
-        .join(IdentityRow, IdentityRow.principal_id == Principal.id)
+        select(Principal, FederatedIdentityRow.claims, RoleGrant.role, RoleGrant.namespace)
+        .join(FederatedIdentityRow, FederatedIdentityRow.principal_id == Principal.id)
         .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
         .where(
-            IdentityRow.issuer == issuer,
-            IdentityRow.claims.contained_by(claims),
+            FederatedIdentityRow.issuer == issuer,
+            FederatedIdentityRow.claims.contained_by(claims),
             Principal.kind == kind,
             Principal.deactivated_at.is_(None),
         )
     )
     found: dict[UUID, Caller] = {}
     for principal, wanted, role, namespace in session.execute(statement):
-        if Identity(issuer, wanted).matches(claims):
+        if FederatedIdentity(issuer, wanted).matches(claims):
             nobody = Caller(principal.id, principal.name, principal.kind, frozenset())
             known = found.get(principal.id, nobody)
             more = frozenset() if role is None else frozenset({Grant(role, namespace)})
@@ -42,22 +42,27 @@ def callers_of(
 
 def lock_identity(
     session: Session, principal_id: UUID, issuer: str, claims: Mapping[str, Claim]
-) -> IdentityRow | None:
+) -> FederatedIdentityRow | None:
     """Return a binding by which these claims mean a principal, locked against its removal."""
-    statement = select(IdentityRow).where(
-        IdentityRow.principal_id == principal_id,
-        IdentityRow.issuer == issuer,
-        IdentityRow.claims.contained_by(claims),
+    statement = select(FederatedIdentityRow).where(
+        FederatedIdentityRow.principal_id == principal_id,
+        FederatedIdentityRow.issuer == issuer,
+        FederatedIdentityRow.claims.contained_by(claims),
     )
     found = session.scalars(statement.with_for_update(read=True, key_share=True)).all()
-    return next((row for row in found if Identity(issuer, row.claims).matches(claims)), None)
+    return next(
+        (row for row in found if FederatedIdentity(issuer, row.claims).matches(claims)), None
+    )
 
 
-def holder_of(session: Session, identity: Identity) -> Principal | None:
+def holder_of(session: Session, identity: FederatedIdentity) -> Principal | None:
     """Return the principal that this very identity is bound to."""
     statement = (
         select(Principal)
-        .join(IdentityRow)
-        .where(IdentityRow.issuer == identity.issuer, IdentityRow.claims == identity.claims)
+        .join(FederatedIdentityRow)
+        .where(
+            FederatedIdentityRow.issuer == identity.issuer,
+            FederatedIdentityRow.claims == identity.claims,
+        )
     )
     return session.scalars(statement).one_or_none()

@@ -24,7 +24,7 @@ class _Known(Generic[Published]):
     fetched_at: datetime
 
 
-class Kept(Generic[Published]):
+class PublishedCache(Generic[Published]):
     """One thing that an issuer publishes, shared by all requests of the process."""
 
     def __init__(self, what: str, fetch: Callable[[], Published]) -> None:

@@ -4,16 +4,13 @@ import ast
 import re
 import tomllib
 
+from app import cli
 from app.db.models.base import Base
 from tests.docs.pages import PAGES, ROOT, code_in, rows_after, shown, text_of
 
 ARCHITECTURE = text_of("docs/concepts/architecture.md")
 OPERATIONS = text_of("docs/guides/operations.md")
-COMMANDS = {
-    path.stem.replace("_", "-")
-    for path in (ROOT / "app" / "cli").glob("*.py")
-    if re.search(r"^def run\(", path.read_text(), re.MULTILINE)
-}
+COMMANDS = set(cli._cli.commands)
 TARGETS = set(re.findall(r"^([a-z-]+):(?!=)", text_of("Makefile"), re.MULTILINE))
 PATH = re.compile(
     r"(?<![\w./-])(?:app|tests|tools|benchmarks|demo|migrations|docker|docs)/[\w./-]*"

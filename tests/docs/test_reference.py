@@ -1,12 +1,10 @@
 """The reference of settings and commands, and the figures of the performance page."""
 
-import importlib
 import json
 import re
 import statistics
 
-import typer
-
+from app import cli
 from app.settings import Settings
 from tests.docs.pages import ROOT, rows_after, text_of
 from tests.docs.test_names import COMMANDS
@@ -36,13 +34,9 @@ def test_every_setting_is_listed_with_its_default():
 
 def options_of(command):
     """Return the options and arguments of a command as its help shows them."""
-    module = importlib.import_module(f"app.cli.{command.replace('-', '_')}")
-    one = typer.Typer(add_completion=False)
-    one.command()(module.run)
-    return {
-        parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.opts[0].upper()
-        for parameter in typer.main.get_command(one).params
-    }
+    context = cli._cli.commands[command].make_context(command, [], resilient_parsing=True)
+    names = {parameter.opts[0] for parameter in context.command.params}
+    return {name if name.startswith("-") else name.upper() for name in names}
 
 
 def test_every_command_is_described_with_its_options():

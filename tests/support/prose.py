@@ -1,6 +1,6 @@
 """Measure plain English: `python -m tests.support.prose [PATH…]` lists offenders by file.
 
-A sentence that opens with a free relative clause ("Whoever can see it …") hides its subject, and
+A sentence that opens with a free relative clause (`Whoever can see it …`) hides its subject, and
 archaic words make readers stop. Both are counted in docstrings, comments, messages, Markdown and
 page templates.
 """

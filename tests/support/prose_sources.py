@@ -4,9 +4,8 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 _FEWEST_WORDS = 3
@@ -20,6 +19,19 @@ class Block:
 
     line: int
     text: str
+
+
+@dataclass(frozen=True)
+class _Comment:
+    """A comment on one line, after what stands before it."""
+
+    line: int
+    before: str
+    text: str
+
+    def continues(self, other: "_Comment") -> bool:
+        follows = self.line == other.line + 1 and self.before == other.before
+        return follows and not self.before.strip()
 
 
 def blocks_in(path: Path) -> Iterator[Block]:
@@ -66,25 +78,25 @@ def _messages(tree: ast.AST, docstrings: set[ast.AST]) -> Iterator[Block]:
 
 
 def _reads_as_sentence(text: str) -> bool:
-    return len(text.split()) > _FEWEST_WORDS and not re.search(r"\bSELECT\b|[{}<>]", text)
+    is_code = re.search(r"\bSELECT\b|[{}<>|\\]", text)
+    return len(text.split()) > _FEWEST_WORDS and not is_code
 
 
 def _comments(source: str) -> Iterator[Block]:
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    found = [
-        (token.start, token.string.lstrip("#: "))
+    yield from _joined(
+        _Comment(token.start[0], token.line[: token.start[1]], token.string.lstrip("#: "))
         for token in tokens
         if token.type == tokenize.COMMENT and not _DIRECTIVE.match(token.string)
-    ]
-    yield from _joined(found)
+    )
 
 
 def _hash_comments(source: str) -> Iterator[Block]:
-    found = []
-    for number, line in enumerate(source.splitlines(), start=1):
-        if match := re.search(r"(?:^|\s)(?:#+|--)\s+(.*)$", line):
-            found.append(((number, match.start()), match[1]))
-    yield from _joined(found)
+    yield from _joined(
+        _Comment(number, line[: match.start()], match[1])
+        for number, line in enumerate(source.splitlines(), start=1)
+        if (match := re.search(r"(?:^|(?<=\s))(?:#+|--)\s+(.*)$", line))
+    )
 
 
 def _slash_comments(source: str) -> Iterator[Block]:
@@ -93,16 +105,20 @@ def _slash_comments(source: str) -> Iterator[Block]:
         yield from _paragraphs(_line(source, match.start()), _without_code(text))
 
 
-def _joined(comments: list[tuple[tuple[int, int], str]]) -> Iterator[Block]:
-    """Join comments on consecutive lines at the same column into one paragraph."""
-    lines: list[str] = []
-    first = 0
-    for (here, text), (after, _) in pairwise([*comments, ((0, 0), "")]):
-        first = first if lines else here[0]
-        lines.append(text)
-        if after != (here[0] + 1, here[1]):
-            yield Block(first, _without_code("\n".join(lines)))
+def _joined(comments: Iterable[_Comment]) -> Iterator[Block]:
+    """Join comments that fill consecutive lines, at the same column, into one paragraph."""
+    lines: list[_Comment] = []
+    for comment in comments:
+        if lines and not comment.continues(lines[-1]):
+            yield _block(lines)
             lines = []
+        lines.append(comment)
+    if lines:
+        yield _block(lines)
+
+
+def _block(lines: list[_Comment]) -> Block:
+    return Block(lines[0].line, _without_code("\n".join(each.text for each in lines)))
 
 
 def _markdown(source: str) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""Who may call what: every route once, as data that a test holds the server to and a page shows."""
+"""The access of every role to every route: a test compares the server, and a page shows it."""
 
 from dataclasses import dataclass
 from enum import Enum

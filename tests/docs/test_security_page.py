@@ -1,4 +1,4 @@
-"""docs/security.md: whatever it says that somebody cannot do, a test shows."""
+"""docs/security.md: a named test shows each act that the page rules out."""
 
 import ast
 import re

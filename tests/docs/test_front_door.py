@@ -6,7 +6,7 @@ import tomllib
 
 import yaml
 
-from tests.docs.pages import ROOT, rows_after, text_of
+from tests.support.markdown_pages import ROOT, rows_after, text_of
 
 PROJECT = tomllib.loads(text_of("pyproject.toml"))["project"]
 DECISIONS = ROOT / "docs" / "decisions"

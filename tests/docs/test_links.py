@@ -2,7 +2,7 @@
 
 import re
 
-from tests.docs.pages import PAGES, ROOT, shown, without_code
+from tests.support.markdown_pages import PAGES, ROOT, shown, without_code
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 

@@ -6,7 +6,7 @@ import tomllib
 
 from app import cli
 from app.db.models.base import Base
-from tests.docs.pages import PAGES, ROOT, code_in, rows_after, shown, text_of
+from tests.support.markdown_pages import PAGES, ROOT, code_in, rows_after, shown, text_of
 
 ARCHITECTURE = text_of("docs/concepts/architecture.md")
 OPERATIONS = text_of("docs/guides/operations.md")
@@ -76,6 +76,18 @@ def test_log_lines_are_written_by_the_code():
     lines = [row[0].strip("`") for row in rows_after("## Log lines", OPERATIONS)]
     assert lines
     assert [line for line in lines if line not in messages] == []
+
+
+def test_the_output_shown_to_auditors_is_that_of_the_verifier():
+    page, verifier = text_of("docs/concepts/audit.md"), text_of("tools/verify_audit.py")
+    for sentence in (
+        "chains are as sealed.",
+        "covers was removed or changed.",
+        "is not what was sealed: its hash differs (line ",
+        "was signed for other leaves",
+    ):
+        assert sentence in page
+        assert sentence in verifier
 
 
 def test_endpoints_that_metrics_are_measured_under_exist():

@@ -3,8 +3,11 @@
 `python -m tests.support.prose [PATH…]` lists the sentences that these tests count.
 """
 
+import re
+
 import pytest
 
+from tests.support.markdown_pages import PAGES, shown, without_code
 from tests.support.prose import CODE, MARKDOWN, files, measure
 
 MOST_STARTING_FREE_PERCENT = 0.5
@@ -26,6 +29,34 @@ def test_markdown_is_plain():
 
 def test_docstrings_comments_messages_and_pages_are_plain():
     require_plain(files(*CODE))
+
+
+ITEM = re.compile(r"\s*(?:[-*]|\d+\.) ")
+
+
+def crowded_lines(text):
+    """Yield lines with more than one sentence, and lines that only continue a sentence."""
+    before = ""
+    for line in without_code(text).splitlines():
+        if not line.strip() or line.startswith(("|", "#")):
+            before = ""
+            continue
+        plain = re.sub(r"`[^`]*`", "X", ITEM.sub("", line))
+        begins = not before or ITEM.match(line) or re.search(r"[.!?:][\"”)*_]*$", before)
+        if re.search(r"[.!?]\)?\s+[A-Z*“\"(\[]", plain) or not begins:
+            yield line
+        before = line
+
+
+def test_markdown_has_one_sentence_on_a_line():
+    crowded = [(shown(path), line) for path in PAGES for line in crowded_lines(path.read_text())]
+    written_by_hand = [each for each in crowded if not each[0].startswith("benchmarks/")]
+    assert written_by_hand == []
+
+
+def test_a_second_sentence_and_a_wrapped_one_are_found():
+    text = "One here. Two here.\n\nThis goes\non below.\n- An item.\n  Its second sentence.\n"
+    assert list(crowded_lines(text)) == ["One here. Two here.", "on below."]
 
 
 PYTHON = '''\

@@ -6,8 +6,8 @@ import statistics
 
 from app import cli
 from app.settings import Settings
-from tests.docs.pages import ROOT, rows_after, text_of
 from tests.docs.test_names import COMMANDS
+from tests.support.markdown_pages import ROOT, rows_after, text_of
 
 SETTINGS = rows_after("# Settings", text_of("docs/reference/settings.md"))
 CLI = text_of("docs/reference/cli.md")

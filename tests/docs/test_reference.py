@@ -6,6 +6,7 @@ import statistics
 
 from app import cli
 from app.settings import Settings
+from benchmarks import report
 from tests.docs.test_names import COMMANDS
 from tests.support.markdown_pages import ROOT, rows_after, text_of
 
@@ -93,3 +94,7 @@ def test_the_figures_of_the_readme_are_those_of_the_results():
     assert f"resolved {ours} times a second (MLflow {theirs}, {without} without" in readme
     release = [f"{SERIES['release', each]['median']:.0f}" for each in (OURS, "MLflow")]
     assert "release takes {} ms (MLflow {}:".format(*release) in readme
+
+
+def test_the_results_open_with_the_introduction_that_the_report_writes():
+    assert report._INTRODUCTION in text_of("benchmarks/RESULTS.md")

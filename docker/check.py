@@ -1,8 +1,8 @@
 # ruff: noqa: INP001, S603, T201 - a script that runs the developer's Docker and reports
-"""Starts all of docker-compose.yml for real, uses it as a developer would, and removes it.
+"""Starts every service of docker-compose.yml, uses them as a developer would, and removes them.
 
-`make containers`, or `python -m docker.check`, where Docker runs. Its project, ports and volumes
-are its own: a registry that runs here already is left alone.
+Run `make containers`, or `python -m docker.check`, on a machine with Docker. Project, ports and
+volumes are separate, so a registry that runs on the machine is left alone.
 """
 
 import os
@@ -67,7 +67,7 @@ def report(what: str, *, holds: bool) -> None:
 
 
 def dressed(client: httpx2.Client) -> bool:
-    """Whether the page names each of the libraries, and what it names is there."""
+    """Whether the page names each of the libraries, and every named file is served."""
     answer = client.get("/admin/sign-in")
     files = re.findall(r'(?:href|src)="(/admin/static/[^"]+)"', answer.text)
     libraries = [file for file in files if "/static/vendor/" in file]
@@ -76,7 +76,7 @@ def dressed(client: httpx2.Client) -> bool:
 
 
 def served(world: World) -> bool:
-    """Whether the store gives the host, by the signed URL, the bytes that were pushed."""
+    """Whether the host gets the pushed bytes from the store by the signed URL."""
     files = world.resolve().json()["files"]
     [url] = [file["url"] for file in files if file["name"] == "adapter_model.safetensors"]
     return bool(url.startswith(STORE) and httpx2.get(url).content == weights(seed=7))
@@ -84,7 +84,7 @@ def served(world: World) -> bool:
 
 @contextmanager
 def project() -> Iterator[None]:
-    """Remove the project at the end, volumes included."""
+    """Remove the project, volumes included, at the end."""
     try:
         yield
     except BaseException:
@@ -122,7 +122,7 @@ def role_of(name: str) -> str:
 
 
 def compose(*arguments: str) -> str:
-    """Return what `docker compose` prints; what it says on standard error goes to ours."""
+    """Return the standard output of `docker compose`; its errors go to this one's."""
     command = ("docker", "compose", *arguments)
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip()

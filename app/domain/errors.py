@@ -1,4 +1,4 @@
-"""The errors that a caller can cause: one class per stable code, listed in docs/problems.md."""
+"""Errors that a caller can cause: one class per stable code (docs/reference/problems.md)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Who may call what: every route once, as data that a test holds the server to and a page shows."""
+"""The access of every role to every route: a test compares the server, and a page shows it."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.domain.identity.access import Role
 
-PAGE = Path(__file__).parents[2] / "docs" / "access.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "access.md"
 
 READER, PUBLISHER, EVALUATOR, APPROVER, ADMIN, AUDITOR = Role
 WORKERS = frozenset({PUBLISHER, EVALUATOR, APPROVER, ADMIN})
@@ -69,8 +69,8 @@ def who(*roles, scope, **more):
 
 OPEN = Access(EVERYBODY, Scope.NOWHERE, "no token is needed", is_open=True)
 EVERY_CALLER = Access(EVERYBODY, Scope.NOWHERE)
-FILTERED = Access(EVERYBODY, Scope.NOWHERE, "lists what the caller sees")
-SERVED = Access(CONSUMERS, Scope.PREFIX, "a reader: what a channel serves it")
+FILTERED = Access(EVERYBODY, Scope.NOWHERE, "lists the objects that the caller may see")
+SERVED = Access(CONSUMERS, Scope.PREFIX, "a reader: only versions that a channel serves")
 WORK = Access(WORKERS, Scope.PREFIX)
 KNOWN = Access(CONSUMERS, Scope.SOMEWHERE)
 DEFINED = Access(WORKERS, Scope.SOMEWHERE)
@@ -162,7 +162,7 @@ ROUTES = {
     ("POST", "/api/repos/create"): CREATES,
     ("POST", f"{_MODEL}/preupload/{{revision}}"): PUBLISHES,
     ("GET", f"{_MODEL}/xet-write-token/{{revision}}"): who(
-        PUBLISHER, scope=Scope.PREFIX, remark="told to use Git LFS", answers=422
+        PUBLISHER, scope=Scope.PREFIX, remark="the answer says to use Git LFS", answers=422
     ),
     ("POST", "/{namespace}/{name}.git/info/lfs/objects/batch"): PUBLISHES,
     ("POST", f"{_MODEL}/commit/{{revision}}"): PUBLISHES,
@@ -183,21 +183,36 @@ ROUTES = {
 }
 
 _INTRODUCTION = """\
-# Who may call what
+# Roles and routes
 
-`python -m tests.api.access` writes this page. The same table drives a test that calls every route
-as everybody, so this is how the server behaves.
+`python -m tests.api.access` writes this page.
+The same table drives a test that calls every route as every kind of caller.
 
-- A role holds where it is granted: on a namespace, or on `*`, which is all of them. No role implies
-  another.
-- **yes**: the role opens the route, held where the column *must be held* says. A number is the
-  status with which a role is refused.
-- *elsewhere*: the same roles, but held on another namespace only. What such a caller may not see is
-  answered as what does not exist: 404, with the same sentence, at the cost of the same queries.
-- Without a token, or with one that is unknown, expired or revoked, every route answers 401 but
-  those that are open.
-- A token that is limited to channels is a reader's, whatever its holder's roles, and sees what
-  these channels serve.
+## Roles
+
+A role is granted on a namespace, or on `*`, which means all of them.
+No role implies another.
+
+| role | may |
+| --- | --- |
+| reader | resolve, and download the versions that a channel serves now; not read evidence |
+| publisher | register base models, create prefixes, push versions, request promotions |
+| evaluator | record evaluations, evaluate the gate without a request |
+| approver | review promotions, void evaluations of others, roll back, revoke, list pulls |
+| admin | bind channels, break the glass; on `*` also suites, policies, principals, tokens |
+| auditor | read, verify and export the audit log, and nothing else |
+
+## Routes
+
+- **yes**: the role opens the route, if it is held where the column *must be held* says.
+  A number is the status with which the role is refused.
+- *elsewhere*: the same roles, held on another namespace only.
+  Objects that such a caller may not see are answered like objects that do not exist: 404, with \
+the same sentence, at the cost of the same queries.
+- Without a token, or with one that is unknown, expired or revoked, every route answers 401 except \
+the open ones.
+- A token that is limited to channels has the rights of a reader, regardless of its holder's \
+roles, and sees the versions that these channels serve.
 
 {head}
 {rule}

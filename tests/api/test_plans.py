@@ -27,7 +27,7 @@ def test_a_limit_is_planned_for_both_powers(world):
 
     assert (demand["demand"], demand["limit"], demand["cells"]) == ("at_least", 0.85, 4)
     assert demand["fewest"] == 19
-    # The table of docs/statistics.md.
+    # The table of docs/concepts/statistics.md.
     assert samples(demand) == {0.8: 304, 0.9: 408}
 
 

@@ -1,4 +1,4 @@
-"""The code reproduces every table in docs/statistics.md."""
+"""The code reproduces every table in docs/concepts/statistics.md."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ from app.domain.statistics.proportions import (
 from app.domain.statistics.tango import wins_needed
 from app.domain.statistics.unconditional import Region, probability, worst_case
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "concepts" / "statistics.md"
 SIMULATED = 40_000
 
 

@@ -40,7 +40,7 @@ def compare(
 
     It is compared with every evaluation of the reference, paired on equal samples with equal
     prompts of the same suite version. Proportions use the exact paired bound, means the paired t
-    bound (docs/statistics.md).
+    bound (docs/concepts/statistics.md).
     """
     blank = replace(blank, demand=reference.demand, margin=margin.value, evaluation=candidate.id)
     failed = replace(blank, outcome=Outcome.FAILED)

@@ -13,7 +13,7 @@ def lower_bound(
 ) -> float | None:
     """Return the one-sided lower t bound on the true mean, to 12 significant digits.
 
-    The level is exact for normal scores and approximate for others; docs/statistics.md has
+    The level is exact for normal scores and approximate for others; docs/concepts/statistics.md has
     measured levels. For equal scores (stderr 0) t would claim certainty, although they do not
     show how much unseen scores vary. But n equal scores show that at most a share
     1 - alpha^(1/n) of all scores differ (Clopper & Pearson with no miss). If those are as bad as

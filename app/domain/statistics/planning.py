@@ -87,7 +87,7 @@ def samples_for_pairs(margin: float, discordance: float, confidence: float, powe
 
     Connor (1987, Biometrics 43:207-211) for equal proportions: n = (z_a + z_b)^2 d / margin^2,
     but enough to refute a difference of the margin without one discordant pair. The exact test
-    is somewhat less powerful (docs/statistics.md), so plan a few more.
+    is somewhat less powerful (docs/concepts/statistics.md), so plan a few more.
 
     Args:
         margin: By how much the candidate may be worse.

@@ -1,7 +1,7 @@
 """Tango's score statistic for a paired difference: how favourable one table is to a claim.
 
 Tango (1998, Statistics in Medicine 17:891-908). By itself it does not keep its level (see
-docs/statistics.md); here it only orders tables, and `unconditional` computes the level.
+docs/concepts/statistics.md); here it only orders tables, and `unconditional` computes the level.
 """
 
 import math

@@ -26,7 +26,7 @@ def test_whom_nobody_has_bound_is_let_in_nowhere(traveller):
 def test_whoever_means_two_is_neither(traveller, issuer_world, people):
     other, _ = issuer_world.a_principal()
     bind(issuer_world, other, (people, {"sub": traveller.subject, "ref": "refs/heads/main"}))
-    assert "more than one principal" in refusal(traveller.back(traveller.subject))
+    assert "several principals" in refusal(traveller.back(traveller.subject))
 
 
 def test_a_refusal_keeps_the_page_that_was_asked_for(traveller):

@@ -233,7 +233,12 @@ def test_an_admin_of_a_namespace_takes_no_checkpoints(world):
             "The root of the tree's first",
             id="tree-rewritten",
         ),
-        pytest.param("audit_node", "DELETE FROM audit_node", "The root of the tree's first", id="tree-removed"),
+        pytest.param(
+            "audit_node",
+            "DELETE FROM audit_node",
+            "The root of the tree's first",
+            id="tree-removed",
+        ),
     ],
 )
 def test_what_contradicts_an_earlier_checkpoint_is_not_signed(

@@ -15,7 +15,7 @@ from app.domain.identity.tokens import token_hash
 
 @dataclass(frozen=True, slots=True)
 class ValidToken:
-    """A token that is neither revoked nor expired, with the caller who holds it."""
+    """A token that is neither revoked nor expired, with its caller."""
 
     id: UUID
     caller: Caller

@@ -33,7 +33,7 @@ def violations(registry, load):
 
 
 def unexpected_refusals(journal):
-    """Yield the refused operations: clients only request what is allowed."""
+    """Yield the refused operations: clients only make permitted requests."""
     for operation in journal:
         refused = operation.refused or ""
         # An earlier rollback, whose client gave up, may have taken effect.

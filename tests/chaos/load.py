@@ -18,7 +18,7 @@ SAMPLES = 20  # in each cell: enough to show 0.85 if all succeed
 
 
 class Line:
-    """A client with a channel of its own, which pushes to a prefix that it shares with others."""
+    """A client with its own channel, which pushes to a prefix that it shares with others."""
 
     def __init__(self, world, url, name, journal):
         self.name = name

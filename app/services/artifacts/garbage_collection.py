@@ -33,7 +33,7 @@ _BATCH: Final = 500
 
 @dataclass(slots=True)
 class Collected:
-    """The counts of a collection: what it removed, or would remove in a dry run."""
+    """The counts of a collection: objects removed, or that a dry run would remove."""
 
     objects: int = 0
     size_bytes: int = 0

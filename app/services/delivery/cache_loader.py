@@ -24,7 +24,7 @@ _LABEL: Final = re.compile(LABEL_PATTERN)
 class ReadThroughCache:
     """A cache that loads its misses. If it cannot, the caller has to query the database.
 
-    It has a small thread pool of its own, so that resolving never waits behind pushes.
+    It has a small dedicated thread pool, so that resolving never waits behind pushes.
     """
 
     def __init__(self, channel_cache: ChannelCache | None = None) -> None:

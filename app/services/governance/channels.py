@@ -139,9 +139,10 @@ def channel_tag(channel: Channel) -> str:
 
 
 def _require_satisfiable(session: Session, prefix: Prefix, row: PolicyRow) -> None:
-    """Check that enough principals could approve, whoever the other contributors will be.
+    """Check that enough principals could approve under a policy.
 
-    The owner is known here. The author, requester and evaluators are not, so they exclude no one.
+    Of the contributors, only the owner is known now. The author, requester and evaluators may
+    exclude more reviewers later.
 
     Raises:
         PolicyUnsatisfiableError: Too few principals could approve.

@@ -120,7 +120,7 @@ def _approve(
 ) -> None:
     """Record an approval of the re-evaluated subject, and execute if it was the last one.
 
-    A reviewer who has approved may still reject, but cannot approve twice.
+    After an approval, the reviewer may still reject, but cannot approve twice.
     """
     if caller.id in context.status_of(promotion, now=now).approved:
         raise AlreadyReviewedError(approved_already(caller.name))

@@ -107,7 +107,7 @@ def complete(
     cookie: str,
     now: datetime,
 ) -> PageVisit:
-    """Open a web session for the principal whom the issuer has authenticated.
+    """Open a web session for the principal that the issuer has authenticated.
 
     The caller has taken the login attempt.
 

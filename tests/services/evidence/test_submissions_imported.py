@@ -265,7 +265,7 @@ def test_all_faults_of_a_mapping_are_reported_at_once(world, version):
     ]
     response = send_lm_eval(world, version, "mixed", maps, samples=[])
 
-    assert fault_codes(response) == ["missing"]  # without the samples, nothing else is checked
+    assert fault_codes(response) == ["missing"]  # further checks need the samples
     response = send_lm_eval(
         world, version, "mixed", maps, samples=[the_samples("mixed", "voice_novice")]
     )

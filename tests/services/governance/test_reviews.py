@@ -1,4 +1,4 @@
-"""Reviews: the reviewers who may give one, the approvals that count, and their effects."""
+"""Reviews: eligible reviewers, approvals that count, re-evaluation, expiry and execution."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Identities at other issuers: which principals a token's claims may mean."""
+"""Federated identity queries: finding the principals to which an issuer's claims are bound."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,9 +15,9 @@ from app.domain.identity.oidc import Claim, FederatedIdentity
 def callers_of(
     session: Session, issuer: str, kind: PrincipalKind, claims: Mapping[str, Claim]
 ) -> Sequence[Caller]:
-    """Return everybody of `kind` whom the claims of a verified token match, in one query.
+    """Return the principals of `kind` that match the claims of a verified token, in one query.
 
-    The containment finds candidates; the domain decides which of them match.
+    The JSON containment finds candidates; the domain decides which of them match.
     """
     statement = (
         select(Principal, FederatedIdentityRow.claims, RoleGrant.role, RoleGrant.namespace)
@@ -33,8 +33,8 @@ def callers_of(
     found: dict[UUID, Caller] = {}
     for principal, wanted, role, namespace in session.execute(statement):
         if FederatedIdentity(issuer, wanted).matches(claims):
-            nobody = Caller(principal.id, principal.name, principal.kind, frozenset())
-            known = found.get(principal.id, nobody)
+            without_grants = Caller(principal.id, principal.name, principal.kind, frozenset())
+            known = found.get(principal.id, without_grants)
             more = frozenset() if role is None else frozenset({Grant(role, namespace)})
             found[principal.id] = replace(known, grants=known.grants | more)
     return list(found.values())
@@ -43,7 +43,7 @@ def callers_of(
 def lock_identity(
     session: Session, principal_id: UUID, issuer: str, claims: Mapping[str, Claim]
 ) -> FederatedIdentityRow | None:
-    """Return a binding by which these claims mean a principal, locked against its removal."""
+    """Return a principal's federated identity that these claims match, locked against deletion."""
     statement = select(FederatedIdentityRow).where(
         FederatedIdentityRow.principal_id == principal_id,
         FederatedIdentityRow.issuer == issuer,
@@ -56,7 +56,7 @@ def lock_identity(
 
 
 def holder_of(session: Session, identity: FederatedIdentity) -> Principal | None:
-    """Return the principal that this very identity is bound to."""
+    """Return the principal to which exactly this federated identity is bound."""
     statement = (
         select(Principal)
         .join(FederatedIdentityRow)

@@ -1,4 +1,4 @@
-"""Sign-ins that were begun at an issuer: taking one is using it."""
+"""Login attempt queries: an OIDC login that was begun, which can be taken only once."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from app.db.models import LoginAttempt
 
 
 def take_attempt(session: Session, *, state_hash: str, browser_hash: str) -> LoginAttempt | None:
-    """Delete and return an attempt of this browser; of several requests one gets it."""
+    """Delete and return a login attempt of this browser; only one concurrent request gets it."""
     statement = (
         delete(LoginAttempt)
         .where(
@@ -21,5 +21,5 @@ def take_attempt(session: Session, *, state_hash: str, browser_hash: str) -> Log
     return session.scalars(statement).one_or_none()
 
 
-def forget_attempts(session: Session, now: datetime) -> None:
+def delete_expired_attempts(session: Session, now: datetime) -> None:
     session.execute(delete(LoginAttempt).where(LoginAttempt.expires_at <= now))

@@ -1,4 +1,4 @@
-"""The tables of the first release, and the triggers that keep history as it was."""
+"""The tables of the first release, and the triggers that protect history from changes."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ BEGIN
 END $$
 """
 
-# A chain's end may only move on, one entry at a time; the update that locks it moves nothing.
+# A chain may only grow, by one entry at a time; the update that locks its row changes nothing.
 KEEP_CHAIN_END = """
 CREATE FUNCTION keep_chain_end() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -51,14 +51,14 @@ BEGIN
     ) THEN
         RETURN NEW;
     END IF;
-    RAISE EXCEPTION 'the end of the audit chain % may only move on', OLD.subject
+    RAISE EXCEPTION 'the audit chain % may only grow by one entry', OLD.subject
         USING ERRCODE = 'integrity_constraint_violation';
 END $$
 """
 
-# Processes answer from what they remember of these rows. Each change of one is announced by the
-# transaction that makes it, whoever makes it; what is only new, nobody can have remembered.
-REMEMBERED = {
+# Processes cache these rows. A trigger notifies them of each change within its transaction, also
+# when the change is not made by the service. New rows that no cache can hold need no notification.
+CACHED = {
     "api_token": (
         "UPDATE OF principal_id, hash, expires_at, channels, revoked_at OR DELETE",
         "principal",
@@ -88,8 +88,8 @@ BEGIN
 END $$
 """
 
-# Every ending of a prefix's full name, in lower case: a part of the name is how one of them begins.
-# Its cost keeps the planner from working it out for row after row where the index knows it.
+# Every ending of a prefix's full name, in lower case. A text is part of the name exactly if one of
+# the endings begins with it. The high cost makes the planner use the index instead of a scan.
 NAME_ENDINGS = """
 CREATE FUNCTION name_endings(namespace text, name text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000
@@ -100,8 +100,8 @@ RETURN array_to_tsvector(ARRAY(
 ))
 """
 
-# What the registry does by itself, such as ending a wait, it does under this name.
-THE_SERVICE_ITSELF = """
+# The principal of the registry's own actions, such as executing a promotion after its wait.
+SYSTEM_PRINCIPAL = """
 INSERT INTO principal (id, name, kind, created_at)
 VALUES ('00000000-0000-0000-0000-000000000000', 'prefix-registry', 'service', now())
 """
@@ -140,7 +140,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_principal")),
         sa.UniqueConstraint("name", name=op.f("uq_principal_name")),
     )
-    op.execute(THE_SERVICE_ITSELF)
+    op.execute(SYSTEM_PRINCIPAL)
     op.create_table(
         "api_token",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -158,7 +158,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("hash", name=op.f("uq_api_token_hash")),
     )
     op.create_index(op.f("ix_api_token_principal_id"), "api_token", ["principal_id"], unique=False)
-    _make_audit_log()
+    _create_audit_log()
     op.create_table(
         "federated_identity",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -955,14 +955,14 @@ def upgrade() -> None:
         "FOR EACH ROW EXECUTE FUNCTION keep_chain_end()"
     )
     op.execute(ANNOUNCE_CHANGE)
-    for table, (events, kind, column) in REMEMBERED.items():
+    for table, (events, kind, column) in CACHED.items():
         op.execute(
             f"CREATE TRIGGER {table}_is_announced AFTER {events} ON {table} "
             f"FOR EACH ROW EXECUTE FUNCTION announce_change('{kind}', '{column}')"
         )
 
 
-def _make_audit_log() -> None:
+def _create_audit_log() -> None:
     op.create_table(
         "audit_entry",
         sa.Column("subject", sa.Text(), nullable=False),

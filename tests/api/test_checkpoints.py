@@ -230,10 +230,15 @@ def test_an_admin_of_a_namespace_takes_no_checkpoints(world):
         pytest.param(
             "audit_node",
             "UPDATE audit_node SET hash = sha256('another')",
-            "The tree's first",
+            "The root of the tree's first",
             id="tree-rewritten",
         ),
-        pytest.param("audit_node", "DELETE FROM audit_node", "The tree's first", id="tree-removed"),
+        pytest.param(
+            "audit_node",
+            "DELETE FROM audit_node",
+            "The root of the tree's first",
+            id="tree-removed",
+        ),
     ],
 )
 def test_what_contradicts_an_earlier_checkpoint_is_not_signed(

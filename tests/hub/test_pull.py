@@ -160,7 +160,7 @@ def test_an_unreleased_version_is_gated_for_readers_as_is_one_that_is_not_there(
 ):
     world.a_live_version(seed=1)
     world.a_version(seed=2)
-    with pytest.raises(GatedRepoError, match="not served by any channel"):
+    with pytest.raises(GatedRepoError, match="No channel that you may read serves"):
         download(world.prefix, "adapter_config.json", revision=revision)
 
 

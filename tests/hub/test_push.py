@@ -75,7 +75,7 @@ def test_a_base_of_an_ambiguous_name_is_refused_saying_how_to_name_it(world, api
     world.made("POST", "/v1/base-models", by="publisher", json=other)
     folder = an_adapter(tmp_path / "a", base_model_name_or_path=base["name"])
 
-    with pytest.raises(HfHubHTTPError, match="2 base models are named"):
+    with pytest.raises(HfHubHTTPError, match="2 base models have the name"):
         upload(api, world, folder)
 
 

@@ -268,7 +268,7 @@ def test_a_token_that_means_two_principals_lets_in_neither(federated, issuers):
     bind(federated, names[0], (other, {"repository": "acme/two"}))
     bind(federated, names[1], (other, {"repository": "acme/two", "ref": "refs/heads/main"}))
 
-    assert "more than one principal" in refusal(federated, other.token(repository="acme/two"))
+    assert "several principals" in refusal(federated, other.token(repository="acme/two"))
 
     loose = other.token(repository="acme/two", ref="refs/heads/x")
     assert me(federated, loose).json()["name"] == names[0]

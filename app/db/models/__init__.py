@@ -1,4 +1,4 @@
-"""The tables, by concept."""
+"""The tables, in one module for each concept."""
 
 from app.db.models.artifacts import (
     BaseModelRow,

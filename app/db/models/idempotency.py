@@ -1,4 +1,4 @@
-"""Answers that are kept for a while, so that a request which is sent again gets the same."""
+"""The table of stored responses, from which retries of idempotent requests are served."""
 
 from datetime import datetime
 from typing import Any
@@ -11,9 +11,9 @@ from app.db.models.base import DISPOSABLE, Base, is_digest
 
 
 class IdempotencyRecord(Base):
-    """What a principal's request with an idempotency key was answered, and which request it was.
+    """The stored response of an idempotent request, with the request's fingerprint.
 
-    It is committed with what the request changed. The body is null if it holds a secret.
+    It is committed together with the request's changes. The body is null if it held a secret.
     """
 
     __tablename__ = "idempotency_record"

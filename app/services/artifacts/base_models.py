@@ -15,7 +15,7 @@ from app.domain.identity.access import Caller, Role
 
 @dataclass(frozen=True, slots=True)
 class BaseModelDescription:
-    """What is said of a base model. The digest names it; the rest must then agree."""
+    """The facts that describe a base model; the digest identifies it, and the rest must agree."""
 
     digest: str
     name: str
@@ -28,11 +28,11 @@ class BaseModelDescription:
 def register(
     sessions: Sessions, *, facts: BaseModelDescription, caller: Caller, now: datetime
 ) -> tuple[BaseModelRow, bool]:
-    """Register a base model by the digest of its weights; say whether it is new.
+    """Register a base model by the digest of its weights; also return whether it is new.
 
     Raises:
-        ForbiddenError: The caller publishes nowhere.
-        BaseModelDiffersError: The digest is registered with other facts.
+        ForbiddenError: The caller is not a publisher in any namespace.
+        BaseModelDiffersError: The digest is registered with different facts.
     """
     caller.require_anywhere(Role.PUBLISHER)
     with sessions.begin() as session:
@@ -52,8 +52,8 @@ def register(
             return expect(base_model_by_digest(session, facts.digest)), True
     if differences := _differences(known, facts):
         raise BaseModelDiffersError(
-            f"{facts.digest} is registered as {known.name} with another "
-            f"{', '.join(differences)}; send the registered facts, or digest the weights again.",
+            f"{facts.digest} is already registered as {known.name} with a different "
+            f"{', '.join(differences)}. Send the registered facts, or recompute the digest.",
             differences=differences,
         )
     return known, False
@@ -80,10 +80,10 @@ def _differences(known: BaseModelRow, facts: BaseModelDescription) -> list[str]:
 def base_named(
     sessions: Sessions, *, digest: str | None, name: str | None, revision: str | None
 ) -> str:
-    """Return the digest of the base model that is meant.
+    """Return the digest of the base model that a digest, or a name and revision, identify.
 
     Raises:
-        UnknownBaseModelError: No name is given, or it is that of no base model or of several.
+        UnknownBaseModelError: No name is given, or it matches no base model or several.
     """
     if digest is not None:
         return digest
@@ -99,7 +99,9 @@ def base_named(
         )
     if len(found) > 1:
         known = ", ".join(row.digest for row in found[:5])
-        raise UnknownBaseModelError(f"{len(found)} base models are named {name} ({known}); {_HOW}")
+        raise UnknownBaseModelError(
+            f"{len(found)} base models have the name {name} ({known}); {_HOW}"
+        )
     return found[0].digest
 
 

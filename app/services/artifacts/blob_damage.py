@@ -1,4 +1,4 @@
-"""Remembering that stored bytes are damaged, and that they are whole again."""
+"""Marking stored objects as damaged, and as repaired."""
 
 from datetime import datetime
 
@@ -11,9 +11,9 @@ from app.domain.naming import PrefixName
 
 
 def mark(sessions: Sessions, *, digest: str, problem: str, now: datetime) -> list[str]:
-    """Mark the versions that an object belongs to as damaged; return their names.
+    """Mark the versions that contain an object as damaged; return their names.
 
-    It is recorded once, on the chain of each prefix that it hits.
+    The damage is recorded once, on the chain of each prefix with such a version.
     """
     with sessions.begin() as session:
         versions = versions_with(session, digest)
@@ -31,7 +31,7 @@ def mark(sessions: Sessions, *, digest: str, problem: str, now: datetime) -> lis
 
 
 def unmark(sessions: Sessions, *, digest: str, now: datetime) -> None:
-    """Take the mark back, since the object was read again and is whole; on the record too."""
+    """Remove the damage mark of an object that is intact again, and record the repair."""
     with sessions.begin() as session:
         if not remove_damage(session, digest):
             return

@@ -27,19 +27,19 @@ def create(
     """Create an empty prefix.
 
     Raises:
-        ForbiddenError: The caller does not publish in the namespace.
-        UnknownReferenceError: There is no principal named `owner`.
-        AlreadyExistsError: The name is taken.
+        ForbiddenError: The caller is not a publisher in the namespace.
+        UnknownReferenceError: No principal has the name `owner`.
+        AlreadyExistsError: A prefix with this name exists.
     """
     caller.require_in(Role.PUBLISHER, name.namespace)
     with sessions.begin() as session:
         audit.lock_chain(session, subject_of(name))
-        # Not locked: a push holds the prefix and then asks for the chain.
+        # Do not lock the prefix: a push locks the prefix first and then the chain.
         if prefix_visible_to(session, caller, name) is not None:
-            raise AlreadyExistsError(f"There is a prefix {name} already; push versions to it.")
+            raise AlreadyExistsError(f"The prefix {name} already exists; push versions to it.")
         accountable = principal_named(session, owner)
         if accountable is None:
-            raise UnknownReferenceError(f"There is no principal {owner} to own {name}.")
+            raise UnknownReferenceError(f"The owner {owner} of {name} is not a known principal.")
         session.add(
             Prefix(
                 namespace=name.namespace,

@@ -1,4 +1,4 @@
-"""Bytes that have arrived, and storing them so that nobody collects them meanwhile."""
+"""Received files, and storing them pinned so that garbage collection spares them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ from app.domain.errors import UnavailableError
 from app.services.idempotency import outside_transaction
 from app.storage.blobs import Blobs
 
-_LEASE: Final = timedelta(hours=1)
+_PINNED_FOR: Final = timedelta(hours=1)
 _SPOOL_BYTES: Final = 1 << 20
-_AT_ONCE: Final = 4
+_CONCURRENT_STORES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """Bytes that have arrived: seekable, already hashed, not yet trusted or stored.
+    """A received file: seekable and already hashed, but not yet checked or stored.
 
-    `file_name` is what the sender calls them, if anything.
+    `file_name` is the name that the sender gave, or empty.
     """
 
     content: BinaryIO
@@ -40,9 +40,9 @@ class ReceivedFile:
 
 
 class SpooledWriter:
-    """A file that is being written, hashed as it grows; on disk only if it grows large.
+    """A file in the course of being received, hashed as it grows; on disk only when large.
 
-    It is closed with `files`, so what nobody stored leaves nothing behind.
+    It is closed together with `files`, so a refused file leaves nothing behind.
     """
 
     def __init__(self, files: ExitStack) -> None:
@@ -64,13 +64,13 @@ class SpooledWriter:
 def store_pinned(
     sessions: Sessions, blobs: Blobs, files: Sequence[ReceivedFile], *, now: datetime
 ) -> None:
-    """Store bytes, leased so that nobody collects them before a row refers to them."""
+    """Pin files, then store them, so that they are not collected before a row refers to them."""
     if not files:
         return
     with outside_transaction(sessions).begin() as session:
-        pin(session, {file.sha256 for file in files}, now + _LEASE)
-    # At once, as each waits for the store: a small file costs no second round trip after a large.
-    with ThreadPoolExecutor(min(len(files), _AT_ONCE)) as threads:
+        pin(session, {file.sha256 for file in files}, now + _PINNED_FOR)
+    # Concurrent, as each upload waits for the store: a small file adds no second round trip.
+    with ThreadPoolExecutor(min(len(files), _CONCURRENT_STORES)) as threads:
         for stored in [threads.submit(_store, blobs, file) for file in files]:
             stored.result()
 
@@ -81,6 +81,10 @@ def _store(blobs: Blobs, file: ReceivedFile) -> None:
 
 
 def require_pinned(session: Session, files: Sequence[ReceivedFile], *, now: datetime) -> None:
-    """Raise UnavailableError unless the bytes are leased still; hold that until the commit."""
+    """Keep the files pinned until the transaction commits.
+
+    Raises:
+        UnavailableError: A pin has expired.
+    """
     if files and not is_pinned(session, {file.sha256 for file in files}, now):
         raise UnavailableError("Storing the files took too long; send them again.")

@@ -36,7 +36,7 @@ from app.storage.blobs import Blobs
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What a training pipeline sends: the artifact, its base by digest, and what it says of it."""
+    """A push by a training pipeline: the artifact, its base model's digest, card and lineage."""
 
     base_model: str
     config: ReceivedFile
@@ -54,15 +54,16 @@ def push(
     caller: Caller,
     now: datetime,
 ) -> tuple[Version, bool]:
-    """Check an artifact, store its bytes, then register it; say whether it is new.
+    """Check an artifact, store its bytes, then register it; also return whether it is new.
 
-    The same content again is the existing version: nothing changes and nothing is recorded.
+    Pushing the same content again returns the existing version; nothing changes or is recorded.
 
     Raises:
-        NotFoundError: There is no such prefix for this caller.
-        ForbiddenError: The caller does not publish here.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not a publisher of this prefix.
         UnknownBaseModelError: The base model's digest is not registered.
-        InvalidArtifactError: It is no well-formed prefix for that base model; all faults.
+        InvalidArtifactError: The artifact is not a well-formed prefix for that base model; the
+            error lists all faults.
     """
     base = _base_model(sessions, prefix, pushed, caller)
     facts, scan = _inspect(sessions, pushed, base)
@@ -86,14 +87,15 @@ def push(
 def _base_model(
     sessions: Sessions, prefix: PrefixName, pushed: Push, caller: Caller
 ) -> BaseModelRow:
-    """Find what to check against before any byte is stored, and refuse strangers early."""
+    """Return the base model to check against; refuse unauthorised callers before storing."""
     caller.require(Role.PUBLISHER, prefix)
     with sessions() as session:
         visible_prefix(session, caller, prefix)
         base = base_model_by_digest(session, pushed.base_model)
     if base is None:
         raise UnknownBaseModelError(
-            f"The base model {pushed.base_model} is not registered; POST /v1/base-models first."
+            f"The base model {pushed.base_model} is not registered; register it with "
+            "POST /v1/base-models first."
         )
     return base
 
@@ -110,7 +112,7 @@ def _inspect(
     )
     faults = [*found.faults, *_name_faults(sessions, found.config, base)]
     if faults or found.facts is None or found.scan is None:
-        message = f"The artifact is refused for {len(faults)} fault(s); see faults."
+        message = f"The artifact has {len(faults)} fault(s); see faults."
         raise InvalidArtifactError(message, faults)
     return found.facts, found.scan
 
@@ -118,9 +120,9 @@ def _inspect(
 def _name_faults(
     sessions: Sessions, config: AdapterConfig | None, base: BaseModelRow
 ) -> Iterator[Fault]:
-    """Yield a fault if the configuration names another registered base model.
+    """Yield a fault if the configuration names a different registered base model.
 
-    PEFT would load that one. A name that is not registered, such as a local path, says nothing.
+    PEFT would load that one. A name that is not registered, such as a local path, is ignored.
     """
     if config is None or config.base_model_name in (None, base.name):
         return
@@ -129,8 +131,8 @@ def _name_faults(
     if named:
         yield Fault(
             "config-base-model",
-            f"base_model_name_or_path is {config.base_model_name}, which is registered as "
-            f"{named[0].digest}, not as the {base.digest} that the push names.",
+            f"base_model_name_or_path is {config.base_model_name}, which is registered with digest "
+            f"{named[0].digest}, but the push names {base.digest}.",
         )
 
 
@@ -145,7 +147,7 @@ def _row(
     caller: Caller,
     now: datetime,
 ) -> Version:
-    """Return the next version; the prefix's lock makes its number the next without a gap."""
+    """Return the next version; the lock on the prefix makes version numbers gapless."""
     prefix.last_number += 1
     return Version(
         prefix_id=prefix.id,

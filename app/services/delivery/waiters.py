@@ -1,4 +1,4 @@
-"""Waiting for a channel to change: any number of coroutines, no thread and no query for any."""
+"""Waiters: coroutines that wait for a channel to change, without a thread or a query each."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from app.domain.delivery.served_channel import ChannelKey
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiter:
-    """One that waits, in its own event loop."""
+    """One long-polling request, in its event loop."""
 
     loop: asyncio.AbstractEventLoop
     woken: "asyncio.Future[None]"
@@ -25,14 +25,14 @@ class Waiter:
 
 
 class Waiters:
-    """Who waits for which channel; woken from any thread."""
+    """The waiters by channel; any thread may wake them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[ChannelKey, set[Waiter]] = {}
 
     def add(self, key: ChannelKey) -> Waiter:
-        """Return a watcher for the loop that calls; remove it afterwards."""
+        """Return a waiter for the running event loop; the caller must remove it afterwards."""
         loop = asyncio.get_running_loop()
         waiter = Waiter(loop, loop.create_future())
         with self._lock:
@@ -48,9 +48,9 @@ class Waiters:
 
     def wake(self, keys: Iterable[ChannelKey]) -> None:
         with self._lock:
-            woken = [each for key in keys for each in self._waiting.get(key, ())]
-        for loop in {each.loop for each in woken}:
-            futures = [each.woken for each in woken if each.loop is loop]
+            waiters = [waiter for key in keys for waiter in self._waiting.get(key, ())]
+        for loop in {waiter.loop for waiter in waiters}:
+            futures = [waiter.woken for waiter in waiters if waiter.loop is loop]
             loop.call_soon_threadsafe(_finish_all, futures)
 
     def wake_all(self) -> None:

@@ -1,4 +1,4 @@
-"""Recording evaluations, of versions and as control runs of base models, and voiding them."""
+"""Recording evaluations of versions and control runs of base models, and voiding them."""
 
 from datetime import datetime
 from uuid import UUID
@@ -39,12 +39,12 @@ def record(
     caller: Caller,
     now: datetime,
 ) -> EvaluationRow:
-    """Record an evaluation of a version; what was pending on the version is judged again.
+    """Record an evaluation of a version, and re-evaluate the prefix's pending promotions.
 
     Raises:
-        NotFoundError: There is no such version for this caller.
-        ForbiddenError: The caller is no evaluator here.
-        EvidenceForAnotherArtifactError: The report is of other bytes than that version's.
+        NotFoundError: The version does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an evaluator of this prefix.
+        EvidenceForAnotherArtifactError: The report is of a different artifact.
         UnknownReferenceError: The suite version is not registered.
         InvalidEvaluationError: The report contradicts its suite or its samples.
     """
@@ -77,14 +77,14 @@ def record_control_run(
     caller: Caller,
     now: datetime,
 ) -> EvaluationRow:
-    """Record an evaluation of a bare base model, which versions are compared with.
+    """Record a control run: an evaluation of a bare base model, with which versions are compared.
 
-    Promotions that are pending meanwhile meet it when they are reviewed.
+    Pending promotions take it into account when they are next reviewed.
 
     Raises:
-        NotFoundError: There is no such base model.
-        ForbiddenError: The caller is no evaluator of the whole registry, which uses the run.
-        EvidenceForAnotherArtifactError: The report is of another base model.
+        NotFoundError: The base model is not registered.
+        ForbiddenError: The caller is not an evaluator of the whole registry, which the run affects.
+        EvidenceForAnotherArtifactError: The report is of a different base model.
         UnknownReferenceError: The suite version is not registered.
         InvalidEvaluationError: The report contradicts its suite or its samples.
     """
@@ -145,13 +145,14 @@ def _facts(evaluation: EvaluationRow, claim: Claim) -> dict[str, Json]:
 def void(
     sessions: Sessions, *, evaluation_id: UUID, reason: str, caller: Caller, now: datetime
 ) -> EvaluationRow:
-    """Take an evaluation out of the evidence, on the record; it stays readable.
+    """Void an evaluation: the gate no longer counts it, but it stays readable.
 
     Raises:
-        NotFoundError: There is no such evaluation for this caller.
-        ForbiddenError: The caller is no approver here or, for a control run, of everything.
-        SeparationOfDutiesError: The caller recorded it.
-        AlreadyVoidError: It is void already.
+        NotFoundError: The evaluation does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an approver of the prefix or, for a control run, of the
+            whole registry.
+        SeparationOfDutiesError: The caller recorded the evaluation.
+        AlreadyVoidError: The evaluation is already void.
     """
     with sessions() as session:
         known = evaluation_visible_to(session, caller, evaluation_id)
@@ -173,10 +174,10 @@ def void(
 def visible_file(
     session: Session, *, evaluation_id: UUID, name: str, caller: Caller
 ) -> EvaluationFile:
-    """Return a file of an evaluation, for those who see everything where it belongs.
+    """Return a file of an evaluation that is visible to the caller.
 
     Raises:
-        NotFoundError: There is no such evaluation or file for this caller.
+        NotFoundError: The evaluation or the file does not exist, or is not visible to the caller.
     """
     evaluation = evaluation_visible_to(session, caller, evaluation_id)
     for file in [] if evaluation is None else evaluation.files:
@@ -208,7 +209,7 @@ def _void(
 def _require_voidable(evaluation: EvaluationRow, caller: Caller) -> None:
     if evaluation.voided is not None:
         by = evaluation.voided.voided_by.name
-        raise AlreadyVoidError(f"{by} voided the evaluation {evaluation.id} already.")
+        raise AlreadyVoidError(f"{by} has already voided the evaluation {evaluation.id}.")
     if evaluation.evaluator_id == caller.id:
         message = f"{caller.name} recorded this evaluation; another approver must void it."
         raise SeparationOfDutiesError(message)

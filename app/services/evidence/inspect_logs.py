@@ -1,4 +1,4 @@
-"""Reading logs of Inspect, as they come in: an archive of one document a sample, or one JSON."""
+"""Reading Inspect logs: an archive with one document for each sample, or a single JSON document."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -25,7 +25,7 @@ Document = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class InspectRun:
-    """A run as it came in: the log, and how its samples are sorted."""
+    """A received Inspect run: the log, and its mapping to the suite."""
 
     map: LogMap
     log: ReceivedFile
@@ -42,7 +42,7 @@ def _submitted(run: InspectRun, suite: Suite) -> Iterator[Submitted]:
     """Yield the run as a report with samples.
 
     Raises:
-        InvalidEvaluationError: The log cannot be read, or contradicts itself, its mapping or
+        InvalidEvaluationError: The log cannot be read, or it contradicts itself, its mapping or
             the suite.
     """
     with ExitStack() as stack:
@@ -77,13 +77,13 @@ def _converted(run: InspectRun, suite: Suite, spool: SpooledWriter) -> Submitted
 
 
 def _archived(log: ReceivedFile) -> Iterator[tuple[str, Document]]:
-    """Yield the header, then each sample, by the name of its member."""
+    """Yield the header, then each sample, each with its name in the archive."""
     limits = ArchiveLimits(_DOCUMENT_LIMIT_BYTES, _EXPANDED_LIMIT_BYTES)
     with opened_archive(log.content, limits) as archive:
         if "header.json" in archive.names:
             yield "header.json", read_tool_object(archive.read("header.json"))
         elif "_journal/start.json" in archive.names:
-            # The run was broken off before its header was written.
+            # The run was interrupted before its header was written.
             started = read_tool_object(archive.read("_journal/start.json"))
             yield "_journal/start.json", {"status": "started", "invalidated": False} | started
         else:
@@ -94,11 +94,11 @@ def _archived(log: ReceivedFile) -> Iterator[tuple[str, Document]]:
 
 
 def _plain(log: ReceivedFile) -> Iterator[tuple[str, Document]]:
-    """Yield the header, then each sample, of a log that is one document and so is read whole."""
+    """Yield the header, then each sample, of a log that is one JSON document, parsed in memory."""
     if log.size_bytes > _DOCUMENT_LIMIT_BYTES:
         message = (
-            f"The log is JSON of more than {_DOCUMENT_LIMIT_BYTES} bytes, which would be read "
-            "whole; send it as .eval, as `inspect log convert --to eval` makes it."
+            f"The log is a JSON document of more than {_DOCUMENT_LIMIT_BYTES} bytes; convert it "
+            "with `inspect log convert --to eval` and send the .eval file."
         )
         raise refused([Fault("too-large", message)])
     log.content.seek(0)

@@ -16,16 +16,16 @@ from app.domain.naming import canonical_digest
 def register(
     sessions: Sessions, *, suite: Suite, caller: Caller, now: datetime
 ) -> tuple[SuiteRow, bool]:
-    """Register a suite version for good; say whether it is new.
+    """Register an immutable suite version; also return whether it is new.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        InvalidSuiteError: The suite contradicts itself; all faults.
-        AlreadyExistsError: That version is registered with another definition.
+        ForbiddenError: The caller is not an admin of the whole registry.
+        InvalidSuiteError: The suite contradicts itself; the error lists all faults.
+        AlreadyExistsError: The version is registered with a different definition.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     if faults := suite_faults(suite):
-        raise InvalidSuiteError(f"{suite} cannot be registered; see faults.", faults)
+        raise InvalidSuiteError(f"The suite {suite} is invalid; see faults.", faults)
     document = SUITE.dump_python(suite, mode="json")
     digest = canonical_digest(document)
     with sessions.begin() as session:
@@ -39,7 +39,7 @@ def register(
             )
             return expect(suite_versioned(session, suite.name, suite.version)), True
     if known.digest != digest:
-        message = f"{suite} is registered with another definition; register a new version."
+        message = f"{suite} is registered with a different definition; register a new version."
         raise AlreadyExistsError(message)
     return known, False
 

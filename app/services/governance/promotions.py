@@ -53,17 +53,17 @@ def request(
     caller: Caller,
     now: datetime,
 ) -> Promotion:
-    """Ask for a channel to serve `wanted`; the gate decides at once whether people may.
+    """Request that a channel serve `wanted`; the gate is evaluated before any review.
 
     Raises:
-        NotFoundError: There is no such prefix for this caller.
-        ForbiddenError: The caller does not publish here.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not a publisher of this prefix.
         GateNotConfiguredError: The channel has no policy, so it is closed.
-        InvalidAllocationError: The weights are no split of all traffic.
+        InvalidAllocationError: The weights do not split all traffic.
         UnknownReferenceError: A version does not exist.
-        VersionRevokedError: A version was revoked.
-        NothingToChangeError: The channel serves exactly that.
-        GateNotPassedError: The evidence falls short; the refusal is on the audit log.
+        VersionRevokedError: A version is revoked.
+        NothingToChangeError: The channel already serves this allocation.
+        GateNotPassedError: The evidence is insufficient; an audit entry records the refusal.
         PolicyUnsatisfiableError: Too few reviewers remain once contributors are excluded.
     """
     require_split(wanted)
@@ -81,12 +81,12 @@ def request(
 
 
 def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: datetime) -> Promotion:
-    """Take a request back.
+    """Withdraw a pending promotion.
 
     Raises:
-        NotFoundError: There is no such promotion for this caller.
-        ForbiddenError: Somebody else requested it.
-        InvalidTransitionError: It has ended already, or expired.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
+        ForbiddenError: The caller did not request the promotion.
+        InvalidTransitionError: The promotion is no longer pending, or has expired.
     """
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
@@ -100,10 +100,10 @@ def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: dat
 
 
 def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
-    """Return a promotion with its prefix and channel locked, in the order all writes take.
+    """Return a promotion with its prefix and channel locked, in the order that all writes use.
 
     Raises:
-        NotFoundError: It does not exist, or looks so to this caller.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
     """
     prefix, channel_name = visible_promotion_place(session, caller, promotion_id)
     lock_prefix(session, prefix)
@@ -118,23 +118,27 @@ def require_in_time(promotion: Promotion, now: datetime) -> None:
 
 
 def not_passed(decision: Decision) -> GateNotPassedError:
-    closing = decision.unmet
-    first = "; ".join(finding.message for finding in closing[:3])
-    more = f" (and {len(closing) - 3} more)" if len(closing) > 3 else ""  # noqa: PLR2004
+    unmet = decision.unmet
+    first = "; ".join(finding.message for finding in unmet[:3])
+    more = f" (and {len(unmet) - 3} more)" if len(unmet) > 3 else ""  # noqa: PLR2004
     findings = decision_document(decision)["findings"]
-    counted = "1 finding" if len(closing) == 1 else f"{len(closing)} findings"
+    counted = "1 finding" if len(unmet) == 1 else f"{len(unmet)} findings"
     return GateNotPassedError(f"{counted}: {first}{more}", findings=findings)
 
 
 def require_split(wanted: Allocation) -> None:
-    """Raise InvalidAllocationError unless the weights are a split of all traffic."""
+    """Check that the weights split all traffic.
+
+    Raises:
+        InvalidAllocationError: They do not.
+    """
     if faults := allocation_faults(wanted):
-        raise InvalidAllocationError("The allocation is refused; see faults.", faults)
+        raise InvalidAllocationError("The allocation is invalid; see faults.", faults)
 
 
 @dataclass(frozen=True, slots=True)
 class PromotionTarget:
-    """What a channel is asked to serve, with the versions by number and the gate's answer."""
+    """A requested allocation of a channel, with its versions by number and the gate evaluation."""
 
     channel: Channel
     wanted: Allocation
@@ -142,7 +146,7 @@ class PromotionTarget:
     gate_evaluation: GateEvaluation
 
     def shares(self) -> list[tuple[Version, int]]:
-        """Return the versions that are asked for, with their weights, heaviest first."""
+        """Return the requested versions with their weights, heaviest first."""
         ordered = sorted(self.wanted, key=lambda share: share.weight, reverse=True)
         return [(self.versions[share.version], share.weight) for share in ordered]
 
@@ -157,13 +161,13 @@ class PromotionTarget:
 def evaluate_request(
     session: Session, prefix: PrefixName, channel_name: str, wanted: Allocation, now: datetime
 ) -> PromotionTarget:
-    """Lock the channel and judge what it is asked to serve.
+    """Lock the channel and evaluate the gate for the requested allocation.
 
     Raises:
         GateNotConfiguredError: The channel has no policy, so it is closed.
         UnknownReferenceError: A version does not exist.
-        VersionRevokedError: A version was revoked.
-        NothingToChangeError: The channel serves exactly that.
+        VersionRevokedError: A version is revoked.
+        NothingToChangeError: The channel already serves this allocation.
     """
     channel = lock_channel(session, prefix, channel_name)
     if channel is None:
@@ -171,7 +175,7 @@ def evaluate_request(
     versions = _versions(session, prefix, wanted)
     current = allocation_of(session, channel)
     if set(wanted) == set(current):
-        raise NothingToChangeError(f"{channel_name} of {prefix} serves exactly that already.")
+        raise NothingToChangeError(f"{channel_name} of {prefix} already serves this allocation.")
     gate_evaluation = evaluate(session, channel, wanted, versions, current=current, now=now)
     return PromotionTarget(channel, wanted, versions, gate_evaluation)
 
@@ -180,7 +184,7 @@ def _versions(session: Session, prefix: PrefixName, wanted: Allocation) -> Mappi
     versions = versions_numbered(session, prefix, [share.version for share in wanted])
     for share in wanted:
         if share.version not in versions:
-            raise UnknownReferenceError(f"There is no version {share.version} of {prefix}.")
+            raise UnknownReferenceError(f"{prefix} has no version {share.version}.")
         require_not_revoked(versions[share.version])
     return versions
 
@@ -188,7 +192,7 @@ def _versions(session: Session, prefix: PrefixName, wanted: Allocation) -> Mappi
 def open_promotion(
     session: Session, target: PromotionTarget, reason: str, caller: Caller, now: datetime
 ) -> Promotion:
-    """Insert a pending promotion with the decision on it, and its audit entry."""
+    """Insert a pending promotion with its decision, and append its audit entry."""
     decision = target.gate_evaluation.decision
     promotion = Promotion(
         channel_id=target.channel.id,
@@ -204,7 +208,7 @@ def open_promotion(
         expires_at=now + REQUEST_LIFETIME,
         reviews=[],
     )
-    # All that is shown of it is at hand already; to read it back takes three queries.
+    # The response needs these objects, which are loaded already; a re-read takes three queries.
     promotion.channel = target.channel
     promotion.requested_by = session.get_one(Principal, caller.id)
     for version, weight in target.shares():

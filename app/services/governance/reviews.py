@@ -1,4 +1,4 @@
-"""Reviewing promotions: the last approval executes, one rejection ends."""
+"""Reviewing promotions: the last approval executes a promotion, and one rejection ends it."""
 
 from datetime import datetime
 from uuid import UUID
@@ -45,18 +45,19 @@ def review(
 ) -> Promotion:
     """Approve or reject a pending promotion.
 
-    The gate is evaluated again first, under the channel's lock. The approval that completes
-    what the policy demands executes the promotion in the same transaction, or at the end of
-    the policy's wait. With `subject_digest` an approval is of exactly that.
+    For an approval, the gate is re-evaluated first, under the channel's lock. The last approval
+    that the policy requires executes the promotion in the same transaction, or schedules it for
+    the end of the policy's wait. With `subject_digest`, the approval is of exactly that subject.
 
     Raises:
-        NotFoundError: There is no such promotion for this caller.
-        SeparationOfDutiesError: The caller contributed to it, or is no human where one must be.
-        ForbiddenError: The caller is no approver here.
-        InvalidTransitionError: The promotion has ended.
-        AlreadyReviewedError: The caller has approved exactly this already.
-        SubjectChangedError: What is under review is not `subject_digest` any more.
-        GateNotPassedError: The evidence no longer suffices; nothing was recorded.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
+        SeparationOfDutiesError: The caller contributed to the promotion, or the policy requires a
+            human reviewer and the caller is not one.
+        ForbiddenError: The caller is not an approver of this prefix.
+        InvalidTransitionError: The promotion is no longer pending.
+        AlreadyReviewedError: The caller has already approved this subject.
+        SubjectChangedError: The promotion's subject no longer has the digest `subject_digest`.
+        GateNotPassedError: The evidence is no longer sufficient; nothing was recorded.
     """
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
@@ -79,8 +80,8 @@ def _decide(
     caller: Caller,
     now: datetime,
 ) -> None:
-    # Read once: what is recorded on a version is judged there and then, so judging again below can
-    # rest on fewer evaluations, as those that grew old drop out, but not on others.
+    # Read once: recording an evaluation re-evaluates promotions at once. The re-evaluation below
+    # can therefore use fewer evaluations, since old ones drop out, but no additional ones.
     context = approval_context_of(session, [promotion])
     _require_reviewer(context.status_of(promotion, now=now), promotion, caller)
     after = PromotionState.EXECUTED if verdict is Verdict.APPROVE else PromotionState.REJECTED
@@ -89,8 +90,8 @@ def _decide(
         decision = reevaluate(session, promotion, now=now).decision
         if subject_digest not in (None, promotion.subject_digest):
             raise SubjectChangedError(
-                "The evidence, the policy or the incumbent has changed since you looked; "
-                "read the promotion again and review what it is now.",
+                "The evidence, the policy or the incumbent has changed since you read the "
+                "promotion; read it again, then review its current subject.",
                 subject_digest=promotion.subject_digest,
             )
         if decision.result is not GateResult.PASSED:
@@ -102,7 +103,7 @@ def _decide(
 
 
 def _require_reviewer(state: ApprovalStatus, promotion: Promotion, caller: Caller) -> None:
-    """Tell a contributor why before telling anybody else which role is missing."""
+    """Check separation of duties first: contributors then get a precise reason, not a 403."""
     reviewer = Reviewer(caller.name, caller.id, caller.kind)
     if refusal_reason := review_refusal_reason(state.approvals, reviewer, state.contributors):
         raise SeparationOfDutiesError(refusal_reason)
@@ -117,9 +118,9 @@ def _approve(
     caller: Caller,
     now: datetime,
 ) -> None:
-    """Keep an approval of what was judged just now, and execute if it was the last one.
+    """Record an approval of the re-evaluated subject, and execute if it was the last one.
 
-    Who has approved may still think again and reject, but not approve twice.
+    After an approval, the reviewer may still reject, but cannot approve twice.
     """
     if caller.id in context.status_of(promotion, now=now).approved:
         raise AlreadyReviewedError(approved_already(caller.name))

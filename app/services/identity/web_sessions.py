@@ -1,4 +1,4 @@
-"""Signing in to the pages, staying signed in, and signing out."""
+"""Web sessions: signing in to the pages, renewing the session cookie, and signing out."""
 
 import hashlib
 import secrets
@@ -14,7 +14,13 @@ from app.db import audit
 from app.db.federated_identities import lock_identity
 from app.db.models import ApiToken, FederatedIdentityRow, WebSession
 from app.db.session import Sessions, expect
-from app.db.web_sessions import forget, forget_expired, live_token, renew, session_by_cookie
+from app.db.web_sessions import (
+    delete_expired_sessions,
+    delete_session,
+    live_token,
+    renew,
+    session_by_cookie,
+)
 from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.identity.access import Caller
 from app.domain.identity.oidc import Issuer, comparable
@@ -28,10 +34,10 @@ RENEWED_AFTER: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class PageVisit:
-    """One request of somebody who is signed in.
+    """A page request of a signed-in principal.
 
-    `form_token` is what the visit's forms must carry; `cookie` is set if the browser is to keep
-    another one from now on.
+    `form_token` is the CSRF token for the forms of the page. `cookie` is the new session cookie,
+    if the browser must replace its present one.
     """
 
     caller: Caller
@@ -41,7 +47,7 @@ class PageVisit:
 
 
 def sign_in(sessions: Sessions, *, token: str, now: datetime) -> PageVisit:
-    """Open a session for whoever holds `token`; it ends no later than the token.
+    """Open a session for the principal that holds `token`; it ends no later than the token.
 
     Raises:
         UnauthenticatedError: The token is malformed, unknown, revoked or expired.
@@ -56,12 +62,12 @@ def sign_in(sessions: Sessions, *, token: str, now: datetime) -> PageVisit:
 def sign_in_as(
     sessions: Sessions, *, issuer: Issuer, claims: Mapping[str, object], now: datetime
 ) -> PageVisit:
-    """Open a session for whom the verified claims of an ID token mean, as a bearer token's would.
+    """Open a session for the principal to which the verified claims of an ID token are bound.
 
-    It hangs on the binding by which they mean somebody, and ends when that is taken away.
+    The session depends on that federated identity, and ends when it is removed.
 
     Raises:
-        UnauthenticatedError: The claims mean nobody, or several.
+        UnauthenticatedError: The claims are bound to no principal or to several.
     """
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
@@ -77,7 +83,7 @@ def _opened(
     ends_at: datetime,
     now: datetime,
 ) -> PageVisit:
-    forget_expired(session, now)
+    delete_expired_sessions(session, now)
     cookie = _new_secret()
     by_token = isinstance(held, ApiToken)
     row = WebSession(
@@ -109,44 +115,45 @@ def visit(
     issuers: Collection[str] = (),
     attended: bool = True,
 ) -> PageVisit | None:
-    """Return who is behind a cookie; None if the session, or what it was opened with, has ended.
+    """Return the visit of the principal behind a cookie; None if the session has ended.
 
-    One that was opened through an issuer lasts while that is one of `issuers`. The cookie is
-    changed every few minutes, so that a copy of it is soon worth nothing, and the session lasts
-    that much longer. What a page asks by itself, unattended, does neither.
+    A session also ends with the token or the federated identity that opened it, or when its
+    issuer is no longer one of `issuers`. Every few minutes the cookie is replaced, so that a
+    stolen copy soon stops working, and the session is extended. Requests that a page makes by
+    itself (`attended` is false) do neither.
     """
     with sessions() as session:
         found = session_by_cookie(session, _hash(cookie), issuers, now)
     if found is None:
         return None
     row, caller = found
-    seen = PageVisit(caller, row.id, row.form_token)
+    present = PageVisit(caller, row.id, row.form_token)
     if not attended or now - row.renewed_at < RENEWED_AFTER:
-        return seen
-    return _renewed(sessions, seen, row, now)
+        return present
+    return _renewed(sessions, present, row, now)
 
 
 def sign_out(sessions: Sessions, *, visit: PageVisit, now: datetime) -> None:
     """End a session at once; ending it again changes nothing."""
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
-        if forget(session, visit.session_id):
+        if delete_session(session, visit.session_id):
             facts: Facts = {"session_id": str(visit.session_id)}
             _record(session, "session.close", facts, visit.caller, now)
 
 
-def _renewed(sessions: Sessions, seen: PageVisit, row: WebSession, now: datetime) -> PageVisit:
-    fresh = _new_secret()
+def _renewed(sessions: Sessions, present: PageVisit, row: WebSession, now: datetime) -> PageVisit:
+    cookie = _new_secret()
     with sessions.begin() as session:
         renewed = renew(
             session,
             row.id,
             before=row.hash,
-            after=_hash(fresh),
+            after=_hash(cookie),
             expires_at=min(now + IDLE_LIFETIME, row.ends_at),
             at=now,
         )
-    return replace(seen, cookie=fresh) if renewed else seen
+    return replace(present, cookie=cookie) if renewed else present
 
 
 def _new_secret() -> str:

@@ -111,7 +111,7 @@ def test_a_client_with_a_secret_shows_it_to_its_issuer_alone(
     configure(issuer_world, configured)
     assert onward(traveller.back(traveller.subject)) == "/admin/"
     people.desk.secret = SHARED[::-1]
-    assert "does not confirm" in refusal(traveller.back(traveller.subject))
+    assert "did not confirm" in refusal(traveller.back(traveller.subject))
     assert people.desk.authenticated == [used, used]
     assert "invalid_client" in caplog.text
     assert not re.search(r"s: \+|\+ :s|s%3A", caplog.text)

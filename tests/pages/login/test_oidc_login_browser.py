@@ -104,7 +104,7 @@ def test_a_page_open_at_the_issuer_for_another_browser_lets_nobody_in_here(
 
     victim = opened(link)
 
-    expect(victim.get_by_role("alert")).to_contain_text("not the one that this browser began last")
+    expect(victim.get_by_role("alert")).to_contain_text("not the latest one of this browser")
     victim.goto("/admin/")
     expect(victim.get_by_role("heading", name="Sign in")).to_be_visible()
 

@@ -17,14 +17,14 @@ from tests.support.racing import at_once
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"state": "made up"}, "not the one that this browser began", id="state"),
-        pytest.param({"state": None}, "not the one that this browser began", id="no-state"),
-        pytest.param({"state": ["a", "b"]}, "not the one that", id="two-states"),
+        pytest.param({"state": "made up"}, "not the latest one of this browser", id="state"),
+        pytest.param({"state": None}, "not the latest one of this browser", id="no-state"),
+        pytest.param({"state": ["a", "b"]}, "not the latest one", id="two-states"),
         pytest.param({"iss": "https://evil.example"}, "names another issuer", id="iss"),
         pytest.param({"iss": None}, "does not name its issuer", id="no-iss"),
         pytest.param({"code": None}, "has no code", id="no-code"),
         pytest.param({"code": "x" * 5000}, "has no code", id="endless-code"),
-        pytest.param({"code": "made up"}, "does not confirm this sign-in", id="code"),
+        pytest.param({"code": "made up"}, "did not confirm this login", id="code"),
         pytest.param(
             {"code": None, "error": "access_denied"}, "reports access_denied", id="denied"
         ),
@@ -74,7 +74,7 @@ def test_an_answer_is_of_no_use_in_another_browser(traveller, people, cookie):
     traveller.client.cookies.clear()
     if cookie is not None:
         traveller.client.cookies.set("registry_sign_in_attempt", cookie)
-    assert "not the one that this browser began" in refusal(traveller.come(url))
+    assert "not the latest one of this browser" in refusal(traveller.come(url))
     assert "token" not in people.asked
 
 
@@ -114,7 +114,7 @@ def test_one_issuer_cannot_answer_for_another(traveller, people, issuers):
         issuer.desk.answer = {"iss": None}
     url = people.desk.agreed(traveller.sent_to(), traveller.subject)
     response = traveller.come(url.replace("/people/", "/staff/"))
-    assert "begun with another issuer" in refusal(response)
+    assert "started with a different issuer" in refusal(response)
     assert "token" not in staff.asked + people.asked
 
 
@@ -127,13 +127,13 @@ def test_an_unknown_issuer_is_not_found(traveller):
 def test_an_issuer_that_fails_during_the_callback_is_reported(traveller, people, ill):
     url = people.desk.agreed(traveller.sent_to(), traveller.subject)
     people.ill = ill
-    assert "does not answer as it should" in refusal(traveller.come(url), 503)
+    assert "did not respond as expected" in refusal(traveller.come(url), 503)
 
 
 @pytest.mark.parametrize("spoilt", [{}, {"id_token": ["x"]}], ids=["no-token", "a-list"])
 def test_a_response_without_an_id_token_is_refused(traveller, people, spoilt):
     people.desk.spoilt = spoilt
-    assert "does not answer as it should" in refusal(traveller.back(traveller.subject), 503)
+    assert "did not respond as expected" in refusal(traveller.back(traveller.subject), 503)
 
 
 def test_without_the_issuers_keys_no_id_token_is_accepted(traveller, people, monkeypatch):
@@ -145,4 +145,4 @@ def test_a_code_is_worth_nothing_without_its_verifier(traveller, people):
     url = people.desk.agreed(traveller.sent_to(), traveller.subject)
     for asked in people.desk.codes.values():
         asked["code_challenge"] = "of another browser"
-    assert "does not confirm" in refusal(traveller.come(url))
+    assert "did not confirm" in refusal(traveller.come(url))

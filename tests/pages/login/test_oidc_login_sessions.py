@@ -26,7 +26,7 @@ def test_claims_bound_to_no_principal_are_refused(traveller):
 def test_claims_bound_to_two_principals_are_refused(traveller, issuer_world, people):
     other, _ = issuer_world.a_principal()
     bind(issuer_world, other, (people, {"sub": traveller.subject, "ref": "refs/heads/main"}))
-    assert "more than one principal" in refusal(traveller.back(traveller.subject))
+    assert "several principals" in refusal(traveller.back(traveller.subject))
 
 
 def test_a_refusal_keeps_the_requested_page(traveller):

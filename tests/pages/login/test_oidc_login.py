@@ -162,7 +162,7 @@ def test_no_other_site_begins_a_sign_in_for_somebody(traveller, people, mark):
 @pytest.mark.parametrize("ill", ["down", "failing", "garbage", "huge", "moved"])
 def test_an_issuer_that_is_away_is_told_of_and_nobody_is_sent_there(traveller, people, ill):
     people.ill = ill
-    assert "does not answer now" in refusal(traveller.depart(), 503)
+    assert "does not respond" in refusal(traveller.depart(), 503)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_discovery_leads_people_and_codes_to_no_other_server(traveller, people, 
     host = urlsplit(people.url).netloc
     for name, value in discovery.items():
         people.discovery[name] = value.format(host=host) if isinstance(value, str) else value
-    assert "does not answer now" in refusal(traveller.depart(), 503)
+    assert "does not respond" in refusal(traveller.depart(), 503)
     assert set(people.asked) == {".well-known/openid-configuration"}
 
 

@@ -37,7 +37,7 @@ from app.http.body_timeouts import BodyTimeoutMiddleware
 from app.http.deps import Parts
 from app.http.idempotency_middleware import IdempotencyMiddleware
 from app.http.metrics import MetricsMiddleware
-from app.http.query_parameters import require_known_parameters
+from app.http.query_parameters import require_declared_parameters
 from app.http.request_middleware import RequestMiddleware
 from app.hub import pull, push
 from app.oidc.issuers import Issuers
@@ -111,8 +111,9 @@ def app_of(
     app.add_middleware(BodyTimeoutMiddleware)
     app.add_middleware(RequestMiddleware, hsts_max_age_s=hsts_max_age_s)
     app.add_middleware(MetricsMiddleware)
+    checked = [Depends(require_declared_parameters)]
     for router in _ROUTERS:
-        app.include_router(router, prefix="/v1", dependencies=[Depends(require_known_parameters)])
+        app.include_router(router, prefix="/v1", dependencies=checked)
     app.include_router(health.router)
     # Before the other dialect, whose paths begin with any name.
     app.add_route("/admin", lambda _request: RedirectResponse("/admin/"), include_in_schema=False)

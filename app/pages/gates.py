@@ -1,4 +1,4 @@
-"""The gate's answer for a version and a channel, and asking for the promotion."""
+"""The gate page of a version and a channel: the gate evaluation, and the promotion request."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -82,9 +82,9 @@ def request_break_glass(
     reason: Annotated[Reason, Form()] = "-",
     confirmation: Annotated[Text, Form()] = "",
 ) -> Response:
-    """Serve the version though the gate is shut, if that was typed to confirm it."""
+    """Request a break-glass promotion; the caller must type the confirmation."""
     try:
-        require_typed(BREAK_GLASS, confirmation, " that you mean it.")
+        require_typed(BREAK_GLASS, confirmation, ".")
         row = break_glass.request_with_break_glass(
             sessions,
             prefix=prefix,

@@ -1,4 +1,4 @@
-"""How a promotion stands, for whoever looks: what it waits for, and why one may or may not act."""
+"""Whether a caller may review a promotion, the reason if not, and its approval status."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,11 +19,11 @@ from app.services.governance.execution import is_overdue
 
 @dataclass(frozen=True, slots=True)
 class ReviewPermission:
-    """A promotion as it is shown to one caller.
+    """A promotion, and the caller's options to review it.
 
-    `refusal_reason` says why the caller may not review it, or is None if the caller may. A
-    reviewer who has approved may still reject, so `verdicts` can hold one beside a reason.
-    `not_before` is the earliest time at which approvals execute it.
+    `refusal_reason` says why the caller may not review it; None if the caller may. A reviewer may
+    reject after approving, so `verdicts` can contain one although there is a reason.
+    `not_before` is the earliest time of execution; None if it has passed.
     """
 
     row: Promotion
@@ -42,7 +42,7 @@ class ReviewPermission:
         return bool(self.row.outline["result"] == "passed")
 
     def counts(self, review: ReviewRow) -> bool:
-        """Whether a review is about what the promotion is now."""
+        """Whether a review is of the current approval subject and still counts."""
         if review.subject_digest != self.row.subject_digest:
             return False
         return review.verdict is Verdict.REJECT or review.reviewer_id in self.status.approved
@@ -70,9 +70,9 @@ def review_permission(
 def _refusal_reason(
     row: Promotion, state: PromotionState, status: ApprovalStatus, caller: Caller
 ) -> str | None:
-    """Say what reviewing would be refused for, in the words of the refusal."""
+    """Return the reason why a review by the caller would be refused, None if it would not."""
     if state is not PromotionState.PENDING:
-        return f"The promotion is {state}, so nothing is left to decide."
+        return f"The promotion is {state}, so it can no longer be reviewed."
     reviewer = Reviewer(caller.name, caller.id, caller.kind)
     if refusal_reason := review_refusal_reason(status.approvals, reviewer, status.contributors):
         return refusal_reason

@@ -1,4 +1,4 @@
-"""The review queue: what waits for me, why, since when, and what expires when."""
+"""The review queue: pending promotions, those that the caller may review first."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -34,7 +34,7 @@ def queue(
         "reviews.html",
         visit=visit,
         now=now,
-        mine=[each for each in shown if each.refusal_reason is None],
-        others=[each for each in shown if each.refusal_reason is not None],
+        mine=[item for item in shown if item.refusal_reason is None],
+        others=[item for item in shown if item.refusal_reason is not None],
         following=found.next,
     )

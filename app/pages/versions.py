@@ -1,4 +1,4 @@
-"""The version page: facts, files, evaluations, where it is live; and revoking it."""
+"""The version page: properties, files, evaluations and channels, and the form to revoke it."""
 
 from datetime import datetime
 from typing import Annotated
@@ -51,9 +51,9 @@ def revoke(
     reason: Annotated[Reason, Form()],
     confirmation: Annotated[Text, Form()] = "",
 ) -> Response:
-    """Revoke a version, if its number was typed to confirm it."""
+    """Revoke a version; the caller must type its number to confirm."""
     try:
-        why = ": nothing brings a revoked version back."
+        why = ": a revoked version cannot be restored."
         require_typed(f"revoke {number}", confirmation, why)
         revocations.revoke(
             sessions, prefix=prefix, number=number, reason=reason, caller=visit.caller, now=now
@@ -75,13 +75,13 @@ def _version_page(
     refusal: RegistryError | None = None,
 ) -> Response:
     caller = visit.caller
-    whole = caller.sees_everything(prefix.namespace)
+    sees_all = caller.sees_everything(prefix.namespace)
     with sessions() as session:
         row = visible_version(session, caller, prefix, number)
         serving = channels_serving(session, [row.id]).get(row.id, [])
         damaged = damaged_among(session, [row.id]).get(row.id, [])
-        evaluations = recent_evaluations(session, row) if whole else []
-        channels = channels_of(session, [row.prefix_id]).get(row.prefix_id, []) if whole else []
+        evaluations = recent_evaluations(session, row) if sees_all else []
+        channels = channels_of(session, [row.prefix_id]).get(row.prefix_id, []) if sees_all else []
     return page(
         request,
         "version.html",
@@ -94,7 +94,7 @@ def _version_page(
         damaged=damaged,
         evaluations=evaluations,
         channels=channels,
-        whole=whole,
+        sees_all=sees_all,
         card=differences(None, row.card),
         lineage=differences(None, row.lineage),
         cache_bytes=kv_cache_bytes(row.parameters),

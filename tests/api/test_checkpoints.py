@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from sqlalchemy import text
 
 from app.domain.audit.checkpoints import Leaf
-from app.domain.audit.merkle import proves_consistency, proves_inclusion
 from app.storage.signing import KeySigner
+from tests.support.merkle_proofs import proves_consistency, proves_inclusion
 
 
 def get(world, path, *, by="auditor", **query):

@@ -45,26 +45,32 @@ def test_the_version_is_printed(run):
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("serve", "the database is migrated and the bucket there already"),
-        ("local", "PostgreSQL and S3 included"),
-        ("migrate", "let the service's role use them"),
-        ("create-bucket", "prove that it takes objects"),
-        ("token", "Whoever can run this rules the registry"),
+        ("serve", "The database must be migrated"),
+        ("local", "PostgreSQL and S3 server included"),
+        ("migrate", "grant the service's role access"),
+        ("create-bucket", "check that it accepts objects"),
+        ("token", "Anyone who can run this command controls the registry"),
         ("collect", "uploads that have expired"),
-        ("scrub", "exit with status 2 if any is damaged"),
-        ("replay", "exit with status 2 if it differs"),
-        ("checkpoint", "keep it where others keep it"),
-        ("base-digest", "It is `sha256sum *.safetensors"),
+        ("scrub", "Exit with status 2 if any is damaged"),
+        ("replay", "Exit with status 2 if the decision differs"),
+        ("checkpoint", "Keep the note outside the registry"),
+        ("base-digest", "It equals `sha256sum *.safetensors"),
         ("version", "Print the version of this program"),
     ],
 )
 def test_every_command_is_listed_and_says_what_it_does(run, command, sentence):
     assert f" {command} " in run("--help")
-    assert sentence in " ".join(run(command, "--help").split())
+    described = " ".join(run(command, "--help").split())
+    assert sentence in described
+    assert (
+        command == "version"
+        or f"Example: prefix-registry {command}" in described
+        or (command == "migrate" and "Example: REGISTRY_MIGRATION_DATABASE_URL=" in described)
+    )
 
 
 def test_a_command_imports_no_more_than_it_needs():
-    steps = ("app.cli", "app.cli.serve", "app.main")
+    steps = ("app.cli", "app.cli.servers", "app.main")
     code = "".join(f"import sys, {each}; print(*sys.modules)\n" for each in steps)
     imported = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
@@ -83,7 +89,7 @@ def test_migrating_again_changes_nothing(run, environment):
 
 def test_the_bucket_is_made_or_found(run, environment):
     environment.setenv("REGISTRY_S3_BUCKET", "another")
-    assert run("create-bucket") == run("create-bucket") == "The bucket another takes objects.\n"
+    assert run("create-bucket") == run("create-bucket") == "The bucket another accepts objects.\n"
 
 
 def test_a_token_is_issued_to_a_principal_made_for_it(run, environment, client):
@@ -161,7 +167,7 @@ def test_a_key_that_cannot_be_used_is_told(run, environment, keyed, command, rem
 
 
 def test_a_folder_without_weights_has_no_base_digest(run, tmp_path):
-    expected = f"prefix-registry: There are no *.safetensors files in {tmp_path}."
+    expected = f"prefix-registry: The folder {tmp_path} holds no *.safetensors file."
     assert run("base-digest", str(tmp_path)) == expected
 
 

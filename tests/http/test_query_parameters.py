@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from fastapi.routing import iter_route_contexts
 
+from app.http.query_parameters import declared_parameters
 from tests.support.builders import a_suite, code
 
 
@@ -20,6 +22,35 @@ def test_a_parameter_that_would_be_ignored_is_refused(world, query, fault):
     response = world.call("GET", f"/v1/resolve/{world.prefix}?{query}", by="reader")
     assert (response.status_code, code(response)) == (422, "invalid-request")
     assert [each["code"] for each in response.json()["faults"]] == [fault]
+
+
+def test_a_refusal_names_the_parameters_that_may_be_sent(world):
+    world.a_live_version()
+    path = f"/v1/resolve/{world.prefix}?chanel=staging"
+    assert world.call("GET", path, by="reader").json()["faults"][0]["message"] == (
+        "There is no parameter 'chanel'; send any of base_model, channel, unit, wait."
+    )
+    assert world.call("GET", "/v1/me?x=1", by="reader").json()["faults"][0]["message"] == (
+        "There is no parameter 'x' here, nor any other."
+    )
+
+
+def test_the_parameters_of_every_route_are_those_of_the_openapi_document(app):
+    """A dependency that took its parameters in another way would be refused, or ignored."""
+    paths = app.openapi()["paths"]
+    compared = 0
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods or ():
+            operation = paths.get(route.path_format, {}).get(method.lower())
+            if operation is not None and route.path_format.startswith("/v1/"):
+                documented = {
+                    each["name"]: each["schema"].get("type") == "array"
+                    for each in operation.get("parameters", [])
+                    if each["in"] == "query"
+                }
+                assert declared_parameters(route.dependant) == documented, route.path_format
+                compared += 1
+    assert compared > 50
 
 
 def test_parameters_are_checked_below_v1_alone(world):

@@ -6,7 +6,7 @@ had, is put together from a number of them that grows with the logarithm of the 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
@@ -125,67 +125,6 @@ def consistency_path(first: int, second: int) -> list[Span]:
     if start > 0:
         path.append(Span(start, end))
     return path[::-1]
-
-
-def proves_inclusion(
-    leaf: bytes, *, index: int, size: int, path: Sequence[bytes], root: bytes
-) -> bool:
-    """Whether `path` shows that the leaf hashed `leaf` is number `index` under `root`.
-
-    RFC 9162, section 2.1.3.2.
-    """
-    if not 0 <= index < size:
-        return False
-    roots = _climbed(index, size - 1, leaf, path)
-    return roots is not None and roots[1] == root
-
-
-def proves_consistency(
-    *, first: int, second: int, first_root: bytes, second_root: bytes, path: Sequence[bytes]
-) -> bool:
-    """Whether `path` shows that the tree under `second_root` begins with that under `first_root`.
-
-    RFC 9162, section 2.1.4.2.
-    """
-    if first == second:
-        return not path and first_root == second_root
-    hashes = list(path)
-    if first > 0 and first & (first - 1) == 0:
-        hashes.insert(0, first_root)  # a complete tree is its own first node
-    if not 1 <= first < second or not hashes:
-        return False
-    node, last = first - 1, second - 1
-    while node & 1:
-        node, last = node >> 1, last >> 1
-    return _climbed(node, last, hashes[0], hashes[1:]) == (first_root, second_root)
-
-
-def _climbed(
-    node: int, last: int, start: bytes, path: Sequence[bytes]
-) -> tuple[bytes, bytes] | None:
-    """Climb from a node by the hashes beside the way; None if they do not end at a root.
-
-    Args:
-        node: The number of the node on its level.
-        last: The number of the last node on that level.
-        start: The node's hash.
-        path: The hashes beside the way up.
-
-    Returns:
-        The root of the tree that ends with the node, and the root of the whole tree.
-    """
-    old = new = start
-    for sibling in path:
-        if last == 0:
-            return None
-        if node & 1 or node == last:
-            old, new = node_hash(sibling, old), node_hash(sibling, new)
-            while node and not node & 1:
-                node, last = node >> 1, last >> 1
-        else:
-            new = node_hash(new, sibling)
-        node, last = node >> 1, last >> 1
-    return (old, new) if last == 0 else None
 
 
 def _left_leaves(count: int) -> int:

@@ -53,22 +53,6 @@ def upper_bound(successes: int, n: int, confidence: float) -> float:
     return rounded(beta_quantile(1 - alpha, successes + 1, n - successes))
 
 
-def p_value(limit: float, successes: int, n: int, demand: Demand = "at_least") -> float:
-    """Return the exact binomial test's p-value against "the limit is not kept".
-
-    It says how strong the refutation is; `passes` decides. At the limits 0 (`at_least`) and 1
-    (`at_most`) nothing is left to refute, and the p-value is 0.
-
-    Raises:
-        ValueError: The limit is no probability, or not 0 <= successes <= n.
-    """
-    require_probability("limit", limit)
-    require_count(successes, n)
-    if demand == "at_least":
-        return 0.0 if limit == 0 else binomial_upper_tail(successes, n, limit)
-    return 0.0 if limit == 1 else binomial_lower_tail(successes, n, limit)
-
-
 def passes(
     limit: float, successes: int, n: int, confidence: float, demand: Demand = "at_least"
 ) -> bool:
@@ -122,16 +106,6 @@ def misses_allowed(
         passed = passes_with(middle, limit, n, confidence, demand)
         low, high = (middle, high) if passed else (low, middle)
     return low
-
-
-def successes_needed(limit: float, n: int, confidence: float) -> int | None:
-    """Return the fewest successes of n that show `at_least` the limit; None if n would not do.
-
-    Raises:
-        ValueError: The limit is no probability, n below 1, or confidence outside (0.5, 1).
-    """
-    misses = misses_allowed(limit, n, confidence)
-    return None if misses is None else n - misses
 
 
 def power(

@@ -15,9 +15,8 @@ from app.domain.audit.merkle import (
     hash_of,
     inclusion_path,
     leaf_hash,
-    proves_consistency,
-    proves_inclusion,
 )
+from tests.support.merkle_proofs import proves_consistency, proves_inclusion
 
 # The reference vectors of Certificate Transparency (RFC 6962), as its implementations share them.
 LEAVES = [

@@ -13,7 +13,7 @@ from app.domain.governance.findings import Outcome
 from app.domain.governance.gate import GateResult
 from app.domain.governance.policies import Contributor, EvidenceDemand, Margins
 from app.domain.statistics.distributions import binomial_upper_tail
-from app.domain.statistics.proportions import successes_needed
+from app.domain.statistics.proportions import misses_allowed
 from tests.support.evidence import (
     AUTHOR,
     NOW,
@@ -265,5 +265,5 @@ def test_one_cell_at_its_limit_passes_with_probability_alpha_at_most(limit):
         if passes(policy, an_evaluation(cells=perfect | {a_key(): a_cell(successes / 100, 100)}))
     ]
 
-    assert passing == list(range(successes_needed(limit, 100, 0.95), 101))
+    assert passing == list(range(100 - misses_allowed(limit, 100, 0.95), 101))
     assert binomial_upper_tail(passing[0], 100, limit) <= 0.05

@@ -1,4 +1,4 @@
-"""Two issuers, a registry that people sign in to through them, and somebody who does."""
+"""Two issuers, a registry with sign-in through them, and a user bound to a principal."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -27,7 +27,7 @@ def people(issuers):
 
 @pytest.fixture(scope="session")
 def registry(parts, tokens):
-    """A registry of which a test says which issuers it is to be configured with."""
+    """A registry whose issuers each test configures."""
     app = app_of(parts)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield World(client, tokens)
@@ -41,7 +41,7 @@ def issuer_world(registry, people, issuers, parts):
 
 @pytest.fixture
 def traveller(issuer_world, people):
-    """Somebody whom an admin has bound to a person, an approver."""
+    """A user of the issuer whose claims are bound to an approver."""
     name, _ = issuer_world.a_principal(None, ("approver", issuer_world.namespace))
     subject = f"subject of {name}"
     assert bind(issuer_world, name, (people, {"sub": subject})).status_code == 200
@@ -53,10 +53,10 @@ def traveller(issuer_world, people):
 
 @pytest.fixture
 def issuer_page_time(issuer_world):
-    moving = Clock()
+    shifted = Clock()
     app = issuer_world.client.app
     for each in (app, pages_in(app)):
-        each.dependency_overrides[request_time] = moving
-    yield moving
+        each.dependency_overrides[request_time] = shifted
+    yield shifted
     for each in (app, pages_in(app)):
         del each.dependency_overrides[request_time]

@@ -1,4 +1,4 @@
-"""The way back from an issuer: every answer that lets nobody in."""
+"""The callback from an issuer: every response that must be refused."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +15,7 @@ from tests.support.racing import at_once
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         pytest.param({"state": "made up"}, "not the one that this browser began", id="state"),
         pytest.param({"state": None}, "not the one that this browser began", id="no-state"),
@@ -30,11 +30,11 @@ from tests.support.racing import at_once
     ],
 )
 def test_an_answer_that_does_not_hold_lets_nobody_in_and_says_why(
-    traveller, people, sessions, changes, said
+    traveller, people, sessions, changes, message
 ):
     before = len(rows(sessions))
     response = traveller.come(people.desk.agreed(traveller.sent_to(), traveller.subject), **changes)
-    assert said in refusal(response)
+    assert message in refusal(response)
     assert not traveller.is_in()
     assert len(rows(sessions)) == before
 
@@ -45,7 +45,7 @@ def test_an_answer_counts_once(traveller, people):
     traveller.come(url, code="made up")
     traveller.client.cookies.set("registry_sign_in_attempt", cookie)
     assert "used already" in refusal(traveller.come(url))
-    assert people.asked.count("token") == 1, "the code is not even tried"
+    assert people.asked.count("token") == 1, "the second code is not redeemed"
 
 
 def test_of_two_answers_at_once_one_counts(traveller, people, parts, issuer_world):
@@ -67,7 +67,7 @@ def test_of_two_answers_at_once_one_counts(traveller, people, parts, issuer_worl
 
 @pytest.mark.parametrize("cookie", [None, "of the attacker"], ids=["none", "another"])
 def test_an_answer_is_of_no_use_in_another_browser(traveller, people, cookie):
-    """Else whoever sends somebody a link would sign them in as themselves, or take their code."""
+    """Otherwise a link could sign a victim in as the attacker, or leak the victim's code."""
     url = people.desk.agreed(traveller.sent_to(), traveller.subject)
     traveller.client.cookies.clear()
     if cookie is not None:
@@ -77,22 +77,20 @@ def test_an_answer_is_of_no_use_in_another_browser(traveller, people, cookie):
 
 
 def test_a_sign_in_takes_ten_minutes_at_most(traveller, people, issuer_page_time):
-    for late, said in ((timedelta(seconds=5), None), (timedelta(seconds=-5), "10 minutes")):
+    for late, message in ((timedelta(seconds=5), None), (timedelta(seconds=-5), "10 minutes")):
         issuer_page_time.ahead = timedelta(0)
         url = people.desk.agreed(traveller.sent_to(), traveller.subject)
         people.desk.claims = {"iat": people.claims()["iat"] + 590, "nbf": None}
         issuer_page_time.ahead = ATTEMPT_LIFETIME - late
         people.desk.claims["exp"] = people.claims()["exp"] + 900
         response = traveller.come(url)
-        if said is None:
+        if message is None:
             assert onward(response) == "/admin/"
         else:
-            assert said in refusal(response)
+            assert message in refusal(response)
 
 
-def test_attempts_that_came_to_nothing_are_forgotten_at_the_next(
-    traveller, issuer_page_time, sessions
-):
+def test_expired_attempts_are_deleted_at_the_next(traveller, issuer_page_time, sessions):
     def attempts():
         with sessions() as session:
             return set(session.scalars(select(oidc_login.LoginAttempt.state_hash)))
@@ -107,7 +105,7 @@ def test_attempts_that_came_to_nothing_are_forgotten_at_the_next(
 
 
 def test_one_issuer_cannot_answer_for_another(traveller, people, issuers):
-    """The path tells them apart, though an issuer may not name itself in its answers."""
+    """The path identifies the issuer, even if the issuer does not name itself in responses."""
     staff = issuers[1]
     for issuer in issuers:
         issuer.discovery["authorization_response_iss_parameter_supported"] = False
@@ -118,25 +116,25 @@ def test_one_issuer_cannot_answer_for_another(traveller, people, issuers):
     assert "token" not in staff.asked + people.asked
 
 
-def test_an_unknown_issuer_is_no_way_in_and_no_page(traveller):
+def test_an_unknown_issuer_is_not_found(traveller):
     for response in (traveller.depart("nobody"), traveller.get("/admin/sign-in/nobody/callback")):
         assert "no such issuer" in refusal(response, 404)
 
 
 @pytest.mark.parametrize("ill", ["down", "failing", "garbage", "huge", "moved", "slow"])
-def test_an_issuer_that_is_away_at_the_end_is_told_of(traveller, people, ill):
+def test_an_issuer_that_fails_during_the_callback_is_reported(traveller, people, ill):
     url = people.desk.agreed(traveller.sent_to(), traveller.subject)
     people.ill = ill
     assert "does not answer as it should" in refusal(traveller.come(url), 503)
 
 
 @pytest.mark.parametrize("spoilt", [{}, {"id_token": ["x"]}], ids=["no-token", "a-list"])
-def test_an_answer_without_an_id_token_lets_nobody_in(traveller, people, spoilt):
+def test_a_response_without_an_id_token_is_refused(traveller, people, spoilt):
     people.desk.spoilt = spoilt
     assert "does not answer as it should" in refusal(traveller.back(traveller.subject), 503)
 
 
-def test_without_the_issuers_keys_nobody_is_let_in(traveller, people, monkeypatch):
+def test_without_the_issuers_keys_no_id_token_is_accepted(traveller, people, monkeypatch):
     monkeypatch.setattr(people, "document", lambda name: name == "keys" or people.discovery)
     assert "are not available" in refusal(traveller.back(traveller.subject), 503)
 

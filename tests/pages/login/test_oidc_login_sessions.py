@@ -1,4 +1,4 @@
-"""Whom an issuer's claims let in, and what ends that."""
+"""The sessions that an issuer's claims open, and the events that end them."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +19,17 @@ from tests.oidc.test_issuers import bind, trusted
 from tests.pages.login.travelling import configure, refusal, signed_in_through
 
 
-def test_whom_nobody_has_bound_is_let_in_nowhere(traveller):
+def test_claims_bound_to_no_principal_are_refused(traveller):
     assert "bound to no principal" in refusal(traveller.back("a stranger"))
 
 
-def test_whoever_means_two_is_neither(traveller, issuer_world, people):
+def test_claims_bound_to_two_principals_are_refused(traveller, issuer_world, people):
     other, _ = issuer_world.a_principal()
     bind(issuer_world, other, (people, {"sub": traveller.subject, "ref": "refs/heads/main"}))
     assert "more than one principal" in refusal(traveller.back(traveller.subject))
 
 
-def test_a_refusal_keeps_the_page_that_was_asked_for(traveller):
+def test_a_refusal_keeps_the_requested_page(traveller):
     response = traveller.back("a stranger", next="/admin/reviews")
     assert 'name="next" value="/admin/reviews"' in response.text
 
@@ -83,9 +83,9 @@ def test_signing_out_ends_a_session_through_an_issuer_too(traveller, issuer_worl
 
 
 def begun(threads, session, change):
-    """Run `change` elsewhere; return its outcome to be, once it waits for a lock of `session`."""
+    """Start `change` in a thread; return its future once it waits for a lock of `session`."""
     own = session.scalar(text("SELECT pg_backend_pid()"))
-    # Not from pg_stat_activity, of which a transaction sees what it saw at first.
+    # pg_stat_activity does not work: a transaction keeps its first snapshot of it.
     waiting = text(
         "SELECT count(*) FROM pg_locks WHERE NOT granted AND :own = ANY(pg_blocking_pids(pid))"
     )
@@ -116,7 +116,7 @@ def test_who_signs_in_while_the_binding_is_taken_away_is_not_let_in(
 
 
 def test_who_is_stopped_while_signing_in_is_out_afterwards(issuer_world, traveller, people):
-    """A sign-in takes the chain before the binding; who stops somebody must do so as well."""
+    """A sign-in locks the chain before the binding; a deactivation must use the same order."""
     sessions, claims = issuer_world.client.app.state.parts.sessions, {"sub": traveller.subject}
     path, other = f"/v1/principals/{traveller.name}", issuer_world.on_its_own_client()
     with ThreadPoolExecutor(1) as threads:

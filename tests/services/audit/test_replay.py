@@ -39,7 +39,7 @@ def test_the_command_says_that_it_comes_out_the_same(world, run):
     promotion = world.a_promotion()
     status, told = run("replay", promotion["id"])
     assert status == 0
-    assert "Made again it comes out the same, 5 findings on 1 evaluations." in told
+    assert "The replayed decision is the same: 5 findings on 1 evaluations." in told
 
 
 def test_the_samples_bear_out_what_was_decided_by_them(world, run):

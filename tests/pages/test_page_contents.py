@@ -1,4 +1,4 @@
-"""What single pages tell, and in which words: asked for without a browser."""
+"""Contents and wording of single pages, without a browser."""
 
 import html
 import re
@@ -9,7 +9,7 @@ from app.pages import audit
 from tests.support.builders import a_policy, results
 
 
-def test_lists_go_on_where_a_page_ends(reading, world):
+def test_the_next_page_continues_where_the_first_ends(reading, world):
     person = reading("auditor")
     for number in range(60):
         world.a_token("reader", channels=[f"c{number}"])
@@ -24,7 +24,7 @@ def test_lists_go_on_where_a_page_ends(reading, world):
     assert first
 
 
-def test_the_overview_names_the_rule_that_shuts_gates(world, reading):
+def test_the_overview_names_the_rule_that_blocks_promotions(world, reading):
     promotion = world.a_promotion()
     assert world.promotion(promotion)["decision"]["result"] == "passed"
     version = world.made("GET", f"{world.path}/versions/1", by="publisher")
@@ -39,12 +39,12 @@ def test_the_overview_names_the_rule_that_shuts_gates(world, reading):
 
 
 def bound_to(base, shown):
-    """Return what the page of base models says is bound to one of them."""
+    """Return the table cell of prefixes bound to a base model."""
     row = shown.partition(f'title="{base}"')[2].partition("</tr>")[0]
     return row.rpartition("<td>")[2]
 
 
-def test_a_base_model_names_its_first_prefixes_and_leads_to_all(world, reading):
+def test_a_base_model_lists_its_first_prefixes_and_links_to_all(world, reading):
     base = world.a_base()
     names = [f"{world.namespace}/voice-{number:02}" for number in range(11)]
     for name in names:
@@ -65,7 +65,7 @@ def test_a_base_model_names_its_first_prefixes_and_leads_to_all(world, reading):
     assert "a version for this base model" in person.get(f"{everything}&q=nowhere").text
 
 
-def test_a_base_model_names_no_prefix_that_is_not_in_sight(world, reading):
+def test_a_base_model_lists_visible_prefixes_only(world, reading):
     world.a_version()
     _, reader = world.a_principal(None, ("reader", world.namespace))
     for token in (world.a_stranger(), reader):
@@ -78,20 +78,20 @@ def test_a_base_model_names_no_prefix_that_is_not_in_sight(world, reading):
     assert world.prefix in bound_to(world.base, reading(reader).get("/admin/base-models").text)
 
 
-def test_the_audit_log_offers_the_chains_that_were_written_to_last(world, reading):
+def test_the_audit_log_offers_the_latest_chains(world, reading):
     world.a_version()
     shown = reading("auditor").get("/admin/audit").text
     assert f'<option value="prefix:{world.prefix}">' in shown
     assert shown.count("<option") == len(set(re.findall(r'<option value="([^"]+)"', shown)))
 
 
-def test_a_policy_is_read_in_words_and_beside_its_former_text(world, reading):
+def test_a_policy_is_shown_in_words_and_with_its_changes(world, reading):
     first = world.a_policy()
     document = a_policy(world.suite, name=first["name"], approvals={"required": 3})
     world.made("POST", "/v1/policies", by="admin", json=document)
     shown = reading("admin").get(f"/admin/policies/{first['name']}/2").text
-    assert "shown at 95 % confidence that it is at least 0.85, on 100 samples or more." in shown
-    assert "By 3 humans, each standing for 7 days." in shown
+    assert "at least 0.85, shown at 95 % confidence on 100 samples or more." in shown
+    assert "By 3 humans; each approval is valid for 7 days." in shown
     assert "<td>" in shown
     assert "approvals.required" in shown
     assert "\N{MINUS SIGN} 2" in shown
@@ -117,8 +117,8 @@ def test_a_broken_chain_is_shown_as_broken(world, reading, stores):
     assert "at entry 1 of" in shown
 
 
-def test_a_long_chain_is_verified_when_asked(world, reading, monkeypatch):
-    monkeypatch.setattr(audit, "_VERIFIED_UNASKED", 1)
+def test_a_long_chain_is_verified_on_request(world, reading, monkeypatch):
+    monkeypatch.setattr(audit, "_AUTO_VERIFIED_ENTRIES", 1)
     world.a_version()
     person, chain = reading("auditor"), {"subject": f"prefix:{world.prefix}"}
     shown = person.get("/admin/audit", params=chain).text
@@ -129,7 +129,7 @@ def test_a_long_chain_is_verified_when_asked(world, reading, monkeypatch):
     )
 
 
-def test_what_was_live_at_a_time_is_one_question(world, reading):
+def test_the_timeline_can_end_at_a_time(world, reading):
     world.a_live_version()
     person = reading("admin")
     path = f"/admin/prefixes/{world.prefix}"
@@ -138,7 +138,7 @@ def test_what_was_live_at_a_time_is_one_question(world, reading):
     assert "generation 1" in person.get(path, params={"at": ""}).text
 
 
-def test_a_revoked_version_says_why(world, reading):
+def test_a_version_is_revoked_on_a_typed_confirmation_and_shows_the_reason(world, reading):
     version = world.a_live_version()
     person = reading("approver-1")
     path = f"/admin/prefixes/{world.prefix}/versions/1"
@@ -163,10 +163,10 @@ def test_an_approver_sees_who_pulled_a_version(world, reading):
     world.a_live_version()
     path = f"/admin/prefixes/{world.prefix}/versions/1/pulls"
     person = reading("approver-1")
-    assert "Nobody has pulled it" in person.get(path).text
+    assert "No one has pulled this version" in person.get(path).text
 
     world.resolve()
 
-    assert re.search(r"reader</th><td>service</td><td>was told where", person.get(path).text)
+    assert re.search(r"reader</th><td>service</td><td>resolved", person.get(path).text)
     assert path in person.get(path.removesuffix("/pulls")).text
     assert reading("publisher").get(path).status_code == 403

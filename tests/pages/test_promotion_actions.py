@@ -1,9 +1,9 @@
-"""What can be done on the pages, and by whom: asked for without a browser."""
+"""Actions on the pages and the roles they need, without a browser."""
 
 from tests.support.builders import results
 
 
-def test_the_glass_is_broken_only_on_a_typed_confirmation(world, reading):
+def test_break_glass_needs_a_typed_confirmation(world, reading):
     promotion = world.a_promotion()
     person = reading("admin")
     path = f"/admin/promotions/{promotion['id']}"
@@ -20,7 +20,7 @@ def test_the_glass_is_broken_only_on_a_typed_confirmation(world, reading):
     assert "break-glass" in person.get(path).text
 
 
-def test_a_request_can_be_withdrawn_by_whoever_made_it(world, reading):
+def test_a_requester_can_withdraw_the_request(world, reading):
     promotion = world.a_promotion()
     person = reading("publisher")
     path = f"/admin/promotions/{promotion['id']}"
@@ -29,7 +29,7 @@ def test_a_request_can_be_withdrawn_by_whoever_made_it(world, reading):
     assert world.promotion(promotion)["state"] == "withdrawn"
 
 
-def test_an_admin_breaks_the_glass_where_the_gate_is_shut(world, reading):
+def test_an_admin_uses_break_glass_when_the_gate_does_not_pass(world, reading):
     version = world.a_version()
     world.a_channel()
     world.evaluate(version, results=results(value=0.5))
@@ -51,7 +51,7 @@ def test_an_admin_breaks_the_glass_where_the_gate_is_shut(world, reading):
     assert "break-glass" in person.get(done.headers["location"]).text
 
 
-def test_who_is_no_admin_is_not_offered_to_break_the_glass(world, reading):
+def test_only_admins_are_offered_break_glass(world, reading):
     version = world.a_version()
     world.a_channel()
     world.evaluate(version, results=results(value=0.5))

@@ -17,22 +17,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INTRODUCTION: Final = """\
-`make bench` wrote this page. All numbers of a table come from one run: one client measured the
-systems in turn, on one machine that also ran PostgreSQL and the object store. A cell shows the
-median, with minimum and maximum in brackets; `2x` means twice as good as the table's reference in
-the same row. Read the ratios: the absolute numbers depend on the machine.
+Written by `make bench`.
+Each table was measured in one run, alternating between the systems, by one client.
+The same machine also ran the client, PostgreSQL and the object store.
+A cell is the median, with the minimum and the maximum in brackets.
+`2x` means twice as good as the table's reference in the same row.
+Compare ratios: absolute numbers depend on the machine.
 
-Every request to the registry carries a token (for pages, a session cookie) and is authenticated
-and authorised, as in production: resolving from the process's cache, which every change
-invalidates, all other requests from the database. MLflow is shown without authentication, its
-default, and with its basic-auth, which any permission requires. Each of these is shown as shipped,
-where with several workers every response on a persistent connection waits 40 ms (uvicorn#3149),
-and with that trap removed, which is the fair comparison.
+Every request to the registry carries a token (a page: a session's cookie) and is authenticated \
+and authorised, as in production.
+Resolving is answered from the process's cache while the process receives every change; all other \
+requests query the database.
+MLflow is shown open, which is its default, and with its basic-auth, which any permission requires.
+It is shown as shipped, where with several workers every answer on a kept connection waits 40 ms \
+(uvicorn#3149), and with that trap removed, which is the fair comparison.
 
-Some features have no counterpart. MLflow has no gate, no approvals and no audit log, so its
-"release" sets an alias, and its 40 results are metrics of a run, without a link to the files or to
-a suite. MLflow does not check downloads against a digest; the registry does. Resolving in MLflow
-returns a path; the registry returns files, digests and URLs.
+Some operations cannot be compared.
+MLflow has no gate, no approvals and no audit log, so its "release" sets an alias.
+Its 40 results are metrics of a run, tied neither to the bytes nor to a suite.
+Its downloads are not checked against a digest; the registry's are.
+Resolving through MLflow answers with a path; the registry answers with files, digests and URLs to \
+fetch them from.
 """
 _COLOURS: Final = 10  # in matplotlib's cycle; later lines get another style
 _STYLES: Final = ("o-", "s:")

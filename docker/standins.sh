@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# For machines that cannot pull images: runs a command against a separate Docker daemon that holds
-# stand-ins for the images in docker/Dockerfile and docker-compose.yml. It needs about 10 GB for
-# some minutes. As root, on Debian:
+# For machines that cannot pull images: runs a command against a separate Docker daemon, which holds
+# stand-ins for the images that docker/Dockerfile and docker-compose.yml name, about 10 GB for some
+# minutes. Run it as root, on Debian:
 #
 #   apt-get install --no-install-recommends debootstrap docker.io docker-compose
 #   TORCH_BACKEND= docker/standins.sh make containers
 #
-# DEBIAN=bookworm uses the Python of that Debian release instead of trixie. WHEELS=DIRECTORY prefers
-# wheels from that folder. Together they allow a PyTorch CPU build for the Python that matches it.
+# DEBIAN=bookworm takes the Python of another Debian release than trixie. WHEELS=DIRECTORY prefers
+# wheels on the disk, such as PyTorch's CPU build for that Python.
 #
-# This tests our files, and our image on Debian's Python. It does not test the official images.
+# This tests the project's files, and its image on Debian's Python. It does not test the official
+# images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +27,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
-image_named() { # the tag in our own files, so that a new tag needs no change here
+image_named() { # the tag in the project's files, so that a new one needs no change here
     grep -hoE "(image:|^FROM) *(\\$\{[A-Z_]+:-)?$1[^ }]*" docker-compose.yml docker/Dockerfile |
         head -n 1 | grep -oE "$1[^ }]*$"
 }
@@ -85,7 +86,7 @@ import urllib.error, urllib.request
 assert b"fid" in urllib.request.urlopen("http://127.0.0.1:9333/dir/assign").read()
 try:
     urllib.request.urlopen("http://127.0.0.1:9000")
-except urllib.error.HTTPError:  # it requires a signature
+except urllib.error.HTTPError:  # the store refuses an unsigned request
     pass
 END
 chmod +x "$place"/python/usr/local/bin/{minio,mc}
@@ -119,7 +120,7 @@ echo "Building the image"
 docker build --network host --build-arg TORCH_BACKEND="${TORCH_BACKEND-cpu}" \
     --file docker/Dockerfile --tag "$(image_named prefix-registry)" . >"$place/build.log"
 
-# Debian's Compose 1.29 stands in for `docker compose`; it builds without network and has no `name:`.
+# `docker compose` here is Debian's Compose 1.29, which builds on no network and knows no `name:`.
 mkdir "$place/bin"
 cat >"$place/bin/docker" <<END
 #!/bin/sh

@@ -1,4 +1,4 @@
-"""The access table: the roles that open each route. A test enforces it; docs/access.md shows it."""
+"""The access of every role to every route: a test compares the server, and a page shows it."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.domain.identity.access import Role
 
-PAGE = Path(__file__).parents[2] / "docs" / "access.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "access.md"
 
 READER, PUBLISHER, EVALUATOR, APPROVER, ADMIN, AUDITOR = Role
 WORKERS = frozenset({PUBLISHER, EVALUATOR, APPROVER, ADMIN})
@@ -162,7 +162,7 @@ ROUTES = {
     ("POST", "/api/repos/create"): CREATES,
     ("POST", f"{_MODEL}/preupload/{{revision}}"): PUBLISHES,
     ("GET", f"{_MODEL}/xet-write-token/{{revision}}"): open_to(
-        PUBLISHER, scope=Scope.PREFIX, remark="422: use Git LFS", answers=422
+        PUBLISHER, scope=Scope.PREFIX, remark="the response says to use Git LFS", answers=422
     ),
     ("POST", "/{namespace}/{name}.git/info/lfs/objects/batch"): PUBLISHES,
     ("POST", f"{_MODEL}/commit/{{revision}}"): PUBLISHES,
@@ -183,23 +183,36 @@ ROUTES = {
 }
 
 _INTRODUCTION = """\
-# Access to the routes
+# Roles and routes
 
 `python -m tests.api.access` writes this page.
-A test calls every route as every kind of caller and compares the responses with the same table, \
-so the page shows the server's behaviour.
+The same table drives a test that calls every route as every kind of caller.
 
-- A role is granted on one namespace, or on `*`, which means every namespace.
-  No role implies another.
-- **yes**: the role opens the route if it is held where the column *must be held* says.
-  A number is the status that refuses the role.
-- *elsewhere*: the caller holds the role only on another namespace.
+## Roles
+
+A role is granted on a namespace, or on `*`, which means all of them.
+No role implies another.
+
+| role | may |
+| --- | --- |
+| reader | resolve, and download the versions that a channel serves now; not read evidence |
+| publisher | register base models, create prefixes, push versions, request promotions |
+| evaluator | record evaluations, evaluate the gate without a request |
+| approver | review promotions, void evaluations of others, roll back, revoke, list pulls |
+| admin | bind channels, execute by break-glass; on `*` also suites, policies, principals, tokens |
+| auditor | read, verify and export the audit log, and nothing else |
+
+## Routes
+
+- **yes**: the role opens the route, if it is held where the column *must be held* says.
+  A number is the status with which the role is refused.
+- *elsewhere*: the same roles, held on another namespace only.
   Objects that such a caller may not see are reported like objects that do not exist: 404, with \
-the same message, after the same queries.
-- Without a token, or with an unknown, expired or revoked one, every route except the open ones \
-responds 401.
-- A token that is limited to channels has the role reader, regardless of its principal's roles, \
-and sees only versions that these channels serve.
+the same message, at the cost of the same queries.
+- Without a token, or with one that is unknown, expired or revoked, every route responds 401 \
+except the open ones.
+- A token that is limited to channels has the rights of a reader, regardless of its holder's \
+roles, and sees the versions that these channels serve.
 
 {head}
 {rule}

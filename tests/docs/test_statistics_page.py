@@ -1,4 +1,4 @@
-"""Every table in docs/statistics.md is what the code gives."""
+"""The code reproduces every table in docs/concepts/statistics.md."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ from app.domain.statistics.proportions import (
 from app.domain.statistics.tango import wins_needed
 from app.domain.statistics.unconditional import Region, probability, worst_case
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "concepts" / "statistics.md"
 SIMULATED = 40_000
 
 
@@ -107,7 +107,7 @@ def rows(name):
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
-def test_a_table_of_the_document_is_what_the_code_gives(table):
+def test_the_code_reproduces_a_table_of_the_document(table):
     assert rows(table.__name__) == list(table())
 
 
@@ -177,7 +177,7 @@ def test_the_two_allowances_named_in_the_document_hold():
 
 
 @pytest.mark.parametrize(("n", "passed"), [(148, False), (149, True), (173, False), (174, True)])
-def test_pairs_that_all_agree_pass_a_margin_of_two_percent_as_the_document_says(n, passed):
+def test_pairs_that_all_agree_pass_a_margin_of_two_percent_as_documented(n, passed):
     assert (paired.lower_bound(paired.PairedCounts(n, 0, 0, 0), 0.95) >= -0.02) is passed
 
 

@@ -20,7 +20,7 @@ from tests.conftest import LIMITS
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import a_base_model, a_digest, a_policy, a_suite, code, results
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "problems.md"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "reference" / "problems.md"
 
 
 class BrokenBlobs(MemoryBlobs):

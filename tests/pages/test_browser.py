@@ -24,7 +24,7 @@ def test_two_reviewers_find_approve_and_see_a_version_live(world, visiting, scri
     approve(first, "Reads well.")
     expect(first.get_by_text("Your approval is recorded.")).to_be_visible()
     expect(first.get_by_text("1 of 2: 1 more, from approver-2")).to_be_visible()
-    expect(first.get_by_text("has approved exactly this already")).to_be_visible()
+    expect(first.get_by_text("has already approved exactly this")).to_be_visible()
     stayed = "done=" not in first.url
     assert stayed is scripts, "htmx replaces a part of the page; without it the whole page loads"
 
@@ -60,7 +60,7 @@ def test_a_reviewer_who_approved_may_still_reject(world, visiting):
     promotion = world.a_promotion()
     page = visiting("approver-1", f"/admin/promotions/{promotion['id']}")
     approve(page)
-    expect(page.get_by_text("has approved exactly this already")).to_be_visible()
+    expect(page.get_by_text("has already approved exactly this")).to_be_visible()
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
 
     page.get_by_label("Comment").fill("It is cold after all.")
@@ -95,7 +95,8 @@ def test_a_reviewer_who_contributed_after_the_page_was_loaded_is_refused(world, 
 
     approve(page)
 
-    expect(page.get_by_role("alert")).to_contain_text(f"{name} is an evaluator of a version in it")
+    reason = f"{name} is an evaluator of the promoted versions"
+    expect(page.get_by_role("alert")).to_contain_text(reason)
     expect(page.get_by_role("alert")).to_be_focused()
     assert world.promotion(promotion)["reviews"] == []
 

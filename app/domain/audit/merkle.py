@@ -1,8 +1,8 @@
-"""Merkle trees as RFC 9162 (and RFC 6962) hashes them: roots, proofs, and their verification.
+"""Merkle trees as hashed by RFC 9162 (and RFC 6962): their roots, and the paths of proofs.
 
-A tree grows at its right end only. Its complete subtrees never change once they are there, so
-each is kept under its `Coordinate`; every root and every proof, of any size that the tree ever
-had, is put together from a number of them that grows with the logarithm of the size.
+A tree grows only at its right end. Its complete subtrees never change, so each is stored under
+its `Coordinate`. Every root and every proof, for any size that the tree ever had, combines a
+number of these subtrees that grows with the logarithm of the size.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ class Coordinate(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The leaves `start` to `end` (not included), as a node of some tree covers them."""
+    """The leaves that a node covers: from `start` up to, but not including, `end`."""
 
     start: int
     end: int
@@ -53,7 +53,7 @@ def complete_subtrees(span: Span) -> list[Coordinate]:
 def growth(
     size: int, right_edge: Mapping[Coordinate, bytes], leaf_hashes: Iterable[bytes]
 ) -> Iterator[tuple[Coordinate, bytes]]:
-    """Yield each complete subtree that a tree of `size` leaves gains by `leaf_hashes`.
+    """Yield each complete subtree that a tree of `size` leaves gains with these leaves.
 
     `right_edge` holds the hashes of `complete_subtrees(Span(0, size))`.
     """
@@ -69,7 +69,7 @@ def growth(
 
 
 def hash_of(span: Span, nodes: Mapping[Coordinate, bytes]) -> bytes:
-    """Return the hash over the leaves of `span` from those of its complete subtrees."""
+    """Return the hash over the leaves of `span` from the hashes of its complete subtrees."""
     parts = [nodes[each] for each in complete_subtrees(span)]
     if not parts:
         return EMPTY_ROOT
@@ -103,7 +103,7 @@ def inclusion_path(index: int, size: int) -> list[Span]:
 
 
 def consistency_path(first: int, second: int) -> list[Span]:
-    """Return the spans whose hashes prove that the tree of `first` leaves begins that of `second`.
+    """Return the spans whose hashes prove that a tree of `second` leaves starts with `first`.
 
     RFC 9162, section 2.1.4.1.
 
@@ -111,7 +111,7 @@ def consistency_path(first: int, second: int) -> list[Span]:
         ValueError: `first` is not between 1 and `second`.
     """
     if not 1 <= first <= second:
-        raise ValueError(f"no tree of {first} leaves begins one of {second}")
+        raise ValueError(f"a tree of {second} leaves does not start with one of {first}")
     start, end = 0, second
     path = []
     while end != first:

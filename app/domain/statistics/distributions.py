@@ -103,4 +103,4 @@ def _require_degrees(df: float) -> None:
 
 def _require_quantile(p: float) -> None:
     if not _SMALLEST_P <= p < 1:
-        raise ValueError(f"A quantile is asked for at p between 0 and 1, not {p}.")
+        raise ValueError(f"The p of a quantile must lie between 0 and 1, not {p}.")

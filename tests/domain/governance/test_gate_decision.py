@@ -1,4 +1,4 @@
-"""A decision: what it was compared with, what it records, what its digest binds."""
+"""A gate decision: its comparisons, the input that it records, and its digest."""
 
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ MEASURED = a_scored_evaluation("measured")
 
 
 def comparison(*, incumbent=None, demand="incumbent", control_runs=()):
-    """Return the decision on a perfect candidate that one cell compares, and what it found."""
+    """Return the decision on a perfect candidate that one cell compares, and its finding."""
     rule = a_rule(**ONE_CELL, no_worse_than=Margins(**{demand: 0.05}))
     candidate = a_candidate(a_scored_evaluation(), control_runs=control_runs)
     decision = the_decision(a_policy_of(rule), candidate, incumbent=incumbent)
@@ -63,7 +63,7 @@ def test_without_another_version_to_compare_with_the_comparison_does_not_apply(i
         pytest.param([an_evaluation()], id="without-samples"),
     ],
 )
-def test_an_incumbent_without_evidence_keeps_the_gate_shut(evaluations):
+def test_an_incumbent_without_evidence_keeps_the_gate_closed(evaluations):
     decision, found = comparison(incumbent=an_incumbent(*evaluations))
 
     assert (decision.result, found.outcome) == (GateResult.FAILED, Outcome.FAILED)
@@ -73,7 +73,7 @@ def test_an_incumbent_without_evidence_keeps_the_gate_shut(evaluations):
     )
 
 
-def test_an_incumbent_that_is_no_better_lets_the_gate_open():
+def test_an_incumbent_that_is_not_better_lets_the_gate_open():
     decision, found = comparison(incumbent=an_incumbent(MEASURED))
 
     assert (decision.result, found.outcome) == (GateResult.PASSED, Outcome.PASSED)
@@ -84,15 +84,15 @@ def test_an_incumbent_that_is_no_better_lets_the_gate_open():
     "incumbent",
     [
         pytest.param(None, id="no-incumbent"),
-        pytest.param(an_incumbent(MEASURED), id="an-incumbent-is-no-control"),
+        pytest.param(an_incumbent(MEASURED), id="an-incumbent-is-not-a-control"),
     ],
 )
 def test_a_comparison_with_the_base_takes_a_control_run(incumbent):
-    without, lacking = comparison(incumbent=incumbent, demand="base")
+    without, missing = comparison(incumbent=incumbent, demand="base")
     with_one, found = comparison(incumbent=incumbent, demand="base", control_runs=(MEASURED,))
 
-    assert (without.result, lacking.outcome) == (GateResult.FAILED, Outcome.FAILED)
-    assert lacking.message.startswith("base model tiny has no complete evaluation")
+    assert (without.result, missing.outcome) == (GateResult.FAILED, Outcome.FAILED)
+    assert missing.message.startswith("base model tiny has no complete evaluation")
     assert (with_one.result, found.outcome) == (GateResult.PASSED, Outcome.PASSED)
 
 
@@ -108,8 +108,8 @@ def test_each_candidate_is_compared_with_its_own_control_run():
     assert found[1].message.startswith("base model small has no complete evaluation")
 
 
-def test_the_incumbent_among_the_candidates_is_compared_with_nothing():
-    """A split may keep the incumbent's traffic and add to another's."""
+def test_an_incumbent_among_the_candidates_is_not_compared():
+    """A split may keep the incumbent's traffic and increase that of another version."""
     rule = a_rule(**ONE_CELL, no_worse_than=Margins(incumbent=0.05))
     new, old = a_candidate(a_scored_evaluation()), a_candidate(MEASURED, ref=a_version(1))
 
@@ -119,7 +119,7 @@ def test_the_incumbent_among_the_candidates_is_compared_with_nothing():
     assert found == [Outcome.PASSED, Outcome.NOT_APPLICABLE]
 
 
-def test_a_decision_lists_every_evaluation_it_read_once_and_whose_it_was():
+def test_a_decision_lists_every_evaluation_once_with_its_role():
     shared, own = an_evaluation("control"), an_evaluation("own")
     incumbents = an_evaluation("incumbents")
     candidates = [
@@ -139,7 +139,7 @@ def test_a_decision_lists_every_evaluation_it_read_once_and_whose_it_was():
     ]
 
 
-def test_a_decision_records_all_that_went_into_it():
+def test_a_decision_records_all_of_its_input():
     partial = an_evaluation("partial", partial=True)
     control = an_evaluation("control")
     candidate = a_candidate(an_evaluation(), partial, control_runs=(control,))
@@ -173,7 +173,7 @@ def test_a_decision_records_all_that_went_into_it():
         ),
     ],
 )
-def test_the_evidence_digest_changes_with_what_was_judged(other):
+def test_the_evidence_digest_changes_with_the_evidence(other):
     facts = {"candidate": a_candidate(an_evaluation()), "incumbent": an_incumbent()}
 
     digests = [

@@ -56,7 +56,7 @@ def test_binomial_tails_agree_with_scipy_everywhere(data, n, p):
 
     upper, lower = binomial_upper_tail(k, n, p), binomial_lower_tail(k, n, p)
 
-    # Tails below 1e-250 differ in SciPy itself between platforms.
+    # SciPy's own tails below 1e-250 differ between platforms.
     assert upper == pytest.approx(stats.binom.sf(k - 1, n, p), rel=AGREE, abs=1e-250)
     assert lower == pytest.approx(stats.binom.cdf(k, n, p), rel=AGREE, abs=1e-250)
 
@@ -77,7 +77,7 @@ def test_student_t_has_the_quantile_printed_in_every_table():
     assert student_t_quantile(0.5, 29) == 0
 
 
-def test_student_t_keeps_the_smallest_arguments_apart_from_zero_division():
+def test_the_smallest_arguments_of_student_t_cause_no_division_by_zero():
     assert student_t_sf(1e-200, 5) == 0.5
 
 

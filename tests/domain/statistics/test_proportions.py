@@ -1,4 +1,4 @@
-"""The exact binomial test: its bounds, its ties and what it takes to pass."""
+"""The exact binomial test: its bounds, its ties and the samples that it needs."""
 
 import math
 

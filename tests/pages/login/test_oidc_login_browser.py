@@ -87,7 +87,7 @@ def test_a_user_who_declines_at_the_issuer_sees_it_and_can_start_again(opened, p
         page.get_by_label("Name").fill(person_name)
         page.get_by_role("button", name=verdict).click()
         if verdict == "Deny":
-            expect(page.get_by_role("alert")).to_contain_text("the issuer says access_denied")
+            expect(page.get_by_role("alert")).to_contain_text("the issuer reports access_denied")
     expect(page.get_by_role("heading", name="Reviews")).to_be_visible()
     assert page.faults == []
 

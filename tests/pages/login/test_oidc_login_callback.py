@@ -25,8 +25,10 @@ from tests.support.racing import at_once
         pytest.param({"code": None}, "has no code", id="no-code"),
         pytest.param({"code": "x" * 5000}, "has no code", id="endless-code"),
         pytest.param({"code": "made up"}, "does not confirm this sign-in", id="code"),
-        pytest.param({"code": None, "error": "access_denied"}, "says access_denied", id="denied"),
-        pytest.param({"error": "<b>Call me</b>"}, "the issuer says an error", id="hostile-error"),
+        pytest.param(
+            {"code": None, "error": "access_denied"}, "reports access_denied", id="denied"
+        ),
+        pytest.param({"error": "<b>Call me</b>"}, "issuer reports an error", id="hostile-error"),
     ],
 )
 def test_an_answer_that_does_not_hold_lets_nobody_in_and_says_why(

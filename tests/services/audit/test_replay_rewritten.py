@@ -73,7 +73,7 @@ def test_a_changed_cell_is_named(world, rewritten):
 
     assert not replayed["agrees"]
     assert f"The evaluation {evaluation} does not hash" in replayed["differences"][0]
-    assert "result was passed; made again it is failed." in replayed["differences"]
+    assert "result was passed; on replay it is failed." in replayed["differences"]
 
 
 def test_a_changed_policy_is_named(world, rewritten):
@@ -89,14 +89,14 @@ def test_a_changed_policy_is_named(world, rewritten):
     found = world.replayed(promotion)["differences"]
 
     assert found[0].startswith("The text of policy ")
-    assert "findings[1].demanded was 0.85; made again it is 0.5." in found
+    assert "findings[1].demanded was 0.85; on replay it is 0.5." in found
 
 
 def test_a_changed_decision_is_named(world, run, decided_otherwise):
     promotion = world.a_promotion()
     decided_otherwise(promotion, "result", to="failed")
 
-    named = "result was failed; made again it is passed."
+    named = "result was failed; on replay it is passed."
     assert world.replayed(promotion)["differences"] == [named]
     status, told = run("replay", promotion["id"])
     assert (status, named in told) == (2, True)
@@ -156,7 +156,7 @@ def test_an_evaluation_that_is_gone_is_named(world, decided_otherwise):
     replayed = world.replayed(promotion)
 
     assert replayed["differences"][0] == f"The evaluation {lost} is gone."
-    assert "result was passed; made again it is failed." in replayed["differences"]
+    assert "result was passed; on replay it is failed." in replayed["differences"]
 
 
 # Samples, which the command reads again

@@ -47,8 +47,8 @@ from app.settings import Settings
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
 
-# Routes are tried in this order, and each costs some microseconds: what serving fleets ask all the
-# time comes first.
+# Routes are tried in this order, and each costs some microseconds, so the route that serving fleets
+# call all the time comes first.
 _ROUTERS = (
     resolve.router,
     base_models.router,
@@ -76,7 +76,7 @@ _ROUTERS = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the server for `settings`; nothing is connected to before the first request."""
+    """Return the server for `settings`; it opens no connection before the first request."""
     engine = engine_for(settings.database_url, pool_size=settings.database_pool_size)
     sessions = sessions_on(engine)
     parts = Parts(
@@ -106,7 +106,7 @@ def app_of(
         lifespan=lifespan,
     )
     app.state.parts = parts
-    # The last one is the outermost.
+    # The middleware added last is the outermost.
     app.add_middleware(IdempotencyMiddleware)
     app.add_middleware(BodyTimeoutMiddleware)
     app.add_middleware(RequestMiddleware, hsts_max_age_s=hsts_max_age_s)
@@ -115,7 +115,7 @@ def app_of(
     for router in _ROUTERS:
         app.include_router(router, prefix="/v1", dependencies=checked)
     app.include_router(health.router)
-    # Before the other dialect, whose paths begin with any name.
+    # Before the Hub dialect, whose paths may begin with any name.
     app.add_route("/admin", lambda _request: RedirectResponse("/admin/"), include_in_schema=False)
     app.mount("/admin", pages_of(parts), name="pages")
     app.include_router(push.router)

@@ -47,7 +47,7 @@ ChannelPath = Annotated[Label, Path()]
 _TAGGED: Final = {
     "headers": {
         "ETag": {
-            "description": "Changes with the policy and with what is served; for If-Match.",
+            "description": "Changes with the policy and the generation; send it as If-Match.",
             "schema": {"type": "string"},
         }
     }
@@ -55,8 +55,12 @@ _TAGGED: Final = {
 
 
 async def _precondition(
-    if_match: Annotated[str | None, Header(description="Only if its ETag is this.")] = None,
-    if_none_match: Annotated[str | None, Header(description="`*`: only if it is new.")] = None,
+    if_match: Annotated[
+        str | None, Header(description="Change the channel only if this is its ETag.")
+    ] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="`*`: only if the channel does not exist yet.")
+    ] = None,
 ) -> Precondition:
     return Precondition(if_match, if_none_match)
 
@@ -79,7 +83,7 @@ class ChannelOut(Out):
     policy: PolicyRefOut
     generation: int
     allocation: list[ShareOut]
-    break_glass: bool = Field(description="Whether it was ever moved by breaking the glass.")
+    break_glass: bool = Field(description="Whether break-glass ever moved the channel.")
 
 
 class GenerationOut(Out):
@@ -116,7 +120,7 @@ def bind_channel(
     caller: Caller,
     now: Now,
 ) -> ChannelOut:
-    """Create a channel under a policy version, or put it under another."""
+    """Create a channel bound to a policy version, or bind an existing one to another version."""
     row = channels.bind(
         sessions,
         prefix=prefix,
@@ -137,7 +141,7 @@ def bind_channel(
     response_model=ChannelOut,
     responses={
         200: _TAGGED,
-        304: {"description": "The channel is what the client knows."},
+        304: {"description": "The channel has not changed."},
         **refuses(NotFoundError),
     },
 )
@@ -165,9 +169,11 @@ def channel_history(
     sessions: SessionsDep,
     caller: Caller,
     page: PageQuery,
-    at: Annotated[Time | None, Query(description="Only what was live at this time.")] = None,
+    at: Annotated[
+        Time | None, Query(description="Only the generation that was live at this time.")
+    ] = None,
 ) -> PageOut[GenerationOut]:
-    """List what the channel served, latest first."""
+    """List the channel's generations, latest first."""
     with sessions() as session:
         row = visible_channel(session, caller, prefix, channel)
         found = history_page(session, row, page, at=at)
@@ -198,7 +204,7 @@ def roll_back_channel(
     caller: Caller,
     now: Now,
 ) -> ChannelOut:
-    """Serve again, at once, what an earlier generation served."""
+    """Serve the allocation of an earlier generation again, at once."""
     row = channels.rollback(
         sessions,
         prefix=prefix,

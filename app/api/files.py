@@ -31,8 +31,8 @@ router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versio
     responses={
         200: {"content": {"application/octet-stream": {}}},
         206: {"content": {"application/octet-stream": {}}, "description": "A part of the file."},
-        304: {"description": "The client has these bytes."},
-        307: {"description": "The bytes are at the store, for a while and without a token."},
+        304: {"description": "The client already has these bytes."},
+        307: {"description": "A short-lived URL of the object store that needs no token."},
         **refuses(NotFoundError, VersionRevokedError, RangeNotSatisfiableError, DamagedObjectError),
     },
 )
@@ -48,14 +48,14 @@ def download_file(
     if_none_match: Annotated[str | None, Header()] = None,
     via: Annotated[
         Literal["registry", "storage"],
-        Query(description="`storage` answers with a redirect; then check the digest yourself."),
+        Query(description="`storage` redirects to the object store; check the digest yourself."),
     ] = "registry",
 ) -> Response:
-    """Download a file; its ETag is its SHA-256. A transfer of wrong bytes breaks off."""
+    """Download a file; its ETag is its SHA-256. A transfer of damaged bytes is aborted."""
     with sessions() as session:
         version = visible_version(session, caller, prefix, number)
     require_not_revoked(version)
-    found = next((each for each in version.files if each.name == file), None)
+    found = next((known for known in version.files if known.name == file), None)
     if found is None:
         raise nothing_named(f"file of version {number}", file[:80])
     etag = f'"{found.sha256}"'
@@ -78,7 +78,7 @@ evidence_router = APIRouter(tags=["evidence"])
     responses={
         200: {"content": {"application/octet-stream": {}}},
         206: {"content": {"application/octet-stream": {}}, "description": "A part of the file."},
-        304: {"description": "The client has these bytes."},
+        304: {"description": "The client already has these bytes."},
         **refuses(NotFoundError, RangeNotSatisfiableError, DamagedObjectError),
     },
 )
@@ -93,7 +93,7 @@ def download_evidence(
 ) -> Response:
     """Download a file of an evaluation; its ETag is its SHA-256.
 
-    It is for those who see everything in the namespace: answers of a model may be private.
+    Only callers who can see everything in the namespace may: a model's outputs can be private.
     """
     with sessions() as session:
         found = visible_file(session, evaluation_id=evaluation_id, name=file, caller=caller)

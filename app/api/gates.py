@@ -1,4 +1,4 @@
-"""Decisions of the gate: a dry run, the stored decision replayed, and its attestation."""
+"""Gate decisions over HTTP: dry run, attestation and replay."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ class PolicyRefOut(Out):
 
 class VerifierOut(Out):
     id: str
-    version: str = Field(description="Changes when the same input could give another answer.")
+    version: str = Field(description="Changes when the same input could give another result.")
 
 
 class VersionRefOut(Out):
@@ -56,7 +56,7 @@ class CellRefOut(Out):
 
 
 class FindingOut(Out):
-    """What one demand found: `bound` is the confidence bound held against `demanded`."""
+    """The outcome of one demand. `bound` is the confidence bound compared with `demanded`."""
 
     rule: str
     version: int
@@ -95,7 +95,7 @@ def preview_gate(
     caller: Caller,
     now: Now,
 ) -> DecisionOut:
-    """Say what would happen if the version were to take all of the channel's traffic."""
+    """Evaluate the gate as if the version were to take all of the channel's traffic."""
     decision = gate.dry_run(
         sessions, prefix=prefix, number=number, channel_name=channel, caller=caller, now=now
     )
@@ -137,7 +137,7 @@ def attest_decision(promotion_id: UUID, sessions: SessionsDep, caller: Caller) -
 
 @decisions_router.get("/{promotion_id}/replay", responses=refuses(NotFoundError))
 def replay_decision(promotion_id: UUID, sessions: SessionsDep, caller: Caller) -> ReplayOut:
-    """Decide again from what is stored, and say where the answer differs."""
+    """Evaluate the gate again from stored evidence and list where the decision differs."""
     found = replay.replay(sessions, promotion_id=promotion_id, caller=caller)
     return ReplayOut(
         promotion=found.promotion.id,

@@ -57,7 +57,7 @@ def begin_upload(
     caller: Caller,
     now: Now,
 ) -> UploadOut:
-    """Announce a file; then send it with the requests answered, and push by the upload's id."""
+    """Announce a file. Send it with the returned requests, then push by the upload's id."""
     upload, requests = uploads.begin(
         sessions,
         staging,

@@ -44,7 +44,7 @@ def require_migrated(settings: Settings) -> None:
         with sessions_on(engine)() as session:
             found = schema_revision(session)
     except SQLAlchemyError as error:
-        raise OperatorError(f"{where} does not answer: {_first_line(error)}") from error
+        raise OperatorError(f"{where} does not respond: {_first_line(error)}") from error
     finally:
         engine.dispose()
     if found != REVISION:

@@ -15,7 +15,7 @@ def migrate() -> None:
     settings = settings_from_environment()
     service_role = make_url(settings.database_url).username
     if service_role is None:
-        raise OperatorError("REGISTRY_DATABASE_URL names no user, and rights go to a user.")
+        raise OperatorError("REGISTRY_DATABASE_URL names no user to grant rights to.")
     engine = create_engine(settings.migration_database_url or settings.database_url)
     with database_errors_reported(), engine.begin() as connection:
         migrations.migrate(connection, service_role=service_role)

@@ -1,7 +1,7 @@
-"""What an endpoint may ask for: who calls, the time, where things are kept, which prefix.
+"""FastAPI dependencies of endpoints: the caller, the time, sessions, stores and the prefix.
 
-What waits for nothing is a coroutine here: of a plain function FastAPI makes a thread's work, and
-to hand that over and back takes longer than all that any of these does.
+Dependencies that never block are `async`: FastAPI runs plain functions in a thread pool, and the
+hand-off costs more than the work.
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from app.storage.staging import Staging
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that `create_app` wires and requests share."""
+    """The objects that `create_app` wires and all requests share."""
 
     sessions: Sessions
     blobs: Blobs
@@ -58,7 +58,7 @@ async def _parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(_parts)]
 
 
-# Where a request with an idempotency key carries what it has to commit with its answer.
+# The scope key of a request's IdempotentRequest; absent without an idempotency key.
 IDEMPOTENT_REQUEST: Final = "registry.exchange"
 
 
@@ -93,12 +93,12 @@ async def _issuers(parts: PartsDep) -> Issuers:
 
 
 def clock() -> datetime:
-    """Return the time; everything else takes it as an argument."""
-    return datetime.now(UTC)  # noqa: TID251 - this is where the clock lives
+    """Return the current time; all other code takes it as an argument."""
+    return datetime.now(UTC)  # noqa: TID251 - the only place that reads the clock
 
 
 async def request_time() -> datetime:
-    """Return the time at which a request is dealt with."""
+    """Return the time of the request."""
     return clock()
 
 
@@ -126,7 +126,7 @@ async def _caller(
 
 
 async def _authenticated(token: str, parts: Parts, now: datetime) -> access.Caller:
-    """Return who holds a token: from memory while that is current, else from the database."""
+    """Return the token's caller, from the cache if it is current, otherwise from the database."""
     if parts.issuers and not has_prefix(token):
         return await run_in_threadpool(
             authenticate_federated, parts.sessions, parts.issuers, token=token, now=now
@@ -143,7 +143,7 @@ Caller = Annotated[access.Caller, Depends(_caller)]
 
 
 async def _prefix(namespace: str, name: str) -> PrefixName:
-    """Return the prefix that a path names; what cannot be a name cannot exist either."""
+    """Return the prefix that the path names; 404 if it is no valid name."""
     prefix = PrefixName(namespace, name)
     if not (is_name(namespace) and is_name(name)):
         raise NotFoundError("There is no prefix of that name.")

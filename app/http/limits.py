@@ -1,4 +1,4 @@
-"""Limits on what one request may cost. Settings choose them, and endpoints enforce them."""
+"""Limits on the cost of one request. Settings choose them, and endpoints enforce them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a pushed repository says of itself: its base model and its card."""
+"""The declarations in a pushed repository: its base model and its card."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _CARD_LIMIT_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """Which base model is meant, by digest if the README says it, and what the author states."""
+    """The base model, by digest if the README has it, and the author's declarations."""
 
     base_digest: str | None
     base_name: str | None
@@ -24,12 +24,12 @@ class Declared:
 
 
 def declared_in(config: bytes, readme: bytes) -> Declared:
-    """Return what `adapter_config.json` and the README's front matter declare.
+    """Return the declarations in `adapter_config.json` and the README's front matter.
 
-    Whether the configuration is a good one is not judged here.
+    The push validates the configuration itself later.
 
     Raises:
-        InvalidRequestError: The front matter is no YAML mapping.
+        InvalidRequestError: The front matter is not valid YAML.
     """
     settings = _json_object(config)
     front = _front_matter(readme)
@@ -42,7 +42,7 @@ def declared_in(config: bytes, readme: bytes) -> Declared:
 
 
 def _card(front: Mapping[str, Any]) -> dict[str, Json]:
-    """Return the card: PEFT's template has a licence, and ours may have all that policies ask."""
+    """Return the card: PEFT's template has `license`; the other fields are the registry's own."""
     card: dict[str, Json] = {}
     if licence := _text(front.get("license")):
         card["licence"] = licence
@@ -76,7 +76,7 @@ def _json_object(data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
-        return {}  # the artifact's own check says what is wrong with it
+        return {}  # the push refuses it with a precise message
     return document if isinstance(document, dict) else {}
 
 

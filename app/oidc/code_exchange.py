@@ -1,4 +1,4 @@
-"""Redeeming a code: from what a browser brought back to the ID token that it stands for."""
+"""Exchanging the authorization code that a browser brought back for an ID token."""
 
 import base64
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from app.oidc.fetching import FetchError, send_form
 
 
 class CodeRefusedError(Exception):
-    """The issuer does not redeem a code; the message says why, for the log."""
+    """The issuer refused an authorization code; the message gives the reason, for the log."""
 
 
 def exchanged_token(endpoints: Endpoints, client: Client, *, code: str, verifier: str) -> str:
-    """Return the ID token for a code, not verified yet.
+    """Return the ID token for a code; it is not verified yet.
 
     Raises:
-        FetchError: The issuer does not answer in time, or with something else.
-        CodeRefusedError: It refuses the code, or us.
+        FetchError: The issuer does not respond in time, or its response has no ID token.
+        CodeRefusedError: The issuer refuses the code or the client.
     """
     form = {
         "grant_type": "authorization_code",
@@ -34,22 +34,22 @@ def exchanged_token(endpoints: Endpoints, client: Client, *, code: str, verifier
         form["client_id"] = client.id
         if client.secret is not None:
             form["client_secret"] = client.secret
-    status, answer = send_form(endpoints.token_url, form, headers)
+    status, document = send_form(endpoints.token_url, form, headers)
     if status != HTTPStatus.OK:
-        raise CodeRefusedError(f"{endpoints.token_url} answers {status}, {_error_in(answer)}")
-    token = answer.get("id_token")
+        raise CodeRefusedError(f"{endpoints.token_url} responds {status}: {_error_in(document)}")
+    token = document.get("id_token")
     if not isinstance(token, str):
-        raise FetchError(f"{endpoints.token_url} answers no ID token")
+        raise FetchError(f"{endpoints.token_url} returns no ID token")
     return token
 
 
 def _basic(id_: str, secret: str) -> str:
-    # Form-encoded first, as RFC 6749 §2.3.1 has it.
+    # RFC 6749 §2.3.1 requires form-encoding before base64.
     credentials = f"{quote_plus(id_)}:{quote_plus(secret)}".encode()
     return f"Basic {base64.b64encode(credentials).decode()}"
 
 
-def _error_in(answer: Mapping[str, object]) -> str:
-    # Its description may repeat what was sent, so the log has to do with the code.
-    error = answer.get("error")
-    return error[:40] if isinstance(error, str) and error.isidentifier() else "which says nothing"
+def _error_in(document: Mapping[str, object]) -> str:
+    # Only the error code is logged: the description may repeat secrets from the request.
+    error = document.get("error")
+    return error[:40] if isinstance(error, str) and error.isidentifier() else "no error code"

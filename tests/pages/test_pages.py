@@ -236,7 +236,7 @@ def test_an_unavailable_database_is_a_page_that_says_so(world_on):
     client.cookies.set("registry_session", "x")
     response = client.get("/admin/")
     assert response.status_code == 503
-    assert "The database does not answer now" in response.text
+    assert "The database does not respond" in response.text
 
 
 def test_without_the_libraries_the_pages_work_and_say_so(world, reading, monkeypatch, tmp_path):

@@ -160,7 +160,7 @@ def test_no_other_site_begins_a_sign_in_for_somebody(traveller, people, mark):
 @pytest.mark.parametrize("ill", ["down", "failing", "garbage", "huge", "moved"])
 def test_an_unavailable_issuer_is_reported_and_no_user_is_sent_there(traveller, people, ill):
     people.ill = ill
-    assert "does not answer now" in refusal(traveller.depart(), 503)
+    assert "does not respond" in refusal(traveller.depart(), 503)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_discovery_leads_people_and_codes_to_no_other_server(traveller, people, 
     host = urlsplit(people.url).netloc
     for name, value in discovery.items():
         people.discovery[name] = value.format(host=host) if isinstance(value, str) else value
-    assert "does not answer now" in refusal(traveller.depart(), 503)
+    assert "does not respond" in refusal(traveller.depart(), 503)
     assert set(people.asked) == {".well-known/openid-configuration"}
 
 

@@ -138,7 +138,7 @@ def test_a_response_without_an_id_token_is_refused(traveller, people, spoilt):
 
 def test_without_the_issuers_keys_no_id_token_is_accepted(traveller, people, monkeypatch):
     monkeypatch.setattr(people, "document", lambda name: name == "keys" or people.discovery)
-    assert "cannot be had now" in refusal(traveller.back(traveller.subject), 503)
+    assert "are not available" in refusal(traveller.back(traveller.subject), 503)
 
 
 def test_a_code_is_worth_nothing_without_its_verifier(traveller, people):

@@ -23,7 +23,7 @@ UNFIT = {
     "expired": ({"exp": 1}, "expired"),
     "too-old": ({"iat": 1, "nbf": None}, "older"),
     "no-subject": ({"sub": None}, "no subject"),
-    "unknown-issuer": ({"iss": "https://evil.example"}, "no issuer that is configured"),
+    "unknown-issuer": ({"iss": "https://evil.example"}, "issuer is not configured"),
 }
 
 

@@ -72,13 +72,8 @@ def test_a_changed_cell_is_reported(world, rewritten):
     replayed = world.replayed(promotion)
 
     assert not replayed["agrees"]
-<<<<<<< HEAD
-    assert f"The evaluation {evaluation} does not hash" in replayed["differences"][0]
-    assert "result was passed; on replay it is failed." in replayed["differences"]
-=======
     assert f"The evaluation {evaluation} no longer has the digest" in replayed["differences"][0]
-    assert "result was passed; made again it is failed." in replayed["differences"]
->>>>>>> prose2
+    assert "result was passed; on replay it is failed." in replayed["differences"]
 
 
 def test_a_changed_policy_is_reported(world, rewritten):
@@ -161,13 +156,8 @@ def test_a_missing_evaluation_is_reported(world, rewritten_decision):
 
     replayed = world.replayed(promotion)
 
-<<<<<<< HEAD
-    assert replayed["differences"][0] == f"The evaluation {lost} is gone."
-    assert "result was passed; on replay it is failed." in replayed["differences"]
-=======
     assert replayed["differences"][0] == f"The evaluation {lost} is missing."
-    assert "result was passed; made again it is failed." in replayed["differences"]
->>>>>>> prose2
+    assert "result was passed; on replay it is failed." in replayed["differences"]
 
 
 # Samples, which the command rechecks

@@ -11,7 +11,7 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
 
 # Migrating works on a connection of the tables' owner, before there is anything to serve.
-MIGRATING = {APP / "cli" / "migrate.py", APP / "local" / "mode.py"}
+MIGRATING = {APP / "cli" / "setup.py", APP / "local" / "mode.py"}
 # What use cases open them with.
 FACTORY = APP / "db" / "session.py"
 

@@ -44,7 +44,7 @@ def test_an_answer_counts_once(traveller, people):
     cookie = traveller.client.cookies["registry_sign_in_attempt"]
     traveller.come(url, code="made up")
     traveller.client.cookies.set("registry_sign_in_attempt", cookie)
-    assert "used already" in refusal(traveller.come(url))
+    assert "used before" in refusal(traveller.come(url))
     assert people.asked.count("token") == 1, "the code is not even tried"
 
 

@@ -46,8 +46,8 @@ def test_an_answer_counts_once(traveller, people):
     cookie = traveller.client.cookies["registry_sign_in_attempt"]
     traveller.come(url, code="made up")
     traveller.client.cookies.set("registry_sign_in_attempt", cookie)
-    assert "used already" in refusal(traveller.come(url))
-    assert people.asked.count("token") == 1, "the second code is not redeemed"
+    assert "used before" in refusal(traveller.come(url))
+    assert people.asked.count("token") == 1, "the code is not even tried"
 
 
 def test_of_two_answers_at_once_one_counts(traveller, people, parts, issuer_world):

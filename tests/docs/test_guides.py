@@ -41,9 +41,10 @@ def checkout(tmp_path, tokens):
         (tmp_path / name).mkdir()
     (tmp_path / "data" / "credentials.json").write_text(json.dumps({"tokens": tokens}))
     (tmp_path / "my-model" / "config.json").write_text(json.dumps(MODEL_CONFIG))
-    # A model of the test's own, so that no other test has registered it under another name.
+    # A model of the test's own, in name and content: no other test has registered either.
     (tmp_path / "my-model" / "model.safetensors").write_bytes(uuid.uuid4().bytes)
-    (tmp_path / "my-prefix" / "adapter_config.json").write_bytes(a_config())
+    config = a_config(base_model_name_or_path=f"tiny/{uuid.uuid4().hex}")
+    (tmp_path / "my-prefix" / "adapter_config.json").write_bytes(config)
     (tmp_path / "my-prefix" / "adapter_model.safetensors").write_bytes(weights())
     for name in ("__init__.py", "files.py"):
         (tmp_path / "demo" / name).touch()

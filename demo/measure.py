@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from demo.cells import Cell
 from demo.language import Prompt
 from demo.model import Writer, complete
+from demo.samples import Cell
 
 HARNESS: Final = {"name": "prefix-registry-demo", "version": "1"}
 

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from demo.cells import Cell
 from demo.client import Document
+from demo.samples import Cell
 
 _PLAIN_WIDTH: Final = 200
 _MESSAGE_WIDTH: Final = 150  # narrower terminals show the messages below the table

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from demo import auditing, governing, making, pulling, pushing, show
+from demo import audit, pull, push, release, show, train
 from demo.client import Document, Registry
-from demo.making import Made
+from demo.train import Made
 
 
 def tell(registry: Registry, folder: Path) -> None:
@@ -16,40 +16,40 @@ def tell(registry: Registry, folder: Path) -> None:
     show.good(f"It answers at {registry.http.base_url}.")
 
     show.step("A prefix is trained on a frozen base model, with PEFT")
-    made = making.make(folder)
+    made = train.make(folder)
 
     show.step("The base model is registered by its digest, the prefix is pushed")
-    base_digest = pushing.register_base(registry, made)
-    pushing.create_prefix(registry)
-    version = pushing.push(registry, made, base_digest)
+    base_digest = push.register_base(registry, made)
+    push.create_prefix(registry)
+    version = push.push(registry, made, base_digest)
 
     show.step("A suite, a policy and a channel say what production demands")
-    governing.guard_production(registry, made)
+    release.guard_production(registry, made)
 
     _release(registry, made, version)
     _serve(registry, made, base_digest, folder / "pulled")
 
     show.step("The audit log tells what happened, and verifies")
-    auditing.verify_and_tell(registry)
+    audit.verify_and_tell(registry)
 
 
 def _release(registry: Registry, made: Made, version: Document) -> None:
     show.step("An evaluation that misses upset customers is not enough")
     missed = [cell for cell in made.cells if cell.persona == "upset"]
-    governing.evaluate(registry, version, [cell for cell in made.cells if cell not in missed])
-    governing.be_refused_by_the_gate(registry)
+    release.evaluate(registry, version, [cell for cell in made.cells if cell not in missed])
+    release.be_refused_by_the_gate(registry)
 
     show.step("The rest is measured, and two people approve")
-    governing.evaluate(registry, version, missed)
-    promotion = governing.request(registry)
-    governing.approve(registry, promotion)
+    release.evaluate(registry, version, missed)
+    promotion = release.request(registry)
+    release.approve(registry, promotion)
 
 
 def _serve(registry: Registry, made: Made, base_digest: str, folder: Path) -> None:
     show.step("A serving fleet resolves the channel and pulls")
-    resolved = pulling.resolve(registry, base_digest)
-    pulling.pull(registry, resolved, folder)
-    pulling.run_pulled(made, folder)
+    resolved = pull.resolve(registry, base_digest)
+    pull.pull(registry, resolved, folder)
+    pull.run_pulled(made, folder)
 
     show.step("A flipped byte is noticed")
-    pulling.flip_a_byte_and_restore(registry, resolved)
+    pull.flip_a_byte_and_restore(registry, resolved)

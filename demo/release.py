@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from demo import show
-from demo.cells import Cell, results
 from demo.client import Document, Registry, accepted, expect, refused
-from demo.making import Made
 from demo.measure import HARNESS
-from demo.pushing import PATH, prompts_digest
+from demo.push import PATH, prompts_digest
+from demo.samples import Cell, results
+from demo.train import Made
 
 _HERE: Final = Path(__file__).parent
 _WANTED: Final = {

@@ -11,8 +11,8 @@ from typing import Final
 from demo import show
 from demo.client import Document, Registry, accepted, expect
 from demo.language import Prompt, Voice
-from demo.making import Made
 from demo.server import PROGRAM
+from demo.train import Made
 
 PREFIX: Final = "acme/brand-voice"
 PATH: Final = f"/v1/prefixes/{PREFIX}"

@@ -5,7 +5,7 @@ from typing import Final
 
 from demo import show
 from demo.client import Document, Registry, accepted, expect
-from demo.pushing import PREFIX
+from demo.push import PREFIX
 
 _PREFIX_ACTIONS: Final = [
     "prefix.create",

@@ -13,8 +13,8 @@ from botocore.config import Config
 from app.storage.blobs import key_of
 from demo import show
 from demo.client import Document, Registry, Store, accepted, content, expect, refused
-from demo.making import Made
-from demo.pushing import PATH, PREFIX, WEIGHTS_FILE
+from demo.push import PATH, PREFIX, WEIGHTS_FILE
+from demo.train import Made
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

@@ -7,10 +7,10 @@ from pathlib import Path
 from torch import Tensor  # noqa: TID251 - what the trained model computes is kept to compare
 
 from demo import model, show
-from demo.cells import Cell
 from demo.client import expect
 from demo.language import Prompt, Prompts, all_prompts
 from demo.measure import measure
+from demo.samples import Cell
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ bench-check: $(READY) ## Fail if a ratio is under its floor in benchmarks/floors
 containers: $(READY) ## Build the image, start docker-compose.yml and use it (needs Docker)
 	$(BIN)/python -m docker.check
 
-openapi: $(READY) ## Write tests/api/openapi.json and docs/access.md anew; read the difference
+openapi: $(READY) ## Rewrite tests/api/openapi.json and docs/reference/access.md; read the difference
 	$(BIN)/python -m tests.api.openapi_snapshot
 	$(BIN)/python -m tests.api.access
 

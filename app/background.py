@@ -1,4 +1,4 @@
-"""What a server does beside answering: hearing of changes, settling promotions, noting pulls."""
+"""Background tasks of a server: cache invalidation, due promotions and the log of pulls."""
 
 import asyncio
 import logging
@@ -15,77 +15,77 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.session import database_of
 from app.http.deps import Parts, clock
 from app.services.delivery.cache_invalidation import Listener
-from app.services.delivery.cache_loader import Recall
-from app.services.governance.due_promotions import settle
+from app.services.delivery.cache_loader import ReadThroughCache
+from app.services.governance.due_promotions import process_due
 
-_EVERY_S: Final = 2.0
+_INTERVAL_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Chores:
-    """A thread that does the chores every other second until it is stopped."""
+class BackgroundTasks:
+    """A thread that runs the periodic tasks every two seconds until it is stopped."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="chores", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="background", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after what it is doing, and write down the last pulls."""
+        """End the thread after its current task, and store the last pulls."""
         self._stopped.set()
         self._thread.join(timeout=10)
         self._try(lambda: self._parts.pulls.flush(self._parts.sessions))
 
     def _run(self) -> None:
-        while not self._stopped.wait(_EVERY_S):
+        while not self._stopped.wait(_INTERVAL_S):
             self._try(lambda: self._parts.pulls.flush(self._parts.sessions))
-            self._try(lambda: settle(self._parts.sessions, now=clock()))
+            self._try(lambda: process_due(self._parts.sessions, now=clock()))
 
-    def _try(self, chore: Callable[[], object]) -> None:
-        """Do a chore; a database that is away is met again in the next round."""
+    def _try(self, task: Callable[[], object]) -> None:
+        """Run one task. If the database is unavailable, log it and retry in the next round."""
         try:
-            chore()
+            task()
         except SQLAlchemyError as error:
-            _log.warning("a chore has to wait: %s", type(error).__name__)
+            _log.warning("a background task failed and will be retried: %s", type(error).__name__)
 
 
 @asynccontextmanager
-async def doing_chores(app: FastAPI) -> AsyncIterator[None]:
-    """Do the chores of `app` while it serves."""
+async def running_background_tasks(app: FastAPI) -> AsyncIterator[None]:
+    """Run the background tasks of `app` while it serves."""
     parts: Parts = app.state.parts
-    chores = Chores(parts)
-    listener = Listener(database_of(parts.sessions), parts.recall.memory)
-    chores.start()
+    tasks = BackgroundTasks(parts)
+    listener = Listener(database_of(parts.sessions), parts.cache.channel_cache)
+    tasks.start()
     listener.start()
-    with _closed_by_signals(parts.recall):
+    with _closed_by_signals(parts.cache):
         yield
     listener.stop()
-    chores.stop()
+    tasks.stop()
 
 
 @contextmanager
-def _closed_by_signals(recall: Recall) -> Iterator[None]:
-    """Let nobody wait for a change once this process is told to end.
+def _closed_by_signals(cache: ReadThroughCache) -> Iterator[None]:
+    """Close the cache, which releases all waiters, when a signal ends this process.
 
-    The server first lets all requests end, and only then ends the lifespan: too late.
+    The end of the lifespan would be too late: the server lets all requests finish before it.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # a thread of somebody else's process, which no signal reaches
+        yield  # only the main thread receives signals; tests serve from other threads
         return
     loop = asyncio.get_running_loop()
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def close(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(recall.close)
-        handler = former[signal.Signals(number)]
+        loop.call_soon_threadsafe(cache.close)
+        handler = previous[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
 
-    for number in former:
+    for number in previous:
         signal.signal(number, close)
     yield
-    for number, handler in former.items():
+    for number, handler in previous.items():
         signal.signal(number, handler)

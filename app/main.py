@@ -29,26 +29,26 @@ from app.api import (
     uploads,
     versions,
 )
-from app.background import doing_chores
+from app.background import running_background_tasks
 from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.http import problems
-from app.http.body_timeouts import PacedBodies
+from app.http.body_timeouts import BodyTimeoutMiddleware
 from app.http.deps import Parts
-from app.http.idempotency_middleware import KeptAnswers
-from app.http.metrics import MeasuredApp
-from app.http.query_parameters import require_known_parameters
-from app.http.request_middleware import AnsweredRequests
+from app.http.idempotency_middleware import IdempotencyMiddleware
+from app.http.metrics import MetricsMiddleware
+from app.http.query_parameters import require_declared_parameters
+from app.http.request_middleware import RequestMiddleware
 from app.hub import pull, push
 from app.oidc.issuers import Issuers
 from app.pages.application import pages_of
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from app.settings import Settings
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
 
-# Routes are tried in this order, and each costs some microseconds: what serving fleets ask all the
-# time comes first.
+# Routes are tried in this order, and each costs some microseconds, so the route that serving fleets
+# call all the time comes first.
 _ROUTERS = (
     resolve.router,
     base_models.router,
@@ -76,7 +76,7 @@ _ROUTERS = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the server for `settings`; nothing is connected to before the first request."""
+    """Return the server for `settings`; it opens no connection before the first request."""
     engine = engine_for(settings.database_url, pool_size=settings.database_pool_size)
     sessions = sessions_on(engine)
     parts = Parts(
@@ -85,11 +85,11 @@ def create_app(settings: Settings) -> FastAPI:
         staging=S3Staging(settings.s3_account),
         limits=settings.limits,
         expected_revision=REVISION,
-        uses=TokenUses(sessions),
+        uses=TokenUsage(sessions),
         issuers=Issuers(settings.issuers),
         signer=settings.signer(),
     )
-    return app_of(parts, lifespan=doing_chores, hsts_max_age_s=settings.hsts_max_age_s)
+    return app_of(parts, lifespan=running_background_tasks, hsts_max_age_s=settings.hsts_max_age_s)
 
 
 def app_of(
@@ -106,15 +106,16 @@ def app_of(
         lifespan=lifespan,
     )
     app.state.parts = parts
-    # The last one is the outermost.
-    app.add_middleware(KeptAnswers)
-    app.add_middleware(PacedBodies)
-    app.add_middleware(AnsweredRequests, hsts_max_age_s=hsts_max_age_s)
-    app.add_middleware(MeasuredApp)
+    # The middleware added last is the outermost.
+    app.add_middleware(IdempotencyMiddleware)
+    app.add_middleware(BodyTimeoutMiddleware)
+    app.add_middleware(RequestMiddleware, hsts_max_age_s=hsts_max_age_s)
+    app.add_middleware(MetricsMiddleware)
+    checked = [Depends(require_declared_parameters)]
     for router in _ROUTERS:
-        app.include_router(router, prefix="/v1", dependencies=[Depends(require_known_parameters)])
+        app.include_router(router, prefix="/v1", dependencies=checked)
     app.include_router(health.router)
-    # Before the other dialect, whose paths begin with any name.
+    # Before the Hub dialect, whose paths may begin with any name.
     app.add_route("/admin", lambda _request: RedirectResponse("/admin/"), include_in_schema=False)
     app.mount("/admin", pages_of(parts), name="pages")
     app.include_router(push.router)

@@ -1,7 +1,7 @@
-"""Listening: the socket, and one process or several that serve on it.
+"""The listening socket, and the one or more processes that serve on it.
 
-Of several, the one that starts the others serves nothing itself, so what only the application needs
-is imported by those.
+With several workers, the supervisor serves no requests, so only the workers import the
+application.
 """
 
 import os
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app.domain.errors import UnusableError
-from app.gc_freeze import unswept
+from app.domain.errors import OperatorError
+from app.gc_freeze import frozen_gc
 from app.http.metrics import SHARED_FOLDER
 from app.http.request_ids import RequestIds
 from app.settings import Settings, settings_from_environment
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _BACKLOG: Final = 2048
-# A worker answers its supervisor once it has imported everything; whoever does not is killed.
-_WORKER_PATIENCE_S: Final = 60
+# A worker cannot respond to its supervisor before it has imported everything; after this time, the
+# supervisor kills it.
+_WORKER_START_S: Final = 60
 
-# Everything goes to the same place, under the request that it is about.
+# All loggers write to standard error, with the id of the request.
 _LOGGING: Final = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -45,24 +46,24 @@ _LOGGING: Final = {
     "loggers": {"uvicorn": {"level": "INFO"}},
 }
 
-# The signals that told this process to end; handlers are the process's, and so is this. A list,
-# because a handler that another one interrupts must not wait for a lock.
-_told_to_end: Final[list[int]] = []
+# The signals received so far that end this process. It is global because signal handlers are, and
+# a list because a handler that interrupts another one must not wait for a lock.
+_ending_signals: Final[list[int]] = []
 
 
-class ListenError(UnusableError):
-    """The server cannot listen there; the message says where and why."""
+class ListenError(OperatorError):
+    """The server cannot listen on an address; the message has the address and the reason."""
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
     """Return a bound socket for an IP address and a port; port 0 picks a free one.
 
-    It names its protocol, as uvicorn's own does not: asyncio sets TCP_NODELAY only on sockets
-    known to be TCP, and without it every request after a connection's first waits 40 ms for a
+    Unlike uvicorn's own, the socket names its protocol. asyncio sets TCP_NODELAY only on sockets
+    known to be TCP; without it, every request after the first of a connection waits 40 ms for a
     delayed acknowledgement (uvicorn#3149).
 
     Raises:
-        ListenError: The address is in use, or not ours.
+        ListenError: The address is in use, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -71,21 +72,21 @@ def listening_socket(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        message = f"{host}:{port} cannot be listened on: {error.strerror or error}."
+        message = f"Cannot listen on {host}:{port}: {error.strerror or error}."
         raise ListenError(message) from error
     return bound
 
 
 def stop_cleanly_on_signals() -> None:
-    """Let SIGINT and SIGTERM end this process as a success, through every `finally`.
+    """Let SIGINT and SIGTERM end this process with status 0, running every `finally`.
 
-    uvicorn, too, finishes its requests first and then raises the signal that it caught again.
+    uvicorn finishes its requests first and then raises the signal again.
     """
 
     def end(number: int, _: object) -> None:
-        # Python swallows what is raised where it happens to call back a weak reference or a
-        # `__del__`, so `serve` asks, too, whether the process was told to end.
-        _told_to_end.append(number)
+        # Python swallows exceptions in weak reference callbacks and `__del__`, so `serve` also
+        # checks for received signals.
+        _ending_signals.append(number)
         sys.exit(0)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -99,7 +100,7 @@ def url_of(bound: socket.socket) -> str:
 
 
 class _AnnouncingServer(uvicorn.Server):
-    """A server that says when it accepts connections; from then on a signal ends it in order."""
+    """A server that announces when it accepts connections and can be stopped by a signal."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -107,7 +108,7 @@ class _AnnouncingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.should_exit = self.should_exit or bool(_told_to_end)
+        self.should_exit = self.should_exit or bool(_ending_signals)
         self._announce()
 
 
@@ -120,11 +121,11 @@ def serve(
 ) -> None:
     """Serve in the foreground until SIGINT or SIGTERM; `announce` once connections are accepted.
 
-    One worker runs `app` in this process; several are processes of their own, which read their
-    settings from the environment. Until they have started, connections wait.
+    A single worker runs `app` in this process. Several workers are separate processes that read
+    their settings from the environment; until they have started, connections wait.
     """
     if workers == 1:
-        with unswept():
+        with frozen_gc():
             config = _config(app())
         _AnnouncingServer(config, announce).run(sockets=[bound])
         return
@@ -133,7 +134,7 @@ def serve(
     with TemporaryDirectory(prefix="registry-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
         supervisor = Multiprocess(config, sockets=[bound])
-        if _told_to_end:
+        if _ending_signals:
             return
         bound.listen(_BACKLOG)
         announce()
@@ -141,17 +142,17 @@ def serve(
 
 
 def app_of_worker() -> "FastAPI":
-    """Return what one of several workers serves; it ends with the process that started it.
+    """Return the application of one of several workers, which ends when its supervisor does.
 
-    Else, after a `kill -9` of that process, workers would keep the port for themselves.
+    Otherwise, after a `kill -9` of the supervisor, its workers would keep the port.
     """
     Thread(target=_end_with_supervisor, name="supervisor", daemon=True).start()
-    with unswept():
+    with frozen_gc():
         return app_for(settings_from_environment())
 
 
 def app_for(settings: Settings) -> "FastAPI":
-    """Return the server for `settings`; only who serves imports all that belongs to it."""
+    """Return the application; it is imported here so that only serving processes load it."""
     from app.main import create_app  # noqa: PLC0415
 
     return create_app(settings)
@@ -161,7 +162,7 @@ def _end_with_supervisor() -> None:
     supervisor = parent_process()
     if supervisor is not None:
         supervisor.join()
-        os.kill(os.getpid(), signal.SIGTERM)  # its requests are finished first
+        os.kill(os.getpid(), signal.SIGTERM)  # requests in progress finish first
 
 
 def _config(app: "FastAPI | str", *, factory: bool = False, workers: int = 1) -> uvicorn.Config:
@@ -169,10 +170,10 @@ def _config(app: "FastAPI | str", *, factory: bool = False, workers: int = 1) ->
         app,
         factory=factory,
         workers=workers,
-        timeout_worker_healthcheck=_WORKER_PATIENCE_S,
+        timeout_worker_healthcheck=_WORKER_START_S,
         access_log=False,
         server_header=False,
-        http="app.http.header_limits:BoundedHeads",
+        http="app.http.header_limits:HeaderLimitedProtocol",
         log_config=_LOGGING,
         timeout_graceful_shutdown=10,
     )

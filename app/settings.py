@@ -1,4 +1,4 @@
-"""What the environment decides: one frozen object, read once, from `REGISTRY_*`."""
+"""The settings: one frozen object, read once from the environment variables `REGISTRY_*`."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from app.domain.audit.checkpoints import ORIGIN_PATTERN, Signer
-from app.domain.errors import UnusableError
+from app.domain.errors import OperatorError
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import KEYS, Issuer
 from app.domain.identity.oidc_login import Client
@@ -31,12 +31,12 @@ from app.storage.signing import signer_from
 _MIB = 1 << 20
 
 
-class SettingsError(UnusableError):
+class SettingsError(OperatorError):
     """The environment is incomplete or wrong; the message names the variables."""
 
 
 def _fetchable(url: str) -> str:
-    """Return a URL that keys may be fetched from: over TLS, except on the machine itself."""
+    """Accept a URL for requests to issuers and browsers: https, or http on the local machine."""
     parts = urlsplit(url)
     is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
     if not (parts.scheme == "https" or is_local) or not parts.hostname or parts.username:
@@ -57,7 +57,7 @@ _PublicUrl = Annotated[str, AfterValidator(_fetchable), AfterValidator(_without_
 
 
 class OidcIssuer(BaseModel):
-    """An issuer of tokens, exactly as its tokens name it."""
+    """A token issuer; `issuer` must equal the `iss` claim of its tokens exactly."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -78,14 +78,14 @@ class OidcIssuer(BaseModel):
     @classmethod
     def _known(cls, algorithms: frozenset[str]) -> frozenset[str]:
         if not algorithms <= KEYS.keys():
-            raise ValueError(f"must be of {', '.join(KEYS)}")
+            raise ValueError(f"must be one or more of {', '.join(KEYS)}")
         return algorithms
 
     @model_validator(mode="after")
-    def _fit_to_sign_in(self) -> Self:
-        more = (self.client_secret, self.name, self.authorization_url, self.token_url)
-        if self.client_id is None and any(each is not None for each in more):
-            raise ValueError("what is for signing in to the pages needs a client_id")
+    def _check_login(self) -> Self:
+        login = (self.client_secret, self.name, self.authorization_url, self.token_url)
+        if self.client_id is None and any(setting is not None for setting in login):
+            raise ValueError("settings for signing in to the pages need a client_id")
         if self.client_id is not None and self.kind is not PrincipalKind.HUMAN:
             raise ValueError("with a client_id, set kind to human: people sign in to the pages")
         return self
@@ -95,7 +95,7 @@ class OidcIssuer(BaseModel):
         return self.name or urlsplit(self.issuer).hostname or ""
 
     def client(self, public_url: str | None) -> Client | None:
-        """Return what the registry at `public_url` is to it, if people sign in through it."""
+        """Return the registry's client at this issuer; None if people do not sign in through it."""
         if self.client_id is None:
             return None
         return Client(
@@ -125,11 +125,11 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, Field(pattern=r"^postgresql\+psycopg://")]
     migration_database_url: str | None = Field(
-        default=None, description="The role that owns the tables; the service's own if unset."
+        default=None, description="For the role that owns the tables; database_url if unset."
     )
     s3_endpoint_url: str | None = Field(default=None, description="Unset means Amazon S3.")
     s3_public_endpoint_url: str | None = Field(
-        default=None, description="Where clients reach the store, if not at s3_endpoint_url."
+        default=None, description="The URL of the store for clients; s3_endpoint_url if unset."
     )
     s3_access_key: str
     s3_secret_key: SecretStr
@@ -139,34 +139,34 @@ class Settings(BaseSettings):
     max_samples_bytes: int = Field(default=1024 * _MIB, ge=1)
     presigned_lifetime_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
     public_url: _PublicUrl | None = Field(
-        default=None, description="Where browsers reach the registry; issuers lead back to it."
+        default=None, description="The registry's URL for browsers; issuers redirect to it."
     )
     oidc_issuers: tuple[OidcIssuer, ...] = Field(
-        default=(), max_length=16, description="A JSON list of the issuers whose tokens count."
+        default=(), max_length=16, description="A JSON list of trusted token issuers."
     )
     hsts_max_age_s: int = Field(
-        default=0, ge=0, description="Above 0 if clients reach the registry by HTTPS alone."
+        default=0, ge=0, description="Above 0 only if clients always use HTTPS."
     )
     database_pool_size: int = Field(default=10, ge=1, le=200)
     checkpoint_key_file: Path | None = Field(
-        default=None, description="An Ed25519 private key in PEM; unset, no checkpoints are taken."
+        default=None, description="An Ed25519 private key in PEM; if unset, no checkpoints."
     )
     checkpoint_origin: str | None = Field(
-        default=None, pattern=ORIGIN_PATTERN, description="The name in which the key signs."
+        default=None, pattern=ORIGIN_PATTERN, description="The origin name in signed checkpoints."
     )
 
     @field_validator("oidc_issuers")
     @classmethod
-    def _named_once(
+    def _check_unique(
         cls, issuers: tuple[OidcIssuer, ...], info: ValidationInfo
     ) -> tuple[OidcIssuer, ...]:
-        if len({each.issuer for each in issuers}) < len(issuers):
-            raise ValueError("an issuer may be configured once")
-        names = [each.shown_name for each in issuers if each.client_id is not None]
+        if len({issuer.issuer for issuer in issuers}) < len(issuers):
+            raise ValueError("each issuer may be configured only once")
+        names = [issuer.shown_name for issuer in issuers if issuer.client_id is not None]
         if len(set(names)) < len(names):
-            raise ValueError("issuers with a client_id need names of their own; set name")
+            raise ValueError("issuers with a client_id need different names; set name")
         if names and info.data.get("public_url") is None:
-            raise ValueError("with a client_id, set REGISTRY_PUBLIC_URL: issuers lead back to it")
+            raise ValueError("with a client_id, set REGISTRY_PUBLIC_URL: issuers redirect to it")
         return issuers
 
     @property
@@ -181,10 +181,10 @@ class Settings(BaseSettings):
         )
 
     def signer(self) -> Signer | None:
-        """Read the key that signs checkpoints.
+        """Read the key that signs checkpoints; None if none is configured.
 
         Raises:
-            SettingsError: The key cannot be used, or one of key and origin is not set.
+            SettingsError: The key is not usable, or only one of key and origin is set.
         """
         file, origin = self.checkpoint_key_file, self.checkpoint_origin
         if file is None and origin is None:
@@ -199,7 +199,7 @@ class Settings(BaseSettings):
 
     @property
     def issuers(self) -> list[Issuer]:
-        return [each.issuer_of_tokens(self.public_url) for each in self.oidc_issuers]
+        return [issuer.issuer_of_tokens(self.public_url) for issuer in self.oidc_issuers]
 
     @property
     def limits(self) -> Limits:
@@ -217,7 +217,7 @@ def settings_from_environment() -> Settings:
     """Read the settings.
 
     Raises:
-        SettingsError: A variable is missing or wrong; the message names all of them.
+        SettingsError: Variables are missing or wrong; the message names all of them.
     """
     try:
         return Settings()
@@ -227,5 +227,5 @@ def settings_from_environment() -> Settings:
         ]
         raise SettingsError(f"The environment is not usable: {'; '.join(found)}.") from error
     except UnreadableSettingError as error:
-        # Of all variables this one alone is read as JSON.
+        # The only variable that is read as JSON.
         raise SettingsError("REGISTRY_OIDC_ISSUERS cannot be read as a JSON list.") from error

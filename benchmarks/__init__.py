@@ -1,1 +1,1 @@
-"""What the registry costs, beside its limits, measured in one run."""
+"""Benchmarks: the costs of the registry and its limits, measured in one run."""

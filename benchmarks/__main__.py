@@ -1,7 +1,7 @@
-"""`make bench`: starts everything that it compares, measures it in turn, writes the results.
+"""`make bench`: starts all compared servers, measures them in turn and writes the results.
 
-The whole run takes a quarter to half an hour on two cores, `--quick` about three minutes. What is
-measured can be chosen: `--only requests gate`.
+The whole run takes 15 to 30 minutes on two cores, `--quick` about three. `--only requests gate`
+measures these sections only.
 """
 
 import argparse
@@ -28,25 +28,25 @@ _SUBJECTS: Final = (*_COMPARISONS, "growth", "gate")
 _GROWTH: Final = Section(
     "growth",
     "Growth",
-    "Median latency on one connection. The rows were loaded with COPY, cloned from rows that the "
-    "registry wrote, with PostgreSQL checking every key and reference.",
+    "Median latency on one connection. The rows are clones of rows that the registry wrote, loaded "
+    "with COPY; PostgreSQL checked every key and reference.",
 )
 _GATE: Final = Section(
     "gate",
     "The gate over many samples",
-    "A candidate and an incumbent with so many rows each, in 30 cells, compared pair by pair.",
+    "A candidate and an incumbent with this many rows each, in 30 cells, compared pair by pair.",
 )
 
 
 def main() -> None:
-    """Measure what was asked for; fail if a plan reads a large table from end to end."""
-    stop_cleanly_on_signals()  # and with us what we started
+    """Measure the chosen sections; fail if a plan scans a whole large table."""
+    stop_cleanly_on_signals()  # also ends the started servers
     arguments = _arguments()
     start = time.perf_counter()
     sections: list[Section] = []
     with tempfile.TemporaryDirectory(prefix="registry-bench-") as name:
         folder, only = Path(name), arguments.only
-        folder.chmod(0o711)  # PostgreSQL's unprivileged user passes through
+        folder.chmod(0o711)  # PostgreSQL's unprivileged user must be able to enter
         sizes: Sizes = arguments.sizes
         if set(only) & set(_COMPARISONS):
             sections += compared(folder, sizes, only, _variants(arguments))
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _variants(arguments: argparse.Namespace) -> Sequence[Variant]:
-    """Return how MLflow is to run; the quick run leaves out what waits 40 ms each time."""
+    """Return the variants of MLflow; the quick run leaves out those that wait 40 ms a request."""
     if arguments.without_mlflow:
         return ()
     return [each for each in VARIANTS if not (each.trap and arguments.quick)]

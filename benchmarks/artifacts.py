@@ -1,4 +1,4 @@
-"""Prefixes of any size, and the form in which they are pushed."""
+"""Prefixes of any size, and the form that pushes them."""
 
 import itertools
 import json
@@ -33,7 +33,7 @@ class Artifact:
 
 
 def an_artifact(size_mb: float) -> Artifact:
-    """Return a prefix of about `size_mb` million bytes, unlike any other of this run."""
+    """Return a prefix of about `size_mb` million bytes, unique in this run."""
     rows = max(round(size_mb * 1e6 / _ROW_BYTES), 1)
     entry = {"dtype": "F32", "shape": [rows, _COLUMNS], "data_offsets": [0, rows * _ROW_BYTES]}
     header = json.dumps({"prompt_embeddings": entry}).encode()

@@ -1,4 +1,4 @@
-"""Loading many rows as PostgreSQL's own restore does: COPY first, then keys and indexes."""
+"""Loads many rows as pg_restore does: COPY first, then keys and indexes."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,14 +28,14 @@ WHERE indrelid = ANY(%(tables)s::regclass[])
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that the registry itself wrote, in COPY's text format, to be written again."""
+    """A row that the registry wrote, in COPY's text format, as a template."""
 
     table: str
     columns: tuple[str, ...]
     texts: tuple[str, ...]
 
-    def but(self, **changes: object) -> str:
-        """Return the row's line with other values in some columns."""
+    def line(self, **changes: object) -> str:
+        """Return the row in COPY's text format, with changes in some columns."""
         texts = zip(self.columns, self.texts, strict=True)
         return "\t".join(str(changes.get(name, text)) for name, text in texts)
 
@@ -44,12 +44,12 @@ def rows_like(connection: Connection, table: str, condition: str, *values: objec
     """Return rows of a table as templates.
 
     Args:
-        connection: As the owner of the tables.
+        connection: A connection of the tables' owner.
         table: Its name.
         condition: SQL on its columns, with `%s` for each of `values`.
-        values: What the condition compares with.
+        values: The values for the placeholders.
     """
-    query = f"SELECT * FROM {table} WHERE {condition}"  # noqa: S608 - our own text
+    query = f"SELECT * FROM {table} WHERE {condition}"  # noqa: S608 - fixed text
     bound = psycopg.ClientCursor(connection).mogrify(_sql(query), values)
     with connection.cursor() as cursor, cursor.copy(_sql(f"COPY ({bound}) TO STDOUT")) as copy:
         lines = b"".join(bytes(piece) for piece in copy).decode().splitlines()
@@ -59,7 +59,7 @@ def rows_like(connection: Connection, table: str, condition: str, *values: objec
 
 
 def copy_lines(connection: Connection, table: str, lines: Iterable[str]) -> None:
-    """Write lines in COPY's text format."""
+    """Write lines in COPY's text format to a table."""
     statement = _sql(f"COPY {table} FROM STDIN")
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for chunk in _chunks(lines):
@@ -67,10 +67,10 @@ def copy_lines(connection: Connection, table: str, lines: Iterable[str]) -> None
 
 
 @contextmanager
-def keys_made_afterwards(connection: Connection, *tables: str) -> Iterator[None]:
-    """Drop the keys and indexes of some tables, and make them again at the end.
+def deferred_keys(connection: Connection, *tables: str) -> Iterator[None]:
+    """Drop the keys and indexes of some tables, and recreate them at the end of the block.
 
-    PostgreSQL then checks every key and every reference of what was written in between.
+    PostgreSQL then checks every key and every reference of the new rows.
     """
     named = {"tables": list(tables)}
     constraints = connection.execute(_CONSTRAINTS, named).fetchall()
@@ -98,5 +98,5 @@ def _chunks(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _sql(text: str) -> LiteralString:
-    """Vouch for a statement that was put together here, of names that PostgreSQL gave us."""
-    return text  # type: ignore[return-value,unused-ignore] # mypy takes any str for it
+    """Mark a statement as trusted; it consists of fixed text and names from PostgreSQL."""
+    return text  # type: ignore[return-value,unused-ignore] # mypy accepts any str

@@ -1,8 +1,8 @@
-"""`make bench-check`: a minute's worth of ratios, each held to the floor in `floors.json`.
+"""`make bench-check`: ratios measured in a minute, each compared with its floor in `floors.json`.
 
-The floors are half of what was measured, so what fails here did not fail by chance.
-Each is how good an operation of the registry is beside one of something that stays as it is: the
-bare framework, or the object store. Raise a floor when what it guards became faster.
+A ratio compares an operation of the registry with one of a fixed reference: the bare framework or
+the object store. Each floor is half of the measured ratio, so a failure is not chance. Raise a
+floor when its operation becomes faster.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ _SIZES: Final = dataclasses.replace(QUICK, connections=(16,), rounds=5, transfer
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The least ratio that is accepted. The reference's operation is the same, or `against`."""
+    """The least accepted ratio. The reference's operation is the same, or `against`."""
 
     operation: str
     system: str
@@ -33,36 +33,34 @@ class Floor:
     floor: float
     against: str | None = None
 
-    def judge(self, found: dict[tuple[str, str], Series]) -> tuple[float, str]:
-        """Return the ratio and a line that tells it."""
-        beside = self.against or self.operation
-        ratio = found[self.operation, self.system].times_better(found[beside, self.reference])
+    def check(self, found: dict[tuple[str, str], Series]) -> tuple[float, str]:
+        """Return the ratio and a line that reports it."""
+        against = self.against or self.operation
+        ratio = found[self.operation, self.system].times_better(found[against, self.reference])
         verdict = "ok" if ratio >= self.floor else "UNDER ITS FLOOR"
-        line = f"{self.operation} / {self.reference} ({beside})"
+        line = f"{self.operation} / {self.reference} ({against})"
         return ratio, f"{line:60} {ratio:8.4f}  floor {self.floor:g}  {verdict}"
 
 
 def main() -> None:
     """Measure, print each ratio, and fail if one is under its floor."""
-    stop_cleanly_on_signals()  # and with us what we started
+    stop_cleanly_on_signals()  # also ends the started servers
     floors = [Floor(**each) for each in json.loads(_FLOORS.read_text())]
     with tempfile.TemporaryDirectory(prefix="registry-bench-") as name:
         folder = Path(name)
-        folder.chmod(0o711)  # PostgreSQL's unprivileged user passes through
+        folder.chmod(0o711)  # PostgreSQL's unprivileged user must be able to enter
         sections = compared(folder, _SIZES, _SECTIONS, variants=())
     if problems := [problem for section in sections for problem in section.problems]:
         sys.exit("\n".join(problems))
     found = _found(sections)
-    judged = [(each, *each.judge(found)) for each in floors]
-    for _, _, line in judged:
+    checked = [(each, *each.check(found)) for each in floors]
+    for _, _, line in checked:
         print(line)
     for section in sections:
         if section.noisy:
             print(f"{section.title}: noisy, load average {section.load_before:.1f}.")
-    if any(ratio < each.floor for each, ratio, _ in judged):
-        sys.exit(
-            "A ratio is under its floor. On a busy machine, run it again before you believe it."
-        )
+    if any(ratio < each.floor for each, ratio, _ in checked):
+        sys.exit("A ratio is under its floor. If the machine was busy, run the check again.")
 
 
 def _found(sections: list[Section]) -> dict[tuple[str, str], Series]:

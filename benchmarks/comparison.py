@@ -1,4 +1,4 @@
-"""The registry, MLflow, the framework's floor and the store alone, all running, side by side."""
+"""The comparison of the registry with MLflow, the bare framework and the object store."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -19,48 +19,49 @@ from benchmarks.sizes import Sizes
 REQUESTS: Final = Section(
     "requests",
     "Resolving and listing",
-    "One request again and again on kept connections; with MLflow's basic-auth from no more than "
-    "16, as each of its requests takes half a second of CPU.",
+    "One request, repeated on persistent connections. MLflow's basic-auth gets at most 16, as each "
+    "of its requests takes half a second of CPU.",
     reference="MLflow, no trap",
 )
 TRANSFER: Final = Section(
     "transfer",
     "Push and pull",
-    "Files made beforehand; a push to the registry is received, hashed, checked number by number "
-    "and stored; S3 alone is hashed and stored with boto3.",
+    "The files are made in advance. The registry receives, hashes and stores a push and checks "
+    "every number in it; for S3 alone, the client hashes the file and stores it with boto3.",
     reference=transfer.STORE,
 )
 JOURNEY: Final = Section(
     "journey",
     "Governing a version",
-    "Release is request, gate, approval and execution here, and setting an alias in MLflow. The "
-    "journey is push 10 MB, create the version, record 40 results, release, resolve, download.",
+    "A release is request, gate, approval and execution in the registry, and an alias in MLflow. "
+    "The journey is push 10 MB, create the version, record 40 results, release, resolve, download.",
     reference="MLflow, no trap",
 )
 WATCHING: Final = Section(
     "watching",
-    "A fleet that waits",
-    f"{watching.WATCHERS} clients wait in a `GET /v1/resolve/…?wait=30`, each on a connection of "
-    "its own, while a version is approved; times count from the moment the approval is sent. They "
-    "should take 50 MiB, and 99 of 100 know 200 ms after the acknowledgement; below 0 is before.",
+    "A waiting fleet",
+    f"{watching.WAITERS} clients wait in a `GET /v1/resolve/…?wait=30`, each on a separate "
+    "connection, while a version is approved. Times count from the sending of the approval. The "
+    "limits are 50 MiB, and 200 ms from the acknowledgement until 99 of 100 clients have the "
+    "change; a negative time is before the acknowledgement.",
 )
 FOOTPRINT: Final = Section(
     "footprint",
     "Memory and start-up",
-    "Of the server's own processes, without database and object store.",
+    "The server's processes, without database and object store.",
     reference="MLflow, no trap",
 )
 
-_AS_TOLD: Final = (REQUESTS, TRANSFER, JOURNEY, WATCHING, FOOTPRINT)
+_REPORT_ORDER: Final = (REQUESTS, TRANSFER, JOURNEY, WATCHING, FOOTPRINT)
 
-# MLflow's basic-auth takes half a second of CPU for a request: more at once only wait in line.
+# A request with MLflow's basic-auth takes half a second of CPU: more connections only queue.
 _MOST_WITH_AUTH: Final = 16
 _LISTED_VERSIONS: Final = 60  # more than fill a page
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Everything that is compared. `raw` is the store of the registries by itself."""
+    """All compared systems. `raw` is the registries' object store by itself."""
 
     installed: Installation
     registries: Sequence[Registry]
@@ -78,10 +79,10 @@ class Running:
 def compared(
     folder: Path, sizes: Sizes, only: Sequence[str], variants: Sequence[Variant]
 ) -> list[Section]:
-    """Start everything and fill the sections that are wanted."""
+    """Start all systems and measure the chosen sections."""
     measured: list[Section] = []
     with _running(folder, _installed(variants)) as everything:
-        with measuring(FOOTPRINT, measured):  # before anything else fills the memory
+        with measuring(FOOTPRINT, measured):  # before other sections use memory
             footprint.memory(FOOTPRINT, everything.servers, "at rest, after some pushes")
         if "watching" in only:
             with measuring(WATCHING, measured):
@@ -99,7 +100,7 @@ def compared(
             footprint.memory(FOOTPRINT, everything.servers, "after all this")
             if "footprint" in only:
                 footprint.starts(FOOTPRINT, _starts(everything), rounds=sizes.starts)
-    return [each for each in _AS_TOLD if each in measured]
+    return [each for each in _REPORT_ORDER if each in measured]
 
 
 def _installed(variants: Sequence[Variant]) -> Sequence[Variant]:
@@ -108,7 +109,7 @@ def _installed(variants: Sequence[Variant]) -> Sequence[Variant]:
             mlflow.environment()
     except BenchmarkError as error:
         print(f"Without MLflow: {error}", flush=True)
-        FOOTPRINT.problems.append(f"Nothing was compared with MLflow: {error}")
+        FOOTPRINT.problems.append(f"There is no comparison with MLflow: {error}")
         return ()
     return variants
 
@@ -118,9 +119,9 @@ def _running(folder: Path, variants: Sequence[Variant]) -> Iterator[Running]:
     with ExitStack() as stack:
         installed = stack.enter_context(installation(folder / "registry"))
         registries = [stack.enter_context(served(installed, workers=n)) for n in (1, 2)]
-        registries[0].furnish(versions=_LISTED_VERSIONS)
-        answer = registries[0].reader.send(registries[0].resolving).json()
-        bare = stack.enter_context(floor(answer, registries[0].resolving, folder))
+        registries[0].populate(versions=_LISTED_VERSIONS)
+        document = registries[0].reader.send(registries[0].resolving).json()
+        bare = stack.enter_context(floor(document, registries[0].resolving, folder))
         stores = installed.stores
         if variants:
             stores = stack.enter_context(_stores(folder / "mlflow"))
@@ -130,7 +131,7 @@ def _running(folder: Path, variants: Sequence[Variant]) -> Iterator[Running]:
             own = folder / variant.name.replace(" ", "-").replace(",", "")
             system = stack.enter_context(mlflow.served(stores, variant, own))
             first = mlflows[0].client if mlflows else None
-            system.furnish(versions=_LISTED_VERSIONS, through=first)
+            system.populate(versions=_LISTED_VERSIONS, through=first)
             mlflows.append(system)
         raw = transfer.RawStore(installed.stores.s3)
         yield Running(installed, registries, stores, mlflows, bare, raw, folder)
@@ -139,7 +140,7 @@ def _running(folder: Path, variants: Sequence[Variant]) -> Iterator[Running]:
 @contextmanager
 def _stores(folder: Path) -> Iterator[Stores]:
     folder.mkdir()
-    folder.chmod(0o711)  # PostgreSQL's unprivileged user passes through
+    folder.chmod(0o711)  # PostgreSQL's unprivileged user must be able to enter
     with running_stores(folder) as stores:
         yield stores
 
@@ -147,20 +148,20 @@ def _stores(folder: Path) -> Iterator[Stores]:
 def _requests(everything: Running, sizes: Sizes) -> None:
     servers = everything.servers
     measure = requests.Measure(REQUESTS, sizes.rounds, sizes.seconds)
-    quick_ones = [each for each in servers if not (isinstance(each, Mlflow) and each.variant.auth)]
+    authless = [each for each in servers if not (isinstance(each, Mlflow) and each.variant.auth)]
     for connections in sizes.connections:
-        asked = servers if connections <= _MOST_WITH_AUTH else quick_ones
-        measure.resolve([*asked, everything.floor], connections)
+        chosen = servers if connections <= _MOST_WITH_AUTH else authless
+        measure.resolve([*chosen, everything.floor], connections)
     for connections in sizes.connections[:2]:
         measure.pages(servers, connections)
 
 
 def _transfers(everything: Running, sizes: Sizes) -> None:
-    """With one server each: more workers do not make one file faster."""
-    open_ones = [each for each in everything.mlflows if each.name == "MLflow, no trap"]
+    """Measure one server each: more workers do not transfer one file faster."""
+    without_trap = [each for each in everything.mlflows if each.name == "MLflow, no trap"]
     transfer.transfers(
         TRANSFER,
-        [everything.raw, everything.registries[0], *open_ones],
+        [everything.raw, everything.registries[0], *without_trap],
         sizes_mb=sizes.transfers_mb,
         rounds=sizes.transfer_rounds,
     )
@@ -174,7 +175,7 @@ def _starts(
         for each, workers in zip(everything.registries, (1, 2), strict=True)
     }
     for each in everything.mlflows:
-        if not each.variant.trap:  # which changes nothing here
+        if not each.variant.trap:  # the trap does not affect start-up
             own = everything.folder / f"again-{each.variant.auth}"
             again[each.name] = partial(mlflow.served, everything.mlflow_stores, each.variant, own)
     return again

@@ -1,4 +1,4 @@
-"""The one client of every benchmark: raw HTTP/1.1 on kept connections, the same for all."""
+"""The client of every benchmark: raw HTTP/1.1 on persistent connections, equal for all."""
 
 import asyncio
 import json
@@ -14,21 +14,21 @@ from urllib.parse import urlsplit
 import httptools
 import uvloop
 
-_SHOWN: Final = 400  # characters of an answer that nobody expected
-_OK: Final = 400  # from this status on an answer is a failure
-_IDLE_S: Final = 2.0  # uvicorn closes a connection that was idle for 5 s
-_ARRIVED_S: Final = 2.0  # all requests of a fleet have arrived by then
+_SHOWN: Final = 400  # characters of an unexpected response
+_OK: Final = 400  # the lowest status of a failure
+_IDLE_S: Final = 2.0  # uvicorn closes connections after 5 idle seconds
+_ARRIVED_S: Final = 2.0  # by then, all requests of a fleet have arrived
 
 T = TypeVar("T")
 
 
 class BenchmarkError(RuntimeError):
-    """Something that was to be measured did not work; the message says what came instead."""
+    """A measured operation failed; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it is sent again and again."""
+    """A request that can be sent repeatedly."""
 
     method: str
     target: str
@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """An answer; `size_bytes` counts its body also where that was not kept."""
+    """A response; `size_bytes` is the size of its body, even if the body was not kept."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Response:
 
 
 class _Connection(asyncio.Protocol):
-    """One kept connection. One request at a time, as HTTP/1.1 clients have it."""
+    """One persistent connection, with one request at a time, as in HTTP/1.1 clients."""
 
     transport: asyncio.Transport
 
@@ -103,7 +103,7 @@ class _Connection(asyncio.Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What some connections measured while they asked the same thing again and again."""
+    """Measurements of connections that repeated one request."""
 
     latencies_s: Sequence[float]
     seconds: float
@@ -111,7 +111,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers per second."""
+        """Responses per second."""
         return len(self.latencies_s) / self.seconds
 
     def quantile_ms(self, share: float) -> float:
@@ -119,13 +119,13 @@ class Load:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value that `share` of the values are not above."""
+    """Return the quantile at `share` of the values."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 class Client:
-    """A client of one server; every request carries `headers`, so also who asks."""
+    """A client of one server; every request has `headers`, which include the credentials."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         parts = urlsplit(url)
@@ -148,7 +148,7 @@ class Client:
         json_body: object = None,
         **changes: Any,  # noqa: ANN401
     ) -> Request:
-        """Return a request of this client; `changes` are more headers, or a raw `body`."""
+        """Return a request of this client; `changes` can be more headers or a raw `body`."""
         headers = self.headers | changes.get("headers", {})
         body = changes.get("body", b"")
         if json_body is not None:
@@ -157,27 +157,27 @@ class Client:
         return Request(method, target, headers, body)
 
     def send(self, request: Request, *, keep: bool = True) -> Response:
-        """Send one request on a kept connection; it must succeed."""
+        """Send one request on a persistent connection; it must succeed."""
         return self._runner.run(self._send(request, keep=keep))
 
     def call(self, method: str, target: str, **changes: Any) -> Any:  # noqa: ANN401 - JSON
         return self.send(self.request(method, target, **changes)).json()
 
     def load(self, request: Request, *, connections: int, seconds: float) -> Load:
-        """Ask the same thing on some connections at once, for some seconds."""
+        """Repeat a request on several connections at once, for some seconds."""
         return self._runner.run(self._load(request, connections, seconds))
 
     def wait_through(
         self, request: Request, act: Callable[[], T], *, connections: int
     ) -> tuple[T, list[float]]:
-        """Send a request that waits on some connections at once, and `act` while all of them do.
+        """Send a long-polling request on several connections, and `act` while all of them wait.
 
-        Returns what `act` did, and the moment of each answer by `time.perf_counter`.
+        Returns the result of `act`, and the time of each response by `time.perf_counter`.
         """
         return self._runner.run(self._wait_through(request, act, connections))
 
     async def _send(self, request: Request, *, keep: bool) -> Response:
-        if not keep:  # a connection of its own, which counts and does not collect
+        if not keep:  # a new connection, which counts bytes and does not keep them
             connection = await self._connect(keep=False)
             try:
                 return _succeeded(request, await self._exchange(connection, request))
@@ -226,14 +226,14 @@ class Client:
             waiting = [asyncio.create_task(self._moment(one, request)) for one in opened]
             await asyncio.sleep(_ARRIVED_S)
             if early := sum(each.done() for each in waiting):
-                raise BenchmarkError(f"{early} of {connections} were answered before any change")
+                raise BenchmarkError(f"{early} of {connections} got a response before any change")
             return await asyncio.to_thread(act), await asyncio.gather(*waiting)
 
     async def _moment(self, connection: _Connection, request: Request) -> float:
         response = await self._exchange(connection, request)
         moment = time.perf_counter()
         if response.status != HTTPStatus.OK:
-            raise BenchmarkError(f"a change was answered with {response.status}")
+            raise BenchmarkError(f"a change led to a response with status {response.status}")
         return moment
 
     async def _repeat(
@@ -252,6 +252,6 @@ class Client:
 def _succeeded(request: Request, response: Response) -> Response:
     if response.status >= _OK:
         text = response.body.decode(errors="replace")[:_SHOWN]
-        message = f"{request.method} {request.target} answered {response.status}: {text}"
+        message = f"{request.method} {request.target} returned {response.status}: {text}"
         raise BenchmarkError(message)
     return response

@@ -1,4 +1,4 @@
-"""The framework's floor: resolve's own answer from a bare FastAPI route, on the same server."""
+"""The framework's floor: resolve's response from a bare FastAPI route, on the same server."""
 
 import json
 import sys
@@ -14,15 +14,13 @@ from app.server import listening_socket, serve, stop_cleanly_on_signals
 from benchmarks.driver import Client, Request
 from benchmarks.processes import Server, free_url, running
 
-_ANSWER = "FLOOR_ANSWER"
-
 
 @contextmanager
-def floor(answer: dict[str, Any], resolving: Request, folder: Path) -> Iterator["Floor"]:
-    """Serve `answer` to the very request that resolves."""
+def floor(document: dict[str, Any], resolving: Request, folder: Path) -> Iterator["Floor"]:
+    """Serve `document` in response to the same request that resolves."""
     url = free_url()
     file = folder / "floor.json"
-    file.write_text(json.dumps(answer))
+    file.write_text(json.dumps(document))
     command = [sys.executable, "-m", "benchmarks.floor", url.rpartition(":")[2], str(file)]
     with running(
         command,
@@ -39,7 +37,7 @@ def floor(answer: dict[str, Any], resolving: Request, folder: Path) -> Iterator[
 
 
 class Floor:
-    """A server that can do nothing but answer."""
+    """A server that only returns a fixed document."""
 
     name = "FastAPI floor"
 
@@ -49,16 +47,16 @@ class Floor:
 
 def main() -> None:
     port, file = sys.argv[1:]
-    answer = json.loads(Path(file).read_text())
+    document = json.loads(Path(file).read_text())
     app = FastAPI()
 
     @app.get("/healthz")
     async def healthz() -> None:
-        """Answer, to say that the server is ready."""
+        """Report that the server is ready."""
 
     @app.get("/v1/resolve/{namespace}/{name}")
     async def resolve(namespace: str, name: str) -> ResolutionOut:
-        return ResolutionOut.model_validate(answer | {"prefix": f"{namespace}/{name}"})
+        return ResolutionOut.model_validate(document | {"prefix": f"{namespace}/{name}"})
 
     stop_cleanly_on_signals()
     with listening_socket("127.0.0.1", int(port)) as bound:

@@ -1,4 +1,4 @@
-"""What a server takes while it does nothing, and how long it takes to answer."""
+"""The memory of an idle server, and its start-up time."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class Serves(Protocol):
 
 
 def memory(section: Section, systems: Sequence[Serves], moment: str) -> None:
-    """Weigh each server: all its processes, but not its database and its object store."""
+    """Measure the memory of each server's processes, without database and object store."""
     for each in systems:
         held = each.server.memory_mib()
         section.add(f"memory {moment}, proportional", each.name, "MiB", held["pss_mib"])
@@ -36,17 +36,17 @@ def starts(
     *,
     rounds: int,
 ) -> None:
-    """Start each server once more, on stores that run and hold what it made before."""
+    """Start each server again, on running stores with the data of earlier sections."""
     found = interleaved(rounds, {name: _starting(start) for name, start in again.items()})
     for name, started in found.items():
         section.add("start-up on running stores", name, "s", *(each.ready_s for each in started))
         section.add("memory once ready, proportional", name, "MiB", *(each.mib for each in started))
-    section.add("first start with PostgreSQL and S3", "registry, 1 worker", "s", _whole_start())
+    section.add("first start with PostgreSQL and S3", "registry, 1 worker", "s", _first_start())
 
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """How long a server took to be ready, and what it held then."""
+    """The start-up time of a server, and its memory when ready."""
 
     ready_s: float
     mib: float
@@ -60,10 +60,10 @@ def _starting(start: Callable[[], AbstractContextManager[Serves]]) -> Callable[[
     return measured
 
 
-def _whole_start() -> float:
+def _first_start() -> float:
     """Return the seconds of `prefix-registry local` from an empty folder to ready."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o711)  # PostgreSQL's unprivileged user passes through
+        Path(folder).chmod(0o711)  # PostgreSQL's unprivileged user must be able to enter
         url = free_url()
         command = [PROGRAM, "local", "--data", f"{folder}/data", "--port", url.rpartition(":")[2]]
         log = Path(folder, "local.log")

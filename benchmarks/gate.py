@@ -1,4 +1,4 @@
-"""The gate over many samples: how its decision, and recording the evidence, grow with them."""
+"""The gate over many samples: the growth of decision and recording times with their number."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from benchmarks.processes import cpu_s, peak_mib, reset_peak
 from benchmarks.registry import BASE, SMALL_MB, Registry, installation, report, served
 from benchmarks.series import Section, timed
 
-# What a gate should take on two cores that nothing else uses; told beside what it took.
+# Limits on two otherwise idle cores; the report shows them next to the measurements.
 DECISION_LIMIT_MS: Final = 300
 DECISION_ROWS: Final = 100_000
 RECORDING_LIMIT_S: Final = 30
@@ -23,7 +23,7 @@ RECORDING_ROWS: Final = 1_000_000
 _PERSONAS: Final = ("novice", "expert", "upset", "brief", "formal")
 _LOCALES: Final = ("en", "de", "fr")
 _CELLS: Final = [(persona, locale) for persona in _PERSONAS for locale in _LOCALES]
-_GOOD: Final = 0.95  # of the samples have the right tone
+_GOOD: Final = 0.95  # share of the samples with the right tone
 _ROUNDS: Final = 5
 _FORM: Final = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
@@ -39,7 +39,7 @@ _SUITE: Final[dict[str, Any]] = {
         {"name": "bleu", "kind": "mean", "higher_is_better": True, "minimum": 0, "maximum": 100},
     ],
 }
-# Margins so wide that a thousand rows, 66 pairs in a cell, can show them.
+# The margins are wide enough for a thousand rows: 66 pairs in a cell.
 _POLICY: Final[dict[str, Any]] = {
     "name": "rows",
     "approvals": {"required": 0},
@@ -53,7 +53,7 @@ _POLICY: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What recording some rows took."""
+    """The costs of recording some rows."""
 
     seconds: float
     cpu_s: float
@@ -61,21 +61,21 @@ class Recording:
 
 
 def gate(section: Section, folder: Path, *, sizes: Sequence[int]) -> None:
-    """Record rows for an incumbent and a candidate, and judge the one against the other."""
+    """Record rows for an incumbent and a candidate, and evaluate the gate on them."""
     with installation(folder) as installed:
         with served(installed) as registry:
-            _furnish(registry)
+            _populate(registry)
             taken = [_measure(section, registry, rows) for rows in sizes]
         plans = logging_plans(installed.stores.postgres)
         with served(installed) as registry:
-            plans.leave_out_chores()
+            plans.exclude_background_statements()
             statements = [_statements(section, registry, plans, rows) for rows in sizes]
     if len(set(statements)) > 1:
-        section.problems.append(f"The statements of a gate grow with the rows: {statements}.")
+        section.problems.append(f"A gate's statements increase with the rows: {statements}.")
     section.text = "\n".join(_verdicts(section, dict(zip(sizes, taken, strict=True))))
 
 
-def _furnish(registry: Registry) -> None:
+def _populate(registry: Registry) -> None:
     base = {"name": "base", "digest": BASE, "parameters": 8_000_000_000}
     body = base | {"architecture": ARCHITECTURE}
     registry.by("publisher").call("POST", "/v1/base-models", json_body=body)
@@ -84,7 +84,7 @@ def _furnish(registry: Registry) -> None:
 
 
 def _measure(section: Section, registry: Registry, rows: int) -> Recording:
-    """Measure on a prefix of its own: version 1 is the incumbent, version 2 the candidate."""
+    """Measure on a new prefix: version 1 is the incumbent, version 2 the candidate."""
     path = _path(rows)
     namespace, name = path.split("/")[-2:]
     prefix = {"namespace": namespace, "name": name, "owner": "admin"}
@@ -96,12 +96,12 @@ def _measure(section: Section, registry: Registry, rows: int) -> Recording:
     registry.by("publisher").call("POST", f"{path}/promotions", json_body=request)
     second = _record(registry, path, rows)
     evaluator = registry.by("evaluator")
-    asked = evaluator.request("GET", f"{path}/versions/2/gate?channel=production")
-    decision = evaluator.send(asked).json()
+    request_gate = evaluator.request("GET", f"{path}/versions/2/gate?channel=production")
+    decision = evaluator.send(request_gate).json()
     if decision["result"] != "passed" or decision["incumbent"] is None:
-        raise RuntimeError(f"the gate was to pass against an incumbent: {decision}")
+        raise RuntimeError(f"the gate did not pass against an incumbent: {decision}")
     pids, start = registry.server.tree(), cpu_s(registry.server.tree())
-    seconds = [timed(lambda: evaluator.send(asked)) for _ in range(_ROUNDS)]
+    seconds = [timed(lambda: evaluator.send(request_gate)) for _ in range(_ROUNDS)]
     busy = (cpu_s(pids) - start) / _ROUNDS
     system = f"{rows:,} rows"
     section.add("gate decision", system, "ms", *(1000 * each for each in seconds))
@@ -113,14 +113,14 @@ def _measure(section: Section, registry: Registry, rows: int) -> Recording:
 
 
 def _record(registry: Registry, path: str, rows: int) -> Recording:
-    """Push a version and record that many rows of it."""
+    """Push a version and record `rows` samples of it."""
     artifact = an_artifact(SMALL_MB)
     described = json.dumps({"base_model": BASE}).encode()
     parts = {"version": described, "config": artifact.config, "weights": artifact.weights}
     body = multipart(parts)
     pushed = registry.by("publisher").call("POST", f"{path}/versions", headers=_FORM, body=body)
-    told = report(pushed["digest"]) | {"suite": "rows", "results": []}
-    parts = {"evaluation": json.dumps(told).encode(), "samples": samples(rows)}
+    document = report(pushed["digest"]) | {"suite": "rows", "results": []}
+    parts = {"evaluation": json.dumps(document).encode(), "samples": samples(rows)}
     evaluator = registry.by("evaluator")
     target = f"{path}/versions/{pushed['number']}/evaluations"
     request = evaluator.request("POST", target, headers=_FORM, body=multipart(parts))
@@ -133,12 +133,12 @@ def _record(registry: Registry, path: str, rows: int) -> Recording:
 
 
 def samples(rows: int) -> bytes:
-    """Return JSON Lines: the same samples at each call, with scores that differ a little."""
-    chance = random.Random()  # noqa: S311 - scores, not secrets
+    """Return JSON Lines: the same samples at each call, with slightly different scores."""
+    source = random.Random()  # noqa: S311 - scores, not secrets
     lines = []
     for number in range(rows):
         persona, locale = _CELLS[number % len(_CELLS)]
-        tone, bleu = int(chance.random() < _GOOD), round(30 + 10 * chance.random(), 2)
+        tone, bleu = int(source.random() < _GOOD), round(30 + 10 * source.random(), 2)
         lines.append(
             f'{{"id": "sample-{number:07}", "persona": "{persona}", "locale": "{locale}", '
             f'"scores": {{"tone": {tone}, "bleu": {bleu}}}}}'
@@ -149,8 +149,8 @@ def samples(rows: int) -> bytes:
 def _statements(section: Section, registry: Registry, plans: PlanLog, rows: int) -> int:
     evaluator = registry.by("evaluator")
     request = evaluator.request("GET", f"{_path(rows)}/versions/2/gate?channel=production")
-    evaluator.send(request)  # the connection's own first statements
-    # The least of some counts: the registry also notes now and then that a token was used.
+    evaluator.send(request)  # the first statements of a connection
+    # The least of several counts: the registry sometimes also records the use of a token.
     count = min(len(plans.of(lambda: evaluator.send(request))) for _ in range(_ROUNDS))
     section.add("statements of a gate", f"{rows:,} rows", "statements", count)
     return count
@@ -161,19 +161,19 @@ def _path(rows: int) -> str:
 
 
 def _verdicts(section: Section, taken: dict[int, Recording]) -> list[str]:
-    """Return a line for each limit: what it is, and what was measured."""
+    """Return a line for each limit and its measurement."""
     lines = []
     decided = section.find("gate decision", f"{DECISION_ROWS:,} rows")
     if decided is not None:
         limit = f"A decision over {DECISION_ROWS:,} rows should take {DECISION_LIMIT_MS} ms"
-        lines.append(f"- {limit}: {_told(decided.median, DECISION_LIMIT_MS, 'ms')}")
+        lines.append(f"- {limit}: {_compared(decided.median, DECISION_LIMIT_MS, 'ms')}")
     if recorded := taken.get(RECORDING_ROWS):
         limit = f"Recording {RECORDING_ROWS:,} rows should take {RECORDING_LIMIT_S} s"
-        lines.append(f"- {limit}: {_told(recorded.seconds, RECORDING_LIMIT_S, 's')}")
+        lines.append(f"- {limit}: {_compared(recorded.seconds, RECORDING_LIMIT_S, 's')}")
         limit = f"and {RECORDING_LIMIT_MIB} MiB of memory more than at rest"
-        lines.append(f"- {limit}: {_told(recorded.extra_mib, RECORDING_LIMIT_MIB, 'MiB')}")
+        lines.append(f"- {limit}: {_compared(recorded.extra_mib, RECORDING_LIMIT_MIB, 'MiB')}")
     return lines
 
 
-def _told(measured: float, limit: float, unit: str) -> str:
+def _compared(measured: float, limit: float, unit: str) -> str:
     return f"{'met' if measured <= limit else '**missed**'}, {measured:,.0f} {unit}."

@@ -1,4 +1,4 @@
-"""How latencies grow with what is stored: up to a million versions and ten million cells."""
+"""The growth of latencies with stored data: up to a million versions, ten million cells."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,71 +22,71 @@ from benchmarks.registry import BASE, Installation, Registry, installation, serv
 from benchmarks.series import Section, timed
 
 _ROUNDS: Final = 3
-_SLOW_S: Final = 1.0  # a request that takes longer is asked once a round, not for a while
+_SLOW_S: Final = 1.0  # slower requests are sent once a round, not for a period
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request whose latency is watched."""
+class Probe:
+    """A request whose latency is measured."""
 
     name: str
     principal: str
     target: str
-    reads_much: bool = False  # by its nature: a whole audit chain
+    reads_much: bool = False  # inherently, such as a whole audit chain
 
     def of(self, registry: Registry) -> tuple[Client, Request]:
-        """Return the request and who sends it: a program with a token, or a browser."""
+        """Return the request and its client: a program with a token, or a browser."""
         is_page = self.target.startswith("/admin/")
         client = registry.browser_of(self.principal) if is_page else registry.by(self.principal)
         return client, client.request("GET", self.target)
 
 
-def requests(versions: int) -> list[Asked]:
-    """Return what is asked of a registry with so many versions."""
+def requests(versions: int) -> list[Probe]:
+    """Return the requests to measure on a registry with this many versions."""
     prefix = name_of(versions // PER_PREFIX // 2 // PREFIXES_PER_CHANNEL * PREFIXES_PER_CHANNEL)
     namespace = prefix.partition("/")[0]
     path, deep = f"/v1/prefixes/{prefix}", f"/v1/prefixes/{DEEP}"
-    # Every fourth version is evaluated; of the nine of this prefix these are.
+    # Every fourth version is evaluated; take the first such version of this prefix.
     first = (int(prefix.rpartition("-")[2]) - 1) * PER_PREFIX
     number = next(n for n in range(1, 10) if (first + n) % VERSIONS_PER_EVALUATION == 0)
     listing = f"/v1/prefixes?{urlencode({'base_model': BASE})}"
     subject = urlencode({"subject": f"prefix:{DEEP}"})
     return [
-        Asked("resolve", "reader", f"/v1/resolve/{prefix}"),
-        Asked("one version", "publisher", f"{path}/versions/{number}"),
-        Asked("list prefixes", "publisher", "/v1/prefixes"),
-        Asked("list prefixes, as a reader", "reader", "/v1/prefixes"),
-        Asked("filter by namespace", "publisher", f"/v1/prefixes?namespace={namespace}"),
-        Asked("filter by name, one match", "publisher", f"/v1/prefixes?q={quote(prefix)}"),
-        Asked("filter by name, no match", "publisher", "/v1/prefixes?q=nowhere"),
-        Asked("filter by name, all match", "publisher", "/v1/prefixes?q=PRE"),
-        Asked("filter by name, as a reader", "reader", f"/v1/prefixes?q={quote(prefix)}"),
-        Asked("filter by base model", "publisher", listing),
-        Asked("list versions of the deep prefix", "publisher", f"{deep}/versions"),
-        Asked("list evaluations", "publisher", f"{path}/versions/{number}/evaluations"),
-        Asked("gate", "evaluator", f"{path}/versions/{number}/gate?channel=production"),
-        Asked("channel and history", "publisher", f"{path}/channels/production/history"),
-        Asked("list promotions", "publisher", "/v1/promotions?state=executed"),
-        Asked("audit, one subject", "auditor", f"/v1/audit?{subject}"),
-        Asked("audit, all", "auditor", "/v1/audit"),
-        Asked(
+        Probe("resolve", "reader", f"/v1/resolve/{prefix}"),
+        Probe("one version", "publisher", f"{path}/versions/{number}"),
+        Probe("list prefixes", "publisher", "/v1/prefixes"),
+        Probe("list prefixes, as a reader", "reader", "/v1/prefixes"),
+        Probe("filter by namespace", "publisher", f"/v1/prefixes?namespace={namespace}"),
+        Probe("filter by name, one match", "publisher", f"/v1/prefixes?q={quote(prefix)}"),
+        Probe("filter by name, no match", "publisher", "/v1/prefixes?q=nowhere"),
+        Probe("filter by name, all match", "publisher", "/v1/prefixes?q=PRE"),
+        Probe("filter by name, as a reader", "reader", f"/v1/prefixes?q={quote(prefix)}"),
+        Probe("filter by base model", "publisher", listing),
+        Probe("list versions of the deep prefix", "publisher", f"{deep}/versions"),
+        Probe("list evaluations", "publisher", f"{path}/versions/{number}/evaluations"),
+        Probe("gate", "evaluator", f"{path}/versions/{number}/gate?channel=production"),
+        Probe("channel and history", "publisher", f"{path}/channels/production/history"),
+        Probe("list promotions", "publisher", "/v1/promotions?state=executed"),
+        Probe("audit, one subject", "auditor", f"/v1/audit?{subject}"),
+        Probe("audit, all", "auditor", "/v1/audit"),
+        Probe(
             "audit verify, deep prefix", "auditor", f"/v1/audit/verify?{subject}", reads_much=True
         ),
-        Asked("page: overview", "publisher", "/admin/"),
-        Asked("page: prefixes", "publisher", "/admin/prefixes"),
-        Asked("page: the deep prefix", "publisher", f"/admin/prefixes/{DEEP}"),
-        Asked("page: a version", "publisher", f"/admin/prefixes/{prefix}/versions/{number}"),
-        Asked("page: promotions", "publisher", "/admin/promotions?state=executed"),
-        Asked("page: base models", "publisher", "/admin/base-models"),
-        Asked("page: audit", "auditor", "/admin/audit"),
+        Probe("page: overview", "publisher", "/admin/"),
+        Probe("page: prefixes", "publisher", "/admin/prefixes"),
+        Probe("page: the deep prefix", "publisher", f"/admin/prefixes/{DEEP}"),
+        Probe("page: a version", "publisher", f"/admin/prefixes/{prefix}/versions/{number}"),
+        Probe("page: promotions", "publisher", "/admin/promotions?state=executed"),
+        Probe("page: base models", "publisher", "/admin/base-models"),
+        Probe("page: audit", "auditor", "/admin/audit"),
     ]
 
 
 def growth(section: Section, folder: Path, *, sizes: Sequence[int], seconds: float) -> None:
-    """Load each size in turn and measure; then explain every statement at the largest."""
+    """Load and measure each size in turn; then explain every statement at the largest."""
     with installation(folder) as installed:
         with served(installed) as registry:
-            registry.furnish(versions=1)
+            registry.populate(versions=1)
         population = Population(connect(installed.stores.postgres.owner_url))
         for versions in sizes:
             loaded = timed(lambda size=versions: population.grow(size))  # type: ignore[misc]
@@ -95,20 +95,20 @@ def growth(section: Section, folder: Path, *, sizes: Sequence[int], seconds: flo
                 _measure(section, registry, versions, seconds)
         _explain(section, installed, sizes[-1], population)
         population.connection.close()
-    section.text = f"The largest: {_amount(sizes[-1])}.\n\n{section.text}"
+    section.text = f"The largest size: {_amount(sizes[-1])}.\n\n{section.text}"
 
 
 def _measure(section: Section, registry: Registry, versions: int, seconds: float) -> None:
-    for asked in requests(versions):
-        client, request = asked.of(registry)
-        first = timed(lambda: client.send(request))  # noqa: B023 - called at once
+    for probe in requests(versions):
+        client, request = probe.of(registry)
+        first = timed(lambda: client.send(request))  # noqa: B023 - called immediately
         if first > _SLOW_S:
             latencies = [timed(lambda: client.send(request)) for _ in range(_ROUNDS)]  # noqa: B023
         else:
             share = seconds / _ROUNDS
             loads = [client.load(request, connections=1, seconds=share) for _ in range(_ROUNDS)]
             latencies = [load.quantile_ms(0.5) / 1000 for load in loads]
-        section.add(asked.name, f"{versions:,} versions", "ms", *(1000 * x for x in latencies))
+        section.add(probe.name, f"{versions:,} versions", "ms", *(1000 * x for x in latencies))
 
 
 def _explain(
@@ -117,27 +117,27 @@ def _explain(
     plans = logging_plans(installed.stores.postgres)
     large = _large_tables(population)
     with served(installed) as registry:
-        plans.leave_out_chores()
-        found = [(asked, _plans_of(plans, registry, asked)) for asked in requests(versions)]
-    for asked, explained in found:
-        section.problems += _problems(asked, explained, large)
+        plans.exclude_background_statements()
+        found = [(probe, _plans_of(plans, registry, probe)) for probe in requests(versions)]
+    for probe, explained in found:
+        section.problems += _problems(probe, explained, large)
     section.text = "\n".join(_outlines(found))
 
 
-def _problems(asked: Asked, plans: Sequence[Plan], large: set[str]) -> Iterable[str]:
-    """Yield what would take longer and longer as the registry grows."""
-    if asked.reads_much:
+def _problems(probe: Probe, plans: Sequence[Plan], large: set[str]) -> Iterable[str]:
+    """Yield the reads whose cost grows with the registry."""
+    if probe.reads_much:
         return
-    if whole := {table for plan in plans for table in plan.scanned_whole()} & large:
-        yield f"{asked.name}: a sequential scan of {', '.join(sorted(whole))}."
+    if scanned := {table for plan in plans for table in plan.sequentially_scanned()} & large:
+        yield f"{probe.name}: a sequential scan of {', '.join(sorted(scanned))}."
     most = max((plan.most_read() for plan in plans), default=0)
     if most > LARGE_ROWS:
-        yield f"{asked.name}: one scan reads {most:,} rows."
+        yield f"{probe.name}: one scan reads {most:,} rows."
 
 
-def _plans_of(plans: PlanLog, registry: Registry, asked: Asked) -> list[Plan]:
-    client, request = asked.of(registry)
-    client.send(request)  # the connection's own first statements
+def _plans_of(plans: PlanLog, registry: Registry, probe: Probe) -> list[Plan]:
+    client, request = probe.of(registry)
+    client.send(request)  # the first statements of a connection
     return plans.of(lambda: client.send(request))
 
 
@@ -146,10 +146,10 @@ def _large_tables(population: Population) -> set[str]:
     return {name for (name,) in population.connection.execute(query, [LARGE_ROWS])}
 
 
-def _outlines(found: Iterable[tuple[Asked, list[Plan]]]) -> Iterable[str]:
+def _outlines(found: Iterable[tuple[Probe, list[Plan]]]) -> Iterable[str]:
     yield "<details><summary>The plan of every statement at the largest size</summary>\n"
-    for asked, plans in found:
-        yield f"\n**{asked.name}**: `GET {asked.target}`, {len(plans)} statements\n"
+    for probe, plans in found:
+        yield f"\n**{probe.name}**: `GET {probe.target}`, {len(plans)} statements\n"
         yield "```text"
         same: dict[str, list[Plan]] = {}
         for plan in plans:

@@ -1,4 +1,4 @@
-"""What governs: recording results, releasing a version, and the whole way from push to pull."""
+"""Governance: recording results, releasing a version, and the whole journey from push to pull."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ JOURNEY_MB = 10
 
 
 class Governs(Protocol):
-    """A server on which versions are made, evaluated and released."""
+    """A server that stores, evaluates and releases versions."""
 
     name: str
 
@@ -22,12 +22,12 @@ class Governs(Protocol):
 
 
 def journeys(section: Section, systems: Sequence[Governs], *, rounds: int) -> None:
-    """Measure each step by itself, then the whole journey."""
-    kept = {each.name: each.push(an_artifact(SMALL_MB)) for each in systems}
+    """Measure each step alone, then the whole journey."""
+    pushed = {each.name: each.push(an_artifact(SMALL_MB)) for each in systems}
     steps: dict[str, Callable[[Governs], Callable[[], float]]] = {
-        "record 40 results": lambda each: lambda: timed(lambda: each.record(kept[each.name])),
+        "record 40 results": lambda each: lambda: timed(lambda: each.record(pushed[each.name])),
         "release": lambda each: lambda: _released(each),
-        "whole journey, 10 MB": lambda each: lambda: _travelled(each),
+        "whole journey, 10 MB": lambda each: lambda: _whole_journey(each),
     }
     for operation, step in steps.items():
         found = interleaved(rounds, {each.name: step(each) for each in systems})
@@ -41,6 +41,6 @@ def _released(system: Governs) -> float:
     return timed(lambda: system.release(version))
 
 
-def _travelled(system: Governs) -> float:
-    artifact = an_artifact(JOURNEY_MB)  # made before the clock runs
+def _whole_journey(system: Governs) -> float:
+    artifact = an_artifact(JOURNEY_MB)  # not part of the measured time
     return timed(lambda: system.journey(artifact))

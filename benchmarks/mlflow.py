@@ -1,4 +1,4 @@
-"""MLflow's tracking server from PyPI, in an environment of its own, on stores of the same kind."""
+"""MLflow's tracking server from PyPI, in a separate environment, on stores of the same kind."""
 
 import base64
 import hashlib
@@ -52,10 +52,10 @@ VARIANTS: Final = (
 
 
 def environment() -> Path:
-    """Make MLflow's virtual environment unless it is there; return its programs' folder.
+    """Create MLflow's virtual environment unless it exists; return its programs' folder.
 
     Raises:
-        BenchmarkError: It cannot be installed.
+        BenchmarkError: The installation failed.
     """
     pins = _CONSTRAINTS.read_bytes()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -64,8 +64,8 @@ def environment() -> Path:
     if not ready.exists():
         print(f"Installing MLflow into {folder}, once.", flush=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        wanted = ["--constraint", str(_CONSTRAINTS), "mlflow[auth]", "boto3", "psycopg2-binary"]
-        for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, *wanted]):
+        packages = ["--constraint", str(_CONSTRAINTS), "mlflow[auth]", "boto3", "psycopg2-binary"]
+        for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, *packages]):
             done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
             if done.returncode:
                 raise BenchmarkError(f"MLflow cannot be installed: {done.stderr[-500:]}")
@@ -107,7 +107,7 @@ def served(stores: Stores, variant: Variant, folder: Path) -> Iterator["Mlflow"]
 
 
 def _database(stores: Stores, name: str) -> str:
-    """Make a database unless it is there; return its URL for MLflow."""
+    """Create a database unless it exists; return its URL for MLflow."""
     owner = make_url(stores.postgres.owner_url)
     target = owner.set(drivername="postgresql").render_as_string(hide_password=False)
     exists = suppress(psycopg.errors.DuplicateDatabase)
@@ -118,7 +118,7 @@ def _database(stores: Stores, name: str) -> str:
 
 
 def _auth_settings(stores: Stores, variant: Variant, folder: Path) -> dict[str, str]:
-    """Return settings in which who was granted nothing may do nothing, as here."""
+    """Return settings that deny everything by default, as the registry does."""
     lines = [
         "[mlflow]",
         "default_permission = NO_PERMISSIONS",
@@ -136,7 +136,7 @@ def _auth_settings(stores: Stores, variant: Variant, folder: Path) -> dict[str, 
 
 
 def _user(url: str) -> dict[str, str]:
-    """Make a user who is no administrator, if need be; return the headers of its requests."""
+    """Create a user without administrator rights unless it exists; return its headers."""
     admin = Client(url, _basic(_ADMIN, _PASSWORD))
     body = {"username": _USER, "password": _PASSWORD}
     for attempt in range(_ATTEMPTS):
@@ -146,7 +146,7 @@ def _user(url: str) -> dict[str, str]:
         except BenchmarkError as error:
             if "RESOURCE_ALREADY_EXISTS" in str(error):
                 break
-            # Four workers race to fill an empty database, and those that lose end and begin anew.
+            # Four workers race to fill an empty database; the others exit and restart.
             if attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(1)
@@ -160,7 +160,7 @@ def _basic(name: str, password: str) -> dict[str, str]:
 
 
 class Mlflow:
-    """What is done with a running tracking server, over REST as its own client does."""
+    """Operations on a running tracking server, over REST as its own client sends them."""
 
     def __init__(self, variant: Variant, server: Server, headers: dict[str, str]) -> None:
         self.variant = variant
@@ -180,11 +180,11 @@ class Mlflow:
         path = f"{_API}/model-versions/search?filter={wanted}&max_results=50"
         return self.client.request("GET", path)
 
-    def furnish(self, *, versions: int, through: Client | None = None) -> None:
-        """Make a model with so many versions; an alias names the first.
+    def populate(self, *, versions: int, through: Client | None = None) -> None:
+        """Create a model with this many versions; an alias names the first.
 
-        Those that only fill a page are made `through` a server without basic-auth, if there is
-        one, as authentication makes each of them wait for half a second.
+        The others only fill a page. A server without basic-auth, `through`, creates them if there
+        is one, as authentication takes half a second for each.
         """
         body = {"name": self.model}
         made = self._post("experiments/create", body)
@@ -209,7 +209,7 @@ class Mlflow:
         return version | {"folder": folder}
 
     def record(self, version: dict[str, Any]) -> None:
-        """Log 40 metrics; nothing ties them to the bytes, or to a definition of what they are."""
+        """Log 40 metrics, which have no link to the files or to a definition of the metric."""
         moment = int(time.perf_counter() * 1000)
         metrics = [
             {"key": f"tone-{number}", "value": 1.0, "timestamp": moment, "step": 0}
@@ -218,7 +218,7 @@ class Mlflow:
         self._post("runs/log-batch", {"run_id": version["run_id"], "metrics": metrics})
 
     def release(self, version: dict[str, Any]) -> None:
-        """Set the alias: there is no request, no gate and no approval to measure."""
+        """Set the alias; MLflow has no request, gate or approval to measure."""
         body = {"name": self.model, "alias": "production", "version": version["version"]}
         self._post("registered-models/alias", body)
 
@@ -233,7 +233,7 @@ class Mlflow:
         self.release(version)
         found = self.client.send(self.resolving).json()["model_version"]
         if found["version"] != version["version"]:
-            raise BenchmarkError("the alias does not name what was released")
+            raise BenchmarkError("the alias does not name the released version")
         self.pull(version)
 
     def _register(self, run_id: str, source: str) -> dict[str, Any]:

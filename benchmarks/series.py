@@ -1,4 +1,4 @@
-"""What was measured: series of values, gathered in turn, and the sections that tell of them."""
+"""Measurements: series of values, taken in turn, and the report's sections."""
 
 import os
 import statistics
@@ -18,7 +18,7 @@ _MORE_IS_BETTER: Final = frozenset({"req/s", "MB/s", "rows/s"})
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One operation of one system, measured some times."""
+    """Repeated measurements of one operation of one system."""
 
     operation: str
     system: str
@@ -30,7 +30,7 @@ class Series:
         return statistics.median(self.values)
 
     def times_better(self, reference: "Series") -> float:
-        """Return how many times better the median is than the reference's: 2 is twice as good."""
+        """Return the ratio of the medians; 2 means twice as good as the reference."""
         if self.unit in _MORE_IS_BETTER:
             return self.median / reference.median
         return reference.median / self.median
@@ -38,7 +38,7 @@ class Series:
 
 @dataclass(slots=True)
 class Section:
-    """One table of the results. `reference` is the system that the others are held against."""
+    """One table of the results. `reference` is the system that the others are compared with."""
 
     name: str
     title: str
@@ -47,8 +47,8 @@ class Section:
     series: list[Series] = field(default_factory=list)
     load_before: float = 0.0
     load_after: float = 0.0
-    text: str = ""  # what the section says beside its table, in Markdown
-    problems: list[str] = field(default_factory=list)  # what makes the whole run fail
+    text: str = ""  # Markdown below the table
+    problems: list[str] = field(default_factory=list)  # reasons for the whole run to fail
 
     @property
     def noisy(self) -> bool:
@@ -64,7 +64,7 @@ class Section:
 
 @contextmanager
 def measuring(section: Section, sections: list[Section]) -> Iterator[None]:
-    """Add a section; keep how busy the machine was, and what failed, and go on with the next."""
+    """Add a section and record the load average; a failure is recorded and does not end the run."""
     section.load_before = load_average()
     start = time.perf_counter()
     sections.append(section)
@@ -81,16 +81,16 @@ def load_average() -> float:
 
 
 def timed(run: Callable[[], object]) -> float:
-    """Return the seconds that `run` takes."""
+    """Return the duration of `run` in seconds."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def interleaved(rounds: int, measured: Mapping[str, Callable[[], Any]]) -> dict[str, list[Any]]:
-    """Run each function once a round, in turn; return what each returned.
+    """Run each function once a round; return the results of each.
 
-    In turn, so that whatever else the machine does falls on all of them alike.
+    The order in turn spreads other load on the machine evenly over the functions.
     """
     found: dict[str, list[Any]] = {name: [] for name in measured}
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""How much is measured: all of it in a quarter to half an hour, or a part in three minutes."""
+"""The extent of a run: full in 15 to 30 minutes, or quick in three."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Counts, and how long and how often each is measured."""
+    """Sizes, durations and repetitions of the measurements."""
 
     connections: tuple[int, ...] = (1, 16, 64)
     rounds: int = 3

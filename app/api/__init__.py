@@ -1,1 +1,1 @@
-"""The JSON edge: one router per concept, and the one table of status codes."""
+"""The JSON API: one router per concept, with its request and response models."""

@@ -69,10 +69,10 @@ async def _wanted(
     subject: AnySubject = None,
     action: Action = None,
     principal: Annotated[
-        Searched | None, Query(description="The name that the principal had that day.")
+        Searched | None, Query(description="The principal's name when the entry was made.")
     ] = None,
     since: Time | None = None,
-    until: Annotated[Time | None, Query(description="Not included.")] = None,
+    until: Annotated[Time | None, Query(description="Exclusive.")] = None,
 ) -> EntryFilter:
     return EntryFilter(subject, action, principal, since, until)
 
@@ -81,7 +81,7 @@ async def _wanted(
 def list_entries(
     wanted: Annotated[EntryFilter, Depends(_wanted)], sessions: SessionsDep, page: PageQuery
 ) -> PageOut[EntryOut]:
-    """List entries: of one subject in the order they were made, of all subjects by time."""
+    """List entries: those of one subject in sequence, those of all subjects by time."""
     with sessions() as session:
         found = audit.entries_page(session, wanted, page)
     items = [EntryOut.model_validate(entry) for entry in found.items]
@@ -90,7 +90,7 @@ def list_entries(
 
 @router.get("/verify", responses=refuses(ForbiddenError))
 def verify_chain(subject: Subject, sessions: SessionsDep) -> VerificationOut:
-    """Recompute every hash of a chain; a subject without entries is an intact, empty chain."""
+    """Recompute every hash of a chain. A subject without entries has a valid, empty chain."""
     with sessions() as session:
         end = audit.chain_head(session, subject)
         length, head = (0, GENESIS) if end is None else (end.length, end.head)
@@ -104,10 +104,10 @@ def verify_chain(subject: Subject, sessions: SessionsDep) -> VerificationOut:
     responses={200: {"content": {"application/jsonl": {}}}, **refuses(ForbiddenError)},
 )
 def export_chains(sessions: SessionsDep, subject: AnySubject = None) -> StreamingResponse:
-    """Export a chain as JSON Lines; each line without `hash` is what that hash is over.
+    """Export a chain as JSON Lines. The `hash` of each line covers the rest of the line.
 
-    Without `subject`, export all chains, one after the other. Before them come the leaves of the
-    tree that checkpoints sign, one a line, by `index`; a leaf is the rest of its line.
+    Without `subject`, export all chains, one after the other. They are preceded by the leaves of
+    the tree that checkpoints sign: one line each, by `index`; the rest of the line is the leaf.
     """
     lines = _entry_lines(sessions, subject)
     if subject is None:
@@ -134,7 +134,7 @@ def _entry_lines(sessions: Sessions, subject: str | None) -> Iterator[str]:
         entries = _entries(sessions, subject, after=(entries[-1].subject, entries[-1].sequence))
 
 
-# Each batch is read on its own: a client that is slow holds no connection.
+# Each batch has its own session, so that a slow client holds no database connection.
 
 
 def _leaves(sessions: Sessions, *, after: int) -> Sequence[AuditLeaf]:

@@ -20,15 +20,15 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import Role, nothing_named
 from app.domain.naming import DIGEST_PATTERN
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
-from app.http.problems import refuses, the_same
+from app.http.problems import refuses, returns_existing
 from app.services.artifacts import base_models
 
 router = APIRouter(prefix="/base-models", tags=["base models"])
 
 
-# The geometry itself refuses other numbers, and says what they are of.
+# For the OpenAPI document only: Geometry checks the numbers and names the dimension it refuses.
 Dimension = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": LARGEST_NUMBER})]
 
 
@@ -56,14 +56,14 @@ class BaseModelIn(In):
     @model_validator(mode="after")
     def _one_source(self) -> "BaseModelIn":
         if (self.architecture is None) == (self.config is None):
-            raise ValueError("give architecture or config, one of them")
+            raise ValueError("give either architecture or config")
         return self
 
     def geometry(self) -> Geometry:
-        """Return the geometry, given or derived.
+        """Return the given geometry, or derive it from the config.
 
         Raises:
-            InvalidRequestError: It cannot be derived, or no model has it.
+            InvalidRequestError: It cannot be derived, or no model can have it.
         """
         try:
             if self.architecture is not None:
@@ -104,13 +104,13 @@ def base_model_out(row: BaseModelRow) -> BaseModelOut:
     "",
     status_code=201,
     dependencies=[needs_somewhere(Role.PUBLISHER)],
-    responses={**the_same(BaseModelOut), **refuses(ForbiddenError, BaseModelDiffersError)},
+    responses={**returns_existing(BaseModelOut), **refuses(ForbiddenError, BaseModelDiffersError)},
 )
 def register_base_model(
-    body: Sent[BaseModelIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[BaseModelIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> BaseModelOut:
-    """Register a base model by the digest of its weights; the same again answers 200."""
-    facts = base_models.BaseModelFacts(
+    """Register a base model by the digest of its weights. Repeating the request returns 200."""
+    facts = base_models.BaseModelDescription(
         digest=body.digest,
         name=body.name,
         revision=body.revision,

@@ -21,7 +21,7 @@ from app.api.fields import (
 from app.api.gates import PolicyRefOut
 from app.api.prefixes import ShareOut
 from app.api.role_checks import needs
-from app.db.channels import allocation_of, had_broken_glass, history_page
+from app.db.channels import allocation_of, had_break_glass, history_page
 from app.db.models import Channel, Generation
 from app.domain.delivery.conditional_requests import Precondition, is_named
 from app.domain.errors import (
@@ -35,11 +35,11 @@ from app.domain.errors import (
 )
 from app.domain.governance.lifecycle import GenerationKind
 from app.domain.identity.access import Role
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.governance import channels
-from app.services.identity.visibility import seen_channel
+from app.services.identity.visibility import visible_channel
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/channels", tags=["channels"])
 
@@ -47,7 +47,7 @@ ChannelPath = Annotated[Label, Path()]
 _TAGGED: Final = {
     "headers": {
         "ETag": {
-            "description": "Changes with the policy and with what is served; for If-Match.",
+            "description": "Changes with the policy and the generation; send it as If-Match.",
             "schema": {"type": "string"},
         }
     }
@@ -55,8 +55,12 @@ _TAGGED: Final = {
 
 
 async def _precondition(
-    if_match: Annotated[str | None, Header(description="Only if its ETag is this.")] = None,
-    if_none_match: Annotated[str | None, Header(description="`*`: only if it is new.")] = None,
+    if_match: Annotated[
+        str | None, Header(description="Change the channel only if this is its ETag.")
+    ] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="`*`: only if the channel does not exist yet.")
+    ] = None,
 ) -> Precondition:
     return Precondition(if_match, if_none_match)
 
@@ -79,7 +83,7 @@ class ChannelOut(Out):
     policy: PolicyRefOut
     generation: int
     allocation: list[ShareOut]
-    break_glass: bool = Field(description="Whether it was ever moved by breaking the glass.")
+    break_glass: bool = Field(description="Whether break-glass ever moved the channel.")
 
 
 class GenerationOut(Out):
@@ -109,14 +113,14 @@ class GenerationOut(Out):
 def bind_channel(
     prefix: PrefixPath,
     channel: ChannelPath,
-    body: Sent[BindingIn],
+    body: JsonBody[BindingIn],
     expected: Expected,
     response: Response,
     sessions: SessionsDep,
     caller: Caller,
     now: Now,
 ) -> ChannelOut:
-    """Create a channel under a policy version, or put it under another."""
+    """Create a channel bound to a policy version, or bind an existing one to another version."""
     row = channels.bind(
         sessions,
         prefix=prefix,
@@ -137,7 +141,7 @@ def bind_channel(
     response_model=ChannelOut,
     responses={
         200: _TAGGED,
-        304: {"description": "The channel is what the client knows."},
+        304: {"description": "The channel has not changed."},
         **refuses(NotFoundError),
     },
 )
@@ -150,7 +154,7 @@ def channel(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> ChannelOut | Response:
     with sessions() as session:
-        row = seen_channel(session, caller, prefix, channel)
+        row = visible_channel(session, caller, prefix, channel)
         tag = channels.channel_tag(row)
         if is_named(tag, if_none_match):
             return Response(status_code=304, headers={"ETag": tag})
@@ -165,11 +169,13 @@ def channel_history(
     sessions: SessionsDep,
     caller: Caller,
     page: PageQuery,
-    at: Annotated[Time | None, Query(description="Only what was live at this time.")] = None,
+    at: Annotated[
+        Time | None, Query(description="Only the generation that was live at this time.")
+    ] = None,
 ) -> PageOut[GenerationOut]:
-    """List what the channel served, latest first."""
+    """List the channel's generations, latest first."""
     with sessions() as session:
-        row = seen_channel(session, caller, prefix, channel)
+        row = visible_channel(session, caller, prefix, channel)
         found = history_page(session, row, page, at=at)
     return PageOut(items=[_generation_out(row) for row in found.items], next=found.next)
 
@@ -191,14 +197,14 @@ def channel_history(
 def roll_back_channel(
     prefix: PrefixPath,
     channel: ChannelPath,
-    body: Sent[RollbackIn],
+    body: JsonBody[RollbackIn],
     expected: Expected,
     response: Response,
     sessions: SessionsDep,
     caller: Caller,
     now: Now,
 ) -> ChannelOut:
-    """Serve again, at once, what an earlier generation served."""
+    """Serve the allocation of an earlier generation again, at once."""
     row = channels.rollback(
         sessions,
         prefix=prefix,
@@ -220,7 +226,7 @@ def _out(session: Session, row: Channel) -> ChannelOut:
         policy=PolicyRefOut.model_validate(row.policy),
         generation=row.generation,
         allocation=[ShareOut.model_validate(share) for share in allocation_of(session, row)],
-        break_glass=had_broken_glass(session, row),
+        break_glass=had_break_glass(session, row),
     )
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the audit log over HTTP: signed notes, and the proofs that tie them together."""
+"""Checkpoints of the audit log over HTTP: signed notes, inclusion and consistency proofs."""
 
 from datetime import datetime
 from typing import Annotated
@@ -21,7 +21,7 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import Role
 from app.http.deps import Caller, Now, SessionsDep, SignerDep
-from app.http.problems import refuses, the_same
+from app.http.problems import refuses, returns_existing
 from app.services.audit import checkpoints
 
 router = APIRouter(prefix="/audit", tags=["audit"])
@@ -29,7 +29,8 @@ _for_auditors = [Depends(require_auditor)]
 
 Size = Annotated[int, Query(ge=0, le=LARGEST_NUMBER, description="A checkpoint's size.")]
 LatestOrSize = Annotated[
-    int | None, Query(ge=0, le=LARGEST_NUMBER, description="A checkpoint's size; the latest's.")
+    int | None,
+    Query(ge=0, le=LARGEST_NUMBER, description="A checkpoint's size; the latest if omitted."),
 ]
 
 
@@ -78,14 +79,14 @@ def _out(row: AuditCheckpoint) -> CheckpointOut:
     status_code=201,
     dependencies=[needs_everywhere(Role.ADMIN)],
     responses={
-        **the_same(CheckpointOut),
+        **returns_existing(CheckpointOut),
         **refuses(ForbiddenError, CheckpointsNotConfiguredError, AuditLogBrokenError),
     },
 )
 def take_checkpoint(
     response: Response, sessions: SessionsDep, signer: SignerDep, caller: Caller, now: Now
 ) -> CheckpointOut:
-    """Sign the ends of all chains; if none moved on since the latest, that one answers as 200."""
+    """Sign the heads of all chains. If none has grown, return the latest checkpoint with 200."""
     taken, new = checkpoints.take(sessions, signer=signer, caller=caller, now=now)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/audit/checkpoint?size={taken.size}"
@@ -107,7 +108,7 @@ def list_checkpoints(sessions: SessionsDep, page: PageQuery) -> PageOut[Checkpoi
     responses=refuses(ForbiddenError, NotFoundError),
 )
 def show_checkpoint(sessions: SessionsDep, size: LatestOrSize = None) -> PlainTextResponse:
-    """Return the latest checkpoint, or that of a size, as the signed note that it is."""
+    """Return the latest checkpoint, or the one with the given size, as a signed note."""
     with sessions() as session:
         return PlainTextResponse(checkpoints.checkpoint(session, size).note)
 
@@ -119,7 +120,7 @@ def show_checkpoint(sessions: SessionsDep, size: LatestOrSize = None) -> PlainTe
     responses=refuses(ForbiddenError, CheckpointsNotConfiguredError),
 )
 def show_checkpoint_key(signer: SignerDep) -> PlainTextResponse:
-    """Return the public key that checkpoints are signed with now, as a note's verifier key."""
+    """Return the public key of the current checkpoint signer, as a note verifier key."""
     return PlainTextResponse(f"{verifier_key(checkpoints.configured(signer))}\n")
 
 
@@ -139,7 +140,7 @@ def prove_inclusion(
         root=digest_of(proof.root),
         index=proof.leaf.index,
         leaf=LeafOut.model_validate(proof.leaf),
-        path=[digest_of(each) for each in proof.path],
+        path=[digest_of(node) for node in proof.path],
     )
 
 
@@ -151,7 +152,7 @@ def prove_inclusion(
 def prove_consistency(
     first: Size, sessions: SessionsDep, second: LatestOrSize = None
 ) -> ConsistencyOut:
-    """Prove that a later checkpoint covers all that an earlier one did, unchanged."""
+    """Prove that a later checkpoint covers everything that an earlier one covers, unchanged."""
     with sessions() as session:
         proof = checkpoints.prove_consistency(session, first=first, second=second)
     return ConsistencyOut(
@@ -159,5 +160,5 @@ def prove_consistency(
         second=proof.second,
         first_root=digest_of(proof.first_root),
         second_root=digest_of(proof.second_root),
-        path=[digest_of(each) for each in proof.path],
+        path=[digest_of(node) for node in proof.path],
     )

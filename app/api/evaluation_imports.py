@@ -1,4 +1,4 @@
-"""Runs of other evaluation tools over HTTP, recorded like evaluations of our own form."""
+"""Importing runs of other evaluation tools over HTTP; each is recorded as an evaluation."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Self
@@ -34,7 +34,7 @@ _RESULTS_LIMIT_BYTES: Final = 32 << 20
 
 
 class TaskIn(In):
-    """Where the scores of one task belong."""
+    """Maps the scores of one task to a persona, a locale and metrics of the suite."""
 
     task: Line
     persona: Line
@@ -42,28 +42,28 @@ class TaskIn(In):
     metrics: dict[Line, Line] = Field(
         min_length=1,
         max_length=64,
-        description="The suite's metric by the tool's `metric,filter`.",
+        description="The suite's metric for each of the tool's `metric,filter` keys.",
         examples=[{"acc,none": "tone"}],
     )
 
 
 class LmEvalIn(ClaimIn):
-    """What a run of lm-evaluation-harness measured, and how its tasks make up the suite."""
+    """The artifact that a run of lm-evaluation-harness measured, and its tasks in the suite."""
 
     map: list[TaskIn] = Field(min_length=1, max_length=_MOST_TASKS)
 
     def maps(self) -> list[TaskMap]:
-        return [TaskMap(each.task, each.persona, each.locale, each.metrics) for each in self.map]
+        return [TaskMap(task.task, task.persona, task.locale, task.metrics) for task in self.map]
 
 
 class SourceIn(In):
-    """A name in each sample's metadata, or one value for all samples."""
+    """A key in each sample's metadata, or one value for all samples."""
 
     metadata: Line | None = None
     value: Line | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _one_source(self) -> Self:
         if (self.metadata is None) == (self.value is None):
             raise ValueError("give either metadata or value")
         return self
@@ -73,14 +73,14 @@ class SourceIn(In):
 
 
 class InspectIn(ClaimIn):
-    """What a run of Inspect measured, and how its samples and scorers make up the suite."""
+    """The artifact that a run of Inspect measured, and its samples and scorers in the suite."""
 
     persona: SourceIn
     locale: SourceIn
     metrics: dict[Line, Line] = Field(
         min_length=1,
         max_length=64,
-        description="The suite's metric by the name of the scorer.",
+        description="The suite's metric for each scorer name.",
         examples=[{"match": "tone"}],
     )
 
@@ -91,7 +91,7 @@ class InspectIn(ClaimIn):
 async def _lm_eval(
     request: Request, _caller: Caller, limits: LimitsDep
 ) -> AsyncIterator[Submission]:
-    """Receive a run of lm-evaluation-harness, after the caller is known."""
+    """Read a run of lm-evaluation-harness, after authenticating the caller."""
     sizes = {
         "evaluation": limits.report_bytes,
         "results": min(limits.samples_bytes, _RESULTS_LIMIT_BYTES),
@@ -107,7 +107,7 @@ async def _lm_eval(
 async def _inspect(
     request: Request, _caller: Caller, limits: LimitsDep
 ) -> AsyncIterator[Submission]:
-    """Receive a log of Inspect, after the caller is known."""
+    """Read a log of Inspect, after authenticating the caller."""
     sizes = {"evaluation": limits.report_bytes, "log": limits.samples_bytes}
     async with received_parts(request, sizes) as parts:
         body = await run_in_threadpool(parts["evaluation"].content.read)
@@ -116,7 +116,7 @@ async def _inspect(
 
 
 def _body(form: str, **files: str) -> dict[str, Any]:
-    """Document a multipart body: the JSON that describes it, and the files by part."""
+    """Document a multipart body: the JSON part that describes it, and one part per file."""
     properties: dict[str, Any] = {
         "evaluation": {"$ref": f"#/components/schemas/{form}"},
     }
@@ -132,7 +132,7 @@ def _body(form: str, **files: str) -> dict[str, Any]:
 _LM_EVAL: Final = _body(
     "LmEvalIn",
     results="results_<time>.json, as the tool wrote it.",
-    samples="samples_<task>_<time>.jsonl under that name, plain or gzip; once for each task.",
+    samples="samples_<task>_<time>.jsonl under that name, plain or gzip; one part per task.",
 )
 _INSPECT: Final = _body("InspectIn", log="The log, as .eval or .json.")
 LmEvalDep = Annotated[Submission, Depends(_lm_eval)]

@@ -1,4 +1,4 @@
-"""How evaluations look over HTTP: what is reported, and what is answered."""
+"""Request and response models of evaluations, and the recorder that their endpoints share."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ from app.domain.errors import (
     UnknownReferenceError,
     UnsupportedMediaTypeError,
 )
-from app.domain.evidence.evaluation import Cell, CellKey, EvidenceKind, Result
+from app.domain.evidence.evaluation import Cell, CellKey, CellResult, EvidenceKind
 from app.domain.evidence.reports import Claim, Report
 from app.domain.identity import access
 from app.domain.naming import DIGEST_PATTERN, PrefixName
@@ -32,7 +32,7 @@ from app.storage.blobs import Blobs
 
 
 class ClaimIn(In):
-    """Of which suite version an evaluation is, and of exactly which artifact."""
+    """The suite version that was run, and the digest of the artifact that was measured."""
 
     suite: Line
     suite_version: Line
@@ -55,9 +55,9 @@ class ResultIn(In):
     samples: int = Field(ge=0, lt=2**31)
     stderr: float | None = None
 
-    def result(self) -> Result:
+    def result(self) -> CellResult:
         key = CellKey(self.metric, self.persona, self.locale)
-        return Result(key, Cell(self.samples, self.value, self.stderr))
+        return CellResult(key, Cell(self.samples, self.value, self.stderr))
 
 
 class EvaluationIn(ClaimIn):
@@ -66,12 +66,14 @@ class EvaluationIn(ClaimIn):
     harness: HarnessIn
     started_at: Time
     finished_at: Time
-    partial: bool = Field(default=False, description="A limit was set, or samples are unscored.")
+    partial: bool = Field(
+        default=False, description="True if the run was limited or left samples unscored."
+    )
     settings: JsonObject = Field(default_factory=dict, description="Seed, decoding settings.")
     results: list[ResultIn] = Field(
         default_factory=list,
         max_length=10_000,
-        description="Aggregates; with samples they may be left out, and must agree if given.",
+        description="Aggregates per cell. Optional with samples, but must agree with them.",
     )
 
     def report(self) -> Report:
@@ -112,7 +114,7 @@ class EvaluationOut(Out):
     digest: str
     evidence: EvidenceKind
     partial: bool
-    partial_reasons: list[str] = Field(description="Why it is partial, in sentences.")
+    partial_reasons: list[str] = Field(description="Why it is partial, one sentence per reason.")
     voided: VoidedOut | None
     suite: str
     suite_version: str
@@ -124,7 +126,7 @@ class EvaluationOut(Out):
     recorded_at: datetime
     cells: list[CellOut]
     files: list[EvidenceFileOut] = Field(
-        description="What it was recorded from: its samples, and the files that were imported."
+        description="The files it was recorded from: samples and imported files."
     )
 
 
@@ -168,7 +170,7 @@ REFUSALS: Final = refuses(
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Records what a request submits, and answers with it."""
+    """Records a submission and returns the response, for versions and base models."""
 
     sessions: Sessions
     blobs: Blobs

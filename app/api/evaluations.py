@@ -19,7 +19,7 @@ from app.api.evaluation_models import (
     evaluation_out,
 )
 from app.api.fields import In, Number, PageOut, PageQuery, Reason
-from app.api.role_checks import needs, needs_everywhere, needs_sight_of
+from app.api.role_checks import needs, needs_everywhere, needs_visibility_of
 from app.db.base_models import base_model_by_digest
 from app.db.evaluations import evaluations_page
 from app.db.models import EvaluationRow
@@ -30,14 +30,14 @@ from app.domain.errors import (
     SeparationOfDutiesError,
 )
 from app.domain.identity.access import Role, nothing_named
-from app.http.bodies import Sent, media_type, parsed, small_body
+from app.http.bodies import JsonBody, media_type, parsed, small_body
 from app.http.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep
 from app.http.multipart import received_parts
 from app.http.problems import refuses
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.evidence import evaluations
 from app.services.evidence.submissions import Submission, Submitted
-from app.services.identity.visibility import seen_version
+from app.services.identity.visibility import visible_version
 
 router = APIRouter(tags=["evidence"])
 
@@ -56,7 +56,7 @@ _CONTENT: Final = {
                 "evaluation": {
                     "type": "string",
                     "contentMediaType": "application/json",
-                    "description": "The JSON of the other form; `results` may be left out.",
+                    "description": "JSON as in application/json; `results` may be omitted.",
                 },
                 "samples": {
                     "type": "string",
@@ -73,7 +73,7 @@ _CONTENT: Final = {
 async def _submission(
     request: Request, _caller: Caller, limits: LimitsDep
 ) -> AsyncIterator[Submission]:
-    """Receive a report, with or without samples, after the caller is known."""
+    """Read a report, with or without samples, after authenticating the caller."""
     if media_type(request) == "application/json":
         body = await small_body(request, limit_bytes=limits.report_bytes)
         yield _native(parsed(EvaluationIn, body), None)
@@ -103,7 +103,7 @@ _BODY: Final = {"requestBody": {"required": True, "content": _CONTENT}}
 def record_evaluation(
     prefix: PrefixPath, number: Number, submission: SubmissionDep, recorder: RecorderDep
 ) -> EvaluationOut:
-    """Record an evaluation. It counts until an approver who is not its author voids it."""
+    """Record an evaluation. It counts as evidence until an approver, not its author, voids it."""
     return recorder.of_version(prefix, number, submission)
 
 
@@ -117,7 +117,7 @@ def record_evaluation(
 def record_control_run(
     digest: BaseModelPath, submission: SubmissionDep, recorder: RecorderDep
 ) -> EvaluationOut:
-    """Record an evaluation of the bare base model, for rules that compare with it."""
+    """Record a control run: an evaluation of the bare base model that rules compare with."""
     return recorder.of_base_model(digest, submission)
 
 
@@ -128,7 +128,7 @@ def list_control_runs(
     caller: Caller,
     page: PageQuery,
 ) -> PageOut[EvaluationOut]:
-    """List a base model's evaluations, void ones too, latest first."""
+    """List a base model's evaluations, latest first, including void ones."""
     caller.require_work()
     with sessions() as session:
         base = base_model_by_digest(session, digest)
@@ -142,23 +142,23 @@ def list_control_runs(
 def list_evaluations(
     prefix: PrefixPath, number: Number, sessions: SessionsDep, caller: Caller, page: PageQuery
 ) -> PageOut[EvaluationOut]:
-    """List a version's evaluations, void ones too, latest first; not to readers."""
-    caller.require_sight(prefix)
+    """List a version's evaluations, latest first, including void ones. Not for readers."""
+    caller.require_visible(prefix)
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
         found = evaluations_page(session, EvaluationRow.version_id, version.id, page)
     return PageOut(items=[evaluation_out(row) for row in found.items], next=found.next)
 
 
 @router.post(
     "/evaluations/{evaluation_id}/void",
-    dependencies=[needs_sight_of("evaluation")],
+    dependencies=[needs_visibility_of("evaluation")],
     responses=refuses(ForbiddenError, NotFoundError, SeparationOfDutiesError, AlreadyVoidError),
 )
 def void_evaluation(
-    evaluation_id: UUID, body: Sent[VoidIn], sessions: SessionsDep, caller: Caller, now: Now
+    evaluation_id: UUID, body: JsonBody[VoidIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> EvaluationOut:
-    """Take an evaluation out of the evidence, on the record; its author cannot."""
+    """Void an evaluation: it stays on record but no longer counts. Its author cannot void it."""
     row = evaluations.void(
         sessions, evaluation_id=evaluation_id, reason=body.reason, caller=caller, now=now
     )

@@ -1,4 +1,4 @@
-"""What wire models are made of: names, digests, texts, times, and JSON that can be hashed."""
+"""Fields of request and response models: names, digests, texts, times and hashable JSON."""
 
 import re
 from datetime import UTC, datetime
@@ -25,19 +25,19 @@ _TIME: Final = re.compile(
 
 
 class In(BaseModel):
-    """What comes in: unknown fields are refused."""
+    """The base of request models; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Out(BaseModel):
-    """What goes out."""
+    """The base of response models."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
 class PageOut(Out, Generic[T]):
-    """A keyset page; `next` is the cursor that continues after it, null at the end."""
+    """One page of a list. `next` is the cursor of the following page, or null on the last."""
 
     items: list[T]
     next: str | None
@@ -56,9 +56,9 @@ def _namespace(text: str) -> str:
 
 
 def _rfc3339(value: object) -> object:
-    """Refuse what pydantic would take for a Unix time, in seconds or, if large, milliseconds."""
+    """Refuse numbers, which pydantic would take for Unix times in seconds or milliseconds."""
     if not isinstance(value, datetime) and not (isinstance(value, str) and _TIME.fullmatch(value)):
-        raise ValueError("must be a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z")
+        raise ValueError("must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
     return value
 
 
@@ -66,24 +66,24 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("must lie in the years 1 to 9999 in UTC too") from error
+        raise ValueError("must be in the years 1 to 9999 in UTC") from error
 
 
 def _is_nested_beyond(levels: int, value: object) -> bool:
     if not isinstance(value, dict | list):
         return False
-    below = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_nested_beyond(levels - 1, each) for each in below)
+    children = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_nested_beyond(levels - 1, child) for child in children)
 
 
 def _hashable(document: dict[str, Any]) -> dict[str, Any]:
     if _is_nested_beyond(DEPTH_LIMIT, document):
-        # What is nested deeper can be stored, but not be answered: serialising it gives up.
+        # Deeper JSON could be stored but not returned: pydantic cannot serialise it.
         raise ValueError(f"must be nested at most {DEPTH_LIMIT} levels deep")
     try:
         canonical = rfc8785.dumps(document)
     except rfc8785.CanonicalizationError as error:
-        raise ValueError("must be JSON with finite numbers, integers below 2**53") from error
+        raise ValueError("must be JSON with finite numbers and integers below 2**53") from error
     if len(canonical) > _JSON_LIMIT_BYTES:
         raise ValueError(f"must be at most {_JSON_LIMIT_BYTES} bytes of JSON")
     if b"\\u0000" in canonical:
@@ -101,13 +101,15 @@ Reason = text_fields.Reason
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
 Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 Searched = Annotated[str, Query(max_length=96), AfterValidator(printable)]
-Asked = Annotated[str, Path(max_length=64), AfterValidator(printable)]
+LookupName = Annotated[str, Path(max_length=64), AfterValidator(printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 
 
 async def _page(
-    cursor: Annotated[str | None, Query(max_length=1024, description="`next` of a page.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200, description="Items a page.")] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=1024, description="`next` of the previous page.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Items per page.")] = 50,
 ) -> PageRequest:
     return PageRequest(limit, cursor)
 

@@ -18,9 +18,9 @@ from app.domain.identity.access import nothing_named
 from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.http.downloads import note_download, send_file
 from app.http.problems import refuses
-from app.services.evidence.evaluations import seen_file
+from app.services.evidence.evaluations import visible_file
 from app.services.governance.execution import require_not_revoked
-from app.services.identity.visibility import seen_version
+from app.services.identity.visibility import visible_version
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
 
@@ -31,8 +31,8 @@ router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versio
     responses={
         200: {"content": {"application/octet-stream": {}}},
         206: {"content": {"application/octet-stream": {}}, "description": "A part of the file."},
-        304: {"description": "The client has these bytes."},
-        307: {"description": "The bytes are at the store, for a while and without a token."},
+        304: {"description": "The client already has these bytes."},
+        307: {"description": "A short-lived URL of the object store that needs no token."},
         **refuses(NotFoundError, VersionRevokedError, RangeNotSatisfiableError, DamagedObjectError),
     },
 )
@@ -48,14 +48,14 @@ def download_file(
     if_none_match: Annotated[str | None, Header()] = None,
     via: Annotated[
         Literal["registry", "storage"],
-        Query(description="`storage` answers with a redirect; then check the digest yourself."),
+        Query(description="`storage` redirects to the object store; check the digest yourself."),
     ] = "registry",
 ) -> Response:
-    """Download a file; its ETag is its SHA-256. A transfer of wrong bytes breaks off."""
+    """Download a file; its ETag is its SHA-256. A transfer of damaged bytes is aborted."""
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
     require_not_revoked(version)
-    found = next((each for each in version.files if each.name == file), None)
+    found = next((known for known in version.files if known.name == file), None)
     if found is None:
         raise nothing_named(f"file of version {number}", file[:80])
     etag = f'"{found.sha256}"'
@@ -78,7 +78,7 @@ evidence_router = APIRouter(tags=["evidence"])
     responses={
         200: {"content": {"application/octet-stream": {}}},
         206: {"content": {"application/octet-stream": {}}, "description": "A part of the file."},
-        304: {"description": "The client has these bytes."},
+        304: {"description": "The client already has these bytes."},
         **refuses(NotFoundError, RangeNotSatisfiableError, DamagedObjectError),
     },
 )
@@ -93,10 +93,10 @@ def download_evidence(
 ) -> Response:
     """Download a file of an evaluation; its ETag is its SHA-256.
 
-    It is for those who see everything in the namespace: answers of a model may be private.
+    Only callers who can see everything in the namespace may: a model's outputs can be private.
     """
     with sessions() as session:
-        found = seen_file(session, evaluation_id=evaluation_id, name=file, caller=caller)
+        found = visible_file(session, evaluation_id=evaluation_id, name=file, caller=caller)
     etag = f'"{found.sha256}"'
     if if_none_match is not None and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})

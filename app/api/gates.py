@@ -1,4 +1,4 @@
-"""Decisions of the gate: a dry run, the stored decision replayed, and its attestation."""
+"""Gate decisions over HTTP: dry run, attestation and replay."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -18,12 +18,12 @@ from app.domain.errors import (
 )
 from app.domain.governance.attestation import MEDIA_TYPE, statement
 from app.domain.governance.findings import Demand, Outcome
-from app.domain.governance.gate import Result, Subject
+from app.domain.governance.gate import EvidenceRole, GateResult
 from app.http.deps import Caller, Now, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.audit import replay
 from app.services.governance import gate
-from app.services.identity.visibility import seen_promotion
+from app.services.identity.visibility import visible_promotion
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["promotions"])
 
@@ -36,7 +36,7 @@ class PolicyRefOut(Out):
 
 class VerifierOut(Out):
     id: str
-    version: str = Field(description="Changes when the same input could give another answer.")
+    version: str = Field(description="Changes when the same input could give another result.")
 
 
 class VersionRefOut(Out):
@@ -47,7 +47,7 @@ class VersionRefOut(Out):
 class EvaluationRefOut(Out):
     id: UUID
     digest: str
-    of: Subject
+    of: EvidenceRole
 
 
 class CellRefOut(Out):
@@ -56,7 +56,7 @@ class CellRefOut(Out):
 
 
 class FindingOut(Out):
-    """What one demand found: `bound` is the confidence bound held against `demanded`."""
+    """The outcome of one demand. `bound` is the confidence bound compared with `demanded`."""
 
     rule: str
     version: int
@@ -73,7 +73,7 @@ class FindingOut(Out):
 
 
 class DecisionOut(Out):
-    result: Result
+    result: GateResult
     evaluated_at: datetime
     policy: PolicyRefOut
     candidates: list[VersionRefOut]
@@ -95,7 +95,7 @@ def preview_gate(
     caller: Caller,
     now: Now,
 ) -> DecisionOut:
-    """Say what would happen if the version were to take all of the channel's traffic."""
+    """Evaluate the gate as if the version were to take all of the channel's traffic."""
     decision = gate.dry_run(
         sessions, prefix=prefix, number=number, channel_name=channel, caller=caller, now=now
     )
@@ -128,7 +128,7 @@ class StatementResponse(JSONResponse):
 def attest_decision(promotion_id: UUID, sessions: SessionsDep, caller: Caller) -> StatementResponse:
     """Return the decision as an in-toto statement with a SLSA Verification Summary."""
     with sessions() as session:
-        row = seen_promotion(session, caller, promotion_id)
+        row = visible_promotion(session, caller, promotion_id)
     decision = DECISION.validate_python(row.decision)
     findings: Any = row.decision["findings"]
     prefix, channel = row.channel.prefix.full_name, row.channel.name
@@ -137,7 +137,7 @@ def attest_decision(promotion_id: UUID, sessions: SessionsDep, caller: Caller) -
 
 @decisions_router.get("/{promotion_id}/replay", responses=refuses(NotFoundError))
 def replay_decision(promotion_id: UUID, sessions: SessionsDep, caller: Caller) -> ReplayOut:
-    """Decide again from what is stored, and say where the answer differs."""
+    """Evaluate the gate again from stored evidence and list where the decision differs."""
     found = replay.replay(sessions, promotion_id=promotion_id, caller=caller)
     return ReplayOut(
         promotion=found.promotion.id,

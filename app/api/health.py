@@ -1,4 +1,4 @@
-"""Whether the server lives and can serve."""
+"""Liveness, readiness and metrics of the server."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -31,7 +31,7 @@ class ReadinessOut(Out):
 
 @router.get("/healthz")
 def healthz() -> LivenessOut:
-    """Answer while the process lives, whatever it depends on."""
+    """Respond while the process runs, independent of the database and the object store."""
     return LivenessOut(status="ok")
 
 
@@ -39,7 +39,7 @@ def healthz() -> LivenessOut:
 def readyz(
     response: Response, parts: PartsDep, sessions: SessionsDep, blobs: BlobsDep
 ) -> ReadinessOut:
-    """Say which of the parts this process needs are there; 503 unless all are."""
+    """Report the state of each dependency; 503 unless all are ok."""
 
     def database() -> bool:
         with sessions() as session:
@@ -65,15 +65,15 @@ def readyz(
 @router.get(
     "/metrics",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format."}},
 )
 def metrics() -> Response:
-    """Show what the server counts, to Prometheus."""
+    """Return the server's metrics for Prometheus."""
     return Response(exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-def _state(holds: Callable[[], bool]) -> State:
+def _state(check: Callable[[], bool]) -> State:
     try:
-        return "ok" if holds() else "failing"
+        return "ok" if check() else "failing"
     except (SQLAlchemyError, RegistryError):
         return "failing"

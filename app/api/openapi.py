@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI cannot know of problems, bodies and keys is added."""
+"""The OpenAPI document, with the problems, bodies and headers that FastAPI cannot infer."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -21,10 +21,10 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from app.http.bodies import JsonBody
+from app.http.bodies import JsonBodyReader
 from app.http.problems import Problem, refuses
 
-_ADDED: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
+_ADDED_MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (Problem, "serialization"),
     (PolicyIn, "validation"),
     (VersionIn, "validation"),
@@ -33,14 +33,14 @@ _ADDED: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (InspectIn, "validation"),
     (UploadedVersionIn, "validation"),
 ]
-_OF_JSON_BODIES: Final = (TooLargeError, UnsupportedMediaTypeError)
-_OF_KEYS: Final = (AnswerNotKeptError, RequestInFlightError, IdempotencyKeyReusedError)
-_KEY: Final = {
+_JSON_BODY_REFUSALS: Final = (TooLargeError, UnsupportedMediaTypeError)
+_KEY_REFUSALS: Final = (AnswerNotKeptError, RequestInFlightError, IdempotencyKeyReusedError)
+_KEY_HEADER: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "A string of your own, such as a UUID. Sent again with the same key within "
-    "24 hours, the request takes effect once and gets the same answer.",
+    "description": "A string that you choose, such as a UUID. A request repeated with the same key "
+    "within 24 hours takes effect once and gets the same response.",
     "schema": {
         "type": "string",
         "pattern": r'^([!-~]{1,255}|"([ !#-\[\]-~]|\\["\\]){1,255}")$',
@@ -66,14 +66,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes
     )
-    models = list(_ADDED)
+    models = list(_ADDED_MODELS)
     for operation, model in _json_bodies(app, document["paths"]):
         models.append((model, "validation"))
         _describe_body(operation, model)
     for methods in document["paths"].values():
         if operation := methods.get("post"):
-            operation.setdefault("parameters", []).append(_KEY)
-            _refuses_too(operation, *_OF_KEYS)
+            operation.setdefault("parameters", []).append(_KEY_HEADER)
+            _add_refusals(operation, *_KEY_REFUSALS)
     _, added = models_json_schema(models, ref_template="#/components/schemas/{model}")
     schemas: dict[str, Any] = document["components"]["schemas"]
     schemas.update(added["$defs"])
@@ -93,7 +93,7 @@ def _json_bodies(
             if operation is None:
                 continue
             for dependency in route.dependant.dependencies:
-                if isinstance(dependency.call, JsonBody):
+                if isinstance(dependency.call, JsonBodyReader):
                     yield operation, dependency.call.model
 
 
@@ -101,13 +101,13 @@ def _describe_body(operation: Operation, model: type[BaseModel]) -> None:
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     content = {"application/json": {"schema": schema}}
     operation["requestBody"] = {"required": True, "content": content}
-    _refuses_too(operation, *_OF_JSON_BODIES)
+    _add_refusals(operation, *_JSON_BODY_REFUSALS)
 
 
-def _refuses_too(operation: Operation, *refusals: type[RegistryError]) -> None:
-    """Add refusals to those that an operation documents."""
-    answers = operation["responses"]
-    for status, answer in refuses(*refusals, usual=()).items():
-        known = answers.setdefault(str(status), answer)
-        if known is not answer:
-            known["description"] = f"{known['description']}; {answer['description']}"
+def _add_refusals(operation: Operation, *refusals: type[RegistryError]) -> None:
+    """Add refusals to the responses of an operation."""
+    responses = operation["responses"]
+    for status, response in refuses(*refusals, usual=()).items():
+        known = responses.setdefault(str(status), response)
+        if known is not response:
+            known["description"] = f"{known['description']}; {response['description']}"

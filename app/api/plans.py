@@ -1,4 +1,4 @@
-"""Planning over HTTP: how many samples a policy takes before anybody writes it down."""
+"""Planning over HTTP: the sample counts that a draft policy needs."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from app.api.policies import PolicyIn
 from app.api.role_checks import needs_work
 from app.domain.errors import ForbiddenError, InvalidPolicyError
 from app.domain.governance.plans import Assumptions
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, SessionsDep
 from app.http.problems import refuses
 from app.services.governance import policies
@@ -22,23 +22,25 @@ Deviation = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 
 
 class PlanIn(In):
-    """A policy that is thought of, and what is taken to be true of the system."""
+    """A draft policy, and assumptions about the system under test."""
 
     policy: PolicyIn
     better_by: Better = Field(
-        default=0.05, description="How far the truth is on the right side of each limit."
+        default=0.05, description="Distance of the true value from each limit, on the passing side."
     )
     better_by_of: dict[Line, Better] = Field(
-        default={}, max_length=64, description="The same by suite/metric, in its own unit."
+        default={}, max_length=64, description="`better_by` by suite/metric, in the metric's unit."
     )
     discordance: float = Field(
         default=0.1,
         gt=0,
         le=1,
-        description="On which share of samples the system and what it is compared with differ.",
+        description="Share of samples on which the system differs from its comparison.",
     )
     standard_deviations: dict[Line, Deviation] = Field(
-        default={}, max_length=64, description="Of one sample of a mean, by suite/metric."
+        default={},
+        max_length=64,
+        description="Standard deviation of one sample of a mean, by suite/metric.",
     )
 
     def assumed(self, metric: str) -> Assumptions:
@@ -59,7 +61,7 @@ class DemandPlanOut(Out):
     demand: str
     limit: float
     cells: int
-    fewest: int = Field(description="With so many the best possible evidence could pass.")
+    fewest: int = Field(description="The least count with which perfect evidence would pass.")
     needed: list[NeededOut]
     message: str
 
@@ -73,9 +75,9 @@ class PlanOut(Out):
     dependencies=[needs_work()],
     responses=refuses(ForbiddenError, InvalidPolicyError),
 )
-def plan_policy(body: Sent[PlanIn], sessions: SessionsDep, caller: Caller) -> PlanOut:
-    """Say how many samples a cell takes to pass with probability 0.8 and 0.9. Nothing is kept."""
+def plan_policy(body: JsonBody[PlanIn], sessions: SessionsDep, caller: Caller) -> PlanOut:
+    """Return the samples a cell needs to pass with power 0.8 and 0.9. Nothing is stored."""
     plans = policies.plan(
         sessions, policy=body.policy.policy(), assumed=body.assumed, caller=caller
     )
-    return PlanOut(demands=[DemandPlanOut.model_validate(each) for each in plans])
+    return PlanOut(demands=[DemandPlanOut.model_validate(plan) for plan in plans])

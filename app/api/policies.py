@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from app.api.fields import LARGEST_NUMBER, Asked, In, Label, Line, Out
+from app.api.fields import LARGEST_NUMBER, In, Label, Line, LookupName, Out
 from app.api.role_checks import needs_everywhere
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
@@ -23,7 +23,7 @@ from app.domain.governance.policies import Contributor
 from app.domain.identity.access import Role, nothing_named
 from app.http.bodies import media_type, small_body
 from app.http.deps import Caller, LimitsDep, Now, SessionsDep
-from app.http.problems import invalid_request, refuses, the_same
+from app.http.problems import invalid_request, refuses, returns_existing
 from app.http.safe_yaml import yaml_value
 from app.services.governance import policies
 
@@ -80,7 +80,7 @@ class MarginsIn(In):
 class RuleIn(In):
     metric: Line = Field(pattern=r"^[^/]+/[^/]+$", description="suite/metric")
     suite_version: Line | None = Field(
-        default=None, description="Only this version of the suite can pass a cell."
+        default=None, description="If set, only this version of the suite can pass a cell."
     )
     personas: list[Line] = Field(default=[], max_length=64)
     locales: list[Line] = Field(default=[], max_length=64)
@@ -92,7 +92,7 @@ class RuleIn(In):
 
 
 class PolicyIn(In):
-    """What a channel demands. What a rule leaves open is filled in from its suite."""
+    """A channel's demands. Fields that a rule omits are filled in from its suite."""
 
     name: Label
     approvals: ApprovalsIn
@@ -110,7 +110,7 @@ class PolicyOut(Out):
     name: str
     version: int
     digest: str
-    document: dict[str, Any] = Field(description="The whole text, with every gap filled in.")
+    document: dict[str, Any] = Field(description="The policy with all omitted fields filled in.")
     created_at: datetime
     created_by: str
 
@@ -161,14 +161,14 @@ Document = Annotated[PolicyIn, Depends(_document)]
     },
     dependencies=[needs_everywhere(Role.ADMIN)],
     responses={
-        **the_same(PolicyOut),
+        **returns_existing(PolicyOut),
         **refuses(ForbiddenError, InvalidPolicyError, TooLargeError, UnsupportedMediaTypeError),
     },
 )
 def create_policy(
     body: Document, response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PolicyOut:
-    """Create the next version of a policy; the latest text again answers 200."""
+    """Create the next version of a policy. Repeating the latest version's text returns 200."""
     row, new = policies.create(sessions, policy=body.policy(), caller=caller, now=now)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/policies/{row.name}/{row.version}"
@@ -177,7 +177,7 @@ def create_policy(
 
 @router.get("/{name}/{version}", responses=refuses(ForbiddenError, NotFoundError))
 def policy(
-    name: Asked,
+    name: LookupName,
     version: Annotated[int, Path(ge=1, le=LARGEST_NUMBER)],
     sessions: SessionsDep,
     caller: Caller,

@@ -35,11 +35,11 @@ from app.domain.errors import (
 from app.domain.governance.allocation import Share
 from app.domain.identity.access import Role
 from app.domain.naming import PrefixName
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.artifacts import prefixes
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 
 router = APIRouter(prefix="/prefixes", tags=["prefixes"])
 
@@ -47,7 +47,7 @@ router = APIRouter(prefix="/prefixes", tags=["prefixes"])
 class PrefixIn(In):
     namespace: Namespace
     name: Name
-    owner: Line = Field(description="The principal who is accountable; owning confers no right.")
+    owner: Line = Field(description="The accountable principal; ownership grants no rights.")
     description: Text = ""
     intended_uses: list[Label] = Field(default_factory=list, max_length=32)
 
@@ -76,10 +76,10 @@ class PrefixOut(Out):
 
 
 def prefix_outs(session: Session, caller: Caller, found: Sequence[Prefix]) -> list[PrefixOut]:
-    """Return what the caller may see of each prefix, in two queries for all of them."""
+    """Return each prefix as far as it is visible to the caller, with two queries in total."""
     channels = channels_of(session, [prefix.id for prefix in found])
-    every = [channel for each in channels.values() for channel in each]
-    allocations = allocations_of(session, every)
+    all_channels = [channel for of_prefix in channels.values() for channel in of_prefix]
+    allocations = allocations_of(session, all_channels)
     return [_out(prefix, channels.get(prefix.id, []), allocations, caller) for prefix in found]
 
 
@@ -89,7 +89,7 @@ def _out(
     allocations: Mapping[UUID, list[Share]],
     caller: Caller,
 ) -> PrefixOut:
-    whole = caller.sees_everything(prefix.namespace)
+    sees_everything = caller.sees_everything(prefix.namespace)
     return PrefixOut(
         namespace=prefix.namespace,
         name=prefix.name,
@@ -98,7 +98,7 @@ def _out(
         intended_uses=prefix.intended_uses,
         created_at=prefix.created_at,
         created_by=prefix.created_by.name,
-        latest=(prefix.last_number or None) if whole else None,
+        latest=(prefix.last_number or None) if sees_everything else None,
         channels=[
             ChannelSummaryOut(
                 name=channel.name,
@@ -118,7 +118,7 @@ def _out(
     responses=refuses(ForbiddenError, AlreadyExistsError, UnknownReferenceError),
 )
 def create_prefix(
-    body: Sent[PrefixIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[PrefixIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrefixOut:
     """Create an empty prefix, owned by a named principal."""
     name = PrefixName(body.namespace, body.name)
@@ -143,9 +143,9 @@ def list_prefixes(
     page: PageQuery,
     namespace: Searched | None = None,
     base_model: Digest | None = None,
-    q: Annotated[Searched | None, Query(description="Part of the full name.")] = None,
+    q: Annotated[Searched | None, Query(description="Any part of the full name.")] = None,
 ) -> PageOut[PrefixOut]:
-    """List the prefixes that you may see, by name."""
+    """List the prefixes visible to you, by name."""
     wanted = PrefixFilter(namespace, base_model, q)
     with sessions() as session:
         found = prefixes_page(session, caller, wanted, page)
@@ -156,4 +156,4 @@ def list_prefixes(
 @router.get("/{namespace}/{name}", responses=refuses(NotFoundError))
 def prefix(prefix: PrefixPath, sessions: SessionsDep, caller: Caller) -> PrefixOut:
     with sessions() as session:
-        return prefix_outs(session, caller, [seen_prefix(session, caller, prefix)])[0]
+        return prefix_outs(session, caller, [visible_prefix(session, caller, prefix)])[0]

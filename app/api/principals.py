@@ -19,9 +19,9 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role, nothing_named
-from app.domain.identity.oidc import Identity, comparable, identity_fault
+from app.domain.identity.oidc import FederatedIdentity, comparable, identity_fault
 from app.domain.naming import is_name
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, IssuersDep, Now, SessionsDep
 from app.http.problems import refuses
 from app.services.identity import principals
@@ -61,7 +61,7 @@ class GrantsIn(In):
 
 
 class IdentityIn(In):
-    """Whoever bears a token of the issuer with all of these claims, with these very values."""
+    """Matches tokens of `issuer` that have all of these claims with exactly these values."""
 
     issuer: Line
     claims: dict[Line, StrictBool | Annotated[StrictStr, Field(min_length=1, max_length=1024)]] = (
@@ -70,15 +70,15 @@ class IdentityIn(In):
 
     @field_validator("claims")
     @classmethod
-    def _identifies_somebody(cls, claims: dict[str, bool | str]) -> dict[str, bool | str]:
+    def _is_specific_enough(cls, claims: dict[str, bool | str]) -> dict[str, bool | str]:
         if fault := identity_fault(claims):
             raise ValueError(fault)
         if claims != comparable(claims):
             raise ValueError("must be printable")
         return claims
 
-    def identity(self) -> Identity:
-        return Identity(self.issuer, self.claims)
+    def identity(self) -> FederatedIdentity:
+        return FederatedIdentity(self.issuer, self.claims)
 
 
 class IdentitiesIn(In):
@@ -110,7 +110,9 @@ class CallerOut(Out):
     name: str
     kind: PrincipalKind
     grants: list[GrantOut]
-    channels: list[str] | None = Field(description="If not null, all that the token may read.")
+    channels: list[str] | None = Field(
+        description="If not null, the token can only read versions that these channels serve."
+    )
 
 
 def _out(row: Principal) -> PrincipalOut:
@@ -119,7 +121,7 @@ def _out(row: Principal) -> PrincipalOut:
 
 @router.get("/me", responses=refuses())
 def me(caller: Caller) -> CallerOut:
-    """Say who you are to the registry, and what you may do."""
+    """Return the authenticated principal and its grants."""
     return CallerOut(
         id=caller.id,
         name=caller.name,
@@ -136,9 +138,9 @@ def me(caller: Caller) -> CallerOut:
     responses=refuses(ForbiddenError, AlreadyExistsError),
 )
 def create_principal(
-    body: Sent[PrincipalIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[PrincipalIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrincipalOut:
-    """Create a person or a service, with what it may do."""
+    """Create a human or service principal with its grants."""
     grants = [grant.grant() for grant in body.grants]
     row = principals.create_principal(
         sessions, name=body.name, kind=body.kind, grants=grants, caller=caller, now=now
@@ -151,7 +153,7 @@ def create_principal(
 def list_principals(
     sessions: SessionsDep, caller: Caller, page: PageQuery
 ) -> PageOut[PrincipalOut]:
-    """List all principals, those that were deactivated too, by name."""
+    """List all principals by name, including deactivated ones."""
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions() as session:
         found = principals_page(session, page)
@@ -174,7 +176,7 @@ def principal(principal: PrincipalPath, sessions: SessionsDep, caller: Caller) -
 def deactivate_principal(
     principal: PrincipalPath, sessions: SessionsDep, caller: Caller, now: Now
 ) -> Response:
-    """Stop a principal at once and for good; what it did stays, and its name stays taken."""
+    """Deactivate a principal at once and permanently. Its history stays; its name stays taken."""
     principals.deactivate(sessions, name=principal, caller=caller, now=now)
     return Response(status_code=204)
 
@@ -185,9 +187,9 @@ def deactivate_principal(
     responses=refuses(ForbiddenError, NotFoundError, PrincipalDeactivatedError),
 )
 def set_grants(
-    body: Sent[GrantsIn], sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[GrantsIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PrincipalOut:
-    """Replace all grants of a principal; they hold from its next request on."""
+    """Replace all grants of a principal, with effect from its next request."""
     grants = [grant.grant() for grant in body.grants]
     row = principals.set_grants(
         sessions, name=body.principal, grants=grants, caller=caller, now=now
@@ -208,18 +210,18 @@ def set_grants(
 )
 def set_identities(
     principal: PrincipalPath,
-    body: Sent[IdentitiesIn],
+    body: JsonBody[IdentitiesIn],
     sessions: SessionsDep,
     issuers: IssuersDep,
     caller: Caller,
     now: Now,
 ) -> PrincipalOut:
-    """Replace all identities of a principal: whose tokens of configured issuers mean it."""
+    """Replace a principal's federated identities: the issuers' tokens that authenticate as it."""
     row = principals.set_identities(
         sessions,
         issuers,
         name=principal,
-        identities=[each.identity() for each in body.identities],
+        identities=[identity.identity() for identity in body.identities],
         caller=caller,
         now=now,
     )

@@ -1,4 +1,4 @@
-"""Promotions over HTTP: what one shows, requesting one, reading them."""
+"""Promotions over HTTP: their models, requesting them, reading them."""
 
 import json
 from datetime import datetime
@@ -39,13 +39,13 @@ from app.domain.governance.allocation import ALL_TRAFFIC, Allocation, Share
 from app.domain.governance.approvals import Verdict
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import Role
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.governance import break_glass, promotions
-from app.services.governance.approval_status import Reviewers, reviewers_of
+from app.services.governance.approval_status import ApprovalStatus, approval_status_of
 from app.services.governance.execution import is_overdue
-from app.services.identity.visibility import seen_promotion
+from app.services.identity.visibility import visible_promotion
 
 router = APIRouter(tags=["promotions"])
 
@@ -64,13 +64,14 @@ class PromotionIn(In):
     reason: Reason
     break_glass: bool = Field(
         default=False,
-        description="For admins: execute at once, whatever the gate says, marked so for ever.",
+        description="For admins: execute at once, without gate or approvals. The promotion is "
+        "permanently marked as break-glass.",
     )
 
     @model_validator(mode="after")
     def _one_target(self) -> "PromotionIn":
         if (self.version is None) == (self.allocation is None):
-            raise ValueError("give version or allocation, one of them")
+            raise ValueError("give either version or allocation")
         return self
 
     def wanted(self) -> Allocation:
@@ -84,14 +85,14 @@ class ReviewOut(Out):
     verdict: Verdict
     comment: str
     at: datetime
-    counts: bool = Field(description="Whether it is about what the promotion is now.")
+    counts: bool = Field(description="Whether it counts for the promotion's current subject.")
 
 
 class WaitingOut(Out):
     approvals: int
     eligible: list[str]
     not_before: datetime | None = Field(
-        description="When the policy's wait ends; then it executes."
+        description="When the policy's wait ends and the promotion may execute."
     )
 
 
@@ -106,7 +107,7 @@ class PromotionOut(Out):
     created_at: datetime
     decision: DecisionOut
     evidence_digest: str
-    subject_digest: str = Field(description="What a review is of; send it along with yours.")
+    subject_digest: str = Field(description="The approval subject; send it with a review.")
     reviews: list[ReviewOut]
     waiting_for: WaitingOut | None
     expires_at: datetime
@@ -122,38 +123,38 @@ class _RestOut(PromotionOut):
 
 
 def promotion_out(session: Session, row: Promotion, now: datetime) -> PromotionOut:
-    state = reviewers_of(session, [row], now=now)[row.id]
+    status = approval_status_of(session, [row], now=now)[row.id]
     return PromotionOut(
-        **_fields(row, state, now), decision=DecisionOut.model_validate(row.decision)
+        **_fields(row, status, now), decision=DecisionOut.model_validate(row.decision)
     )
 
 
-def _listed(row: Promotion, state: Reviewers, now: datetime) -> str:
-    """Return a promotion as JSON, with the decision's own JSON as it is stored.
+def _json_of(row: Promotion, status: ApprovalStatus, now: datetime) -> str:
+    """Return a promotion as JSON, with the decision's JSON exactly as it is stored.
 
-    It was written in the form in which it is shown; to read it, check it and write it again for
-    fifty promotions takes longer than all the rest.
+    The decision is stored in its response format. Parsing, validating and serialising it again
+    would take longer than the rest of a page of fifty promotions.
     """
-    rest = _RestOut(**_fields(row, state, now)).model_dump_json()
+    rest = _RestOut(**_fields(row, status, now)).model_dump_json()
     return f'{rest[:-1]},"decision":{row.decision_json}}}'
 
 
-def _fields(row: Promotion, state: Reviewers, now: datetime) -> dict[str, Any]:
-    """Return what a promotion shows besides the decision."""
-    shown = PromotionState.EXPIRED if is_overdue(row, now) else row.state
+def _fields(row: Promotion, status: ApprovalStatus, now: datetime) -> dict[str, Any]:
+    """Return all fields of a promotion except the decision."""
+    state = PromotionState.EXPIRED if is_overdue(row, now) else row.state
     return {
         "id": row.id,
         "prefix": str(row.channel.prefix.full_name),
         "channel": row.channel.name,
         "allocation": [ShareOut(version=s.version.number, weight=s.weight) for s in row.shares],
         "reason": row.reason,
-        "state": shown,
+        "state": state,
         "requested_by": row.requested_by.name,
         "created_at": row.created_at,
         "evidence_digest": row.evidence_digest,
         "subject_digest": row.subject_digest,
-        "reviews": [_review_out(review, row, state) for review in row.reviews],
-        "waiting_for": _waiting(state, now) if shown is PromotionState.PENDING else None,
+        "reviews": [_review_out(review, row, status) for review in row.reviews],
+        "waiting_for": _waiting(status, now) if state is PromotionState.PENDING else None,
         "expires_at": row.expires_at,
         "closed_at": row.closed_at,
         "closing_reason": row.closing_reason,
@@ -161,13 +162,13 @@ def _fields(row: Promotion, state: Reviewers, now: datetime) -> dict[str, Any]:
     }
 
 
-def _waiting(state: Reviewers, now: datetime) -> WaitingOut:
-    names = [reviewer.name for reviewer in state.waited_for]
-    not_before = state.not_before if state.not_before > now else None
-    return WaitingOut(approvals=state.lacking, eligible=names, not_before=not_before)
+def _waiting(status: ApprovalStatus, now: datetime) -> WaitingOut:
+    names = [reviewer.name for reviewer in status.waited_for]
+    not_before = status.not_before if status.not_before > now else None
+    return WaitingOut(approvals=status.approvals_missing, eligible=names, not_before=not_before)
 
 
-def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOut:
+def _review_out(review: ReviewRow, row: Promotion, status: ApprovalStatus) -> ReviewOut:
     approves = review.verdict is Verdict.APPROVE
     current = review.subject_digest == row.subject_digest
     return ReviewOut(
@@ -175,14 +176,14 @@ def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOu
         verdict=review.verdict,
         comment=review.comment,
         at=review.reviewed_at,
-        counts=current and (not approves or review.reviewer_id in state.approved),
+        counts=current and (not approves or review.reviewer_id in status.approved),
     )
 
 
 @router.post(
     "/prefixes/{namespace}/{name}/promotions",
     status_code=201,
-    dependencies=[needs(Role.PUBLISHER, Role.ADMIN)],  # the latter to break the glass
+    dependencies=[needs(Role.PUBLISHER, Role.ADMIN)],  # admins for break-glass
     responses=refuses(
         ForbiddenError,
         NotFoundError,
@@ -197,15 +198,15 @@ def _review_out(review: ReviewRow, row: Promotion, state: Reviewers) -> ReviewOu
 )
 def request_promotion(
     prefix: PrefixPath,
-    body: Sent[PromotionIn],
+    body: JsonBody[PromotionIn],
     response: Response,
     sessions: SessionsDep,
     caller: Caller,
     now: Now,
 ) -> PromotionOut:
-    """Ask for a channel to move. The gate decides at once whether people may approve."""
-    ask = break_glass.request_breaking_glass if body.break_glass else promotions.request
-    row = ask(
+    """Request a promotion. The gate is evaluated at once; only if it passes may people approve."""
+    request = break_glass.request_with_break_glass if body.break_glass else promotions.request
+    row = request(
         sessions,
         prefix=prefix,
         channel_name=body.channel,
@@ -215,7 +216,7 @@ def request_promotion(
         now=now,
     )
     response.headers["Location"] = f"/v1/promotions/{row.id}"
-    return shown(sessions, row, now)
+    return promotion_response(sessions, row, now)
 
 
 @router.get("/promotions", response_model=PageOut[PromotionOut], responses=refuses())
@@ -226,11 +227,11 @@ def list_promotions(
     now: Now,
     state: Annotated[PromotionState | None, Query()] = None,
 ) -> Response:
-    """List the promotions that you may see, latest first."""
+    """List the promotions visible to you, latest first."""
     with sessions() as session:
         found = promotions_page(session, caller, state, page, now=now, with_decisions=True)
-        states = reviewers_of(session, found.items, now=now)
-    items = ",".join(_listed(row, states[row.id], now) for row in found.items)
+        statuses = approval_status_of(session, found.items, now=now)
+    items = ",".join(_json_of(row, statuses[row.id], now) for row in found.items)
     content = f'{{"items":[{items}],"next":{json.dumps(found.next)}}}'
     return Response(content, media_type="application/json")
 
@@ -238,10 +239,10 @@ def list_promotions(
 @router.get("/promotions/{promotion_id}", responses=refuses(NotFoundError))
 def promotion(promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> PromotionOut:
     with sessions() as session:
-        row = seen_promotion(session, caller, promotion_id)
+        row = visible_promotion(session, caller, promotion_id)
         return promotion_out(session, row, now)
 
 
-def shown(sessions: Sessions, row: Promotion, now: datetime) -> PromotionOut:
+def promotion_response(sessions: Sessions, row: Promotion, now: datetime) -> PromotionOut:
     with sessions() as session:
         return promotion_out(session, row, now)

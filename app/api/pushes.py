@@ -1,4 +1,4 @@
-"""Pushing a version over HTTP: in one multipart request, or naming uploads made before."""
+"""Pushing a version over HTTP: in one multipart request, or from earlier direct uploads."""
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ from app.domain.identity.access import Role
 from app.http.bodies import media_type, parsed, small_body
 from app.http.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.http.multipart import received_parts
-from app.http.problems import refuses, the_same
+from app.http.problems import refuses, returns_existing
 from app.services.artifacts import uploads, versions
 from app.services.artifacts.spooled_files import ReceivedFile
 
@@ -38,7 +38,7 @@ class DatasetIn(In):
 
 
 class CardIn(In):
-    """What the author declares; a policy may demand any of it."""
+    """The author's declarations; a policy may demand any of them."""
 
     intended_purpose: Text | None = None
     uses: list[Label] = Field(default_factory=list, max_length=32)
@@ -49,7 +49,7 @@ class CardIn(In):
 
 
 class VersionIn(In):
-    """What is said of the artifact in the part `version` of a multipart push."""
+    """Describes the artifact, in the part `version` of a multipart push."""
 
     base_model: Digest
     card: CardIn = Field(default_factory=CardIn)
@@ -64,7 +64,7 @@ class UploadsIn(In):
 
 
 class UploadedVersionIn(VersionIn):
-    """A push whose files are at the object store already."""
+    """Describes an artifact whose files are already in the object store."""
 
     uploads: UploadsIn
 
@@ -102,7 +102,7 @@ _CONTENT: Final = {
 async def _described(
     request: Request, _caller: Caller, limits: LimitsDep
 ) -> AsyncIterator[Described]:
-    """Receive what is pushed in the form that it comes in, after the caller is known."""
+    """Read a push, as multipart or as JSON, after authenticating the caller."""
     if media_type(request) == "application/json":
         body = await small_body(request, limit_bytes=limits.metadata_bytes)
         yield parsed(UploadedVersionIn, body), {}
@@ -123,7 +123,7 @@ async def _described(
     dependencies=[needs(Role.PUBLISHER)],
     openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
     responses={
-        **the_same(VersionOut),
+        **returns_existing(VersionOut),
         **refuses(
             ForbiddenError,
             NotFoundError,
@@ -145,21 +145,21 @@ def push_version(
     caller: Caller,
     now: Now,
 ) -> VersionOut:
-    """Push an artifact, as multipart or by uploads; the same content again answers 200."""
-    said, files = described
+    """Push a version, as multipart or by uploads. Repeating the same content returns 200."""
+    description, files = described
     with ExitStack() as stack:
-        if isinstance(said, UploadedVersionIn):
-            for part, upload_id in said.uploads:
+        if isinstance(description, UploadedVersionIn):
+            for part, upload_id in description.uploads:
                 upload = uploads.announced(
                     sessions, prefix=prefix, upload_id=upload_id, caller=caller, now=now
                 )
                 files[part] = stack.enter_context(uploads.received(staging, upload))
         pushed = versions.Push(
-            base_model=said.base_model,
+            base_model=description.base_model,
             config=files["config"],
             weights=files["weights"],
-            card=said.card.model_dump(mode="json", exclude_none=True),
-            lineage=said.lineage,
+            card=description.card.model_dump(mode="json", exclude_none=True),
+            lineage=description.lineage,
         )
         row, new = versions.push(
             sessions, blobs, prefix=prefix, pushed=pushed, caller=caller, now=now

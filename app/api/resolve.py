@@ -1,4 +1,4 @@
-"""Resolving a channel over HTTP: what a serving fleet asks."""
+"""Resolving a channel over HTTP, the request that a serving fleet repeats."""
 
 from typing import Annotated
 
@@ -7,10 +7,10 @@ from fastapi import APIRouter, Header, Query, Response
 from app.api.fields import Digest, Label
 from app.api.resolve_cached import (
     LONGEST_WAIT_S,
-    RecalledRoute,
+    CachedRoute,
     ResolutionOut,
-    document,
-    headers_of,
+    resolution_headers,
+    resolution_out,
 )
 from app.domain.artifacts.pulls import PullWay
 from app.domain.delivery.conditional_requests import is_named
@@ -24,14 +24,14 @@ from app.http.deps import Caller, Now, PartsDep, PrefixPath
 from app.http.problems import refuses
 from app.services.delivery.resolve import resolve
 
-router = APIRouter(prefix="/resolve", tags=["resolve"], route_class=RecalledRoute)
+router = APIRouter(prefix="/resolve", tags=["resolve"], route_class=CachedRoute)
 
 
 @router.get(
     "/{namespace}/{name}",
     response_model=ResolutionOut,
     responses={
-        304: {"description": "The same generation serves the same version."},
+        304: {"description": "Neither the generation nor the served version has changed."},
         **refuses(NotFoundError, ChannelEmptyError, VersionRevokedError, BaseModelMismatchError),
     },
 )
@@ -42,8 +42,14 @@ def resolve_channel(
     caller: Caller,
     now: Now,
     channel: Annotated[Label, Query()] = "production",
-    unit: Annotated[str | None, Query(max_length=256, description="Whom it serves.")] = None,
-    base_model: Annotated[Digest | None, Query(description="The base you run.")] = None,
+    unit: Annotated[
+        str | None,
+        Query(
+            max_length=256,
+            description="The user or request to serve; selects one version of a split allocation.",
+        ),
+    ] = None,
+    base_model: Annotated[Digest | None, Query(description="The base model you run.")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
     _wait: Annotated[
         int,
@@ -51,11 +57,11 @@ def resolve_channel(
             alias="wait",
             ge=0,
             le=LONGEST_WAIT_S,
-            description="With If-None-Match: seconds to wait for a change before a 304.",
+            description="With If-None-Match: seconds to wait for a change before sending 304.",
         ),
     ] = 0,
 ) -> ResolutionOut | Response:
-    """Return the version that the channel serves, with URLs that need no token for a while."""
+    """Return the version that the channel serves, with short-lived URLs that need no token."""
     served, version = resolve(
         parts.sessions,
         prefix=prefix,
@@ -64,9 +70,9 @@ def resolve_channel(
         base_model=base_model,
         caller=caller,
     )
-    headers = headers_of(served, version)
+    headers = resolution_headers(served, version)
     if is_named(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     parts.pulls.note(version.id, caller, PullWay.RESOLVE, now)
     response.headers.update(headers)
-    return document(parts, served, version, now)
+    return resolution_out(parts, served, version, now)

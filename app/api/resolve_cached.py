@@ -1,6 +1,6 @@
-"""Resolving from memory, and waiting for a change: what needs neither a thread nor a query.
+"""Resolving from the cache, and long polling, without a thread or a query.
 
-Whatever memory cannot answer, and whatever is refused, goes on to the endpoint itself.
+Cache misses, unusual requests and refusals are left to the endpoint.
 """
 
 import asyncio
@@ -22,47 +22,47 @@ from app.domain.errors import NotFoundError
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 from app.http.deps import Parts, clock
-from app.services.delivery.cache import Remembered
+from app.services.delivery.cache import CachedChannel
 
 LONGEST_WAIT_S: Final = 60
 LONGEST_UNIT: Final = 256
 
-# While memory knows nothing, whoever waits asks the database so often.
-_BLIND_WAIT_S: Final = 2.0
+# While the cache is not current, waiters query the database at this interval.
+_UNCACHED_INTERVAL_S: Final = 2.0
 _SCHEME: Final = "Bearer "
 _PARAMETERS: Final = frozenset({"channel", "unit", "base_model", "wait"})
 
 
-class RecalledRoute(APIRoute):
-    """Answers from memory if it can, else by its endpoint; and waits before it says 304."""
+class CachedRoute(APIRoute):
+    """Responds from the cache if possible, otherwise by its endpoint, and waits before a 304."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         endpoint = super().get_route_handler()
 
-        async def answer(request: Request) -> Response:
-            asked = _asked(request)
-            if asked is None:
+        async def handle(request: Request) -> Response:
+            lookup = _lookup_of(request)
+            if lookup is None:
                 return await endpoint(request)
             parts: Parts = request.app.state.parts
-            response = await _recalled(parts, asked) or await endpoint(request)
-            until = time.monotonic() + asked.wait_s
+            response = await _from_cache(parts, lookup) or await endpoint(request)
+            deadline = time.monotonic() + lookup.wait_s
             while (
                 response.status_code == HTTPStatus.NOT_MODIFIED
-                and (left := until - time.monotonic()) > 0
-                and not parts.recall.is_closed
+                and (left_s := deadline - time.monotonic()) > 0
+                and not parts.cache.is_closed
             ):
-                # So that waiting does not look like slowness where durations are measured.
-                request.scope["endpoint"] = watch
-                await watch(parts, asked, response.headers["ETag"], left)
-                response = await _recalled(parts, asked) or await endpoint(request)
+                # Metrics are labelled by endpoint: time spent waiting must not count as slowness.
+                request.scope["endpoint"] = wait_for_change
+                await wait_for_change(parts, lookup, response.headers["ETag"], left_s)
+                response = await _from_cache(parts, lookup) or await endpoint(request)
             return response
 
-        return answer
+        return handle
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request that memory may be able to answer."""
+class _Lookup:
+    """A request that the cache may be able to serve."""
 
     token: str
     key: ChannelKey
@@ -73,17 +73,17 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """The two answers for one version, complete with headers, as long as the URLs are fresh."""
+class _Rendered:
+    """The two possible responses for one version, with headers, until the URLs are too old."""
 
-    whole: Response
-    unchanged: Response
+    full: Response
+    not_modified: Response
     etag: str
-    until: datetime
+    fresh_until: datetime
 
 
-def _asked(request: Request) -> _Asked | None:
-    """Read a request of the usual form; None leaves it to the endpoint, which knows them all."""
+def _lookup_of(request: Request) -> _Lookup | None:
+    """Read a request of the usual form; None leaves any other form to the endpoint."""
     authorization = request.headers.get("authorization", "")
     query = request.query_params
     wait = query.get("wait", "0")
@@ -92,7 +92,7 @@ def _asked(request: Request) -> _Asked | None:
     if len(query.multi_items()) > len(query) or not _PARAMETERS.issuperset(query):
         return None
     etags = request.headers.get("if-none-match")
-    asked = _Asked(
+    lookup = _Lookup(
         token=authorization[len(_SCHEME) :],
         key=(
             request.path_params["namespace"],
@@ -104,78 +104,80 @@ def _asked(request: Request) -> _Asked | None:
         etags=etags,
         wait_s=int(wait[:3]) if etags is not None else 0,
     )
-    if asked.wait_s > LONGEST_WAIT_S or len(asked.unit or "") > LONGEST_UNIT:
+    if lookup.wait_s > LONGEST_WAIT_S or len(lookup.unit or "") > LONGEST_UNIT:
         return None
-    return asked
+    return lookup
 
 
-async def _recalled(parts: Parts, asked: _Asked) -> Response | None:
-    """Answer from memory, which may be filled for that first."""
-    memory = parts.recall.memory
-    if not memory.is_current():
+async def _from_cache(parts: Parts, lookup: _Lookup) -> Response | None:
+    """Return the response from the cache, filling the cache first if needed."""
+    channel_cache = parts.cache.channel_cache
+    if not channel_cache.is_current():
         return None
-    hashed = await parts.recall.prepare_token(parts.sessions, asked.token, clock())
-    token = memory.token(hashed)
-    if token is None or not _sees(token.caller, asked.key):
+    hashed = await parts.cache.prepare_token(parts.sessions, lookup.token, clock())
+    token = channel_cache.token(hashed)
+    if token is None or not _can_see(token.caller, lookup.key):
         return None
-    if memory.channel(asked.key) is None:
-        await parts.recall.prepare_channel(parts.sessions, asked.key)
-    return _answer(parts, asked, hashed)
+    if channel_cache.channel(lookup.key) is None:
+        await parts.cache.prepare_channel(parts.sessions, lookup.key)
+    return _response_from_cache(parts, lookup, hashed)
 
 
-def _answer(parts: Parts, asked: _Asked, hashed: str) -> Response | None:
-    """Answer from what memory holds at this moment; nothing here gives way to anything else."""
-    memory, now = parts.recall.memory, clock()
-    kept = memory.channel(asked.key)
-    if kept is None:
+def _response_from_cache(parts: Parts, lookup: _Lookup, hashed: str) -> Response | None:
+    """Return the response from the cache as it is now. Never awaits, so no entry can change."""
+    channel_cache, now = parts.cache.channel_cache, clock()
+    cached = channel_cache.channel(lookup.key)
+    if cached is None:
         return None
-    version = kept.channel.version_for(asked.unit)
-    if version is None or asked.base_model not in (None, version.base_model):
+    version = cached.channel.version_for(lookup.unit)
+    if version is None or lookup.base_model not in (None, version.base_model):
         return None
-    made = _made(parts, kept, version, now)
-    # Asked last: it says whether memory as a whole may be answered from.
-    token = parts.recall.token(hashed, now, parts.uses)
+    rendered = _rendered(parts, cached, version, now)
+    # The token comes last: this lookup also checks that the cache as a whole is still current.
+    token = parts.cache.token(hashed, now, parts.uses)
     if token is None:
         return None
-    if is_named(made.etag, asked.etags):
-        return made.unchanged
+    if is_named(rendered.etag, lookup.etags):
+        return rendered.not_modified
     parts.pulls.note(version.id, token.caller, PullWay.RESOLVE, now)
-    return made.whole
+    return rendered.full
 
 
-def _sees(caller: Caller, key: ChannelKey) -> bool:
+def _can_see(caller: Caller, key: ChannelKey) -> bool:
     namespace, name, channel = key
     try:
-        caller.require_sight(PrefixName(namespace, name), unreleased=False)
+        caller.require_visible(PrefixName(namespace, name), unreleased=False)
     except NotFoundError:
         return False
     return caller.sees_channel(channel)
 
 
-def _made(parts: Parts, kept: Remembered, version: ServedVersion, now: datetime) -> _Made:
-    """Return the answers for a version; URLs are signed again after a third of their life."""
-    known: _Made | None = kept.made.get(version.number)
-    if known is not None and now < known.until:
+def _rendered(
+    parts: Parts, cached: CachedChannel, version: ServedVersion, now: datetime
+) -> _Rendered:
+    """Return the responses for a version; URLs are renewed after a third of their lifetime."""
+    known: _Rendered | None = cached.made.get(version.number)
+    if known is not None and now < known.fresh_until:
         return known
-    body = document(parts, kept.channel, version, now).model_dump_json()
-    headers = headers_of(kept.channel, version)
-    made = _Made(
-        whole=Response(body, headers=headers, media_type="application/json"),
-        unchanged=Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers),
+    body = resolution_out(parts, cached.channel, version, now).model_dump_json()
+    headers = resolution_headers(cached.channel, version)
+    rendered = _Rendered(
+        full=Response(body, headers=headers, media_type="application/json"),
+        not_modified=Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers),
         etag=headers["ETag"],
-        until=now + timedelta(seconds=parts.limits.presigned_lifetime_s) / 3,
+        fresh_until=now + timedelta(seconds=parts.limits.presigned_lifetime_s) / 3,
     )
-    kept.made[version.number] = made
-    return made
+    cached.made[version.number] = rendered
+    return rendered
 
 
-async def watch(parts: Parts, asked: _Asked, etag: str, timeout_s: float) -> None:
-    """Return when the channel may have moved on from what `etag` says, at the latest in time."""
+async def wait_for_change(parts: Parts, lookup: _Lookup, etag: str, timeout_s: float) -> None:
+    """Return once the channel may differ from `etag`, or after `timeout_s` seconds."""
     generation = int(etag.strip('"').partition("-")[0])
-    if parts.recall.memory.is_current():
-        await parts.recall.prepare_channel(parts.sessions, asked.key)
-    if not await parts.recall.change(asked.key, generation, timeout_s):
-        await asyncio.sleep(min(timeout_s, _BLIND_WAIT_S))
+    if parts.cache.channel_cache.is_current():
+        await parts.cache.prepare_channel(parts.sessions, lookup.key)
+    if not await parts.cache.change(lookup.key, generation, timeout_s):
+        await asyncio.sleep(min(timeout_s, _UNCACHED_INTERVAL_S))
 
 
 class ResolvedFileOut(Out):
@@ -198,10 +200,10 @@ class ResolutionOut(Out):
     expires_at: datetime
 
 
-def document(
+def resolution_out(
     parts: Parts, channel: ServedChannel, version: ServedVersion, now: datetime
 ) -> ResolutionOut:
-    """Return the answer that `version` serves, with URLs signed now."""
+    """Return the response that serves `version`, with URLs signed now."""
     lifetime_s = parts.limits.presigned_lifetime_s
     return ResolutionOut(
         prefix=str(channel.prefix),
@@ -227,7 +229,7 @@ def document(
     )
 
 
-def headers_of(channel: ServedChannel, version: ServedVersion) -> dict[str, str]:
+def resolution_headers(channel: ServedChannel, version: ServedVersion) -> dict[str, str]:
     return {
         "ETag": f'"{channel.generation}-{version.revision}"',
         "Cache-Control": "private, no-cache",

@@ -1,4 +1,4 @@
-"""What people do with a pending promotion: review it, withdraw it, break the glass."""
+"""Actions on a pending promotion over HTTP: review, withdraw, break-glass."""
 
 from typing import Annotated
 from uuid import UUID
@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from pydantic import Field, model_validator
 
 from app.api.fields import Digest, In, Reason, Text
-from app.api.promotions import PromotionOut, shown
-from app.api.role_checks import needs_sight_of
+from app.api.promotions import PromotionOut, promotion_response
+from app.api.role_checks import needs_visibility_of
 from app.domain.errors import (
     AlreadyReviewedError,
     ForbiddenError,
@@ -21,7 +21,7 @@ from app.domain.errors import (
 )
 from app.domain.governance.approvals import Verdict
 from app.domain.governance.lifecycle import SHORTEST_EXCUSE
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
 from app.http.problems import refuses
 from app.services.governance import break_glass, promotions, reviews
@@ -34,11 +34,12 @@ class ReviewIn(In):
     comment: Text = ""
     subject_digest: Digest | None = Field(
         default=None,
-        description="The promotion's, as you saw it: an approval is refused if it has changed.",
+        description="The promotion's subject_digest that you reviewed. If it has changed since, "
+        "an approval is refused.",
     )
 
     @model_validator(mode="after")
-    def _rejection_says_why(self) -> "ReviewIn":
+    def _rejection_has_comment(self) -> "ReviewIn":
         if self.verdict is Verdict.REJECT and not self.comment.strip():
             raise ValueError("a rejection needs a comment that says why")
         return self
@@ -50,7 +51,7 @@ class BreakGlassIn(In):
 
 @router.post(
     "/{promotion_id}/reviews",
-    dependencies=[needs_sight_of("promotion")],
+    dependencies=[needs_visibility_of("promotion")],
     responses=refuses(
         ForbiddenError,
         SeparationOfDutiesError,
@@ -63,11 +64,11 @@ class BreakGlassIn(In):
     ),
 )
 def review_promotion(
-    promotion_id: UUID, body: Sent[ReviewIn], sessions: SessionsDep, caller: Caller, now: Now
+    promotion_id: UUID, body: JsonBody[ReviewIn], sessions: SessionsDep, caller: Caller, now: Now
 ) -> PromotionOut:
-    """Approve or reject. One rejection ends the promotion.
+    """Approve or reject a promotion. A single rejection closes it.
 
-    The last approval executes it, or the end of the policy's wait does.
+    The last missing approval executes the promotion, or schedules it if the policy has a wait.
     """
     row = reviews.review(
         sessions,
@@ -78,7 +79,7 @@ def review_promotion(
         caller=caller,
         now=now,
     )
-    return shown(sessions, row, now)
+    return promotion_response(sessions, row, now)
 
 
 @router.post(
@@ -88,21 +89,25 @@ def review_promotion(
 def withdraw_promotion(
     promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now
 ) -> PromotionOut:
-    """Take your own request back."""
+    """Withdraw a promotion that you requested."""
     row = promotions.withdraw(sessions, promotion_id=promotion_id, caller=caller, now=now)
-    return shown(sessions, row, now)
+    return promotion_response(sessions, row, now)
 
 
 @router.post(
     "/{promotion_id}/break-glass",
-    dependencies=[needs_sight_of("promotion")],
+    dependencies=[needs_visibility_of("promotion")],
     responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError, VersionRevokedError),
 )
 def execute_by_break_glass(
-    promotion_id: UUID, body: Sent[BreakGlassIn], sessions: SessionsDep, caller: Caller, now: Now
+    promotion_id: UUID,
+    body: JsonBody[BreakGlassIn],
+    sessions: SessionsDep,
+    caller: Caller,
+    now: Now,
 ) -> PromotionOut:
-    """Execute without gate or approvals, marked so for ever."""
+    """Execute without gate or approvals. The promotion is permanently marked as break-glass."""
     row = break_glass.break_glass(
         sessions, promotion_id=promotion_id, reason=body.reason, caller=caller, now=now
     )
-    return shown(sessions, row, now)
+    return promotion_response(sessions, row, now)

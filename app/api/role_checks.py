@@ -1,4 +1,4 @@
-"""Who is let in before a body is read: as much of the use case's own check as the path tells."""
+"""Role checks before the body is read: as much of the use case's check as the path allows."""
 
 from collections.abc import Callable
 
@@ -10,45 +10,45 @@ from app.http.deps import Caller, PrefixPath
 
 
 def needs(role: Role, *others: Role) -> params.Depends:
-    """Refuse whoever lacks `role`, and all of `others`, over the prefix in the path."""
+    """Require `role`, or one of `others`, on the namespace of the prefix in the path."""
 
-    async def admit(prefix: PrefixPath, caller: Caller) -> None:
+    async def check(prefix: PrefixPath, caller: Caller) -> None:
         if caller.roles(prefix.namespace).isdisjoint(others):
             caller.require(role, prefix)
 
-    return params.Depends(admit)
+    return params.Depends(check)
 
 
 def needs_everywhere(role: Role) -> params.Depends:
-    """Refuse whoever lacks `role` over the whole registry."""
+    """Require `role` on every namespace."""
     return _needs(lambda caller: caller.require_in(role, EVERYWHERE))
 
 
 def needs_somewhere(role: Role) -> params.Depends:
-    """Refuse whoever lacks `role` over anything; over what, the body says."""
+    """Require `role` on some namespace; the body says which one the request needs."""
     return _needs(lambda caller: caller.require_anywhere(role))
 
 
 def needs_work() -> params.Depends:
-    """Refuse whoever neither publishes, evaluates, approves nor administers anything."""
+    """Require the role publisher, evaluator, approver or admin on some namespace."""
     return _needs(lambda caller: caller.require_work())
 
 
-def needs_sight_of(kind: str) -> params.Depends:
-    """Refuse whoever can see no thing of that kind as they would be if it did not exist."""
+def needs_visibility_of(kind: str) -> params.Depends:
+    """Respond 404 to callers whose roles can never see objects of this kind."""
 
-    async def admit(request: Request, caller: Caller) -> None:
+    async def check(request: Request, caller: Caller) -> None:
         try:
             caller.require_some_part()
         except ForbiddenError as error:
             (name,) = request.path_params.values()
             raise nothing_named(kind, str(name)) from error
 
-    return params.Depends(admit)
+    return params.Depends(check)
 
 
-def _needs(check: Callable[[Caller], None]) -> params.Depends:
-    async def admit(caller: Caller) -> None:
-        check(caller)
+def _needs(require: Callable[[Caller], None]) -> params.Depends:
+    async def check(caller: Caller) -> None:
+        require(caller)
 
-    return params.Depends(admit)
+    return params.Depends(check)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from app.api.fields import Asked, Digest, In, Label, Out
+from app.api.fields import Digest, In, Label, LookupName, Out
 from app.api.role_checks import needs_everywhere
 from app.db.evaluations import suite_versioned
 from app.db.models import SuiteRow
@@ -18,9 +18,9 @@ from app.domain.errors import (
 )
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 from app.domain.identity.access import Role, nothing_named
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
-from app.http.problems import refuses, the_same
+from app.http.problems import refuses, returns_existing
 from app.services.evidence import suites
 
 router = APIRouter(prefix="/suites", tags=["evidence"])
@@ -81,14 +81,14 @@ def _out(row: SuiteRow) -> SuiteOut:
     status_code=201,
     dependencies=[needs_everywhere(Role.ADMIN)],
     responses={
-        **the_same(SuiteOut),
+        **returns_existing(SuiteOut),
         **refuses(ForbiddenError, AlreadyExistsError, InvalidSuiteError),
     },
 )
 def register_suite(
-    body: Sent[SuiteIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[SuiteIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> SuiteOut:
-    """Register a suite version for good; the same again answers 200."""
+    """Register a suite version permanently. Repeating the request returns 200."""
     row, new = suites.register(sessions, suite=body.suite(), caller=caller, now=now)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/suites/{row.name}/{row.version}"
@@ -97,8 +97,8 @@ def register_suite(
 
 @router.get("/{name}/{version}", responses=refuses(ForbiddenError, NotFoundError))
 def suite(
-    name: Asked,
-    version: Asked,
+    name: LookupName,
+    version: LookupName,
     sessions: SessionsDep,
     caller: Caller,
 ) -> SuiteOut:

@@ -19,7 +19,7 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.identity.access import EVERYWHERE, Role
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
 from app.http.problems import refuses
 from app.services.identity import tokens
@@ -33,13 +33,15 @@ class TokenIn(In):
         default=timedelta(days=30), gt=timedelta(0), le=timedelta(days=366)
     )
     channels: list[Label] | None = Field(
-        default=None, max_length=64, description="If given, it only reads what these serve."
+        default=None,
+        max_length=64,
+        description="If given, the token can only read versions that these channels serve.",
     )
 
 
 class IssuedTokenOut(Out):
     id: UUID
-    token: str = Field(description="Shown this once; only its hash is kept.")
+    token: str = Field(description="Returned only once; the registry stores only its hash.")
     principal: str
     channels: list[str] | None
     expires_at: datetime
@@ -53,7 +55,7 @@ class TokenOut(Out):
     expires_at: datetime
     revoked_at: datetime | None
     last_used_at: datetime | None = Field(
-        description="To within five minutes; null if it was never used."
+        description="Accurate to five minutes; null if the token was never used."
     )
 
 
@@ -76,9 +78,9 @@ def _out(row: ApiToken) -> TokenOut:
     responses=refuses(ForbiddenError, PrincipalDeactivatedError, UnknownReferenceError),
 )
 def issue_token(
-    body: Sent[TokenIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[TokenIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> IssuedTokenOut:
-    """Issue a token. The answer is the only time that it is shown."""
+    """Issue a token. No later response contains it."""
     row, secret = tokens.issue_token(
         sessions,
         principal=body.principal,
@@ -88,7 +90,8 @@ def issue_token(
         now=now,
     )
     response.headers["Location"] = f"/v1/tokens/{row.id}"
-    response.headers["Cache-Control"] = "no-store"  # not for a retry of this request either
+    # With no-store, the idempotency record does not keep the body either.
+    response.headers["Cache-Control"] = "no-store"
     return IssuedTokenOut(
         id=row.id,
         token=secret,
@@ -103,9 +106,11 @@ def list_tokens(
     sessions: SessionsDep,
     caller: Caller,
     page: PageQuery,
-    principal: Annotated[PrincipalName | None, Query(description="Whose tokens alone.")] = None,
+    principal: Annotated[
+        PrincipalName | None, Query(description="Only this principal's tokens.")
+    ] = None,
 ) -> PageOut[TokenOut]:
-    """List the tokens that were issued, expired and revoked ones too, latest first."""
+    """List issued tokens, latest first, including expired and revoked ones."""
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions() as session:
         found = tokens_page(session, page, principal=principal)
@@ -114,6 +119,6 @@ def list_tokens(
 
 @router.delete("/{token_id}", status_code=204, responses=refuses(ForbiddenError, NotFoundError))
 def revoke_token(token_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> Response:
-    """Revoke a token at once."""
+    """Revoke a token with immediate effect."""
     tokens.revoke_token(sessions, token_id=token_id, caller=caller, now=now)
     return Response(status_code=204)

@@ -10,7 +10,7 @@ from app.api.fields import Digest, In, Out
 from app.api.role_checks import needs
 from app.domain.errors import ForbiddenError, NotFoundError, TooLargeError
 from app.domain.identity.access import Role
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.http.problems import refuses
 from app.services.artifacts import uploads
@@ -50,14 +50,14 @@ class UploadOut(Out):
 )
 def begin_upload(
     prefix: PrefixPath,
-    body: Sent[UploadIn],
+    body: JsonBody[UploadIn],
     sessions: SessionsDep,
     staging: StagingDep,
     limits: LimitsDep,
     caller: Caller,
     now: Now,
 ) -> UploadOut:
-    """Announce a file; then send it with the requests answered, and push by the upload's id."""
+    """Announce a file. Send it with the returned requests, then push by the upload's id."""
     upload, requests = uploads.begin(
         sessions,
         staging,

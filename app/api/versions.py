@@ -1,4 +1,4 @@
-"""Versions over HTTP: pushing one, reading them, revoking one."""
+"""Versions over HTTP: reading and revoking them, and listing their pulls."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ from app.api.fields import (
 )
 from app.api.role_checks import needs
 from app.db.blobs import damaged_among
-from app.db.channels import channels_serving, versions_by_broken_glass
+from app.db.channels import channels_serving, versions_by_break_glass
 from app.db.models import Version
 from app.db.versions import versions_page
 from app.domain.artifacts.prefix import context_share, kv_cache_bytes
@@ -29,12 +29,12 @@ from app.domain.errors import (
     VersionRevokedError,
 )
 from app.domain.identity.access import PrincipalKind, Role
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.http.problems import refuses
 from app.services.artifacts import revocations
 from app.services.artifacts.pulls import list_pulls
-from app.services.identity.visibility import seen_prefix, seen_version
+from app.services.identity.visibility import visible_prefix, visible_version
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
 
@@ -54,11 +54,13 @@ class TensorOut(Out):
     dtype: str
     parameters: int
     parameter_fraction: float
-    kv_cache_bytes: int = Field(description="What it adds to one sequence's cache, in 16 bits.")
-    context_share: float | None = Field(description="Virtual tokens over the context window.")
-    key_norms: list[float] = Field(description="L2 norm of the keys, a number per layer.")
-    value_norms: list[float] = Field(description="L2 norm of the values, a number per layer.")
-    remarks: list[str] = Field(description="What is odd about it but works.")
+    kv_cache_bytes: int = Field(description="Bytes added to a sequence's KV cache, at 16 bits.")
+    context_share: float | None = Field(
+        description="Virtual tokens divided by the size of the context window."
+    )
+    key_norms: list[float] = Field(description="L2 norm of the keys, one number per layer.")
+    value_norms: list[float] = Field(description="L2 norm of the values, one number per layer.")
+    remarks: list[str] = Field(description="Unusual properties that do not prevent its use.")
 
 
 class RevokedOut(Out):
@@ -77,11 +79,9 @@ class VersionOut(Out):
     tensor: TensorOut
     card: dict[str, Any]
     lineage: dict[str, Any]
-    channels: list[str] = Field(description="The channels that serve it now.")
-    damaged: list[str] = Field(description="Files whose stored bytes are not those pushed.")
-    break_glass: bool = Field(
-        description="Whether it was ever put on a channel by breaking the glass."
-    )
+    channels: list[str] = Field(description="The channels that serve the version now.")
+    damaged: list[str] = Field(description="Files whose stored bytes differ from those pushed.")
+    break_glass: bool = Field(description="Whether break-glass ever put it on a channel.")
     revoked: RevokedOut | None
     created_at: datetime
     created_by: str
@@ -95,9 +95,9 @@ class RevocationIn(In):
 def list_versions(
     prefix: PrefixPath, sessions: SessionsDep, caller: Caller, page: PageQuery
 ) -> PageOut[VersionOut]:
-    """List the versions that you may see, latest first."""
+    """List the versions visible to you, latest first."""
     with sessions() as session:
-        seen_prefix(session, caller, prefix)
+        visible_prefix(session, caller, prefix)
         released_to = None if caller.sees_everything(prefix.namespace) else caller
         found = versions_page(session, prefix, page, released_to=released_to)
         items = version_outs(session, caller, found.items)
@@ -109,7 +109,7 @@ def version(
     prefix: PrefixPath, number: Number, sessions: SessionsDep, caller: Caller
 ) -> VersionOut:
     with sessions() as session:
-        found = seen_version(session, caller, prefix, number)
+        found = visible_version(session, caller, prefix, number)
         return version_outs(session, caller, [found])[0]
 
 
@@ -121,12 +121,12 @@ def version(
 def revoke_version(
     prefix: PrefixPath,
     number: Number,
-    body: Sent[RevocationIn],
+    body: JsonBody[RevocationIn],
     sessions: SessionsDep,
     caller: Caller,
     now: Now,
 ) -> VersionOut:
-    """Revoke a version everywhere and for good; channels that serve it move at once."""
+    """Revoke a version everywhere and permanently. Channels stop serving it at once."""
     row = revocations.revoke(
         sessions, prefix=prefix, number=number, reason=body.reason, caller=caller, now=now
     )
@@ -135,17 +135,17 @@ def revoke_version(
 
 
 def version_outs(session: Session, caller: Caller, found: Sequence[Version]) -> list[VersionOut]:
-    """Return what the caller may see of versions, in three queries for all of them."""
+    """Return versions as far as they are visible to the caller, with three queries in total."""
     ids = [version.id for version in found]
     serving, damaged = channels_serving(session, ids), damaged_among(session, ids)
-    broken = versions_by_broken_glass(session, ids)
+    by_break_glass = versions_by_break_glass(session, ids)
     return [
         _out(
             version,
             caller,
             serving.get(version.id, []),
             damaged.get(version.id, []),
-            break_glass=version.id in broken,
+            break_glass=version.id in by_break_glass,
         )
         for version in found
     ]
@@ -207,7 +207,7 @@ def _tensor(version: Version) -> TensorOut:
 class PullOut(Out):
     principal: str
     kind: PrincipalKind
-    way: PullWay = Field(description="`resolve` told it where to fetch; `download` sent the bytes.")
+    way: PullWay = Field(description="`resolve` returned URLs; `download` sent the bytes.")
     times: int
     first_at: datetime
     last_at: datetime
@@ -217,7 +217,7 @@ class PullOut(Out):
 def version_pulls(
     prefix: PrefixPath, number: Number, parts: PartsDep, caller: Caller, page: PageQuery
 ) -> PageOut[PullOut]:
-    """List who pulled the version and how often, the latest first."""
+    """List the principals that pulled the version and how often, latest first."""
     found = list_pulls(
         parts.sessions, parts.pulls, prefix=prefix, number=number, request=page, caller=caller
     )

@@ -1,4 +1,4 @@
-"""`python -m app.cli` is the command, too."""
+"""`python -m app.cli` runs the same command."""
 
 from app.cli import main
 

@@ -1,4 +1,4 @@
-"""The registry that a command works on, once it is known to be ready for that."""
+"""The registry that a command works on, checked to be at this release's migration."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,35 +8,35 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.schema import REVISION, schema_revision
 from app.db.session import Sessions, engine_for, sessions_on
-from app.domain.errors import UnusableError
+from app.domain.errors import OperatorError
 from app.settings import Settings, settings_from_environment
 from app.storage.s3 import S3Account
 
 
 @contextmanager
-def the_registry() -> Iterator[tuple[Sessions, S3Account]]:
-    """Yield the stores of a registry that is ready to be worked on."""
+def opened_registry() -> Iterator[tuple[Sessions, S3Account]]:
+    """Yield the session factory and the S3 account of a migrated registry."""
     settings = settings_from_environment()
     require_migrated(settings)
     engine = engine_for(settings.database_url, pool_size=1)
     try:
-        with database_refusals_told():
+        with database_errors_reported():
             yield sessions_on(engine), settings.s3_account
     finally:
         engine.dispose()
 
 
 @contextmanager
-def database_refusals_told() -> Iterator[None]:
-    """Tell, in one sentence, what the database does not do."""
+def database_errors_reported() -> Iterator[None]:
+    """Turn an error of the database into one sentence for the operator."""
     try:
         yield
     except SQLAlchemyError as error:
-        raise UnusableError(f"the database refused: {_first_line(error)}") from error
+        raise OperatorError(f"the database refused: {_first_line(error)}") from error
 
 
 def require_migrated(settings: Settings) -> None:
-    """Raise unless the tables are at the migration that this release needs."""
+    """Raise OperatorError unless the tables are at the migration that this release needs."""
     engine = engine_for(settings.database_url, pool_size=1)
     url = make_url(settings.database_url)
     where = f"the database {url.database} at {url.host}"
@@ -44,11 +44,11 @@ def require_migrated(settings: Settings) -> None:
         with sessions_on(engine)() as session:
             found = schema_revision(session)
     except SQLAlchemyError as error:
-        raise UnusableError(f"{where} does not answer: {_first_line(error)}") from error
+        raise OperatorError(f"{where} does not respond: {_first_line(error)}") from error
     finally:
         engine.dispose()
     if found != REVISION:
-        raise UnusableError(
+        raise OperatorError(
             f"{where} is at migration {found}, and this release needs {REVISION}: "
             "run `prefix-registry migrate`."
         )

@@ -5,36 +5,43 @@ from typing import Annotated
 
 import typer
 
-from app.cli.registry import the_registry
-from app.domain.errors import UnusableError
+from app.cli.registry import opened_registry
+from app.domain.errors import OperatorError
 from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role
 from app.http.deps import clock
 from app.services.identity.bootstrap import ensure_principal, ensure_token, first_admin
 
 
-def run(
-    principal: Annotated[str, typer.Argument(help="Who is to hold it; made if missing.")],
+def token(
+    principal: Annotated[
+        str, typer.Argument(help="Principal that holds the token; created if missing.")
+    ],
     *,
-    kind: Annotated[PrincipalKind, typer.Option(help="What to make it.")] = PrincipalKind.HUMAN,
+    kind: Annotated[
+        PrincipalKind, typer.Option(help="Kind of a new principal.")
+    ] = PrincipalKind.HUMAN,
     grant: Annotated[
         list[str] | None, typer.Option(help="ROLE:NAMESPACE for a new principal; repeatable.")
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=366, help="How long it is valid.")] = 30,
+    days: Annotated[int, typer.Option(min=1, max=366, help="Lifetime of the token.")] = 30,
     bootstrap: Annotated[
-        bool, typer.Option("--bootstrap", help="Make the first admin; refused if there is one.")
+        bool,
+        typer.Option("--bootstrap", help="Create the first admin; refused if there is an admin."),
     ] = False,
 ) -> None:
     grants = {_grant(text) for text in grant or []}
     now, lifetime = clock(), timedelta(days=days)
-    with the_registry() as (sessions, _):
+    with opened_registry() as (sessions, _):
         if bootstrap:
-            made = first_admin(sessions, name=principal, grants=grants, lifetime=lifetime, now=now)
-            typer.echo(made)
-            return
-        ensure_principal(sessions, name=principal, kind=kind, grants=grants, now=now)
-        typer.echo(
-            ensure_token(sessions, principal=principal, known=None, lifetime=lifetime, now=now)
-        )
+            issued = first_admin(
+                sessions, name=principal, grants=grants, lifetime=lifetime, now=now
+            )
+        else:
+            ensure_principal(sessions, name=principal, kind=kind, grants=grants, now=now)
+            issued = ensure_token(
+                sessions, principal=principal, known=None, lifetime=lifetime, now=now
+            )
+    typer.echo(issued)
 
 
 def _grant(text: str) -> Grant:
@@ -42,5 +49,5 @@ def _grant(text: str) -> Grant:
     if role not in set(Role) or not separator or not namespace:
         roles = ", ".join(Role)
         message = f"A grant is ROLE:NAMESPACE, such as admin:{EVERYWHERE}; the roles are {roles}."
-        raise UnusableError(message)
+        raise OperatorError(message)
     return Grant(Role(role), namespace)

@@ -1,1 +1,1 @@
-"""The SQL edge: tables, sessions, and one module of queries per concept."""
+"""Database access: tables, sessions, and one module of queries for each concept."""

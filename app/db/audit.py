@@ -1,4 +1,4 @@
-"""The audit log's rows: appending to a chain, reading one."""
+"""Audit log queries: appending to chains and reading them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.db.commit_barrier import changed
+from app.db.commit_barrier import require_invalidation
 from app.db.models import AuditChain, AuditEntry
 from app.db.paging import Key, Page, PageRequest, page_of
 from app.domain.audit.chain import GENESIS, Event, SealedEvent, seal
-from app.domain.delivery.cache_lease import waits
+from app.domain.delivery.cache_lease import requires_invalidation
 
 _BATCH: Final = 500
 
@@ -21,8 +21,9 @@ _BATCH: Final = 500
 def append(session: Session, event: Event) -> SealedEvent:
     """Seal `event` onto its subject's chain, in the caller's transaction.
 
-    The chain's row stays locked until that transaction ends, so call this last. As every change
-    passes here, this is also where it is decided whether its commit waits for other processes.
+    The chain's row stays locked until that transaction ends, so call this last. Because every
+    change appends an entry, this is also where its commit is marked to wait for the invalidation
+    of caches in other processes.
     """
     chain = lock_chain(session, event.subject)
     sealed = seal(event, length=chain.length, head=chain.head)
@@ -41,17 +42,18 @@ def append(session: Session, event: Event) -> SealedEvent:
     )
     chain.length, chain.head = sealed.sequence, sealed.hash
     session.flush()
-    if waits(event.action):
-        changed(session)
+    if requires_invalidation(event.action):
+        require_invalidation(session)
     return sealed
 
 
 def lock_chain(session: Session, subject: str) -> AuditChain:
     """Create or lock the chain's row in one statement, and return it.
 
-    A use case whose rows hang on no other lock takes this one first, so that two callers who
-    create the same thing meet here and not at a constraint. That is so for all that the chain of
-    the registry tells of: principals, tokens and sessions are never locked before it.
+    A use case without another lock to serialise on takes this one first, so that two concurrent
+    creations of the same object wait here instead of violating a constraint. This holds for all
+    subjects of the registry's own chain: principals, tokens and sessions are never locked before
+    it.
     """
     new = insert(AuditChain).values(subject=subject, length=0, head=GENESIS)
     statement = new.on_conflict_do_update(
@@ -62,7 +64,7 @@ def lock_chain(session: Session, subject: str) -> AuditChain:
 
 @dataclass(frozen=True, slots=True)
 class EntryFilter:
-    """Which entries are asked for; what is None does not restrict. `until` is not included."""
+    """A filter of audit entries; None does not restrict, and `until` is exclusive."""
 
     subject: str | None = None
     action: str | None = None
@@ -74,7 +76,7 @@ class EntryFilter:
 def entries_page(
     session: Session, wanted: EntryFilter, request: PageRequest, *, latest_first: bool = False
 ) -> Page[AuditEntry]:
-    """Return entries: of one subject in the order of its chain, of all subjects by time."""
+    """Return entries: for one subject in the order of its chain, for all subjects by time."""
     key: Key = [AuditEntry.at, AuditEntry.subject, AuditEntry.sequence]
     statement = select(AuditEntry)
     if wanted.subject is not None:
@@ -94,7 +96,7 @@ def entries_page(
 def entries_after(
     session: Session, last: tuple[str, int], limit: int, *, subject: str | None
 ) -> Sequence[AuditEntry]:
-    """Return some entries after `last`, of one subject or of all, chain after chain."""
+    """Return at most `limit` entries after `last`, of one subject or of all, chain by chain."""
     key = (AuditEntry.subject, AuditEntry.sequence)
     statement = select(AuditEntry).where(tuple_(*key) > tuple_(*last))
     if subject is not None:
@@ -103,14 +105,14 @@ def entries_after(
 
 
 def chain(session: Session, subject: str, *, length: int) -> Iterator[SealedEvent]:
-    """Yield a chain in order, some hundred rows in memory at a time.
+    """Yield the first `length` entries of a chain in order, a few hundred in memory at a time.
 
-    Entries appended since `length` was read are left out.
+    Entries that were appended after `length` was read are left out.
     """
     of_subject = select(AuditEntry).where(AuditEntry.subject == subject)
     for first in range(1, length + 1, _BATCH):
-        here = AuditEntry.sequence.between(first, min(first + _BATCH - 1, length))
-        for entry in session.scalars(of_subject.where(here).order_by(AuditEntry.sequence)):
+        batch = AuditEntry.sequence.between(first, min(first + _BATCH - 1, length))
+        for entry in session.scalars(of_subject.where(batch).order_by(AuditEntry.sequence)):
             yield sealed_event(entry)
 
 
@@ -131,7 +133,7 @@ def chain_head(session: Session, subject: str) -> AuditChain | None:
 
 
 def latest_chains(session: Session, *, entries: int = 500) -> Sequence[str]:
-    """Return the subjects of the latest entries, by name."""
+    """Return the subjects of the latest entries, ordered by name."""
     latest = select(AuditEntry.subject).order_by(
         AuditEntry.at.desc(), AuditEntry.subject.desc(), AuditEntry.sequence.desc()
     )

@@ -1,4 +1,4 @@
-"""Base models by digest and by name, and the prefixes that are bound to them."""
+"""Base model queries: by digest, by name, and the prefixes bound to them."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -9,9 +9,9 @@ from sqlalchemy import select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
-from app.db.models import BaseModelRow, BoundPrefix
+from app.db.models import BaseModelRow, PrefixBaseModel
 from app.db.paging import Page, PageRequest, page_of
-from app.db.prefixes import BOUND, in_sight, within
+from app.db.prefixes import BOUND_PREFIX, is_visible_to, within
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 
@@ -24,7 +24,7 @@ def base_model_by_digest(session: Session, digest: str) -> BaseModelRow | None:
 def base_models_named(
     session: Session, name: str, revision: str | None = None
 ) -> Sequence[BaseModelRow]:
-    """Return the base models of a name, and of a revision if one is given."""
+    """Return the base models with a name, and with a revision if one is given."""
     statement = select(BaseModelRow).where(BaseModelRow.name == name)
     if revision is not None:
         statement = statement.where(BaseModelRow.revision == revision)
@@ -39,8 +39,8 @@ def base_models_page(session: Session, request: PageRequest) -> Page[BaseModelRo
 
 
 def bind(session: Session, prefix: PrefixName, base: BaseModelRow) -> None:
-    """Note that a prefix has a version for a base model; the same again changes nothing."""
-    new = insert(BoundPrefix).values(
+    """Record that a prefix has a version for a base model; repeating this changes nothing."""
+    new = insert(PrefixBaseModel).values(
         base_model_id=base.id, namespace=prefix.namespace, name=prefix.name
     )
     session.execute(new.on_conflict_do_nothing())
@@ -48,7 +48,7 @@ def bind(session: Session, prefix: PrefixName, base: BaseModelRow) -> None:
 
 @dataclass(slots=True)
 class Bound:
-    """The first prefixes that are bound to a base model, by name; `more` if there are others."""
+    """The first prefixes bound to a base model, by name; `more` means that there are others."""
 
     first: list[PrefixName] = field(default_factory=list)
     more: bool = False
@@ -57,16 +57,16 @@ class Bound:
 def prefixes_bound_to(
     session: Session, caller: Caller, base_model_ids: Collection[UUID], *, most: int = 10
 ) -> Mapping[UUID, Bound]:
-    """Return, for each base model, at most `most` prefixes in sight that have a version for it."""
+    """Return, for each base model, at most `most` visible prefixes with a version for it."""
     bound = (
-        select(BoundPrefix.namespace, BoundPrefix.name)
-        .join(BOUND, true())
+        select(PrefixBaseModel.namespace, PrefixBaseModel.name)
+        .join(BOUND_PREFIX, true())
         .where(
-            BoundPrefix.base_model_id == BaseModelRow.id,
-            within(caller.namespaces(), BoundPrefix),
-            in_sight(caller, BOUND),
+            PrefixBaseModel.base_model_id == BaseModelRow.id,
+            within(caller.namespaces(), PrefixBaseModel),
+            is_visible_to(caller, BOUND_PREFIX),
         )
-        .order_by(BoundPrefix.namespace, BoundPrefix.name)
+        .order_by(PrefixBaseModel.namespace, PrefixBaseModel.name)
         .limit(most + 1)
         .lateral()
     )
@@ -78,8 +78,8 @@ def prefixes_bound_to(
     )
     found: dict[UUID, Bound] = defaultdict(Bound)
     for base_model_id, namespace, name in session.execute(statement):
-        one = found[base_model_id]
-        one.more = len(one.first) == most
-        if not one.more:
-            one.first.append(PrefixName(namespace, name))
+        prefixes = found[base_model_id]
+        prefixes.more = len(prefixes.first) == most
+        if not prefixes.more:
+            prefixes.first.append(PrefixName(namespace, name))
     return found

@@ -1,4 +1,4 @@
-"""References to stored bytes: who holds one, who is about to, and what is damaged."""
+"""Stored objects in the database: references, pins, damage marks and uploads."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,58 +9,56 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
-from app.db.models import BlobLease, Damage, EvaluationFile, Upload, Version, VersionFile
+from app.db.models import BlobPin, Damage, EvaluationFile, Upload, Version, VersionFile
 
 
-def lease(session: Session, digests: Collection[str], until: datetime) -> None:
-    """Keep objects from being collected until then; waits for a collection of them to end."""
+def pin(session: Session, digests: Collection[str], until: datetime) -> None:
+    """Pin objects against collection until `until`; waits for a running collection of them."""
     rows = [{"sha256": digest, "expires_at": until} for digest in sorted(set(digests))]
-    new = insert(BlobLease).values(rows)
-    longer = func.greatest(BlobLease.expires_at, new.excluded.expires_at)
+    new = insert(BlobPin).values(rows)
+    longer = func.greatest(BlobPin.expires_at, new.excluded.expires_at)
     session.execute(
-        new.on_conflict_do_update(index_elements=[BlobLease.sha256], set_={"expires_at": longer})
+        new.on_conflict_do_update(index_elements=[BlobPin.sha256], set_={"expires_at": longer})
     )
 
 
-def holds_lease(session: Session, digests: Collection[str], now: datetime) -> bool:
-    """Whether all of the objects are leased still; no collection can begin on them meanwhile."""
+def is_pinned(session: Session, digests: Collection[str], now: datetime) -> bool:
+    """Whether all objects are still pinned; the pins stay locked until the transaction ends."""
     wanted = set(digests)
     statement = (
-        select(BlobLease.sha256)
-        .where(BlobLease.sha256.in_(wanted), BlobLease.expires_at > now)
-        .order_by(BlobLease.sha256)
+        select(BlobPin.sha256)
+        .where(BlobPin.sha256.in_(wanted), BlobPin.expires_at > now)
+        .order_by(BlobPin.sha256)
         .with_for_update(read=True)
     )
     return set(session.scalars(statement)) == wanted
 
 
 def lock_for_collection(session: Session, digest: str, now: datetime) -> bool:
-    """Lock an object against new leases; False if there is one."""
-    new = insert(BlobLease).values(sha256=digest, expires_at=now)
+    """Lock an object against new pins; False if it is pinned."""
+    new = insert(BlobPin).values(sha256=digest, expires_at=now)
     statement = new.on_conflict_do_update(
-        index_elements=[BlobLease.sha256],
+        index_elements=[BlobPin.sha256],
         set_={"sha256": new.excluded.sha256},
-        where=BlobLease.expires_at <= now,
-    ).returning(BlobLease.sha256)
+        where=BlobPin.expires_at <= now,
+    ).returning(BlobPin.sha256)
     return session.scalar(statement) is not None
 
 
-def release(session: Session, digest: str) -> None:
-    session.execute(delete(BlobLease).where(BlobLease.sha256 == digest))
+def unpin(session: Session, digest: str) -> None:
+    session.execute(delete(BlobPin).where(BlobPin.sha256 == digest))
 
 
-def forget_expired_leases(session: Session, now: datetime) -> None:
-    """Delete leases that ended; those that a collection has locked are left to it."""
+def delete_expired_pins(session: Session, now: datetime) -> None:
+    """Delete expired pins, except those locked by a collection, which deletes them itself."""
     expired = (
-        select(BlobLease.sha256)
-        .where(BlobLease.expires_at <= now)
-        .with_for_update(skip_locked=True)
+        select(BlobPin.sha256).where(BlobPin.expires_at <= now).with_for_update(skip_locked=True)
     )
-    session.execute(delete(BlobLease).where(BlobLease.sha256.in_(expired)))
+    session.execute(delete(BlobPin).where(BlobPin.sha256.in_(expired)))
 
 
 def unreferenced(session: Session, digests: Collection[str]) -> set[str]:
-    """Return those of `digests` that neither a version's file nor an evaluation refers to."""
+    """Return the digests to which neither a version's file nor an evaluation's file refers."""
     files = select(VersionFile.sha256).where(VersionFile.sha256.in_(digests))
     evidence = select(EvaluationFile.sha256).where(EvaluationFile.sha256.in_(digests))
     return set(digests) - set(session.scalars(files.union_all(evidence)))
@@ -77,7 +75,7 @@ class ReferencedBlob:
 
 
 def referenced_after(session: Session, digest: str, limit: int) -> Sequence[ReferencedBlob]:
-    """Return the next referenced objects by digest, each once."""
+    """Return the referenced objects after `digest` in order of digest, each once."""
     files = (
         select(VersionFile.sha256.label("sha256"), VersionFile.size_bytes.label("size_bytes"))
         .distinct()
@@ -92,22 +90,22 @@ def referenced_after(session: Session, digest: str, limit: int) -> Sequence[Refe
         .order_by(EvaluationFile.sha256)
         .limit(limit)
     )
-    # A limit in each half lets both be read from their index.
+    # A limit in each half lets PostgreSQL read both from their index.
     both = files.subquery().select().union(evidence.subquery().select()).subquery()
     statement = select(both.c.sha256, both.c.size_bytes).order_by(both.c.sha256).limit(limit)
     return [ReferencedBlob(found, size) for found, size in session.execute(statement)]
 
 
 def referenced_size_bytes(session: Session) -> int:
-    """Return the size of all referenced objects together, each counted once."""
+    """Return the total size of all referenced objects, counting each object once."""
     files = select(VersionFile.sha256, VersionFile.size_bytes)
     evidence = select(EvaluationFile.sha256, EvaluationFile.size_bytes)
-    each = files.union(evidence).subquery()
-    return int(session.scalar(select(func.sum(each.c.size_bytes))) or 0)
+    objects = files.union(evidence).subquery()
+    return int(session.scalar(select(func.sum(objects.c.size_bytes))) or 0)
 
 
 def versions_with(session: Session, digest: str) -> Sequence[Version]:
-    """Return the versions that a stored object belongs to, with their prefixes."""
+    """Return the versions that contain a stored object, with their prefixes."""
     statement = (
         select(Version)
         .join(Version.files)
@@ -119,14 +117,14 @@ def versions_with(session: Session, digest: str) -> Sequence[Version]:
 
 
 def add_damage(session: Session, digest: str, problem: str, now: datetime) -> bool:
-    """Mark an object as damaged; False if it is marked already."""
+    """Mark an object as damaged; False if it is already marked."""
     new = insert(Damage).values(sha256=digest, found_at=now, problem=problem)
     statement = new.on_conflict_do_nothing().returning(Damage.sha256)
     return session.scalar(statement) is not None
 
 
 def remove_damage(session: Session, digest: str) -> bool:
-    """Take the mark back; False if there is none."""
+    """Remove an object's damage mark; False if it is not marked."""
     statement = delete(Damage).where(Damage.sha256 == digest).returning(Damage.sha256)
     return session.scalar(statement) is not None
 
@@ -136,7 +134,7 @@ def damaged_digests(session: Session) -> set[str]:
 
 
 def damaged_among(session: Session, versions: Collection[UUID]) -> Mapping[UUID, list[str]]:
-    """Return, for each damaged one of `versions`, the names of its damaged files."""
+    """Return the names of the damaged files of each damaged version among `versions`."""
     statement = (
         select(VersionFile.version_id, VersionFile.name)
         .join(Damage, Damage.sha256 == VersionFile.sha256)
@@ -154,7 +152,7 @@ def upload_by_id(session: Session, upload_id: UUID) -> Upload | None:
 
 
 def upload_of(session: Session, prefix_id: UUID, principal_id: UUID, sha256: str) -> Upload | None:
-    """Return the latest upload of these bytes to a prefix by a principal."""
+    """Return a principal's latest upload of an object to a prefix."""
     statement = (
         select(Upload)
         .where(

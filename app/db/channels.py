@@ -1,4 +1,4 @@
-"""Channels and their generations: what is served now, and what was."""
+"""Channel queries: channels, their current allocations and their past generations."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,9 @@ from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 
 _WITH_SHARES = selectinload(Generation.shares).joinedload(GenerationShare.version)
-_NOW = and_(GenerationShare.channel_id == Channel.id, GenerationShare.number == Channel.generation)
+_CURRENT = and_(
+    GenerationShare.channel_id == Channel.id, GenerationShare.number == Channel.generation
+)
 
 
 def channel_named(session: Session, prefix: PrefixName, name: str) -> Channel | None:
@@ -24,16 +26,16 @@ def channel_named(session: Session, prefix: PrefixName, name: str) -> Channel | 
 
 
 def lock_channel(session: Session, prefix: PrefixName, name: str) -> Channel | None:
-    """Return the channel with its row locked; what it serves then cannot change meanwhile."""
+    """Return the channel with its row locked, so that its allocation cannot change."""
     lock = _named(prefix, name).with_for_update(of=Channel, key_share=True)
     return session.scalars(lock.execution_options(populate_existing=True)).one_or_none()
 
 
 def lock_channels_serving(session: Session, version: Version) -> Sequence[Channel]:
-    """Return, locked and in one order, the channels of the prefix that serve `version` now."""
+    """Return the channels that serve `version` now, locked in order of their names."""
     statement = (
         select(Channel)
-        .join(GenerationShare, _NOW)
+        .join(GenerationShare, _CURRENT)
         .where(Channel.prefix_id == version.prefix_id, GenerationShare.version_id == version.id)
         .order_by(Channel.name)
         .options(joinedload(Channel.policy), joinedload(Channel.prefix))
@@ -62,7 +64,7 @@ def channels_of(session: Session, prefix_ids: Collection[UUID]) -> Mapping[UUID,
 
 
 def allocation_of(session: Session, channel: Channel) -> Allocation:
-    """Return what the channel serves now; empty before its first promotion."""
+    """Return the channel's current allocation; empty before its first promotion."""
     return generation_allocation(session, channel.id, channel.generation)
 
 
@@ -77,10 +79,10 @@ def generation_allocation(session: Session, channel_id: UUID, number: int) -> Al
 
 
 def allocations_of(session: Session, channels: Collection[Channel]) -> Mapping[UUID, list[Share]]:
-    """Return what each of `channels` serves now, in one query."""
+    """Return the current allocation of each channel, in one query."""
     statement = (
         select(Channel.id, Version.number, GenerationShare.weight)
-        .join(GenerationShare, _NOW)
+        .join(GenerationShare, _CURRENT)
         .join(Version, GenerationShare.version_id == Version.id)
         .where(Channel.id.in_([channel.id for channel in channels]))
         .order_by(GenerationShare.weight.desc(), Version.number)
@@ -96,20 +98,23 @@ def served(
     caller: Caller,
     version_id: InstrumentedAttribute[UUID] | None = None,
 ) -> ColumnElement[bool]:
-    """Return the condition that a channel which the caller may read serves something now."""
+    """Return the condition that a channel visible to the caller serves a version of a prefix.
+
+    With `version_id`, the channel must serve that version.
+    """
     conditions = [Channel.prefix_id == prefix_id]
     if version_id is not None:
         conditions.append(GenerationShare.version_id == version_id)
     if caller.channels is not None:
         conditions.append(Channel.name.in_(caller.channels))
-    return select(Channel.id).join(GenerationShare, _NOW).where(*conditions).exists()
+    return select(Channel.id).join(GenerationShare, _CURRENT).where(*conditions).exists()
 
 
 def channels_serving(session: Session, version_ids: Collection[UUID]) -> Mapping[UUID, list[str]]:
     """Return, for each version, the names of the channels that serve it now."""
     statement = (
         select(GenerationShare.version_id, Channel.name)
-        .join(Channel, _NOW)
+        .join(Channel, _CURRENT)
         .where(GenerationShare.version_id.in_(version_ids))
         .order_by(Channel.name)
     )
@@ -119,8 +124,8 @@ def channels_serving(session: Session, version_ids: Collection[UUID]) -> Mapping
     return found
 
 
-def versions_by_broken_glass(session: Session, version_ids: Collection[UUID]) -> set[UUID]:
-    """Return which of the versions were ever put on a channel by breaking the glass."""
+def versions_by_break_glass(session: Session, version_ids: Collection[UUID]) -> set[UUID]:
+    """Return the versions among `version_ids` that ever reached a channel by break-glass."""
     statement = (
         select(GenerationShare.version_id)
         .join(
@@ -138,12 +143,12 @@ def versions_by_broken_glass(session: Session, version_ids: Collection[UUID]) ->
     return set(session.scalars(statement))
 
 
-def had_broken_glass(session: Session, channel: Channel) -> bool:
-    """Return whether the channel was ever moved by breaking the glass."""
-    broken = exists().where(
+def had_break_glass(session: Session, channel: Channel) -> bool:
+    """Return whether the channel has a generation that was executed by break-glass."""
+    break_glass = exists().where(
         Generation.channel_id == channel.id, Generation.kind == GenerationKind.BREAK_GLASS
     )
-    return bool(session.scalar(select(broken)))
+    return bool(session.scalar(select(break_glass)))
 
 
 def generation_numbered(session: Session, channel: Channel, number: int) -> Generation | None:
@@ -161,7 +166,7 @@ def generation_numbered(session: Session, channel: Channel, number: int) -> Gene
 def history_page(
     session: Session, channel: Channel, request: PageRequest, *, at: datetime | None
 ) -> Page[Generation]:
-    """Return the channel's generations, latest first; with `at`, only what was live then."""
+    """Return the channel's generations, latest first; with `at`, only the one live then."""
     statement = select(Generation).where(Generation.channel_id == channel.id)
     if at is not None:
         statement = statement.where(Generation.executed_at <= at)

@@ -1,4 +1,4 @@
-"""The rows of the Merkle tree over the chains' ends, and of the checkpoints of it."""
+"""Checkpoint queries: the Merkle tree over the latest entries of the chains, and its roots."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -11,12 +11,12 @@ from app.db.paging import Page, PageRequest, page_of
 from app.domain.audit.checkpoints import Leaf
 from app.domain.audit.merkle import Coordinate
 
-_APPENDING: Final = 0x41554454  # the advisory lock of whoever appends to the tree
+_TREE_LOCK: Final = 0x41554454  # the advisory lock that serialises appends to the tree
 
 
 def lock_tree(session: Session) -> None:
-    """Let no other transaction append leaves until this one ends; chains stay unlocked."""
-    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPENDING})
+    """Lock the tree against appends by others until the transaction ends, but not the chains."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TREE_LOCK})
 
 
 def latest_checkpoint(session: Session) -> AuditCheckpoint | None:
@@ -33,8 +33,8 @@ def checkpoints_page(session: Session, request: PageRequest) -> Page[AuditCheckp
     return page_of(session, select(AuditCheckpoint), key, request, descending=True)
 
 
-def chains_moved_on(session: Session) -> Iterator[Leaf]:
-    """Yield, in the order of subjects, the end of each chain that is no leaf yet."""
+def grown_chains(session: Session) -> Iterator[Leaf]:
+    """Yield the latest entry of each chain that is not yet a leaf, in order of subject."""
     known = (
         select(AuditLeaf.index)
         .where(AuditLeaf.subject == AuditChain.subject, AuditLeaf.length == AuditChain.length)
@@ -50,9 +50,9 @@ def chains_moved_on(session: Session) -> Iterator[Leaf]:
 
 
 def first_contradiction(session: Session, leaves: Collection[Leaf]) -> str | None:
-    """Return a subject among those of `leaves` whose entries are not those of its leaves.
+    """Return the first subject of `leaves` whose stored entries contradict its leaves.
 
-    Both its earlier leaves and its present end are compared with the entries there are.
+    Both the subject's earlier leaves and its new one are compared with the stored entries.
     """
     subjects = [leaf.subject for leaf in leaves]
     rewritten = (
@@ -72,8 +72,8 @@ def first_contradiction(session: Session, leaves: Collection[Leaf]) -> str | Non
     statement = select(AuditEntry.subject, AuditEntry.hash).where(
         tuple_(AuditEntry.subject, AuditEntry.sequence).in_(ends)
     )
-    there = dict(iter(session.execute(statement)))
-    return next((leaf.subject for leaf in leaves if there.get(leaf.subject) != leaf.head), None)
+    stored = dict(iter(session.execute(statement)))
+    return next((leaf.subject for leaf in leaves if stored.get(leaf.subject) != leaf.head), None)
 
 
 def add_leaves(session: Session, leaves: Sequence[Leaf], *, after: int) -> None:
@@ -87,13 +87,13 @@ def add_leaves(session: Session, leaves: Sequence[Leaf], *, after: int) -> None:
 
 def add_nodes(session: Session, nodes: Mapping[Coordinate, bytes]) -> None:
     rows = [
-        {"level": each.level, "index": each.place, "hash": hash_} for each, hash_ in nodes.items()
+        {"level": node.level, "index": node.place, "hash": hash_} for node, hash_ in nodes.items()
     ]
     session.execute(insert(AuditNode), rows)
 
 
 def nodes_at(session: Session, coordinates: Iterable[Coordinate]) -> dict[Coordinate, bytes]:
-    """Return the hashes of some complete subtrees, in one query."""
+    """Return the hashes of complete subtrees, in one query."""
     statement = select(AuditNode.level, AuditNode.index, AuditNode.hash).where(
         tuple_(AuditNode.level, AuditNode.index).in_(list(coordinates))
     )

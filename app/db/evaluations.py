@@ -1,4 +1,4 @@
-"""Suites and evaluations, and their bridge to what the gate reads."""
+"""Suite and evaluation queries, and the conversion of their rows to the gate's values."""
 
 from array import array
 from collections import defaultdict
@@ -25,7 +25,7 @@ from app.domain.identity.access import EVERYWHERE, Caller
 
 SUITE: Final = TypeAdapter(Suite)
 
-_WHOLE = (
+_ALL_RELATIONS = (
     joinedload(EvaluationRow.suite),
     joinedload(EvaluationRow.evaluator),
     joinedload(EvaluationRow.voided).joinedload(EvaluationVoid.voided_by),
@@ -40,7 +40,7 @@ def suite_versioned(session: Session, name: str, version: str) -> SuiteRow | Non
 
 
 def latest_suite(session: Session, name: str) -> SuiteRow | None:
-    """Return the suite's version that was registered last."""
+    """Return the most recently registered version of a suite."""
     statement = (
         select(SuiteRow)
         .where(SuiteRow.name == name)
@@ -56,19 +56,19 @@ def evaluations_page(
     subject_id: UUID,
     request: PageRequest,
 ) -> Page[EvaluationRow]:
-    """Return the evaluations of a version or base model, void ones too, latest first.
+    """Return the evaluations of a version or base model, including void ones, latest first.
 
-    `subject` is the column that refers to it.
+    `subject` is the column of the version's or the base model's id.
     """
     statement = select(EvaluationRow).where(subject == subject_id)
     key = [EvaluationRow.recorded_at, EvaluationRow.id]
-    return page_of(session, statement.options(*_WHOLE), key, request, descending=True)
+    return page_of(session, statement.options(*_ALL_RELATIONS), key, request, descending=True)
 
 
 def recent_evaluations(
     session: Session, version: Version, *, limit: int = 20
 ) -> Sequence[EvaluationRow]:
-    """Return the latest evaluations of a version, void ones too."""
+    """Return the latest evaluations of a version, including void ones."""
     return evaluations_page(session, EvaluationRow.version_id, version.id, PageRequest(limit)).items
 
 
@@ -76,21 +76,24 @@ def evaluation_by_id(session: Session, evaluation_id: UUID) -> EvaluationRow | N
     return _one(session, EvaluationRow.id == evaluation_id)
 
 
-def evaluation_in_sight(
+def evaluation_visible_to(
     session: Session, caller: Caller, evaluation_id: UUID
 ) -> EvaluationRow | None:
-    """Return an evaluation that the caller may see; one that it may not costs what none does."""
-    seen = caller.whole_namespaces()
-    visible = EvaluationRow.version.has(Version.prefix.has(Prefix.namespace.in_(seen)))
-    if seen:
+    """Return an evaluation that is visible to the caller.
+
+    Hidden and missing evaluations take the same queries, so that timing reveals nothing.
+    """
+    namespaces = caller.whole_namespaces()
+    visible = EvaluationRow.version.has(Version.prefix.has(Prefix.namespace.in_(namespaces)))
+    if namespaces:
         visible = visible | EvaluationRow.version_id.is_(None)
-    if EVERYWHERE in seen:
+    if EVERYWHERE in namespaces:
         visible = true()
     return _one(session, EvaluationRow.id == evaluation_id, visible)
 
 
 def _one(session: Session, *where: ColumnElement[bool]) -> EvaluationRow | None:
-    loaded = (*_WHOLE, joinedload(EvaluationRow.version).joinedload(Version.prefix))
+    loaded = (*_ALL_RELATIONS, joinedload(EvaluationRow.version).joinedload(Version.prefix))
     statement = select(EvaluationRow).where(*where)
     statement = statement.options(*loaded).execution_options(populate_existing=True)
     return session.scalars(statement).unique().one_or_none()
@@ -102,10 +105,10 @@ def evidence_for(
     subject_ids: Collection[UUID],
     compared: Collection[str],
 ) -> dict[UUID, list[Evaluation]]:
-    """Return the evaluations that count for each version or base model: all that are not void.
+    """Return the evaluations of each version or base model that are not void.
 
-    `subject` is the column that refers to it. The samples come along for the metrics in
-    `compared`, which only comparisons need.
+    `subject` is the column of the version's or the base model's id. Samples are read only for
+    the metrics in `compared`, because only comparisons need them.
     """
     not_void = _recorded().outerjoin(EvaluationVoid).where(EvaluationVoid.evaluation_id.is_(None))
     rows = session.scalars(not_void.where(subject.in_(subject_ids))).all()
@@ -118,7 +121,7 @@ def by_subject(
     subject: InstrumentedAttribute[UUID | None],
     compared: Collection[str],
 ) -> dict[UUID, list[Evaluation]]:
-    """Return evaluations, with the samples of `compared`, by what `subject` refers to."""
+    """Return evaluations by the value of the column `subject`, with the samples of `compared`."""
     scores = scores_of(session, [row.id for row in rows], compared)
     found: dict[UUID, list[Evaluation]] = defaultdict(list)
     for row in rows:
@@ -128,20 +131,20 @@ def by_subject(
 
 
 def evaluations_named(session: Session, ids: Collection[UUID]) -> Sequence[EvaluationRow]:
-    """Return evaluations by id, void or not, with the artifacts they are of."""
-    with_all = (
+    """Return evaluations by id, including void ones, with the version or base model evaluated."""
+    relations = (
         joinedload(EvaluationRow.version),
         joinedload(EvaluationRow.base_model),
         selectinload(EvaluationRow.files),
     )
-    statement = _recorded().where(EvaluationRow.id.in_(ids)).options(*with_all)
+    statement = _recorded().where(EvaluationRow.id.in_(ids)).options(*relations)
     return session.scalars(statement).unique().all()
 
 
 def scores_of(
     session: Session, evaluation_ids: Collection[UUID], metrics: Collection[str]
 ) -> dict[UUID, dict[CellKey, Scores]]:
-    """Return the samples of evaluations for some metrics, by evaluation and cell."""
+    """Return the samples of evaluations for the given metrics, by evaluation and cell."""
     found: dict[UUID, dict[CellKey, Scores]] = defaultdict(dict)
     if not metrics:
         return found
@@ -157,7 +160,7 @@ def scores_of(
 
 
 def evaluators_of(session: Session, evaluation_ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Return who recorded each of the evaluations."""
+    """Return the id of the evaluator of each evaluation."""
     statement = select(EvaluationRow.id, EvaluationRow.evaluator_id)
     found = session.execute(statement.where(EvaluationRow.id.in_(evaluation_ids)))
     return {row.id: row.evaluator_id for row in found}

@@ -1,4 +1,4 @@
-"""Kept answers: claiming a key, finding what it was answered, forgetting it."""
+"""Idempotency queries: claiming a key, and storing, finding and deleting responses."""
 
 from datetime import datetime
 from uuid import UUID
@@ -6,26 +6,30 @@ from uuid import UUID
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from app.db.models import KeptAnswer
+from app.db.models import IdempotencyRecord
 from app.domain.idempotency import KEPT_FOR
 
 
 def claim_key(session: Session, principal_id: UUID, key: str) -> bool:
-    """Take a principal's key until the transaction ends; False if another request has it."""
+    """Claim a principal's key until the transaction ends; False if another request holds it."""
     number = func.hashtextextended(f"{principal_id} {key}", 0)
     return bool(session.scalar(select(func.pg_try_advisory_xact_lock(number))))
 
 
-def answer_kept(session: Session, principal_id: UUID, key: str, now: datetime) -> KeptAnswer | None:
-    kept = session.get(KeptAnswer, (principal_id, key))
-    return kept if kept is not None and kept.answered_at > now - KEPT_FOR else None
+def stored_response(
+    session: Session, principal_id: UUID, key: str, now: datetime
+) -> IdempotencyRecord | None:
+    record = session.get(IdempotencyRecord, (principal_id, key))
+    return record if record is not None and record.answered_at > now - KEPT_FOR else None
 
 
-def keep(session: Session, answer: KeptAnswer) -> None:
-    """Keep an answer, in the place of one that has expired if there is one."""
-    session.merge(answer)
+def store_response(session: Session, record: IdempotencyRecord) -> None:
+    """Store a response, replacing an expired one with the same key."""
+    session.merge(record)
 
 
-def forget_answers(session: Session, now: datetime) -> None:
-    """Delete the answers that have expired."""
-    session.execute(delete(KeptAnswer).where(KeptAnswer.answered_at <= now - KEPT_FOR))
+def delete_expired_records(session: Session, now: datetime) -> None:
+    """Delete the stored responses that have expired."""
+    session.execute(
+        delete(IdempotencyRecord).where(IdempotencyRecord.answered_at <= now - KEPT_FOR)
+    )

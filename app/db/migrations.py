@@ -1,4 +1,4 @@
-"""Bringing the tables to the migration that this release needs."""
+"""Migrating the database to the schema of this release, and granting the service its rights."""
 
 from pathlib import Path
 from typing import Final
@@ -23,12 +23,12 @@ def alembic_config(connection: Connection | None = None) -> Config:
 
 
 def migrate(connection: Connection, *, service_role: str) -> None:
-    """Bring the tables to the latest migration and let `service_role` use them.
+    """Migrate the tables to this release's schema and grant `service_role` access to them.
 
-    The service's role can read and add rows everywhere, change them where a table is not
-    append-only, and delete them where a table is marked disposable. It can neither define nor
-    truncate anything. A role that owns the tables can do all of that anyway, so give the
-    service one of its own.
+    The service role may read and insert rows in every table, update them in tables that are not
+    append-only, and delete them in tables marked as disposable. It may not define or truncate
+    tables. A role that owns the tables can do all of this regardless of grants, so the service
+    needs a separate role.
     """
     command.upgrade(alembic_config(connection), REVISION)
     role = connection.dialect.identifier_preparer.quote(service_role)

@@ -1,4 +1,4 @@
-"""Numbers over everything that a caller works on."""
+"""Overview queries: counts over the prefixes of a caller, and the rules that fail most often."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ from sqlalchemy.dialects.postgresql import JSONB, array
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.db.models import Channel, Prefix, Promotion, Revocation, Version
-from app.db.prefixes import in_sight, worked_on
+from app.db.prefixes import is_visible_to, is_wholly_visible_to
 from app.domain.governance.findings import Outcome
-from app.domain.governance.gate import Result
+from app.domain.governance.gate import GateResult
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import EVERYWHERE, Caller
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many there are; with `more`, at least so many: not all of them were looked at."""
+    """A count; with `more` it is a lower bound, because counting stopped at a limit."""
 
     number: int
     more: bool = False
@@ -49,12 +49,12 @@ class Counts:
 
 
 def counts(session: Session, caller: Caller, now: datetime, *, most: int = 10_000) -> Counts:
-    """Count what the caller works on, and of prefixes what it may see, in one query.
+    """Count visible prefixes, and the other objects in the caller's namespaces, in one query.
 
-    Of each kind no more than `most` are looked at, so that a larger registry takes no longer. How
-    many versions it has, a prefix knows itself.
+    At most `most` rows of each kind are read, so the time does not grow with the registry. The
+    number of versions comes from the prefixes' own counters.
     """
-    totals = [_count_and_sum(each.limit(most + 1)) for each in _looked_at(caller, now)]
+    totals = [_count_and_sum(rows.limit(most + 1)) for rows in _counted(caller, now)]
     found: Sequence[Sequence[int]] = session.execute(select(*totals)).one()
     (prefixes, versions), (channels, live), (revoked, _), (pending, _) = found
     return Counts(
@@ -67,11 +67,11 @@ def counts(session: Session, caller: Caller, now: datetime, *, most: int = 10_00
     )
 
 
-def _looked_at(caller: Caller, now: datetime) -> Iterator[Select[int]]:
-    """Yield prefixes, channels, revocations and pending requests, a number to add up of each."""
-    numbers = case((worked_on(caller), Prefix.last_number), else_=0)
-    by_name = (Prefix.namespace, Prefix.name)  # the order of an index, in which reading can end
-    yield select(numbers).where(in_sight(caller)).order_by(*by_name)
+def _counted(caller: Caller, now: datetime) -> Iterator[Select[int]]:
+    """Yield selects of prefixes, channels, revocations and pending promotions, with a summand."""
+    numbers = case((is_wholly_visible_to(caller), Prefix.last_number), else_=0)
+    by_name = (Prefix.namespace, Prefix.name)  # an index has this order, so reading can stop early
+    yield select(numbers).where(is_visible_to(caller)).order_by(*by_name)
     live = (Channel.generation > 0).cast(Integer)
     yield select(live).where(_below(caller, Channel.prefix_id, select(Prefix.id)))
     versions = select(Version.id).join(Version.prefix)
@@ -86,17 +86,17 @@ def _looked_at(caller: Caller, now: datetime) -> Iterator[Select[int]]:
 def _below(
     caller: Caller, owner_id: InstrumentedAttribute[UUID], owners: Select[UUID]
 ) -> ColumnElement[bool]:
-    """Return the condition that an owner is of a prefix that the caller works on."""
+    """Return the condition that `owner_id` belongs to a prefix wholly visible to the caller."""
     if EVERYWHERE in caller.whole_namespaces():
         return true()
-    return owner_id.in_(owners.where(worked_on(caller)))
+    return owner_id.in_(owners.where(is_wholly_visible_to(caller)))
 
 
 def _count_and_sum(statement: Select[int]) -> ScalarSelect[list[int]]:
-    some = statement.subquery()
-    (number,) = some.c
+    rows = statement.subquery()
+    (number,) = rows.c
     total = array([func.count(), func.coalesce(func.sum(number), 0)])
-    return select(total).select_from(some).scalar_subquery()
+    return select(total).select_from(rows).scalar_subquery()
 
 
 def _up_to(most: int, found: int) -> Count:
@@ -105,7 +105,7 @@ def _up_to(most: int, found: int) -> Count:
 
 @dataclass(frozen=True, slots=True)
 class FailingRule:
-    """A rule that keeps gates shut: on how many requests, by how many findings."""
+    """A rule that fails the gate, with the numbers of affected requests and of findings."""
 
     rule: str
     requests: int
@@ -115,7 +115,7 @@ class FailingRule:
 def failing_rules(
     session: Session, caller: Caller, *, since: datetime, limit: int = 8
 ) -> Sequence[FailingRule]:
-    """Return the rules that shut the gate on requests made since then, the most frequent first."""
+    """Return the rules that failed the gate for requests since `since`, most frequent first."""
     finding = func.jsonb_array_elements(Promotion.decision["findings"], type_=JSONB).table_valued(
         "value", name="finding"
     )
@@ -129,9 +129,9 @@ def failing_rules(
         .join(Channel.prefix)
         .join(finding, true())
         .where(
-            worked_on(caller),
+            is_wholly_visible_to(caller),
             Promotion.created_at >= since,
-            Promotion.decision["result"].astext == Result.FAILED,
+            Promotion.decision["result"].astext == GateResult.FAILED,
             outcome.in_([Outcome.FAILED, Outcome.MISSING]),
         )
         .group_by(rule)

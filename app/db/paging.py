@@ -1,4 +1,4 @@
-"""Keyset pages: lists that cost the same however far one reads."""
+"""Keyset paging: the cost of a page does not grow with its distance from the first one."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ Key = Sequence[InstrumentedAttribute[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some rows and, if there are more, the cursor that continues after them."""
+    """The rows of a page and, if there are more, the cursor of the next page."""
 
     items: list[T]
     next: str | None
@@ -42,7 +42,7 @@ def page_of(
     """Run `statement` for one page, ordered by the columns of `key`, which must be unique.
 
     Raises:
-        MalformedRequestError: The cursor is not one that this list gave out.
+        MalformedRequestError: The cursor was not issued by this list.
     """
     statement = statement.where(beyond_cursor(key, request, descending=descending))
     order = [column.desc() if descending else column.asc() for column in key]
@@ -55,10 +55,10 @@ def page_of(
 def beyond_cursor(
     key: Key, request: PageRequest, *, descending: bool = False
 ) -> ColumnElement[bool]:
-    """Return the condition that a row comes after the cursor; without one, that of every row.
+    """Return the condition that a row comes after the cursor; true if there is no cursor.
 
     Raises:
-        MalformedRequestError: The cursor is not one that this list gave out.
+        MalformedRequestError: The cursor was not issued by this list.
     """
     if request.cursor is None:
         return true()
@@ -78,20 +78,20 @@ def _decode(cursor: str, key: Key) -> Any:  # noqa: ANN401 - a SQL tuple of the 
         texts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         values = [_value(text, column) for text, column in zip(texts, key, strict=True)]
     except (ValueError, TypeError, RecursionError) as error:
-        message = f"The cursor {cursor[:80]!r} is not one that this list gave out; start over."
+        message = f"The cursor {cursor[:80]!r} was not issued by this list; start over without it."
         raise MalformedRequestError(message) from error
     return tuple_(*values)
 
 
 def _value(text: object, column: InstrumentedAttribute[Any]) -> object:
     if not isinstance(text, str) or not text.isprintable():
-        raise ValueError("not text that a column can hold")
+        raise ValueError("the text has characters that a column cannot hold")
     kind = column.type.python_type
     if kind is datetime:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
-            raise ValueError("a cursor's time has a zone")
+            raise ValueError("the time has no zone")
         return moment
     if kind is int and abs(int(text)) >= 2**31:
-        raise ValueError("beyond the column's range")
+        raise ValueError("the number is outside the column's range")
     return UUID(text) if kind is UUID else kind(text)

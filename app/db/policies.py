@@ -1,4 +1,4 @@
-"""Policies by name and version, and their document's bridge to the idea."""
+"""Policy queries, and the conversion between a policy's stored document and its value."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,12 +9,12 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.db.models import Channel, PolicyRow, Prefix
-from app.db.prefixes import worked_on
+from app.db.prefixes import is_wholly_visible_to
 from app.domain.governance.gate import PolicyRef
 from app.domain.governance.policies import Policy
 from app.domain.identity.access import Caller
 
-# A policy's document and the idea have one shape, so one description serves both.
+# The stored document and the domain's value have the same shape, so one adapter serves both.
 POLICY: Final = TypeAdapter(Policy)
 
 
@@ -30,7 +30,7 @@ def latest_policy(session: Session, name: str) -> PolicyRow | None:
 
 
 def newest_policies(session: Session, *, limit: int = 200) -> Sequence[PolicyRow]:
-    """Return the latest version of each policy, by name."""
+    """Return the latest version of each policy, ordered by name."""
     statement = (
         select(PolicyRow)
         .ext(distinct_on(PolicyRow.name))
@@ -44,12 +44,12 @@ def newest_policies(session: Session, *, limit: int = 200) -> Sequence[PolicyRow
 def channels_bound_to(
     session: Session, caller: Caller, name: str, *, limit: int = 100
 ) -> Sequence[Channel]:
-    """Return the channels under any version of a policy, of prefixes the caller works on."""
+    """Return the channels bound to any version of a policy, of prefixes wholly visible."""
     statement = (
         select(Channel)
         .join(Channel.prefix)
         .join(Channel.policy)
-        .where(PolicyRow.name == name, worked_on(caller))
+        .where(PolicyRow.name == name, is_wholly_visible_to(caller))
         .order_by(Prefix.namespace, Prefix.name, Channel.name)
         .limit(limit)
         .options(contains_eager(Channel.prefix), contains_eager(Channel.policy))

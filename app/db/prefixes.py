@@ -1,4 +1,4 @@
-"""Prefixes: one by name, one locked, and the lists of them."""
+"""Prefix queries: by name, locked, listed and searched, and the conditions of visibility."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,36 +21,36 @@ from sqlalchemy.orm import Session, aliased, joinedload
 from sqlalchemy.sql.base import ExecutableOption
 
 from app.db.channels import served
-from app.db.models import BaseModelRow, BoundPrefix, Prefix
+from app.db.models import BaseModelRow, Prefix, PrefixBaseModel
 from app.db.paging import Key, Page, PageRequest, beyond_cursor, page_of
 from app.domain.identity.access import EVERYWHERE, Caller
 from app.domain.naming import PrefixName
 
-# The prefix of a row that binds it, looked up for one row after the other. With a plain join the
-# planner, which takes base models for alike, might read the names of all prefixes for a rare one.
-BOUND: Final = aliased(
+# The prefix of a `PrefixBaseModel` row, looked up row by row. The planner assumes that all base
+# models are equally frequent, so with a plain join it might read all prefixes for a rare one.
+BOUND_PREFIX: Final = aliased(
     Prefix,
     select(Prefix)
-    .where(Prefix.namespace == BoundPrefix.namespace, Prefix.name == BoundPrefix.name)
-    .correlate(BoundPrefix)
+    .where(Prefix.namespace == PrefixBaseModel.namespace, Prefix.name == PrefixBaseModel.name)
+    .correlate(PrefixBaseModel)
     .offset(0)
     .lateral(),
 )
 
-_NEAR: Final = 2000  # names that are looked at one by one before a search asks the index
+_SCANNED_NAMES: Final = 2000  # a search tests this many names in order before it uses the index
 
 
-def prefix_in_sight(session: Session, caller: Caller, name: PrefixName) -> Prefix | None:
+def prefix_visible_to(session: Session, caller: Caller, name: PrefixName) -> Prefix | None:
     return session.scalars(
-        _named(name).where(in_sight(caller)).options(*_people(Prefix))
+        _named(name).where(is_visible_to(caller)).options(*_principals(Prefix))
     ).one_or_none()
 
 
 def lock_prefix(session: Session, name: PrefixName) -> Prefix | None:
     """Return the prefix with its row locked until the transaction ends.
 
-    Every write below a prefix takes this lock first. It orders version numbers, evidence,
-    promotions and the audit chain; other prefixes, and reads, never wait for it.
+    Every write to a prefix or its objects takes this lock first. It serialises version numbers,
+    evidence, promotions and the audit chain; other prefixes and reads never wait for it.
     """
     lock = _named(name).with_for_update(key_share=True)
     return session.scalars(lock.execution_options(populate_existing=True)).one_or_none()
@@ -70,10 +70,10 @@ class PrefixFilter:
 def prefixes_page(
     session: Session, caller: Caller, wanted: PrefixFilter, request: PageRequest
 ) -> Page[Prefix]:
-    """Return the prefixes that the caller may see, by name.
+    """Return the prefixes that are visible to the caller, ordered by name.
 
-    What is part of many names fills the page with the first names looked at. Anything else is
-    part of few, and the index of endings finds those without looking at other names.
+    A text that occurs in many names fills the page from the first names scanned. Any other text
+    occurs in few names, and the index of name endings finds those without a scan.
     """
     if not wanted.query:
         if wanted.base_model is not None:
@@ -81,12 +81,13 @@ def prefixes_page(
         return _page(session, Prefix, caller, wanted, request)
     part = wanted.query.lower()
     following = _following(caller, wanted, request)
-    near = aliased(Prefix, following.order_by(*_by_name(Prefix)).limit(_NEAR).subquery())
-    page = _page(session, near, caller, wanted, request, _contains(near, part))
+    first = following.order_by(*_by_name(Prefix)).limit(_SCANNED_NAMES)
+    scanned = aliased(Prefix, first.subquery())
+    page = _page(session, scanned, caller, wanted, request, _contains(scanned, part))
     if page.next is not None:
         return page
-    # The offset makes the planner find all matches first. It might rather test name after name
-    # in the page's order, which takes for ever if the matches are the last ones.
+    # The offset makes the planner find all matches first. Otherwise it might test every name in
+    # the page's order, which is slow if the matches come last.
     found = aliased(Prefix, following.where(_has_ending(part)).offset(0).subquery())
     return _page(session, found, caller, wanted, request)
 
@@ -97,16 +98,20 @@ def _page(
     caller: Caller,
     wanted: PrefixFilter,
     request: PageRequest,
-    *searched: ColumnElement[bool],
+    *conditions: ColumnElement[bool],
 ) -> Page[Prefix]:
-    statement = select(prefix).options(*_people(prefix)).where(in_sight(caller, prefix), *searched)
+    statement = (
+        select(prefix)
+        .options(*_principals(prefix))
+        .where(is_visible_to(caller, prefix), *conditions)
+    )
     if wanted.namespace is not None:
         statement = statement.where(prefix.namespace == wanted.namespace)
     if wanted.base_model is not None:
         bound = exists().where(
             _is_of(wanted.base_model),
-            BoundPrefix.namespace == prefix.namespace,
-            BoundPrefix.name == prefix.name,
+            PrefixBaseModel.namespace == prefix.namespace,
+            PrefixBaseModel.name == prefix.name,
         )
         statement = statement.where(bound)
     return page_of(session, statement, _by_name(prefix), request)
@@ -115,31 +120,37 @@ def _page(
 def _bound_page(
     session: Session, caller: Caller, wanted: PrefixFilter, request: PageRequest
 ) -> Page[Prefix]:
-    """Return prefixes of a base model in the order in which an index has them."""
-    statement = select(BOUND).join_from(BoundPrefix, BOUND, true()).options(*_people(BOUND))
+    """Return the prefixes of a base model, in the order of the index that lists them."""
+    statement = (
+        select(BOUND_PREFIX)
+        .join_from(PrefixBaseModel, BOUND_PREFIX, true())
+        .options(*_principals(BOUND_PREFIX))
+    )
     statement = statement.where(
-        _is_of(wanted.base_model), within(caller.namespaces(), BoundPrefix), in_sight(caller, BOUND)
+        _is_of(wanted.base_model),
+        within(caller.namespaces(), PrefixBaseModel),
+        is_visible_to(caller, BOUND_PREFIX),
     )
     if wanted.namespace is not None:
-        statement = statement.where(BoundPrefix.namespace == wanted.namespace)
-    return page_of(session, statement, _by_name(BoundPrefix), request)
+        statement = statement.where(PrefixBaseModel.namespace == wanted.namespace)
+    return page_of(session, statement, _by_name(PrefixBaseModel), request)
 
 
 def _is_of(base_model: str | None) -> ColumnElement[bool]:
     base = select(BaseModelRow.id).where(BaseModelRow.digest == base_model)
-    return BoundPrefix.base_model_id == base.scalar_subquery()
+    return PrefixBaseModel.base_model_id == base.scalar_subquery()
 
 
-def _people(prefix: type[Prefix]) -> tuple[ExecutableOption, ExecutableOption]:
+def _principals(prefix: type[Prefix]) -> tuple[ExecutableOption, ExecutableOption]:
     return joinedload(prefix.owner), joinedload(prefix.created_by)
 
 
-def _by_name(prefix: type[Prefix | BoundPrefix]) -> Key:
+def _by_name(prefix: type[Prefix | PrefixBaseModel]) -> Key:
     return [prefix.namespace, prefix.name]
 
 
 def _following(caller: Caller, wanted: PrefixFilter, request: PageRequest) -> Select[Prefix]:
-    """Select the prefixes that a page may come from, all of what a search has to look at."""
+    """Select the prefixes after the cursor that are in the caller's namespaces."""
     following = select(Prefix).where(
         within(caller.namespaces()), beyond_cursor(_by_name(Prefix), request)
     )
@@ -149,34 +160,34 @@ def _following(caller: Caller, wanted: PrefixFilter, request: PageRequest) -> Se
 
 
 def _contains(prefix: type[Prefix], part: str) -> ColumnElement[bool]:
-    # As in the index, by the letters' codes: a database's own rules may fold them otherwise.
+    # Compare by code point, as the index does: the database's collation may fold differently.
     full_name = collate(func.concat(prefix.namespace, "/", prefix.name), "C")
     return func.lower(full_name).contains(part, autoescape=True)
 
 
 def _has_ending(part: str) -> ColumnElement[bool]:
-    """Return the condition that an ending of the full name begins with `part`."""
+    """Return the condition that an ending of the full name begins with `part`; uses the index."""
     quoted = part.replace("\\", "\\\\").replace("'", "''")
     endings = func.name_endings(Prefix.namespace, Prefix.name)
     return endings.bool_op("@@")(cast(f"'{quoted}':*", TSQUERY))
 
 
-def in_sight(caller: Caller, prefix: type[Prefix] = Prefix) -> ColumnElement[bool]:
-    """Return the condition that the caller may see a prefix."""
+def is_visible_to(caller: Caller, prefix: type[Prefix] = Prefix) -> ColumnElement[bool]:
+    """Return the condition that a prefix is visible to the caller."""
     visible, whole = caller.namespaces(), caller.whole_namespaces()
     released = served(prefix.id, caller)
     return or_(within(whole, prefix), within(visible - whole, prefix) & released)
 
 
-def worked_on(caller: Caller) -> ColumnElement[bool]:
-    """Return the condition that the caller sees all of a prefix, unreleased versions too."""
+def is_wholly_visible_to(caller: Caller) -> ColumnElement[bool]:
+    """Return the condition that all of a prefix is visible, including unreleased versions."""
     return within(caller.whole_namespaces())
 
 
 def within(
-    namespaces: Iterable[str], prefix: type[Prefix | BoundPrefix] = Prefix
+    namespaces: Iterable[str], prefix: type[Prefix | PrefixBaseModel] = Prefix
 ) -> ColumnElement[bool]:
-    """Return the condition that a prefix is in one of the namespaces; `*` is all of them."""
+    """Return the condition that a prefix is in one of the namespaces; `*` stands for all."""
     names = set(namespaces)
     if EVERYWHERE in names:
         return true()

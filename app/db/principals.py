@@ -1,4 +1,4 @@
-"""Principals and their grants: who may do what."""
+"""Principal queries: principals, their grants, and the approvers of namespaces."""
 
 from collections.abc import Collection
 from typing import Final
@@ -11,28 +11,28 @@ from app.db.paging import Page, PageRequest, page_of
 from app.domain.governance.approvals import Reviewer
 from app.domain.identity.access import EVERYWHERE, Role
 
-_WHOLE: Final = (selectinload(Principal.grants), selectinload(Principal.identities))
+_ALL_RELATIONS: Final = (selectinload(Principal.grants), selectinload(Principal.identities))
 
 
 def principal_named(session: Session, name: str) -> Principal | None:
     statement = select(Principal).where(Principal.name == name)
-    return session.scalars(statement.options(*_WHOLE)).one_or_none()
+    return session.scalars(statement.options(*_ALL_RELATIONS)).one_or_none()
 
 
 def principals_page(session: Session, request: PageRequest) -> Page[Principal]:
-    """Return all principals, the deactivated too, by name."""
-    return page_of(session, select(Principal).options(*_WHOLE), [Principal.name], request)
+    """Return all principals, including deactivated ones, ordered by name."""
+    return page_of(session, select(Principal).options(*_ALL_RELATIONS), [Principal.name], request)
 
 
 def lock_principal(session: Session, name: str) -> Principal | None:
-    """Return the principal with its row locked, but not against rows that refer to it."""
+    """Return the principal with its row locked; rows that refer to it can still be inserted."""
     lock = select(Principal).where(Principal.name == name).with_for_update(key_share=True)
-    fresh = lock.options(*_WHOLE).execution_options(populate_existing=True)
+    fresh = lock.options(*_ALL_RELATIONS).execution_options(populate_existing=True)
     return session.scalars(fresh).one_or_none()
 
 
-def holds_somebody(session: Session, role: Role, namespace: str) -> bool:
-    """Return whether anybody holds `role` over exactly `namespace`."""
+def has_principals(session: Session, role: Role, namespace: str) -> bool:
+    """Return whether any principal has a grant of `role` on exactly `namespace`."""
     held = select(RoleGrant.id).where(RoleGrant.role == role, RoleGrant.namespace == namespace)
     return session.scalars(held.limit(1)).one_or_none() is not None
 
@@ -40,7 +40,7 @@ def holds_somebody(session: Session, role: Role, namespace: str) -> bool:
 def approvers_by_namespace(
     session: Session, namespaces: Collection[str]
 ) -> dict[str, list[Reviewer]]:
-    """Return, for each namespace, everybody who holds the approver's role over it."""
+    """Return, for each namespace, the principals with the role approver on it."""
     statement = (
         select(Principal, RoleGrant.namespace)
         .join(RoleGrant)

@@ -1,4 +1,4 @@
-"""Promotions: one whole, one locked, and the lists of them."""
+"""Promotion queries: by id, pending, due, listed, and the stored form of decisions."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ from app.domain.naming import PrefixName
 
 DECISION: Final = TypeAdapter(Decision)
 
-_WHOLE = (
+_ALL_RELATIONS = (
     joinedload(Promotion.channel).options(
         joinedload(Channel.policy), joinedload(Channel.prefix).joinedload(Prefix.owner)
     ),
@@ -58,37 +58,40 @@ def promotion_by_id(session: Session, promotion_id: UUID) -> Promotion | None:
     return _one(session, Promotion.id == promotion_id)
 
 
-def promotion_in_sight(session: Session, caller: Caller, promotion_id: UUID) -> Promotion | None:
-    """Return a promotion that the caller may see; one that it may not costs what none does."""
-    return _one(session, Promotion.id == promotion_id, _in_sight(caller))
+def promotion_visible_to(session: Session, caller: Caller, promotion_id: UUID) -> Promotion | None:
+    """Return a promotion that is visible to the caller.
+
+    Hidden and missing promotions take the same queries, so that timing reveals nothing.
+    """
+    return _one(session, Promotion.id == promotion_id, _is_visible_to(caller))
 
 
-def place_in_sight(
+def promotion_place_visible_to(
     session: Session, caller: Caller, promotion_id: UUID
 ) -> tuple[PrefixName, str] | None:
-    """Return the prefix and the channel's name of a promotion that the caller may see."""
+    """Return the prefix and the channel's name of a promotion that is visible to the caller."""
     statement = (
         select(Prefix.namespace, Prefix.name, Channel.name)
         .select_from(Promotion)
         .join(Promotion.channel)
         .join(Channel.prefix)
-        .where(Promotion.id == promotion_id, _in_sight(caller))
+        .where(Promotion.id == promotion_id, _is_visible_to(caller))
     )
     row = session.execute(statement).one_or_none()
     return None if row is None else (PrefixName(row[0], row[1]), row[2])
 
 
 def _one(session: Session, *where: ColumnElement[bool]) -> Promotion | None:
-    statement = select(Promotion).where(*where).options(*_WHOLE)
+    statement = select(Promotion).where(*where).options(*_ALL_RELATIONS)
     fresh = statement.execution_options(populate_existing=True)
     return session.scalars(fresh).unique().one_or_none()
 
 
-def _in_sight(caller: Caller) -> ColumnElement[bool]:
-    seen = caller.whole_namespaces()
-    if EVERYWHERE in seen:
+def _is_visible_to(caller: Caller) -> ColumnElement[bool]:
+    namespaces = caller.whole_namespaces()
+    if EVERYWHERE in namespaces:
         return true()
-    return Promotion.channel.has(Channel.prefix.has(Prefix.namespace.in_(seen)))
+    return Promotion.channel.has(Channel.prefix.has(Prefix.namespace.in_(namespaces)))
 
 
 def pending_on(session: Session, channel: Channel) -> Sequence[Promotion]:
@@ -105,13 +108,13 @@ def _pending(session: Session, where: ColumnElement[bool]) -> Sequence[Promotion
         select(Promotion)
         .where(Promotion.state == PromotionState.PENDING, where)
         .order_by(Promotion.created_at, Promotion.id)
-        .options(*_WHOLE)
+        .options(*_ALL_RELATIONS)
     )
     return session.scalars(statement).unique().all()
 
 
-def moved_by_time(session: Session, now: datetime, *, limit: int) -> Sequence[UUID]:
-    """Return the pending promotions that are overdue, or due to execute by themselves."""
+def due_promotions(session: Session, now: datetime, *, limit: int) -> Sequence[UUID]:
+    """Return the pending promotions that are due for execution or past their expiry."""
     statement = (
         select(Promotion.id)
         .where(
@@ -144,7 +147,7 @@ def executed_with(session: Session, version: Version, *, limit: int = 20) -> Seq
 
 
 def recent_requests(session: Session, prefix: Prefix, *, limit: int = 10) -> Sequence[Promotion]:
-    """Return the latest promotions of a prefix with channel and requester, in one query."""
+    """Return the latest promotions of a prefix, with channel and requester, in one query."""
     statement = (
         select(Promotion)
         .join(Promotion.channel)
@@ -165,11 +168,11 @@ def promotions_page(
     now: datetime,
     with_decisions: bool = False,
 ) -> Page[Promotion]:
-    """Return the promotions in namespaces that the caller sees into, latest first.
+    """Return the promotions that are visible to the caller, latest first.
 
-    Each has its decision's outline and, `with_decisions`, the whole of it as JSON that is stored.
+    Each has the outline of its decision and, with `with_decisions`, the complete stored JSON.
     """
-    statement = select(Promotion).options(*_LISTED).where(_in_sight(caller))
+    statement = select(Promotion).options(*_LISTED).where(_is_visible_to(caller))
     if with_decisions:
         statement = statement.options(_WITH_DECISION)
     if state is not None:
@@ -179,7 +182,7 @@ def promotions_page(
 
 
 def _is_in(state: PromotionState, now: datetime) -> ColumnElement[bool]:
-    """Return the condition for a state as it is shown: whoever is overdue has expired."""
+    """Return the condition for a state as displayed: an overdue promotion counts as expired."""
     stored = Promotion.state == state
     if state is PromotionState.PENDING:
         return and_(stored, Promotion.expires_at > now)

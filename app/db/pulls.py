@@ -1,4 +1,4 @@
-"""Pulls: adding what was counted, and the list of them."""
+"""Pull queries: adding counts, and listing them."""
 
 from collections.abc import Mapping
 
@@ -12,8 +12,8 @@ from app.domain.artifacts.pulls import PullKey, Tally
 
 
 def add_pulls(session: Session, counted: Mapping[PullKey, Tally]) -> None:
-    """Add tallies to those that are kept, in one statement."""
-    # In one order, or two servers that add the same rows could wait for each other for ever.
+    """Add tallies to the stored ones, in one statement."""
+    # Sorted, because two servers that update the same rows in different orders could deadlock.
     rows = [
         {
             "version_id": key.version_id,
@@ -40,7 +40,7 @@ def add_pulls(session: Session, counted: Mapping[PullKey, Tally]) -> None:
 
 
 def pulls_page(session: Session, version: Version, request: PageRequest) -> Page[Pull]:
-    """Return who pulled a version, the latest first."""
+    """Return the pulls of a version by principal and way, latest first."""
     statement = select(Pull).where(Pull.version_id == version.id)
     statement = statement.options(joinedload(Pull.principal))
     key = [Pull.last_at, Pull.principal_id, Pull.way]

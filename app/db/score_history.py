@@ -1,4 +1,4 @@
-"""Scores over the versions of a prefix, and the runs that a decision was made from."""
+"""Score queries: scores over the versions of a prefix, and the runs behind a decision."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from app.domain.evidence.evaluation import CellKey
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one version scored on one metric, over the cells of its evaluations that count."""
+    """A version's score on one metric, over the cells of its complete, valid evaluations."""
 
     number: int
     metric: str
@@ -33,7 +33,7 @@ class Score:
 
 
 def score_history(session: Session, prefix: Prefix, *, versions: int = 50) -> Sequence[Score]:
-    """Return the scores of the latest `versions` versions by metric, `suite/metric`, and number."""
+    """Return the scores of the latest `versions` versions, by `suite/metric` and number."""
     metric = func.concat(SuiteRow.name, "/", EvaluationCell.metric)
     weighted = func.sum(EvaluationCell.mean * EvaluationCell.samples)
     statement = (

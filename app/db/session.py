@@ -11,20 +11,24 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.db.commit_barrier import wait_after_commits
 
-# A stuck query or a forgotten lock must end as an error for one caller, not as a full pool.
+# A stuck query or an abandoned lock must end as an error for one caller, not exhaust the pool.
 _SERVER_TIMEOUTS: Final = (
     "-c timezone=UTC -c statement_timeout=60000 -c lock_timeout=15000 "
     "-c idle_in_transaction_session_timeout=60000"
 )
-_BY_ITSELF: Final = "AUTOCOMMIT"  # each statement, in PostgreSQL's words for it
+_AUTOCOMMIT: Final = "AUTOCOMMIT"
 
 T = TypeVar("T")
 
 
-def present(value: T | None) -> T:
-    """Return what must be there, such as a row that the same transaction wrote or locked."""
+def expect(value: T | None) -> T:
+    """Return a value that must exist, such as a row that the same transaction wrote or locked.
+
+    Raises:
+        LookupError: The value is None.
+    """
     if value is None:
-        raise LookupError("what must be there at this point is not")
+        raise LookupError("a value that must exist at this point is missing")
     return value
 
 
@@ -40,8 +44,8 @@ def engine_for(url: str, *, pool_size: int = 10) -> Engine:
     )
 
     def require_alive(connection: Any, *_: object) -> None:  # noqa: ANN401 - the driver's own
-        # To ask the server each time, as `pool_pre_ping` does, is a round trip for every session.
-        # One that ended says good-bye, and then something waits to be read.
+        # `pool_pre_ping` would cost a round trip for every session. A server that closes a
+        # connection sends a message first, so only a readable socket needs a ping.
         idle = select.poll()
         idle.register(connection.pgconn.socket, select.POLLIN)
         if not idle.poll(0):
@@ -56,10 +60,10 @@ def engine_for(url: str, *, pool_size: int = 10) -> Engine:
 
 
 class Sessions(sessionmaker[Session]):
-    """Makes sessions: `begin()` is one transaction, and what is not begun only reads.
+    """A session factory: `begin()` opens a transaction, and a plain session only reads.
 
-    What only reads runs each statement by itself. It sees what is committed then, as READ COMMITTED
-    has it within a transaction too, and goes without BEGIN and ROLLBACK, a round trip each.
+    A reading session runs in autocommit, which saves the round trips of BEGIN and ROLLBACK. Each of
+    its statements sees the rows committed by then, as under READ COMMITTED in a transaction.
     """
 
     def __init__(self, reading: Engine | None, **options: Any) -> None:  # noqa: ANN401
@@ -67,7 +71,7 @@ class Sessions(sessionmaker[Session]):
         self.reading = reading
 
     def __call__(self, **options: Any) -> Session:  # noqa: ANN401 - as sessionmaker has it
-        # A connection that was given is in a transaction, of a test or an exchange, and stays so.
+        # A given connection stays in its transaction, which a test or an idempotent request owns.
         if isinstance(self.kw["bind"], Engine):
             options.setdefault("bind", self.reading)
         return super().__call__(**options)
@@ -79,19 +83,19 @@ class Sessions(sessionmaker[Session]):
 
 
 def _require_begun(session: Session, *_: object) -> None:
-    if session.get_bind().get_execution_options().get("isolation_level") == _BY_ITSELF:
-        raise TypeError("what is not begun only reads; write in `with sessions.begin()`")
+    if session.get_bind().get_execution_options().get("isolation_level") == _AUTOCOMMIT:
+        raise TypeError("a plain session only reads; write within `with sessions.begin()`")
 
 
 def sessions_on(bind: Engine | Connection) -> Sessions:
-    """Return a factory; objects stay readable after commit, so a use case may return them.
+    """Return a session factory; objects stay readable after commit, so use cases may return them.
 
-    A commit that changes what processes may remember returns once they have heard of it. On a
-    connection that is in a transaction already, a session's commit ends a savepoint only, so that
-    a test can undo everything.
+    A commit that affects caches returns after every process has invalidated them. On a connection
+    that is already in a transaction, a session's commit only ends a savepoint, so that a test can
+    roll back everything.
     """
     sessions = Sessions(
-        bind.execution_options(isolation_level=_BY_ITSELF) if isinstance(bind, Engine) else None,
+        bind.execution_options(isolation_level=_AUTOCOMMIT) if isinstance(bind, Engine) else None,
         bind=bind,
         expire_on_commit=False,
         join_transaction_mode="create_savepoint",
@@ -102,6 +106,6 @@ def sessions_on(bind: Engine | Connection) -> Sessions:
 
 
 def database_of(sessions: Sessions) -> URL:
-    """Return where a factory's sessions connect to, for a connection beside them."""
+    """Return the URL of the database that a factory's sessions connect to."""
     bind: Engine | Connection = sessions.kw["bind"]
     return bind.engine.url

@@ -1,4 +1,4 @@
-"""Generations across channels: what was live when, and what changed last."""
+"""Timeline queries: generations across the channels of a prefix, and the latest changes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,7 +7,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.db.models import Channel, Generation, GenerationShare, Prefix
-from app.db.prefixes import worked_on
+from app.db.prefixes import is_wholly_visible_to
 from app.domain.identity.access import Caller
 
 
@@ -19,7 +19,7 @@ def timeline(
     limit: int = 30,
     until: datetime | None = None,
 ) -> Sequence[Generation]:
-    """Return what the channels of a prefix served, latest first; with `until`, up to then."""
+    """Return the generations of a prefix's channels, latest first; with `until`, up to then."""
     statement = _generations().where(Channel.prefix_id == prefix.id).limit(limit)
     if caller.channels is not None:
         statement = statement.where(Channel.name.in_(caller.channels))
@@ -29,8 +29,8 @@ def timeline(
 
 
 def recent_changes(session: Session, caller: Caller, *, limit: int = 8) -> Sequence[Generation]:
-    """Return the latest changes of channels of prefixes that the caller works on."""
-    statement = _generations().join(Channel.prefix).where(worked_on(caller)).limit(limit)
+    """Return the latest generations of prefixes that are wholly visible to the caller."""
+    statement = _generations().join(Channel.prefix).where(is_wholly_visible_to(caller)).limit(limit)
     with_names = statement.options(
         contains_eager(Generation.channel).contains_eager(Channel.prefix)
     )

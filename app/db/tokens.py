@@ -1,4 +1,4 @@
-"""API tokens: who holds one, which there are, when each was last used."""
+"""API token queries: validating, listing and revoking tokens, and recording their last use."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from app.domain.identity.tokens import token_hash
 
 @dataclass(frozen=True, slots=True)
 class ValidToken:
-    """A token that is neither revoked nor expired, and who acts with it."""
+    """A token that is neither revoked nor expired, with its caller."""
 
     id: UUID
     caller: Caller
@@ -26,7 +26,7 @@ class ValidToken:
 def valid_token(session: Session, token: str, now: datetime) -> ValidToken | None:
     """Return the token if it is valid, in one query.
 
-    It is found by its hash, so that how long a comparison takes tells nothing of a token.
+    The lookup is by hash, so that the timing of comparisons reveals nothing about the token.
     """
     statement = (
         select(Principal, ApiToken, RoleGrant.role, RoleGrant.namespace)
@@ -56,7 +56,7 @@ def lock_token(session: Session, token_id: UUID) -> ApiToken | None:
 def tokens_page(
     session: Session, request: PageRequest, *, principal: str | None = None
 ) -> Page[ApiToken]:
-    """Return the tokens that were issued, to one principal or to all, latest first."""
+    """Return the tokens issued to one principal, or to all, latest first."""
     statement = select(ApiToken).options(joinedload(ApiToken.principal))
     if principal is not None:
         statement = statement.where(ApiToken.principal.has(Principal.name == principal))
@@ -65,7 +65,7 @@ def tokens_page(
 
 
 def revoke_tokens(session: Session, principal_id: UUID, now: datetime) -> int:
-    """Revoke every token of a principal; return how many were not revoked before."""
+    """Revoke every token of a principal; return the number of tokens that were not yet revoked."""
     statement = (
         update(ApiToken)
         .where(ApiToken.principal_id == principal_id, ApiToken.revoked_at.is_(None))
@@ -75,7 +75,7 @@ def revoke_tokens(session: Session, principal_id: UUID, now: datetime) -> int:
     return len(session.scalars(statement).all())
 
 
-def write_last_use(session: Session, token_id: UUID, now: datetime, *, apart: timedelta) -> None:
-    """Write when a token was used, unless a use less than `apart` before is written already."""
-    old = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - apart)
+def write_last_use(session: Session, token_id: UUID, now: datetime, *, interval: timedelta) -> None:
+    """Write a token's last use, unless a use less than `interval` ago is recorded."""
+    old = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - interval)
     session.execute(update(ApiToken).where(ApiToken.id == token_id, old).values(last_used_at=now))

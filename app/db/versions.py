@@ -1,4 +1,4 @@
-"""Versions: one by number or revision, the list of them, and what resolve needs."""
+"""Version queries: by number, revision or digest, listed, and for resolving a channel."""
 
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
@@ -12,7 +12,7 @@ from app.db.paging import Page, PageRequest, beyond_cursor, page_of
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 
-_WHOLE = (
+_ALL_RELATIONS = (
     joinedload(Version.base_model),
     joinedload(Version.created_by),
     joinedload(Version.prefix).joinedload(Prefix.owner),
@@ -20,7 +20,7 @@ _WHOLE = (
     selectinload(Version.files),
 )
 
-_JUDGED = (
+_FOR_GATE = (
     joinedload(Version.base_model),
     joinedload(Version.prefix).joinedload(Prefix.owner),
     joinedload(Version.revocation),
@@ -36,11 +36,11 @@ _LISTED = (
 def version_numbered(
     session: Session, prefix: PrefixName, number: int, *, released_to: Caller | None = None
 ) -> Version | None:
-    """Return a version with all that belongs to it.
+    """Return a version with all its relations.
 
-    With `released_to` it must be served now by a channel which that caller may read.
+    With `released_to`, a channel visible to that caller must serve the version now.
     """
-    statement = _of(prefix).where(Version.number == number).options(*_WHOLE)
+    statement = _of(prefix).where(Version.number == number).options(*_ALL_RELATIONS)
     if released_to is not None:
         statement = statement.where(served(Version.prefix_id, released_to, Version.id))
     return session.scalars(statement).unique().one_or_none()
@@ -51,7 +51,7 @@ def version_at_revision(
 ) -> Version | None:
     """Return the version whose digest begins with the 40 hex digits of `revision`."""
     digest = f"sha256:{revision}"
-    statement = _of(prefix).where(Version.digest.startswith(digest)).options(*_WHOLE)
+    statement = _of(prefix).where(Version.digest.startswith(digest)).options(*_ALL_RELATIONS)
     if released_to is not None:
         statement = statement.where(served(Version.prefix_id, released_to, Version.id))
     return session.scalars(statement).unique().one_or_none()
@@ -60,14 +60,14 @@ def version_at_revision(
 def versions_numbered(
     session: Session, prefix: PrefixName, numbers: Collection[int]
 ) -> Mapping[int, Version]:
-    """Return versions with what a gate looks at, which is all but their files."""
-    statement = _of(prefix).where(Version.number.in_(numbers)).options(*_JUDGED)
+    """Return versions by number with the relations that the gate needs, without files."""
+    statement = _of(prefix).where(Version.number.in_(numbers)).options(*_FOR_GATE)
     return {version.number: version for version in session.scalars(statement)}
 
 
 def version_by_digest(session: Session, prefix_id: UUID, digest: str) -> Version | None:
     statement = select(Version).where(Version.prefix_id == prefix_id, Version.digest == digest)
-    return session.scalars(statement.options(*_WHOLE)).unique().one_or_none()
+    return session.scalars(statement.options(*_ALL_RELATIONS)).unique().one_or_none()
 
 
 def versions_page(
@@ -78,7 +78,7 @@ def versions_page(
     released_to: Caller | None = None,
 ) -> Page[Version]:
     """Return versions, latest first."""
-    # By the prefix's id, not by a join: only then are the versions read in the index's order.
+    # Filter by the prefix's id: with a join, PostgreSQL does not read the index in order.
     named = select(Prefix.id).where(
         Prefix.namespace == prefix.namespace, Prefix.name == prefix.name
     )
@@ -87,14 +87,14 @@ def versions_page(
         statement = statement.where(served(Version.prefix_id, released_to, Version.id))
     else:
         statement = statement.where(Version.number >= _last_of_page(statement, request))
-    statement = statement.options(*_WHOLE)
+    statement = statement.options(*_ALL_RELATIONS)
     return page_of(session, statement, [Version.number], request, descending=True)
 
 
 def _last_of_page(versions: Select[Version], request: PageRequest) -> ColumnElement[int]:
-    """Return the least number that a page of `versions` shows, found by their index alone.
+    """Return the smallest number on a page of `versions`, which an index alone can find.
 
-    Most prefixes have few versions, so without that bound PostgreSQL reads and sorts them all.
+    Without this bound PostgreSQL reads and sorts all versions, because most prefixes have few.
     """
     numbers = versions.with_only_columns(Version.number).where(
         beyond_cursor([Version.number], request, descending=True)
@@ -117,7 +117,7 @@ def versions_listed(
 def versions_beside(
     session: Session, prefix: Prefix, numbers: Collection[int]
 ) -> Mapping[int, Version]:
-    """Return versions to be compared, with author and owner and without files, in one query."""
+    """Return versions for a comparison, with author and owner, without files, in one query."""
     statement = select(Version).where(Version.prefix_id == prefix.id, Version.number.in_(numbers))
     loaded = statement.options(*_LISTED, joinedload(Version.prefix).joinedload(Prefix.owner))
     fresh = loaded.execution_options(populate_existing=True)
@@ -125,7 +125,7 @@ def versions_beside(
 
 
 def served_versions(session: Session, channel: Channel) -> list[GenerationShare]:
-    """Return the channel's current shares with versions, base models and files, in one query."""
+    """Return a channel's current shares with versions, base models and files, in one query."""
     statement = (
         select(GenerationShare)
         .where(

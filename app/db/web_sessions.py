@@ -1,4 +1,4 @@
-"""Sessions of the pages: finding one by its cookie, renewing and forgetting them."""
+"""Web session queries: finding a session by its cookie, renewing and deleting sessions."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
@@ -8,12 +8,12 @@ from uuid import UUID
 from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.db.models import ApiToken, IdentityRow, Principal, RoleGrant, WebSession
+from app.db.models import ApiToken, FederatedIdentityRow, Principal, RoleGrant, WebSession
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity.access import Caller, Grant
 from app.domain.identity.tokens import token_hash
 
-# How long the cookie before the present one is good: for requests on their way at the change.
+# The previous cookie stays valid this long, for requests in flight while the cookie changes.
 _OVERLAP: Final = timedelta(seconds=30)
 
 
@@ -21,7 +21,7 @@ def live_token(session: Session, token: str, now: datetime) -> ApiToken:
     """Return the row of a token.
 
     Raises:
-        UnauthenticatedError: It is no API token, or revoked or expired.
+        UnauthenticatedError: The token is unknown, revoked or expired.
     """
     statement = select(ApiToken).where(
         ApiToken.hash == token_hash(token), ApiToken.revoked_at.is_(None), ApiToken.expires_at > now
@@ -35,10 +35,10 @@ def live_token(session: Session, token: str, now: datetime) -> ApiToken:
 def session_by_cookie(
     session: Session, cookie_hash: str, issuers: Collection[str], now: datetime
 ) -> tuple[WebSession, Caller] | None:
-    """Return a session and who is in it, in one query; None if it has ended.
+    """Return a session and its caller, in one query; None if the session has ended.
 
-    It ends with the token it was opened with, or with the binding of claims, or when that one's
-    issuer is not of `issuers` any more.
+    A session ends with the token or the federated identity that opened it, or when the issuer of
+    that identity is no longer one of `issuers`.
     """
     presented = or_(
         WebSession.hash == cookie_hash,
@@ -55,12 +55,15 @@ def session_by_cookie(
             ),
         )
         .outerjoin(
-            IdentityRow,
-            and_(IdentityRow.id == WebSession.identity_id, IdentityRow.issuer.in_(issuers)),
+            FederatedIdentityRow,
+            and_(
+                FederatedIdentityRow.id == WebSession.identity_id,
+                FederatedIdentityRow.issuer.in_(issuers),
+            ),
         )
         .join(
             Principal,
-            Principal.id == func.coalesce(ApiToken.principal_id, IdentityRow.principal_id),
+            Principal.id == func.coalesce(ApiToken.principal_id, FederatedIdentityRow.principal_id),
         )
         .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
         .where(presented, WebSession.expires_at > now, Principal.deactivated_at.is_(None))
@@ -69,7 +72,7 @@ def session_by_cookie(
     if not rows:
         return None
     row, principal, channels = rows[0][0], rows[0][1], rows[0][2]
-    grants = frozenset(Grant(each.role, each.namespace) for each in rows if each.role is not None)
+    grants = frozenset(Grant(held.role, held.namespace) for held in rows if held.role is not None)
     limit = None if channels is None else frozenset(channels)
     return row, Caller(principal.id, principal.name, principal.kind, grants, limit)
 
@@ -83,7 +86,7 @@ def renew(
     expires_at: datetime,
     at: datetime,
 ) -> bool:
-    """Give a session another cookie; False if a request at the same time did so first."""
+    """Replace a session's cookie; False if a concurrent request did so first."""
     statement = (
         update(WebSession)
         .where(WebSession.id == session_id, WebSession.hash == before)
@@ -93,17 +96,17 @@ def renew(
     return session.scalars(statement).one_or_none() is not None
 
 
-def forget(session: Session, session_id: UUID) -> bool:
-    """Delete a session; False if it is gone already."""
+def delete_session(session: Session, session_id: UUID) -> bool:
+    """Delete a session; False if it does not exist."""
     statement = delete(WebSession).where(WebSession.id == session_id).returning(WebSession.id)
     return session.scalars(statement).one_or_none() is not None
 
 
-def forget_opened_by(session: Session, bindings: Iterable[IdentityRow]) -> None:
-    """Delete the sessions that were opened by bindings which are about to go."""
-    ids = [binding.id for binding in bindings]
+def delete_sessions_opened_by(session: Session, identities: Iterable[FederatedIdentityRow]) -> None:
+    """Delete the sessions that were opened with federated identities about to be removed."""
+    ids = [identity.id for identity in identities]
     session.execute(delete(WebSession).where(WebSession.identity_id.in_(ids)))
 
 
-def forget_expired(session: Session, now: datetime) -> None:
+def delete_expired_sessions(session: Session, now: datetime) -> None:
     session.execute(delete(WebSession).where(WebSession.expires_at <= now))

@@ -1,4 +1,4 @@
-"""Who answers from memory, what they have heard of, and the connection they hear it on."""
+"""Worker leases: the processes that serve from caches, their notifications, and barriers."""
 
 import select
 import socket
@@ -34,7 +34,7 @@ BARRIER: Final = "barrier"
 
 _ABANDONED: Final = timedelta(seconds=ABANDONED_S)
 
-# Whoever hears nothing for so long had better connect anew.
+# A connection that is unresponsive for this long is replaced.
 _OPTIONS: Final = "-c timezone=UTC -c statement_timeout=5000"
 _CONNECT: Final = {
     "application_name": "prefix-registry listener",
@@ -45,23 +45,23 @@ _CONNECT: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A notification: what kind of thing it is about, and which."""
+class Notification:
+    """A notification of a change: the kind of object, and its id or other argument."""
 
     kind: str
     about: str
 
 
-class Ear:
-    """A connection that hears of changes, in the order in which they were committed."""
+class NotificationConnection:
+    """A connection that receives notifications in the order in which changes were committed."""
 
     def __init__(self, connection: Connection, worker: UUID) -> None:
         self._connection = connection
         self._worker = worker
         self._own_channel = f"registry_worker_{worker.hex}"
-        self._heard: list[Heard] = []
+        self._received: list[Notification] = []
         driver: Any = connection.connection.driver_connection
-        driver.add_notify_handler(lambda each: self._note(each.payload))
+        driver.add_notify_handler(lambda notify: self._add(notify.payload))
         self._driver = driver.pgconn
         self._woken, self._waking = socket.socketpair()
         self._poll = select.poll()
@@ -69,23 +69,23 @@ class Ear:
         self._poll.register(self._woken, select.POLLIN)
 
     def join(self) -> None:
-        """Listen, and write down that this process may answer from memory."""
+        """Start listening, and insert the lease by which this process may serve from its cache."""
         connection = self._connection
         connection.execute(text(f"LISTEN {CHANGES}"))
         connection.execute(text(f"LISTEN {self._own_channel}"))
         connection.execute(delete(WorkerLease).where(_is_abandoned()))
-        # Nothing is remembered from before, so every barrier raised before is met.
+        # The cache is empty, so every earlier barrier counts as confirmed.
         now = {"confirmed": _own_number(), "proved_at": func.now()}
         new = insert(WorkerLease).values({"id": self._worker, **now})
         connection.execute(new.on_conflict_do_update(index_elements=[WorkerLease.id], set_=now))
-        # The row is durable, so whoever changes something after a crash still waits for us. What
-        # follows need not be: losing it only makes others wait longer.
+        # The lease is durable, so that writers still wait for this process after a crash of the
+        # database. Later updates need not be: losing one only makes writers wait longer.
         connection.execute(text("SET synchronous_commit = off"))
 
     def prove(self, begun: float) -> bool:
-        """Send ourselves the moment `begun`, which comes after all that was committed until then.
+        """Send this process a proof with the time `begun`, behind all changes committed before.
 
-        Return whether others still wait for this process.
+        Return whether the lease still exists, so that writers wait for this process.
         """
         own = WorkerLease.id == self._worker
         renewed = update(WorkerLease).where(own).values(proved_at=func.now())
@@ -95,76 +95,80 @@ class Ear:
         return True
 
     def confirm(self, barrier: int) -> None:
-        """Let whoever waits at `barrier` know that everything before it was heard of."""
-        met = update(WorkerLease).where(WorkerLease.id == self._worker)
-        self._connection.execute(met.values(confirmed=barrier))
+        """Confirm that the cache is invalidated for every change before `barrier`."""
+        own = update(WorkerLease).where(WorkerLease.id == self._worker)
+        self._connection.execute(own.values(confirmed=barrier))
 
     def leave(self) -> None:
         self._connection.execute(delete(WorkerLease).where(WorkerLease.id == self._worker))
 
     def wake(self) -> None:
-        """Let nothing wait for announcements any more; may be called in any thread."""
-        with suppress(OSError):  # closed: nothing waits then either
+        """End a wait in `listen`; any thread may call this."""
+        with suppress(OSError):  # the connection is closed, so nothing waits
             self._waking.send(b".")
 
     def close(self) -> None:
         self._woken.close()
         self._waking.close()
 
-    def listen(self, timeout_s: float) -> list[Heard]:
-        """Return what was announced since the last call, waiting for something if need be.
+    def listen(self, timeout_s: float) -> list[Notification]:
+        """Return the notifications since the last call; wait up to `timeout_s` if there are none.
 
-        What the driver read already is looked at first: the socket would not show it.
+        Notifications that the driver has already read come first: the socket is not readable for
+        them.
         """
         self._read()
-        if not self._heard and self._poll.poll(timeout_s * 1000):
+        if not self._received and self._poll.poll(timeout_s * 1000):
             self._driver.consume_input()
             self._read()
-        heard, self._heard = self._heard, []
-        return heard
+        received, self._received = self._received, []
+        return received
 
     def _read(self) -> None:
-        while (found := self._driver.notifies()) is not None:
-            self._note(found.extra.decode())
+        while (notify := self._driver.notifies()) is not None:
+            self._add(notify.extra.decode())
 
-    def _note(self, payload: str) -> None:
+    def _add(self, payload: str) -> None:
         kind, _, about = payload.partition(" ")
-        self._heard.append(Heard(kind, about))
+        self._received.append(Notification(kind, about))
 
 
 @contextmanager
-def ear(url: URL, worker: UUID) -> Iterator[Ear]:
-    """Yield a connection of its own that hears of changes from here on."""
+def notification_connection(url: URL, worker: UUID) -> Iterator[NotificationConnection]:
+    """Yield a dedicated connection that receives all notifications from its creation."""
     engine = create_engine(
         url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=_CONNECT
     )
-    with engine.connect() as connection, closing(Ear(connection, worker)) as found:
-        found.join()
-        yield found
+    with (
+        engine.connect() as connection,
+        closing(NotificationConnection(connection, worker)) as notifications,
+    ):
+        notifications.join()
+        yield notifications
 
 
 def raise_barrier(connection: Connection) -> int | None:
-    """Ask every process that answers from memory to confirm; None if there is none.
+    """Ask every process with a lease to confirm, and return the barrier; None if there is none.
 
-    A barrier's number is its transaction's. So whoever met one with a higher number heard of
-    whatever was committed before this one was raised.
+    A barrier's number is that of its transaction. A process that has confirmed a higher number
+    has therefore received every change committed before this barrier was raised.
     """
     number = _own_number()
-    anybody = select_(WorkerLease.id).where(~_is_abandoned()).exists()
-    asked = select_(number, func.pg_notify(CHANGES, func.concat(f"{BARRIER} ", number)))
-    row = connection.execute(asked.where(anybody)).one_or_none()
+    any_lease = select_(WorkerLease.id).where(~_is_abandoned()).exists()
+    request = select_(number, func.pg_notify(CHANGES, func.concat(f"{BARRIER} ", number)))
+    row = connection.execute(request.where(any_lease)).one_or_none()
     return None if row is None else int(row[0])
 
 
-def all_met(connection: Connection, barrier: int) -> bool:
-    """Return whether every process that answers from memory has confirmed."""
+def all_confirmed(connection: Connection, barrier: int) -> bool:
+    """Return whether every process with a lease has confirmed the barrier."""
     late = WorkerLease.confirmed < barrier
-    waited_for = select_(WorkerLease.id).where(late, ~_is_abandoned()).exists()
-    return not connection.scalar(select_(waited_for))
+    unconfirmed = select_(WorkerLease.id).where(late, ~_is_abandoned()).exists()
+    return not connection.scalar(select_(unconfirmed))
 
 
 def _own_number() -> ColumnElement[int]:
-    """Return the number of the transaction that asks: higher than those of all before it."""
+    """Return the current transaction's number, which is higher than those of earlier ones."""
     return cast(cast(func.pg_current_xact_id(), Text), BigInteger)
 
 

@@ -1,4 +1,4 @@
-"""Everything a caller can be refused for: one class per stable code, listed in docs/problems.md."""
+"""Errors that a caller can cause: one class per stable code (docs/reference/problems.md)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,17 +7,17 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with what was sent: a stable code and a sentence."""
+    """One fault in the data that a caller sent: a stable code and a sentence."""
 
     code: str
     message: str
 
 
 class RegistryError(Exception):
-    """A refusal the caller can act on.
+    """A refusal that the caller can act on.
 
-    `detail` is a full sentence that names the thing and says what would work; `facts` are
-    members that the problem document carries beside it.
+    `detail` is a full sentence that names the object and says what would work. `facts` are
+    additional members of the problem document.
     """
 
     code: ClassVar[str]
@@ -30,19 +30,19 @@ class RegistryError(Exception):
 
 
 class FaultyError(RegistryError):
-    """A refusal that lists every fault at once rather than the first."""
+    """A refusal that lists every fault, not only the first."""
 
     def __init__(self, detail: str, faults: Sequence[Fault]) -> None:
         super().__init__(detail, faults=[asdict(fault) for fault in faults])
         self.faults = tuple(faults)
 
 
-# Who is calling
+# Authentication and authorisation
 
 
 class UnauthenticatedError(RegistryError):
     code = "unauthenticated"
-    title = "A valid token is needed"
+    title = "A valid token is required"
 
 
 class ForbiddenError(RegistryError):
@@ -52,7 +52,7 @@ class ForbiddenError(RegistryError):
 
 class PrincipalDeactivatedError(RegistryError):
     code = "principal-deactivated"
-    title = "The principal no longer acts"
+    title = "The principal is deactivated"
 
 
 class SeparationOfDutiesError(RegistryError):
@@ -60,17 +60,17 @@ class SeparationOfDutiesError(RegistryError):
     title = "A contributor may not review this"
 
 
-# What does not exist, or looks so to this caller
+# Objects that do not exist, or are not visible to the caller
 
 
 class NotFoundError(RegistryError):
     code = "not-found"
-    title = "There is no such thing"
+    title = "The object does not exist"
 
 
 class ChannelEmptyError(RegistryError):
     code = "channel-empty"
-    title = "The channel serves nothing"
+    title = "The channel serves no version"
 
 
 class VersionRevokedError(RegistryError):
@@ -78,7 +78,7 @@ class VersionRevokedError(RegistryError):
     title = "The version was revoked"
 
 
-# What contradicts what is already there
+# Conflicts with the current state
 
 
 class AlreadyExistsError(RegistryError):
@@ -88,7 +88,7 @@ class AlreadyExistsError(RegistryError):
 
 class BaseModelDiffersError(RegistryError):
     code = "base-model-differs"
-    title = "The digest is registered with other facts"
+    title = "The digest is registered with other properties"
 
 
 class BaseModelMismatchError(RegistryError):
@@ -103,12 +103,12 @@ class EvidenceForAnotherArtifactError(RegistryError):
 
 class AlreadyVoidError(RegistryError):
     code = "already-void"
-    title = "The evaluation is void already"
+    title = "The evaluation is already void"
 
 
 class PolicyUnsatisfiableError(RegistryError):
     code = "policy-unsatisfiable"
-    title = "Nobody could satisfy the policy"
+    title = "The policy can never be satisfied"
 
 
 class GateNotConfiguredError(RegistryError):
@@ -123,17 +123,17 @@ class GateNotPassedError(RegistryError):
 
 class NothingToChangeError(RegistryError):
     code = "nothing-to-change"
-    title = "The channel serves exactly this already"
+    title = "The channel already serves exactly this"
 
 
 class SubjectChangedError(RegistryError):
     code = "subject-changed"
-    title = "What is under review has changed"
+    title = "The approval subject has changed"
 
 
 class AlreadyReviewedError(RegistryError):
     code = "already-reviewed"
-    title = "The reviewer has decided already"
+    title = "The reviewer has already decided"
 
 
 class InvalidTransitionError(RegistryError):
@@ -148,25 +148,25 @@ class CheckpointsNotConfiguredError(RegistryError):
 
 class UploadIncompleteError(RegistryError):
     code = "upload-incomplete"
-    title = "The upload does not hold what was announced"
+    title = "The upload does not match its announcement"
 
 
 class PreconditionFailedError(RegistryError):
     code = "precondition-failed"
-    title = "It is not what the request expects"
+    title = "The state is not the one that the request expects"
 
 
 class RequestInFlightError(RegistryError):
     code = "request-in-flight"
-    title = "The same request is being worked on"
+    title = "The same request is still being processed"
 
 
 class AnswerNotKeptError(RegistryError):
     code = "answer-not-kept"
-    title = "The request was made, and its answer held a secret"
+    title = "The request succeeded, and its response held a secret"
 
 
-# What cannot be accepted as it was sent
+# Requests that cannot be accepted as sent
 
 
 class MalformedRequestError(RegistryError):
@@ -211,7 +211,7 @@ class UnknownBaseModelError(RegistryError):
 
 class UnknownReferenceError(RegistryError):
     code = "unknown-reference"
-    title = "The request names something that is not registered"
+    title = "The request refers to an object that is not registered"
 
 
 class TooLargeError(RegistryError):
@@ -231,7 +231,7 @@ class HeadersTooLargeError(RegistryError):
 
 class RequestTimeoutError(RegistryError):
     code = "request-timeout"
-    title = "The request came too slowly"
+    title = "The request arrived too slowly"
 
 
 class UnsupportedMediaTypeError(RegistryError):
@@ -244,12 +244,12 @@ class RangeNotSatisfiableError(RegistryError):
     title = "The range lies outside the file"
 
 
-# What is wrong on our side
+# Failures of the registry
 
 
 class AuditLogBrokenError(RegistryError):
     code = "audit-log-broken"
-    title = "The audit log is not as it was signed"
+    title = "The audit log differs from the signed one"
 
 
 class DamagedObjectError(RegistryError):
@@ -259,11 +259,11 @@ class DamagedObjectError(RegistryError):
 
 class UnavailableError(RegistryError):
     code = "unavailable"
-    title = "A part of the registry is not reachable"
+    title = "A part of the registry is unreachable"
 
 
-class UnusableError(Exception):
-    """What is needed is not there, or cannot be used.
+class OperatorError(Exception):
+    """A resource that the program needs is missing or unusable.
 
-    The message is one sentence for whoever started the program: what, why, and what would work.
+    The message is one sentence for the operator: the problem, its cause and a remedy.
     """

@@ -1,4 +1,4 @@
-"""Requests that are sent again: their key, what makes two the same, which answers are kept."""
+"""Idempotent requests: their keys and fingerprints, and which responses are stored."""
 
 import re
 from collections.abc import Mapping
@@ -13,25 +13,25 @@ KEPT_FOR: Final = timedelta(hours=24)
 
 _SERVER_ERRORS: Final = 500
 _REFUSALS: Final = 400
-# A string of RFC 9651, as the header's draft has it, or the bare characters that most clients send.
+# A string of RFC 9651, as the header's draft demands, or the bare characters of most clients.
 _QUOTED: Final = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _BARE: Final = re.compile(r"[\x21-\x7e]*")
 _LONGEST: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a request was answered; without a body if that must not be stored."""
+class StoredResponse:
+    """The response to a request; `body` is None if it must not be stored."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes | None
 
     def is_kept(self, *, changed: bool) -> bool:
-        """Whether a retry gets this answer again, rather than being evaluated anew.
+        """Return whether a retry gets this response instead of being executed again.
 
-        A refusal that changed nothing may be cured, so its retry is a new request. A failure of
-        ours is never kept.
+        The caller may remedy a refusal that changed nothing, so its retry is a new request. A
+        server error is never stored.
         """
         return self.status < _REFUSALS or (changed and self.status < _SERVER_ERRORS)
 
@@ -40,7 +40,7 @@ def key_of(header: str) -> str:
     """Return the key in an `Idempotency-Key` header.
 
     Raises:
-        MalformedRequestError: It is no string of 1 to 255 printable ASCII characters.
+        MalformedRequestError: The header is not a string of 1 to 255 printable ASCII characters.
     """
     quoted = _QUOTED.fullmatch(header.strip())
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header.strip()
@@ -53,5 +53,5 @@ def key_of(header: str) -> str:
 
 
 def fingerprint(method: str, path: str, query: str, body: Json) -> str:
-    """Return a digest that two requests share if they ask for the same."""
+    """Return a digest of a request; requests with equal digests are treated as identical."""
     return canonical_digest([method, path, query, body])

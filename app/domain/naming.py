@@ -1,4 +1,4 @@
-"""How things are named: digests, prefix names, revisions."""
+"""Names and their forms: digests, prefix names, revisions, labels and timestamps."""
 
 import hashlib
 import re
@@ -16,12 +16,12 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 DIGEST_PATTERN: Final = r"^sha256:[0-9a-f]{64}$"
 REVISION_PATTERN: Final = r"^[0-9a-f]{40}$"
 
-# The shape of a Hugging Face repository id (huggingface_hub.utils.validate_repo_id), so that any
-# prefix can be asked for by its clients.
+# The rules of a Hugging Face repository id (huggingface_hub.utils.validate_repo_id), so that its
+# clients can request any prefix.
 NAME_PATTERN: Final = r"^[A-Za-z0-9](?:[A-Za-z0-9]|[._-](?![._-])){0,94}$"
 _NAME = re.compile(NAME_PATTERN)
 
-# First path segments that the server itself answers on.
+# First path segments of the server's own routes.
 RESERVED_NAMESPACES: Final = frozenset(
     {"admin", "api", "docs", "healthz", "metrics", "openapi.json", "problems", "readyz", "v1"}
 )
@@ -40,12 +40,12 @@ class PrefixName:
         return f"{self.namespace}/{self.name}"
 
     def missing(self) -> NotFoundError:
-        """The refusal for a prefix that is absent, or that the caller may not see."""
+        """Return the error for a prefix that does not exist or is not visible to the caller."""
         return NotFoundError(f"There is no prefix {self}, or your grants do not cover it.")
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` may be a namespace or a prefix's own name."""
+    """Return whether `text` is valid as a namespace or as a prefix's own name."""
     return bool(_NAME.fullmatch(text)) and text[-1].isalnum() and not text.endswith(".git")
 
 
@@ -59,5 +59,5 @@ def canonical_digest(document: Json) -> str:
 
 
 def rfc3339(moment: datetime) -> str:
-    """Return a time the one way it is hashed: UTC, six decimals, `Z`."""
+    """Return a time in the only form that is hashed: UTC, six decimals, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""JSON from strangers: one meaning for every reader, or a refusal that says why."""
+"""JSON from untrusted sources: one meaning for every parser, or an error that says why."""
 
 import json
 import math
@@ -18,7 +18,7 @@ _STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DO
 
 
 class JsonProblem(StrEnum):
-    """Why a document was refused; callers put the name of their file before it."""
+    """Why a document was refused; callers prefix it with the kind of their file."""
 
     ENCODING = "encoding"
     SYNTAX = "json"
@@ -29,7 +29,7 @@ class JsonProblem(StrEnum):
 
 
 class NotStrictJsonError(ValueError):
-    """A document that readers could disagree about, or that would exhaust one of them."""
+    """A document that parsers could read differently, or that would exhaust one of them."""
 
     def __init__(self, problem: JsonProblem, message: str) -> None:
         super().__init__(message)
@@ -37,12 +37,12 @@ class NotStrictJsonError(ValueError):
 
 
 def read_object(data: bytes, *, depth_limit: int = DEPTH_LIMIT) -> dict[str, object]:
-    """Return the JSON object in `data`, which the caller has bounded in size.
+    """Return the JSON object in `data`, the size of which the caller has bounded.
 
     Raises:
         NotStrictJsonError: The bytes are not UTF-8 without a byte order mark, not JSON, not an
-            object, or hold a lone surrogate, a repeated key, a number that is not finite or not
-            representable, or nesting deeper than `depth_limit`.
+            object, or contain a lone surrogate, a repeated key, a number that is not finite or
+            not portable, or nesting deeper than `depth_limit`.
     """
     text = _decoded(data)
     _require_shallow(text, depth_limit)
@@ -54,13 +54,14 @@ def read_object(data: bytes, *, depth_limit: int = DEPTH_LIMIT) -> dict[str, obj
 
 
 def read_tool_object(data: bytes) -> dict[str, object]:
-    """Return the JSON object that an evaluation tool wrote, where NaN stands for no number.
+    """Return the JSON object that an evaluation tool wrote; NaN stands for a missing number.
 
-    Such logs nest without a limit of ours, and hold any text that a model can produce.
+    The depth is limited only by the parser, and strings may hold any text that a model produces.
 
     Raises:
-        NotStrictJsonError: The bytes are not UTF-8, not JSON but for NaN and Infinity, not an
-            object, nested deeper than can be read, or hold a repeated key.
+        NotStrictJsonError: The bytes are not UTF-8, not JSON (apart from NaN and Infinity), not
+            an object, nested too deep for the parser, or contain a repeated key or a number that
+            is too long.
     """
     text = _decoded(data)
     try:
@@ -79,13 +80,13 @@ def read_tool_object(data: bytes) -> dict[str, object]:
 
 
 def shown(text: str) -> str:
-    """Return a stranger's text as a message may carry it: quoted, plain ASCII and short."""
+    """Return untrusted text in a form that is safe in messages: quoted, plain ASCII and short."""
     cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
     return json.dumps(cut)
 
 
 def _decoded(data: bytes) -> str:
-    # json.loads(bytes) would guess UTF-16 and UTF-32, which other readers do not.
+    # json.loads(bytes) also detects UTF-16 and UTF-32, which other parsers do not.
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -98,7 +99,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _require_shallow(text: str, depth_limit: int) -> None:
-    """Count before parsing: how deep the parser can go depends on the stack it is called on."""
+    """Check the depth before parsing: the parser's own limit depends on the current stack."""
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(text):
         depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
@@ -127,10 +128,10 @@ def _syntax(error: json.JSONDecodeError) -> NotStrictJsonError:
 
 
 def unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """Return an object's members; for `object_pairs_hook`. Costs little if none is repeated.
+    """Return an object's members, as an `object_pairs_hook`; cheap if no key is repeated.
 
     Raises:
-        NotStrictJsonError: A key is given more than once, and readers differ in which they take.
+        NotStrictJsonError: A key is repeated, and parsers differ in which value they take.
     """
     result = dict(pairs)
     if len(result) < len(pairs):
@@ -149,10 +150,10 @@ def _refuse_constant(name: str) -> Never:
 
 
 def _integer(digits: str) -> int:
-    # "-0" is the integer 0 to Python and the fraction -0.0 to others, safetensors among them.
+    # Python reads "-0" as the integer 0; other parsers, such as safetensors', as the float -0.0.
     if len(digits.lstrip("-")) > _INTEGER_DIGITS or digits == "-0":
         raise NotStrictJsonError(
-            JsonProblem.NUMBER, f"the number {shown(digits)} does not have one meaning everywhere"
+            JsonProblem.NUMBER, f"parsers read the number {shown(digits)} differently"
         )
     return int(digits)
 
@@ -165,10 +166,10 @@ def _finite(digits: str) -> float:
 
 
 def _require_encodable(value: object) -> None:
-    # Writing the value once more finds a lone surrogate in any key or string of it.
+    # Encoding the value finds a lone surrogate in any of its keys and strings.
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise NotStrictJsonError(
-            JsonProblem.ENCODING, "a string holds half of a surrogate pair"
+            JsonProblem.ENCODING, "a string contains half of a surrogate pair"
         ) from error

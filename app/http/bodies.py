@@ -1,4 +1,4 @@
-"""Reading bodies: once the caller is known, up to a limit, and with one meaning."""
+"""Reading request bodies: after authentication, up to a limit, and strictly parsed."""
 
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
@@ -16,13 +16,13 @@ from app.domain.errors import (
 )
 from app.domain.naming import Json, sha256_digest
 from app.domain.strict_json import JsonProblem, NotStrictJsonError, read_object
-from app.http.deps import Caller, LimitsDep, exchange_of
+from app.http.deps import Caller, LimitsDep, idempotent_request_of
 from app.http.problems import invalid_request
 
-# What a field may be nested is checked, and told, where the field is.
+# Each JSON field checks its own, lower limit, so that the refusal can name the field.
 _DEPTH_LIMIT: Final = 64
 
-Wire = TypeVar("Wire", bound=BaseModel)
+BodyModel = TypeVar("BodyModel", bound=BaseModel)
 
 
 def media_type(request: Request) -> str:
@@ -34,16 +34,16 @@ async def small_body(request: Request, *, limit_bytes: int) -> bytes:
     """Return the whole body.
 
     Raises:
-        TooLargeError: It has more than `limit_bytes`; no more than that is ever held.
+        TooLargeError: It exceeds `limit_bytes`; reading stops there.
     """
     require_size(announced_bytes(request), limit_bytes)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         require_size(len(body), limit_bytes)
-    whole = bytes(body)
-    await note_received(request, sha256_digest(whole))
-    return whole
+    content = bytes(body)
+    await note_body_digest(request, sha256_digest(content))
+    return content
 
 
 def announced_bytes(request: Request) -> int:
@@ -56,26 +56,26 @@ def require_size(size_bytes: int, limit_bytes: int) -> None:
         raise TooLargeError(f"The body exceeds the {limit_bytes} bytes allowed here.")
 
 
-async def note_received(request: Request, body: Json) -> None:
-    """Tell a request's exchange what stands for its body; a retry is answered here already."""
-    if exchange := exchange_of(request):
-        await run_in_threadpool(exchange.received, body)
+async def note_body_digest(request: Request, digest: Json) -> None:
+    """Add the digest of the body to an idempotent request; a retry ends here."""
+    if idempotent := idempotent_request_of(request):
+        await run_in_threadpool(idempotent.received, digest)
 
 
-def parsed(model: type[Wire], body: bytes) -> Wire:
-    """Return the JSON of a body or part as a wire model, or raise InvalidRequestError."""
+def parsed(model: type[BodyModel], body: bytes) -> BodyModel:
+    """Return the JSON of a body or part as a request model, or raise InvalidRequestError."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise invalid_request(error.errors()) from error
 
 
-def strictly_parsed(model: type[Wire], body: bytes) -> Wire:
-    """Return the JSON object of a body as a wire model.
+def strictly_parsed(model: type[BodyModel], body: bytes) -> BodyModel:
+    """Return the JSON object of a body as a request model.
 
     Raises:
-        MalformedRequestError: Readers of the JSON could disagree about it, or choke on it.
-        InvalidRequestError: It is no object, or not what the model describes.
+        MalformedRequestError: The JSON is invalid, ambiguous or nested too deep.
+        InvalidRequestError: The JSON is not an object, or does not match the model.
     """
     try:
         return model.model_validate(read_object(body, depth_limit=_DEPTH_LIMIT))
@@ -88,8 +88,8 @@ def strictly_parsed(model: type[Wire], body: bytes) -> Wire:
         raise invalid_request(error.errors()) from error
 
 
-class JsonBody:
-    """Reads a JSON body once the caller is known; FastAPI's own reading would not wait for that."""
+class JsonBodyReader:
+    """Reads a JSON body after authentication; FastAPI's own body parameters are read before it."""
 
     def __init__(self, model: type[BaseModel]) -> None:
         self.model = model
@@ -103,11 +103,11 @@ class JsonBody:
 
 
 if TYPE_CHECKING:
-    Sent = Annotated[Wire, "the JSON body"]
+    JsonBody = Annotated[BodyModel, "the JSON body"]
 else:
 
-    class Sent:
-        """`Sent[Model]` is the JSON body of a request, as an endpoint's parameter."""
+    class JsonBody:
+        """`JsonBody[Model]` as an endpoint's parameter is the JSON body of the request."""
 
         def __class_getitem__(cls, model: type[BaseModel]) -> object:
-            return Annotated[model, Depends(JsonBody(model))]
+            return Annotated[model, Depends(JsonBodyReader(model))]

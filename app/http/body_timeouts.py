@@ -1,4 +1,4 @@
-"""How slowly a body may arrive: whoever holds a connection must use it."""
+"""Timeouts of request bodies, so that slow clients cannot hold connections."""
 
 import asyncio
 import time
@@ -13,10 +13,10 @@ _SLOWEST_BYTES_S: Final = 1024
 _GRACE_S: Final = 30.0
 
 
-class PacedBodies:
-    """Ends requests whose body pauses too long or, once it has had time, comes too slowly.
+class BodyTimeoutMiddleware:
+    """Refuses requests whose body pauses too long or, after a grace period, arrives too slowly.
 
-    Only the time that the server waits counts, and only until the body is complete.
+    Only time spent waiting for the client counts, and only until the body is complete.
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class PacedBodies:
                     message = await receive()
             except TimeoutError as error:
                 raise RequestTimeoutError(
-                    f"Nothing came for {self._longest_pause_s:g} seconds; send the request again."
+                    f"No data arrived for {self._longest_pause_s:g} seconds; "
+                    "send the request again."
                 ) from error
             waited_s += time.monotonic() - start
             size_bytes += len(message.get("body", b""))
@@ -63,6 +64,6 @@ class PacedBodies:
     def _require_pace(self, size_bytes: int, waited_s: float) -> None:
         if waited_s > self._grace_s and size_bytes < waited_s * self._slowest_bytes_s:
             raise RequestTimeoutError(
-                f"The body comes at less than {self._slowest_bytes_s:g} bytes a second. "
+                f"The body arrives at less than {self._slowest_bytes_s:g} bytes per second. "
                 "Send it again over a better connection, or as a direct upload."
             )

@@ -1,7 +1,7 @@
-"""What an endpoint may ask for: who calls, the time, where things are kept, which prefix.
+"""FastAPI dependencies of endpoints: the caller, the time, sessions, stores and the prefix.
 
-What waits for nothing is a coroutine here: of a plain function FastAPI makes a thread's work, and
-to hand that over and back takes longer than all that any of these does.
+Dependencies that never block are `async`: FastAPI runs plain functions in a thread pool, and the
+hand-off costs more than the work.
 """
 
 from dataclasses import dataclass, field
@@ -21,28 +21,28 @@ from app.domain.naming import PrefixName, is_name
 from app.http.limits import Limits
 from app.oidc.issuers import Issuers
 from app.services.artifacts.pulls import PullLog
-from app.services.delivery.cache_loader import Recall
-from app.services.idempotency import Exchange
+from app.services.delivery.cache_loader import ReadThroughCache
+from app.services.idempotency import IdempotentRequest
 from app.services.identity.authentication import authenticate, authenticate_federated
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that `create_app` wires and requests share."""
+    """The objects that `create_app` wires and all requests share."""
 
     sessions: Sessions
     blobs: Blobs
     staging: Staging
     limits: Limits
     expected_revision: str
-    uses: TokenUses
+    uses: TokenUsage
     issuers: Issuers
     signer: Signer | None = None
     pulls: PullLog = field(default_factory=PullLog)
-    recall: Recall = field(default_factory=Recall)
+    cache: ReadThroughCache = field(default_factory=ReadThroughCache)
 
 
 _bearer = HTTPBearer(
@@ -58,18 +58,18 @@ async def _parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(_parts)]
 
 
-# Where a request with an idempotency key carries what it has to commit with its answer.
-EXCHANGE: Final = "registry.exchange"
+# The scope key of a request's IdempotentRequest; absent without an idempotency key.
+IDEMPOTENT_REQUEST: Final = "registry.exchange"
 
 
-def exchange_of(request: Request) -> Exchange | None:
-    exchange: Exchange | None = request.scope.get(EXCHANGE)
-    return exchange
+def idempotent_request_of(request: Request) -> IdempotentRequest | None:
+    idempotent: IdempotentRequest | None = request.scope.get(IDEMPOTENT_REQUEST)
+    return idempotent
 
 
 async def _sessions(request: Request, parts: PartsDep) -> Sessions:
-    exchange = exchange_of(request)
-    return parts.sessions if exchange is None else exchange.sessions
+    idempotent = idempotent_request_of(request)
+    return parts.sessions if idempotent is None else idempotent.sessions
 
 
 async def _blobs(parts: PartsDep) -> Blobs:
@@ -93,12 +93,12 @@ async def _issuers(parts: PartsDep) -> Issuers:
 
 
 def clock() -> datetime:
-    """Return the time; everything else takes it as an argument."""
-    return datetime.now(UTC)  # noqa: TID251 - this is where the clock lives
+    """Return the current time; all other code takes it as an argument."""
+    return datetime.now(UTC)  # noqa: TID251 - the only place that reads the clock
 
 
-async def moment() -> datetime:
-    """Return the time at which a request is dealt with."""
+async def request_time() -> datetime:
+    """Return the time of the request."""
     return clock()
 
 
@@ -108,7 +108,7 @@ StagingDep = Annotated[Staging, Depends(_staging)]
 IssuersDep = Annotated[Issuers, Depends(_issuers)]
 LimitsDep = Annotated[Limits, Depends(_limits)]
 SignerDep = Annotated[Signer | None, Depends(_signer)]
-Now = Annotated[datetime, Depends(moment)]
+Now = Annotated[datetime, Depends(request_time)]
 
 
 async def _caller(
@@ -120,19 +120,19 @@ async def _caller(
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
     caller = await _authenticated(credentials.credentials, parts, now)
-    if exchange := exchange_of(request):
-        exchange.made_by(caller.id, now)
+    if idempotent := idempotent_request_of(request):
+        idempotent.made_by(caller.id, now)
     return caller
 
 
 async def _authenticated(token: str, parts: Parts, now: datetime) -> access.Caller:
-    """Return who holds a token: from memory while that is current, else from the database."""
+    """Return the token's caller, from the cache if it is current, otherwise from the database."""
     if parts.issuers and not has_prefix(token):
         return await run_in_threadpool(
             authenticate_federated, parts.sessions, parts.issuers, token=token, now=now
         )
-    hashed = await parts.recall.prepare_token(parts.sessions, token, now)
-    if known := parts.recall.token(hashed, now, parts.uses):
+    hashed = await parts.cache.prepare_token(parts.sessions, token, now)
+    if known := parts.cache.token(hashed, now, parts.uses):
         return known.caller
     return await run_in_threadpool(
         authenticate, parts.sessions, token=token, now=now, uses=parts.uses
@@ -143,7 +143,7 @@ Caller = Annotated[access.Caller, Depends(_caller)]
 
 
 async def _prefix(namespace: str, name: str) -> PrefixName:
-    """Return the prefix that a path names; what cannot be a name cannot exist either."""
+    """Return the prefix that the path names; 404 if it is no valid name."""
     prefix = PrefixName(namespace, name)
     if not (is_name(namespace) and is_name(name)):
         raise NotFoundError("There is no prefix of that name.")

@@ -33,32 +33,33 @@ def send_file(
     range_header: str | None,
     headers: Mapping[str, str],
 ) -> Response:
-    """Return the bytes of `file`, or the part that a Range header asks for.
+    """Return the bytes of `file`, or the range that a Range header requests.
 
     Raises:
-        RangeNotSatisfiableError: The header asks for nothing that is there.
-        DamagedObjectError: The bytes are missing, or are few and not those of their digest. A
-            larger file that is damaged breaks off instead of ending well.
-        UnavailableError: The store does not answer.
+        RangeNotSatisfiableError: The range lies outside the file.
+        DamagedObjectError: The bytes are missing, or a file of a single chunk does not match its
+            digest. The transfer of a larger damaged file is aborted instead.
+        UnavailableError: The object store does not respond.
     """
     part = _span(range_header, file.size_bytes)
     span = part or range(file.size_bytes)
-    sent = {
+    response_headers = {
         "Accept-Ranges": "bytes",
         "Content-Length": str(len(span)),
         "Content-Disposition": f'attachment; filename="{file.name}"',
         **headers,
     }
     if part:
-        sent["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{file.size_bytes}"
+        content_range = f"bytes {part.start}-{part.stop - 1}/{file.size_bytes}"
+        response_headers["Content-Range"] = content_range
     content = _content(parts, file.sha256, span)
-    # The first chunk is read before the answer begins: a store that is away, and a small file
-    # that is damaged, are then refusals rather than broken transfers.
+    # Read the first chunk before the response starts, so that an unavailable store or a small
+    # damaged file becomes a refusal rather than an aborted transfer.
     first = next(content, b"")
     return StreamingResponse(
         _read_ahead(first, content),
         status_code=206 if part else 200,
-        headers=sent,
+        headers=response_headers,
         media_type="application/octet-stream",
     )
 
@@ -71,14 +72,17 @@ def note_download(
     range_header: str | None,
     now: datetime,
 ) -> None:
-    """Count a pull of the version: its weights, from their first byte on, once per transfer."""
-    resumed = _RANGE.fullmatch(range_header or "")
-    if file.name == WEIGHTS_FILE and (resumed is None or resumed.group(1) == "0"):
+    """Count a pull of the version if the request reads its weights from the first byte.
+
+    Clients that resume or split a transfer are thus counted once.
+    """
+    requested = _RANGE.fullmatch(range_header or "")
+    if file.name == WEIGHTS_FILE and (requested is None or requested.group(1) == "0"):
         parts.pulls.note(version.id, caller, PullWay.DOWNLOAD, now)
 
 
 async def _read_ahead(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield all chunks, each while a thread reads the next one."""
+    """Yield all chunks; while one is sent, a thread reads the next."""
     chunk: bytes | None = first
     while chunk is not None:
         upcoming = asyncio.ensure_future(run_in_threadpool(next, rest, None))
@@ -98,10 +102,10 @@ def _content(parts: Parts, digest: str, span: range) -> Iterator[bytes]:
 
 
 def _span(header: str | None, size_bytes: int) -> range | None:
-    """Return the offsets of a single-range request, None for the whole (RFC 9110, 14.2).
+    """Return the offsets of a single-range request, or None for the whole file (RFC 9110, 14.2).
 
     Raises:
-        RangeNotSatisfiableError: It asks for nothing that is there.
+        RangeNotSatisfiableError: The range lies outside the file.
     """
     match = _RANGE.fullmatch(header) if header else None
     if match is None or match.group(1, 2) == ("", ""):
@@ -112,6 +116,6 @@ def _span(header: str | None, size_bytes: int) -> range | None:
     else:
         span = range(int(first), min(int(last) + 1 if last else size_bytes, size_bytes))
     if not span:
-        message = f"The file has {size_bytes} bytes, and {header} lies outside of them."
+        message = f"The file has {size_bytes} bytes; {header} lies outside the file."
         raise RangeNotSatisfiableError(message, size_bytes=size_bytes)
     return span

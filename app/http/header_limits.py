@@ -1,4 +1,4 @@
-"""The head of a request, before any application sees it: how large it may be, how slow."""
+"""Limits on the head of a request (request line and headers): its size and its duration."""
 
 import json
 from asyncio import BaseTransport, TimerHandle
@@ -16,8 +16,8 @@ from app.domain.errors import (
 from app.http.problems import MEDIA_TYPE, STATUS, document_of
 
 
-class BoundedHeads(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself waits for ever for headers without end."""
+class HeaderLimitedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with limits; by itself it accepts endless headers at any pace."""
 
     time_s: ClassVar[float] = 10.0
     most_bytes: ClassVar[int] = 64 * 1024
@@ -27,7 +27,7 @@ class BoundedHeads(HttpToolsProtocol):
     _head_bytes = 0
 
     def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type] # as uvicorn narrows it
+        super().connection_made(transport)  # type: ignore[arg-type] # uvicorn narrows the type
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -52,7 +52,7 @@ class BoundedHeads(HttpToolsProtocol):
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(MalformedRequestError(f"{msg} Let an HTTP library write it."))
+        self._refuse(MalformedRequestError(f"{msg} Use an HTTP library to write the request."))
 
     def _expect_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -72,7 +72,7 @@ class BoundedHeads(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, error: RegistryError) -> None:
-        """Answer and hang up; an answer to an earlier request on the connection goes first."""
+        """Send the refusal and close; only close while an earlier response is incomplete."""
         self._cancel_deadline()
         if self.transport.is_closing():
             return

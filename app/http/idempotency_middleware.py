@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` of a POST: its answer leaves once it is committed, with what it says."""
+"""The `Idempotency-Key` of a POST: the response is sent once it is committed with the changes."""
 
 from collections.abc import Sequence
 from typing import Final, cast
@@ -11,40 +11,40 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.db.session import Sessions
 from app.domain.errors import MalformedRequestError
-from app.domain.idempotency import Answer, key_of
-from app.http.deps import EXCHANGE, Parts
+from app.domain.idempotency import StoredResponse, key_of
+from app.http.deps import IDEMPOTENT_REQUEST, Parts
 from app.http.problems import database_failed, respond
-from app.services.idempotency import Exchange
+from app.services.idempotency import IdempotentRequest
 
-_NOT_REPEATED: Final = {"content-length"}
+_NOT_REPLAYED: Final = {"content-length"}
 
 
-class KeptAnswers:
-    """Gives each POST with a key an exchange to work in, and settles it before answering."""
+class IdempotencyMiddleware:
+    """Runs each POST with a key as an idempotent request and settles it before responding."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent = _keys(scope)
-        if not sent:
+        keys = _keys(scope)
+        if not keys:
             await self._app(scope, receive, send)
             return
         try:
-            exchange = _exchange(scope, sent)
+            idempotent = _idempotent_request(scope, keys)
         except MalformedRequestError as error:
             await respond(error)(scope, receive, send)
             return
-        scope[EXCHANGE] = exchange
+        scope[IDEMPOTENT_REQUEST] = idempotent
         held: list[Message] = []
         try:
             await self._app(scope, receive, _into(held))
-            await run_in_threadpool(exchange.settle, _answer(held))
+            await run_in_threadpool(idempotent.settle, _stored_response(held))
         except DBAPIError as error:
-            await run_in_threadpool(exchange.abandon)
+            await run_in_threadpool(idempotent.abandon)
             await database_failed(Request(scope), error)(scope, receive, send)
         except BaseException:
-            exchange.abandon()
+            idempotent.abandon()
             raise
         else:
             for message in held:
@@ -64,23 +64,23 @@ def _keys(scope: Scope) -> Sequence[str]:
     return Headers(scope=scope).getlist("idempotency-key")
 
 
-def _exchange(scope: Scope, sent: Sequence[str]) -> Exchange:
-    if len(sent) > 1:
+def _idempotent_request(scope: Scope, keys: Sequence[str]) -> IdempotentRequest:
+    if len(keys) > 1:
         raise MalformedRequestError("Send one Idempotency-Key, not several.")
     parts: Parts = scope["app"].state.parts
     sessions: Sessions = parts.sessions
     query = scope["query_string"].decode("latin-1")
-    return Exchange(sessions, key_of(sent[0]), (scope["method"], scope["path"], query))
+    return IdempotentRequest(sessions, key_of(keys[0]), (scope["method"], scope["path"], query))
 
 
-def _answer(held: Sequence[Message]) -> Answer:
-    """Return what is to be kept; not the body if HTTP's own word for that forbids it."""
+def _stored_response(held: Sequence[Message]) -> StoredResponse:
+    """Return the response to store, without its body if Cache-Control says `no-store`."""
     start = held[0]
     headers = {
         name.decode("latin-1"): value.decode("latin-1")
         for name, value in start["headers"]
-        if name.decode("latin-1") not in _NOT_REPEATED
+        if name.decode("latin-1") not in _NOT_REPLAYED
     }
     secret = "no-store" in headers.get("cache-control", "")
     body = b"".join(cast("bytes", message.get("body", b"")) for message in held[1:])
-    return Answer(start["status"], headers, None if secret else body)
+    return StoredResponse(start["status"], headers, None if secret else body)

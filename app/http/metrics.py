@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus: requests by endpoint, and damaged objects."""
+"""Prometheus metrics: requests by endpoint, and damaged objects."""
 
 import os
 import time
@@ -15,22 +15,22 @@ from prometheus_client import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# With several workers each writes its numbers to files here, and any of them answers for all.
+# Names the folder in which each worker writes its metrics, so that any of them can report all.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 DAMAGED_OBJECTS: Final = Counter(
-    "registry_damaged_objects", "Downloads that met bytes which do not hash to their digest."
+    "registry_damaged_objects", "Downloads of objects whose bytes do not match their digest."
 )
 _DURATION: Final = Histogram(
     "registry_request_seconds",
-    "Time from a request's arrival to the end of its answer.",
+    "Time from a request's arrival to the end of its response.",
     ["method", "endpoint", "status"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
 )
 
 
-class MeasuredApp:
-    """Times every request by the endpoint that answered it: paths would be endless."""
+class MetricsMiddleware:
+    """Measures every request, labelled by endpoint: paths would create unlimited labels."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,31 +42,31 @@ class MeasuredApp:
         status = HTTPStatus.INTERNAL_SERVER_ERROR.value
         start = time.perf_counter()
 
-        async def watched(message: Message) -> None:
+        async def send_observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send_observed)
         finally:
-            took = time.perf_counter() - start
-            _DURATION.labels(scope["method"], _endpoint(scope), status).observe(took)
+            duration_s = time.perf_counter() - start
+            _DURATION.labels(scope["method"], _endpoint(scope), status).observe(duration_s)
 
 
 def _endpoint(scope: Scope) -> str:
-    """Return where in the code the request was answered, `none` if nowhere."""
+    """Return the qualified name of the endpoint that handled the request, or `none`."""
     endpoint = scope.get("endpoint")
     if endpoint is None:
         return "none"
-    # What is mounted answers as an object of a class rather than as a function.
+    # A mounted application is an instance, which has no qualified name.
     named = endpoint if hasattr(endpoint, "__qualname__") else type(endpoint)
     return f"{named.__module__}.{named.__qualname__}".removeprefix("app.")
 
 
 def exposition() -> bytes:
-    """Return all metrics in Prometheus' text format."""
+    """Return all metrics in the Prometheus text format."""
     if SHARED_FOLDER not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

@@ -1,7 +1,7 @@
-"""Receiving multipart bodies: parts go to spooled files and are hashed as they arrive.
+"""Receiving multipart bodies: parts are spooled to files and hashed as they arrive.
 
-Starlette's form parser would read the whole body before a dependency can refuse the caller,
-keeps no digest and knows no limit per file; this one runs after authentication.
+Starlette's form parser reads the whole body before a dependency can refuse the caller, computes
+no digest and has no limit per file. This one runs after authentication.
 """
 
 import asyncio
@@ -22,25 +22,25 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from app.http.bodies import announced_bytes, note_received, require_size
-from app.services.artifacts.spooled_files import ReceivedFile, Spool
+from app.http.bodies import announced_bytes, note_body_digest, require_size
+from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
 
 _BATCH_BYTES: Final = 1 << 20
 _OVERHEAD_BYTES: Final = 1 << 16  # boundaries and part headers
-_MOST_FAULTS: Final = 32  # told at once; a client that sends more of them is not listened to
+_MOST_FAULTS: Final = 32  # reported at once; at this number, parsing stops
 
 
 @asynccontextmanager
 async def received_parts(
     request: Request, limits: Mapping[str, int]
 ) -> AsyncIterator[dict[str, ReceivedFile]]:
-    """Yield the parts named in `limits`, each of at most so many bytes; all must be there once.
+    """Yield the parts named in `limits`. Each must occur once, within its limit in bytes.
 
     Raises:
         UnsupportedMediaTypeError: The body is not multipart/form-data.
-        MalformedRequestError: It breaks off, or is not well-formed.
+        MalformedRequestError: The body is incomplete or malformed.
         TooLargeError: A part or the body exceeds its limit.
-        InvalidRequestError: Parts are missing, repeated or unknown; all of them are named.
+        InvalidRequestError: Parts are missing, repeated or unknown; the faults name them all.
     """
     async with received_lists(request, limits, most={}) as lists:
         yield {name: parts[0] for name, parts in lists.items()}
@@ -50,10 +50,10 @@ async def received_parts(
 async def received_lists(
     request: Request, limits: Mapping[str, int], *, most: Mapping[str, int]
 ) -> AsyncIterator[dict[str, list[ReceivedFile]]]:
-    """Yield the parts by name, like `received_parts`; those named in `most` come up to so often.
+    """Yield lists of parts by name, like `received_parts`; `most` allows some names to repeat.
 
-    A name's limit is for each of its parts; the body's is the sum of the limits all the same.
-    The files are closed at the end, so what nobody stored leaves nothing behind.
+    A name's limit applies to each of its parts. The limit of the body is the sum of the limits,
+    counting each name once. The spooled files are closed, and thereby deleted, on exit.
     """
     boundary = _boundary(request)
     allowed_bytes = sum(limits.values()) + _OVERHEAD_BYTES
@@ -71,8 +71,8 @@ async def received_lists(
                     batch = bytearray()
             await feed(batch)
         parts = receiver.finish()
-        # Not the raw body: whoever sends it again has another boundary in it.
-        await note_received(
+        # Not the digest of the raw body: a retry contains another boundary.
+        await note_body_digest(
             request, {name: [part.sha256 for part in found] for name, found in parts.items()}
         )
         yield parts
@@ -80,7 +80,7 @@ async def received_lists(
 
 @asynccontextmanager
 async def _fed(receiver: "_Receiver") -> AsyncIterator[Callable[[bytearray], Awaitable[None]]]:
-    """Yield what feeds a receiver in a thread, one batch while the next one arrives."""
+    """Yield a function that feeds the receiver in a thread while the next batch arrives."""
     feeding = asyncio.get_running_loop().create_future()
     feeding.set_result(None)
 
@@ -93,7 +93,7 @@ async def _fed(receiver: "_Receiver") -> AsyncIterator[Callable[[bytearray], Awa
         yield feed
         await asyncio.shield(feeding)
     finally:
-        # Its files are closed next; no thread may be writing to them then.
+        # The caller closes the files next, so no thread may still be writing to them.
         with CancelScope(shield=True):
             await asyncio.gather(feeding, return_exceptions=True)
 
@@ -106,13 +106,13 @@ def _boundary(request: Request) -> bytes:
 
 
 class _Part:
-    """A part that is arriving."""
+    """A part that is being received."""
 
     def __init__(self, name: str, file_name: str, limit_bytes: int, files: ExitStack) -> None:
         self._name = name
         self._file_name = file_name
         self._limit_bytes = limit_bytes
-        self._spool = Spool(files)
+        self._spool = SpooledWriter(files)
 
     def write(self, data: memoryview) -> None:
         if self._spool.size_bytes + len(data) > self._limit_bytes:
@@ -125,7 +125,7 @@ class _Part:
 
 
 class _Receiver:
-    """Drives python-multipart's push parser and sorts what it calls back with."""
+    """Drives python-multipart's push parser and collects parts and faults from its callbacks."""
 
     def __init__(
         self,
@@ -156,18 +156,18 @@ class _Receiver:
                 },
             )
         except FormParserError as error:
-            raise MalformedRequestError("The multipart boundary is not acceptable.") from error
+            raise MalformedRequestError("The multipart boundary is not valid.") from error
 
     def feed(self, batch: bytearray) -> None:
         try:
             self._parser.write(bytes(batch))
         except FormParserError as error:
-            message = "The multipart body is malformed; let an HTTP library write it."
+            message = "The multipart body is malformed; use an HTTP library to write it."
             raise MalformedRequestError(message) from error
 
     def finish(self) -> dict[str, list[ReceivedFile]]:
         if not self._complete:
-            raise MalformedRequestError("The multipart body breaks off before its last boundary.")
+            raise MalformedRequestError("The multipart body ends before its last boundary.")
         missing = [name for name in self._limits if name not in self._parts]
         self._faults += [Fault("missing", f"The part {name} is missing.") for name in missing]
         if self._faults:
@@ -175,7 +175,8 @@ class _Receiver:
         return {name: [part.finished() for part in parts] for name, parts in self._parts.items()}
 
     def _refusal(self) -> InvalidRequestError:
-        return InvalidRequestError("The parts are not those expected; see faults.", self._faults)
+        message = "The parts differ from those expected; see faults."
+        return InvalidRequestError(message, self._faults)
 
     def _begin_part(self) -> None:
         self._disposition = b""
@@ -204,7 +205,7 @@ class _Receiver:
             self._faults.append(Fault("unknown-part", message))
         elif len(self._parts.get(name, [])) >= (most := self._most.get(name, 1)):
             often = "twice" if most == 1 else f"more than {most} times"
-            self._faults.append(Fault("repeated-part", f"The part {name} comes {often}."))
+            self._faults.append(Fault("repeated-part", f"The part {name} occurs {often}."))
         else:
             self._current = _Part(name, file_name, self._limits[name], self._files)
             self._parts.setdefault(name, []).append(self._current)

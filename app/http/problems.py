@@ -25,7 +25,7 @@ from starlette.routing import Match
 
 from app.domain import errors
 from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError, RegistryError
-from app.services.idempotency import AnsweredBefore
+from app.services.idempotency import AlreadyAnswered
 
 E = TypeVar("E", bound=Exception)
 
@@ -77,7 +77,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.UnavailableError: 503,
 }
 
-# What the framework refuses before an endpoint is reached.
+# Codes of refusals by the framework itself, before an endpoint is reached.
 _FRAMEWORK_CODES: Final = {
     404: "not-found",
     405: "method-not-allowed",
@@ -88,12 +88,12 @@ _FRAMEWORK_CODES: Final = {
 
 _SAFE: Final = {"GET", "HEAD", "OPTIONS"}
 
-# The database undid one of several transactions that waited for each other, or too long.
+# The database rolled back a transaction because of a deadlock, a conflict or a lock timeout.
 _CONTENTION: Final = (DeadlockDetected, LockNotAvailable, QueryCanceled, SerializationFailure)
 
 
 class Problem(BaseModel):
-    """RFC 9457. Further members carry facts, such as `faults` or `findings`."""
+    """A problem document (RFC 9457). Further members carry details, such as `faults`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -103,9 +103,9 @@ class Problem(BaseModel):
     detail: str
 
 
-def the_same(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """Document the answer of a creation that found what it was to create."""
-    return {200: {"model": model, "description": "It was there already; nothing was changed."}}
+def returns_existing(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Document the response of a creation whose object already exists with the same content."""
+    return {200: {"model": model, "description": "It existed already; nothing was changed."}}
 
 
 _USUAL: Final = (
@@ -119,7 +119,7 @@ _USUAL: Final = (
 def refuses(
     *refusals: type[RegistryError], usual: Sequence[type[RegistryError]] = _USUAL
 ) -> dict[int | str, dict[str, Any]]:
-    """Document, in OpenAPI, the refusals an endpoint may answer with besides the usual ones."""
+    """Document, in OpenAPI, the refusals of an endpoint in addition to the usual ones."""
     titles: dict[int, list[str]] = {}
     for error in (*usual, *refusals):
         titles.setdefault(STATUS[error], []).append(f"`{error.code}`: {error.title}")
@@ -133,25 +133,25 @@ def refuses(
 def problem(
     status: int, code: str, title: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """Return a problem that is no refusal of ours."""
+    """Return a problem document for a failure that is not a RegistryError."""
     document = Problem(type=f"/problems/{code}", title=title, status=status, detail=detail)
     return JSONResponse(document.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every refusal and every failure of `app` as a problem document."""
+    """Turn every refusal and every failure of `app` into a problem document."""
     answer_with(app, RegistryError, _refused)
     answer_with(app, RequestValidationError, _invalid)
     answer_with(app, HTTPException, _framework_refused)
     answer_with(app, DBAPIError, database_failed)
     answer_with(app, PoolTimeoutError, database_failed)
-    answer_with(app, AnsweredBefore, _answered_before)
-    answer_with(app, ClientDisconnect, _gone)
+    answer_with(app, AlreadyAnswered, _replayed)
+    answer_with(app, ClientDisconnect, _disconnected)
     answer_with(app, Exception, failed)
 
 
 def answer_with(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
-    """Register a handler; Starlette calls it with errors of `kind` only, but types it wider."""
+    """Register a handler. Starlette's type is wider, but it passes only errors of `kind`."""
     app.add_exception_handler(kind, cast("Callable[[Request, Exception], Response]", handler))
 
 
@@ -174,7 +174,7 @@ def respond(error: RegistryError) -> JSONResponse:
 
 
 def headers_of(error: RegistryError) -> dict[str, str]:
-    """Return the headers that HTTP wants beside a refusal."""
+    """Return the headers that HTTP requires or suggests with a refusal."""
     match error:
         case errors.RangeNotSatisfiableError():
             return {"Content-Range": f"bytes */{error.facts['size_bytes']}"}
@@ -193,7 +193,7 @@ def _refused(_request: Request, error: RegistryError) -> JSONResponse:
     return respond(error)
 
 
-def _answered_before(_request: Request, known: AnsweredBefore) -> Response:
+def _replayed(_request: Request, known: AlreadyAnswered) -> Response:
     headers = {**known.answer.headers, "Idempotent-Replayed": "true"}
     return Response(known.answer.body, known.answer.status, headers)
 
@@ -203,10 +203,10 @@ def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
 
 
 def invalid_request(found: Sequence[Any]) -> RegistryError:
-    """Return the refusal for what pydantic found wrong with a request."""
-    if any(each["type"] == "json_invalid" for each in found):
+    """Return the refusal for the errors that pydantic found in a request."""
+    if any(error["type"] == "json_invalid" for error in found):
         return MalformedRequestError("The body is not valid JSON.")
-    faults = [Fault(each["type"], f"{_where(each['loc'])}: {each['msg']}") for each in found]
+    faults = [Fault(error["type"], f"{_where(error['loc'])}: {error['msg']}") for error in found]
     first = f" ({faults[0].message})" if faults else ""
     return InvalidRequestError(f"{len(faults)} field(s) are invalid{first}; see faults.", faults)
 
@@ -222,12 +222,12 @@ def _framework_refused(request: Request, error: HTTPException) -> JSONResponse:
     headers = error.headers
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = _allowed(request)
-        detail, headers = f"{request.url.path} answers {allowed}.", {"Allow": allowed}
+        detail, headers = f"{request.url.path} allows {allowed}.", {"Allow": allowed}
     return problem(status, code, status.phrase, detail, headers=headers)
 
 
 def _allowed(request: Request) -> str:
-    """Return the methods that a path answers; the router names those of one endpoint only."""
+    """Return the methods of all endpoints at a path; the router's error names those of one."""
     matching = [
         route.methods or set()
         for route in iter_route_contexts(request.app.routes)
@@ -242,39 +242,40 @@ def database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> J
 
 
 def unanswered(error: DBAPIError | PoolTimeoutError, method: str) -> RegistryError | None:
-    """Tell a database that is away, or too busy, from a statement of ours that is wrong."""
+    """Return the refusal for an unavailable or busy database; None for an error in a statement."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
-        message = "The database went away."
+        message = "The connection to the database was lost."
         if method not in _SAFE:
-            # It may have gone after it committed and before it could say so.
+            # The database may have committed before the connection was lost.
             message += (
-                " Whether the request took effect is not known: look before you repeat it, or "
-                "send it with an Idempotency-Key."
+                " The request may have taken effect: check before you repeat it, or send it with "
+                "an Idempotency-Key."
             )
     elif isinstance(error, DBAPIError) and isinstance(error.orig, _CONTENTION):
-        message = "Others are changing the same thing; nothing was changed. Try again shortly."
+        message = "A concurrent request changes the same data; nothing was changed. Retry shortly."
     elif isinstance(error, OperationalError | PoolTimeoutError):
-        message = "The database does not answer now; nothing was changed. Try again shortly."
+        message = "The database does not respond; nothing was changed. Retry shortly."
     else:
         return None
-    _log.error("the database did not answer: %s", cause_of(error))
+    _log.error("the database is unavailable: %s", cause_of(error))
     return errors.UnavailableError(message)
 
 
-def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
-    """Nobody reads this: the client hung up while it was sending."""
-    return respond(MalformedRequestError("The client hung up before the request was complete."))
+def _disconnected(_request: Request, _error: ClientDisconnect) -> JSONResponse:
+    """Return a response for the metrics; the client has disconnected and cannot read it."""
+    message = "The client disconnected before the request was complete."
+    return respond(MalformedRequestError(message))
 
 
 def failed(request: Request, error: Exception) -> JSONResponse:
-    """Answer and log what nobody foresaw, without what it says: that may hold a secret."""
+    """Log an unexpected error and respond 500, both without its message: it may hold a secret."""
     _log.error("%s %s failed: %s", request.method, request.url.path, cause_of(error))
-    detail = "The registry failed. Its log has the cause, under the X-Request-Id of this answer."
+    detail = "The registry failed. Its log has the cause under this response's X-Request-Id."
     return problem(500, "internal-error", "The registry failed", detail)
 
 
 def cause_of(error: BaseException) -> str:
-    """Return which errors led to this one, and where in the code; never what they say."""
+    """Return the chain of errors and their places in the code, without their messages."""
     kind = type(error).__name__
     if state := getattr(getattr(error, "orig", None), "sqlstate", None):
         kind += f" [{state}]"
@@ -285,4 +286,4 @@ def cause_of(error: BaseException) -> str:
     )
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     because = "" if before is None else f", after {cause_of(before)}"
-    return f"{kind} at {places or 'no place of ours'}{because}"
+    return f"{kind} at {places or 'no place in app/'}{because}"

@@ -1,62 +1,58 @@
-"""Query parameters: those that the endpoint knows, each once."""
+"""Query parameters: only those that the endpoint declares, and each at most once."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import get_origin
 
-from fastapi import FastAPI, Request
-from fastapi.routing import iter_route_contexts
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
 
 from app.domain.errors import Fault, InvalidRequestError
 from app.http.deps import Caller
 
 
-async def require_known_parameters(request: Request, _caller: Caller) -> None:
-    """Refuse what would be ignored: `?chanel=staging` would be answered with `production`.
+async def require_declared_parameters(request: Request, _caller: Caller) -> None:
+    """Refuse parameters that FastAPI would ignore, such as a misspelt `?chanel=staging`.
+
+    FastAPI's query models with `extra="forbid"` would do so only for endpoints that use one, and
+    an endpoint without parameters has none. This reads the declarations of every endpoint below
+    a router instead.
 
     Raises:
-        InvalidRequestError: A parameter is unknown, or given more than once.
+        InvalidRequestError: A parameter is not declared, or is repeated.
     """
-    given = Counter(name for name, _ in request.query_params.multi_items())
-    if not given:
+    sent = Counter(name for name, _ in request.query_params.multi_items())
+    if not sent:
         return
-    known = _known(request.app)[request.scope["route"].endpoint]
+    repeatable = declared_parameters(request.scope["route"].dependant)
     faults = [
-        Fault("unknown-parameter", f"There is no parameter {name[:80]!r}{_instead(known)}.")
-        for name in sorted(given.keys() - known.keys())
+        Fault("unknown-parameter", f"There is no parameter {name[:80]!r}{_choices(repeatable)}.")
+        for name in sorted(sent.keys() - repeatable.keys())
     ]
     faults += [
-        Fault("repeated-parameter", f"The parameter {name} comes {given[name]} times.")
-        for name in sorted(given.keys() & known.keys())
-        if given[name] > 1 and not known[name]
+        Fault("repeated-parameter", f"The parameter {name} comes {sent[name]} times.")
+        for name in sorted(sent.keys() & repeatable.keys())
+        if sent[name] > 1 and not repeatable[name]
     ]
     if faults:
         message = f"The query is refused for {len(faults)} parameter(s): {faults[0].message}"
         raise InvalidRequestError(message, faults)
 
 
-def _instead(known: Mapping[str, bool]) -> str:
-    return f"; send any of {', '.join(sorted(known))}" if known else " here, nor any other"
+def _choices(declared: Mapping[str, bool]) -> str:
+    return f"; send any of {', '.join(sorted(declared))}" if declared else " here, nor any other"
 
 
-def _known(app: FastAPI) -> dict[Any, dict[str, bool]]:
-    """Return, for each endpoint, its query parameters and whether they may be repeated."""
-    known: dict[Any, dict[str, bool]] | None = getattr(app.state, "query_parameters", None)
-    if known is None:
-        known = app.state.query_parameters = dict(_described(app))
-    return known
+def declared_parameters(dependant: Dependant) -> dict[str, bool]:
+    """Return the names of a route's query parameters, and whether each may be repeated."""
+    return {
+        field.alias: get_origin(field.field_info.annotation) is list
+        for each in _with_dependencies(dependant)
+        for field in each.query_params
+    }
 
 
-def _described(app: FastAPI) -> Iterator[tuple[Any, dict[str, bool]]]:
-    paths = app.openapi()["paths"]
-    for route in iter_route_contexts(app.routes):
-        for method in route.methods or ():
-            if operation := paths.get(route.path_format, {}).get(method.lower()):
-                yield (
-                    route.endpoint,
-                    {
-                        each["name"]: each["schema"].get("type") == "array"
-                        for each in operation.get("parameters", [])
-                        if each["in"] == "query"
-                    },
-                )
+def _with_dependencies(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for each in dependant.dependencies:
+        yield from _with_dependencies(each)

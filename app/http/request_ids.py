@@ -1,4 +1,4 @@
-"""The id of the request at hand, for all that is logged meanwhile."""
+"""The id of the current request, for log records."""
 
 from contextvars import ContextVar
 from logging import Filter, LogRecord
@@ -8,7 +8,7 @@ CURRENT: Final[ContextVar[str]] = ContextVar("request_id", default="-")
 
 
 class RequestIds(Filter):
-    """Gives each record of the log the id of the request that it is about."""
+    """Adds the id of the current request to each log record."""
 
     def filter(self, record: LogRecord) -> bool:
         record.request_id = CURRENT.get()

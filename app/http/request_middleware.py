@@ -1,4 +1,4 @@
-"""What every request gets: an id that its answer and the log carry, and an answer."""
+"""Request ids, header limits, response headers, and responses to unexpected errors."""
 
 import re
 import uuid
@@ -18,8 +18,8 @@ _WELL_FORMED: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MOST_HEADERS: Final = 100
 _MOST_HEADER_BYTES: Final = 32 * 1024
 
-_NOTHING_LOADS: Final = "default-src 'none'; frame-ancestors 'none'"
-# The page that FastAPI makes for people to read the contract loads its script from there.
+_LOADS_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
+# FastAPI's documentation page loads its script and style sheet from this CDN.
 _DOCUMENTATION: Final = (
     "default-src 'none'; connect-src 'self'; img-src https://fastapi.tiangolo.com data:; "
     "script-src https://cdn.jsdelivr.net 'unsafe-inline'; "
@@ -28,11 +28,11 @@ _DOCUMENTATION: Final = (
 
 
 class TransferBrokenError(Exception):
-    """An answer that had begun could not be completed; the log says why, under the request."""
+    """A response could not be completed after it had started; the log has the cause."""
 
 
-class AnsweredRequests:
-    """Gives each request an id and each answer its headers; a failure is an answer too."""
+class RequestMiddleware:
+    """Adds the request id and security headers to each response, including failures."""
 
     def __init__(self, app: ASGIApp, *, hsts_max_age_s: int = 0) -> None:
         self._app = app
@@ -54,17 +54,18 @@ class AnsweredRequests:
             await send(message)
 
         try:
-            if _has_endless_headers(scope):
+            if _exceeds_header_limits(scope):
                 message = f"Send at most {_MOST_HEADERS} headers, of {_MOST_HEADER_BYTES} bytes."
                 await respond(HeadersTooLargeError(message))(scope, receive, send_completed)
                 return
             await self._app(scope, receive, send_completed)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered and logged here
-            answer = failed(Request(scope), error)
+        except Exception as error:  # noqa: BLE001 - every error is logged and becomes a response
+            response = failed(Request(scope), error)
             if started:
-                # The client must see that its answer is not whole; the server logs this error.
+                # Raising makes the server abort the connection: the client must notice that the
+                # response is incomplete.
                 raise TransferBrokenError(request_id) from None
-            await answer(scope, receive, send_completed)
+            await response(scope, receive, send_completed)
         finally:
             CURRENT.reset(token)
 
@@ -72,26 +73,26 @@ class AnsweredRequests:
         headers[_HEADER] = request_id
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("Referrer-Policy", "no-referrer")
-        # What has an ETag may be kept by the client who asked, and asked about again.
+        # Clients may cache a response with an ETag privately, and must revalidate it.
         headers.setdefault(
             "Cache-Control", "private, no-cache" if "etag" in headers else "no-store"
         )
         is_documentation = scope["path"] == "/docs"
-        policy = _DOCUMENTATION if is_documentation else _NOTHING_LOADS
+        policy = _DOCUMENTATION if is_documentation else _LOADS_NOTHING
         headers.setdefault("Content-Security-Policy", policy)
         if self._hsts_max_age_s:
             headers.setdefault("Strict-Transport-Security", f"max-age={self._hsts_max_age_s}")
 
 
 def _id_of(scope: Scope) -> str:
-    """Return the id that the client gave, if it can be copied anywhere; else a new one."""
+    """Return the client's id if it is well-formed and safe to log, otherwise a new one."""
     given = Headers(scope=scope).getlist(_HEADER)
     if len(given) == 1 and _WELL_FORMED.fullmatch(given[0]):
         return given[0]
     return uuid.uuid4().hex
 
 
-def _has_endless_headers(scope: Scope) -> bool:
+def _exceeds_header_limits(scope: Scope) -> bool:
     headers = scope["headers"]
     size_bytes = sum(len(name) + len(value) for name, value in headers)
     return len(headers) > _MOST_HEADERS or size_bytes > _MOST_HEADER_BYTES

@@ -1,4 +1,4 @@
-"""Reading YAML that strangers send: JSON's data model, no merging, no surprises."""
+"""Reading untrusted YAML: JSON's data model, without merge keys or implicit types."""
 
 import re
 
@@ -8,16 +8,16 @@ from app.domain.errors import MalformedRequestError
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads what JSON could say too, as YAML 1.2 reads it.
+    """Loads only JSON's data types, with the rules of YAML 1.2.
 
-    YAML 1.1 reads the locale `no` as false and 2026-03-01 as a date, and its merge keys grow
-    exponentially when they are nested.
+    YAML 1.1 reads the locale `no` as false and 2026-03-01 as a date, and its nested merge keys
+    grow exponentially.
     """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - typed by the class above
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge nothing."""
+        """Ignore merge keys."""
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -33,13 +33,14 @@ for _name, (_pattern, _first) in _WORDS.items():
 
 
 def yaml_value(body: bytes) -> object:
-    """Return what a YAML document says.
+    """Return the value of a YAML document.
 
     Raises:
-        MalformedRequestError: It is not one valid document.
+        MalformedRequestError: The body is not exactly one valid document.
     """
     try:
         return _Loader(body).get_single_data()
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        # A tag can promise what its text does not hold: `!!bool perhaps`, `!!int ''`.
-        raise MalformedRequestError("It is not valid YAML.") from error
+        # Text that does not match its tag, such as `!!bool perhaps` or `!!int ''`, raises errors
+        # other than YAMLError.
+        raise MalformedRequestError("The body is not valid YAML.") from error

@@ -1,4 +1,4 @@
-"""Texts that people write, in JSON or in a form: how long they may be, and of which characters."""
+"""Text fields of JSON bodies and forms: their lengths and allowed characters."""
 
 import unicodedata
 from typing import Annotated, Final
@@ -12,28 +12,28 @@ _REORDERING: Final = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "P
 
 
 def printable(text: str) -> str:
-    """Return the text if it shows as it is written; line ends and tabs are allowed."""
-    if any(unicodedata.category(each) in _UNPRINTABLE and each not in "\n\t" for each in text):
+    """Return the text, or refuse control and reordering characters except line ends and tabs."""
+    if any(unicodedata.category(char) in _UNPRINTABLE and char not in "\n\t" for char in text):
         raise ValueError("control characters are not allowed")
-    if any(unicodedata.bidirectional(each) in _REORDERING for each in text):
+    if any(unicodedata.bidirectional(char) in _REORDERING for char in text):
         raise ValueError("characters that reorder text are not allowed")
     return text
 
 
 def _one_line(text: str) -> str:
-    """Refuse what could pass for another name; changing it silently would be no better."""
-    if any(unicodedata.category(each) in _INVISIBLE for each in text):
+    """Refuse text that could look like another name, rather than normalise it silently."""
+    if any(unicodedata.category(char) in _INVISIBLE for char in text):
         raise ValueError("control characters, line ends and invisible characters are not allowed")
     if text != text.strip():
-        raise ValueError("spaces around it are not allowed")
+        raise ValueError("leading and trailing spaces are not allowed")
     if not unicodedata.is_normalized("NFC", text):
-        raise ValueError("must be in Unicode's normal form NFC")
+        raise ValueError("must be in Unicode normal form NFC")
     return text
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("must say something")
+        raise ValueError("must not be blank")
     return text
 
 

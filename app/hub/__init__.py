@@ -1,1 +1,1 @@
-"""The Hugging Face edge: the same use cases in the words of huggingface_hub's clients."""
+"""The Hugging Face dialect: the same use cases in the protocol of huggingface_hub clients."""

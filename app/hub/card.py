@@ -1,4 +1,4 @@
-"""The model card that a version shows: generated from what the registry knows."""
+"""The generated model card of a version: README.md from the registry's records."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _ROWS = 60
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a card is written from; None is what its reader may not see."""
+    """The content of a card; fields that the caller may not see are None."""
 
     version: Version
     channels: Sequence[str]
@@ -26,22 +26,22 @@ class ModelCard:
 
 
 def card_of(session: Session, version: Version, caller: Caller) -> ModelCard:
-    """Read what the card of `version` says to a caller, in a constant number of queries.
+    """Read the content of a version's card for a caller, in a constant number of queries.
 
-    A reader gets what a channel serves: neither the evidence nor who approved it.
+    Readers see neither the evidence nor the approvals.
     """
     channels = channels_serving(session, [version.id]).get(version.id, [])
-    whole = caller.sees_everything(version.prefix.namespace)
+    sees_everything = caller.sees_everything(version.prefix.namespace)
     return ModelCard(
         version=version,
         channels=[name for name in channels if caller.sees_channel(name)],
-        evaluations=recent_evaluations(session, version) if whole else None,
-        promotions=executed_with(session, version) if whole else None,
+        evaluations=recent_evaluations(session, version) if sees_everything else None,
+        promotions=executed_with(session, version) if sees_everything else None,
     )
 
 
 def readme(card: ModelCard) -> str:
-    """Return README.md: front matter that the Hub's tools read, then the facts in words."""
+    """Return README.md: front matter for the Hub's tools, then the facts for people."""
     version = card.version
     front = yaml.safe_dump(_front_matter(version), sort_keys=False, allow_unicode=True)
     lines = [
@@ -110,13 +110,13 @@ def _evaluations(evaluations: Sequence[EvaluationRow]) -> Iterator[str]:
         return
     yield "| suite | metric | persona | locale | samples | mean | finished | state |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    rows = [(each, cell) for each in evaluations for cell in each.cells]
-    for each, cell in rows[:_ROWS]:
-        state = "void" if each.voided else "partial" if each.partial else each.kind.value
+    rows = [(evaluation, cell) for evaluation in evaluations for cell in evaluation.cells]
+    for run, cell in rows[:_ROWS]:
+        state = "void" if run.voided else "partial" if run.partial else run.kind.value
         cells = (
-            f"{each.suite.name}@{each.suite.version}",
+            f"{run.suite.name}@{run.suite.version}",
             *(cell.metric, cell.persona, cell.locale, str(cell.samples), f"{cell.mean:.4g}"),
-            *(f"{each.finished_at:%Y-%m-%d}", state),
+            *(f"{run.finished_at:%Y-%m-%d}", state),
         )
         yield f"| {' | '.join(_escaped(text) for text in cells)} |"
     if len(rows) > _ROWS:
@@ -136,6 +136,6 @@ def _approvals(promotions: Sequence[Promotion]) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Return caller-given text so that Markdown and HTML show it as it is, on one line."""
+    """Escape untrusted text for Markdown and HTML, on one line."""
     one_line = " ".join(text.split())
     return "".join(f"&#{ord(mark)};" if mark in "<>&|`*_[]()\\#!" else mark for mark in one_line)

@@ -1,4 +1,4 @@
-"""Reading a commit's body: one JSON document a line, files as base64 (NDJSON)."""
+"""Reading the body of a commit: NDJSON, one JSON document per line, with files as base64."""
 
 import base64
 import binascii
@@ -15,13 +15,13 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from app.domain.errors import MalformedRequestError, TooLargeError
-from app.http.bodies import note_received
+from app.http.bodies import note_body_digest
 from app.services.artifacts.spooled_files import ReceivedFile
 
 REGULAR_LIMIT_BYTES: Final = 16 << 20
-"""Files up to this size come inside the commit; larger ones go to the store first, as Git LFS.
+"""Files up to this size are sent inside the commit; larger ones go to the store first, as Git LFS.
 
-A line of the body is decoded in memory, so this also bounds what a commit costs.
+Each line of the body is decoded in memory, so this also bounds the memory that a commit needs.
 """
 
 _FILES: Final = 4
@@ -31,7 +31,7 @@ _SPOOL_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LargeFile:
-    """A file whose bytes went to the store before the commit: `oid` is its SHA-256 in hex."""
+    """A file that was uploaded to the store before the commit; `oid` is its SHA-256 in hex."""
 
     oid: str
     size_bytes: int
@@ -39,7 +39,7 @@ class LargeFile:
 
 @dataclass(slots=True)
 class Commit:
-    """What a commit does: the files it adds by path, and the paths it deletes."""
+    """The operations of a commit: added files by path, and deleted paths."""
 
     files: dict[str, ReceivedFile] = field(default_factory=dict)
     large: dict[str, LargeFile] = field(default_factory=dict)
@@ -51,26 +51,26 @@ async def received_body(request: Request) -> AsyncIterator[IO[bytes]]:
     """Yield the body in a spooled file.
 
     Raises:
-        TooLargeError: It exceeds what a few files of ordinary size take.
+        TooLargeError: The body exceeds the size of a few regular files.
     """
     with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
         size_bytes, hasher = 0, hashlib.sha256()
         async for chunk in request.stream():
             size_bytes += len(chunk)
             if size_bytes > _BODY_LIMIT_BYTES:
-                raise TooLargeError(f"A commit may have {_BODY_LIMIT_BYTES} bytes.")
+                raise TooLargeError(f"A commit may have at most {_BODY_LIMIT_BYTES} bytes.")
             hasher.update(chunk)
             await run_in_threadpool(file.write, chunk)
-        await note_received(request, hasher.hexdigest())
+        await note_body_digest(request, hasher.hexdigest())
         file.seek(0)
         yield file
 
 
 def parse_commit(body: IO[bytes]) -> Commit:
-    """Return what the lines of a commit say.
+    """Parse the lines of a commit.
 
     Raises:
-        MalformedRequestError: A line is no JSON object of the expected kind.
+        MalformedRequestError: A line is not a JSON object of the expected form.
     """
     commit = Commit()
     for number, (key, value) in enumerate(_lines(body), start=1):
@@ -90,7 +90,8 @@ def _lines(body: IO[bytes]) -> Iterator[tuple[str, dict[str, str]]]:
             document = json.loads(line)
             yield document["key"], document["value"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise MalformedRequestError("The commit is no NDJSON of key and value.") from error
+            message = "The commit is not NDJSON with `key` and `value` on each line."
+            raise MalformedRequestError(message) from error
 
 
 def _apply(commit: Commit, key: str, value: dict[str, str]) -> None:

@@ -1,8 +1,8 @@
-"""What Hugging Face clients ask in order to pull: information, trees, references, files.
+"""Endpoints for pulling with Hugging Face clients: model information, trees, refs and files.
 
-Whatever can come to mean another version (a channel, `main`, `vN`) is answered with a redirect
-to its 40-hex revision, on HEAD and GET alike. Otherwise a promotion between a client's two
-requests would put one version's bytes into its cache under another's name.
+Files at a mutable revision (a channel, `main`, `vN`) redirect to the 40-hex revision, on HEAD and
+GET alike. Otherwise a promotion between a client's two requests would store one version's bytes
+in its cache under another version's name.
 """
 
 from typing import Annotated
@@ -34,7 +34,7 @@ from app.services.delivery.revisions import (
     is_pinned,
     version_named,
 )
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 
 router = APIRouter(route_class=HubRoute, include_in_schema=False)
 
@@ -57,9 +57,9 @@ def whoami(caller: Caller) -> dict[str, object]:
 def model(
     prefix: PrefixPath, sessions: SessionsDep, caller: Caller, *, blobs: bool = False
 ) -> dict[str, object]:
-    """Describe the repository as it is at `main`, or without files while that is empty."""
+    """Describe the repository at `main`, or without files while `production` is empty."""
     with sessions() as session:
-        row = seen_prefix(session, caller, prefix)
+        row = visible_prefix(session, caller, prefix)
         serving = channels_of(session, [row.id]).get(row.id, [])
         current = {channel.name for channel in serving if channel.generation}
     if DEFAULT_CHANNEL in current:
@@ -103,9 +103,9 @@ def tree(
 
 @router.get("/api/models/{namespace}/{name}/refs")
 def refs(prefix: PrefixPath, sessions: SessionsDep, caller: Caller) -> dict[str, object]:
-    """List the channels that serve something as branches, `main` being `production`."""
+    """List the channels that serve a version as branches; `main` is `production`."""
     with sessions() as session:
-        row = seen_prefix(session, caller, prefix)
+        row = visible_prefix(session, caller, prefix)
         channels = channels_of(session, [row.id]).get(row.id, [])
         serving = allocations_of(session, channels)
         names = [
@@ -138,7 +138,7 @@ def resolve_file(
         try:
             version = _at(session, prefix, revision, caller)
         except ChannelEmptyError as error:
-            # Before a first push, clients look for a card to add to, and expect this answer.
+            # Before a first push, clients look for an existing card and expect this response.
             raise EntryNotFoundError(error.detail) if path == README else error from error
         file = _file(session, version, path, caller)
     if file is None:
@@ -148,20 +148,20 @@ def resolve_file(
         target = f"/{prefix}/resolve/{version.revision}/{quote(path)}"
         return RedirectResponse(target, status_code=307, headers=headers)
     if request.method == "HEAD" or file.stored is None:
-        return _whole(file, headers)
+        return _without_stream(file, headers)
     note_download(parts, version, file.stored, caller, range_, now)
     return send_file(parts, file.stored, range_header=range_, headers=headers)
 
 
-def _whole(file: RepositoryFile, headers: dict[str, str]) -> Response:
-    """Answer a HEAD, or with a generated file; a server drops the body of a HEAD's answer."""
+def _without_stream(file: RepositoryFile, headers: dict[str, str]) -> Response:
+    """Respond to a HEAD, or with a generated file; for HEAD, the server drops the body."""
     length = {"Content-Length": str(file.size_bytes), "Accept-Ranges": "bytes"}
     media_type = "text/markdown; charset=utf-8" if file.stored is None else None
     return Response(file.content, headers=headers | length, media_type=media_type)
 
 
 def _file(session: Session, version: Version, path: str, caller: Caller) -> RepositoryFile | None:
-    """Return one file of a version; the card is only generated when it is asked for."""
+    """Return one file of a version; the card is generated only if it is the one requested."""
     if path == README:
         return generated_card(card_of(session, version, caller))
     return next((file for file in stored_files(version) if file.path == path), None)

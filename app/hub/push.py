@@ -1,4 +1,4 @@
-"""What Hugging Face clients ask in order to push: a commit lands as a new, unapproved version."""
+"""Endpoints for pushing with Hugging Face clients: a commit becomes a new, unapproved version."""
 
 from contextlib import ExitStack
 from typing import IO, Annotated, Any, Final
@@ -11,10 +11,10 @@ from app.domain.artifacts.manifest import CONFIG_FILE, WEIGHTS_FILE
 from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
 from app.domain.identity.access import Role
 from app.domain.naming import RESERVED_NAMESPACES, PrefixName, is_name
-from app.http.bodies import Sent
+from app.http.bodies import JsonBody
 from app.http.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
 from app.hub.commit import REGULAR_LIMIT_BYTES, Commit, parse_commit, received_body
-from app.hub.declared import declared_in
+from app.hub.front_matter import declared_in
 from app.hub.repository import README
 from app.hub.route import HubRoute
 from app.services.artifacts import prefixes, uploads, versions
@@ -28,8 +28,8 @@ _IGNORED: Final = {".gitattributes", README}
 
 
 _HOW_TO_SEND_LARGE_FILES: Final = (
-    f"Files above {REGULAR_LIMIT_BYTES >> 20} MiB are sent as Git LFS, which huggingface_hub does "
-    "when HF_HUB_DISABLE_XET=1 is set."
+    f"Send files above {REGULAR_LIMIT_BYTES >> 20} MiB as Git LFS, which huggingface_hub does when "
+    "HF_HUB_DISABLE_XET=1 is set."
 )
 
 
@@ -60,12 +60,12 @@ class BatchIn(BaseModel):
 
 @router.post("/api/repos/create")
 def create_repository(
-    body: Sent[RepositoryIn], request: Request, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[RepositoryIn], request: Request, sessions: SessionsDep, caller: Caller, now: Now
 ) -> Response:
-    """Create a prefix that the caller owns; 409 with its address if there is one."""
+    """Create a prefix owned by the caller; 409 with its address if it exists already."""
     name = PrefixName(body.organization or caller.name, body.name)
     if body.type not in (None, "model"):
-        raise _refused("type", "The registry holds models only.")
+        raise _refused("type", "The registry stores only models.")
     if not (is_name(name.namespace) and is_name(name.name)) or (
         name.namespace in RESERVED_NAMESPACES
     ):
@@ -88,18 +88,18 @@ def create_repository(
 
 @router.post("/api/validate-yaml")
 def validate_yaml(_caller: Caller) -> dict[str, list[str]]:
-    """Say that a card's front matter is fine: what matters in it is checked at the commit."""
+    """Report no errors; the commit checks the front matter."""
     return {"errors": [], "warnings": []}
 
 
 @router.post("/api/models/{namespace}/{name}/preupload/{revision}")
 def preupload(
-    prefix: PrefixPath, body: Sent[PreuploadIn], response: Response, caller: Caller
+    prefix: PrefixPath, body: JsonBody[PreuploadIn], response: Response, caller: Caller
 ) -> dict[str, Any]:
-    """Say which files go inside the commit, and which to the store first.
+    """Decide which files are sent inside the commit, and which go to the store first.
 
-    For the latter the client must speak Git LFS. With its own protocol on, it shows nothing of
-    what our refusal says, but it does show a warning that comes with this answer.
+    For the latter the client must use Git LFS. With its own protocol (Xet) enabled, it does not
+    show the message of a later refusal, but it does show a warning in this response.
     """
     caller.require(Role.PUBLISHER, prefix)
     large = {file.path for file in body.files if file.size > REGULAR_LIMIT_BYTES}
@@ -126,24 +126,24 @@ def xet_write_token(prefix: PrefixPath, caller: Caller) -> Response:
 @router.post("/{namespace}/{name}.git/info/lfs/objects/batch")
 def large_objects(
     prefix: PrefixPath,
-    body: Sent[BatchIn],
+    body: JsonBody[BatchIn],
     sessions: SessionsDep,
     staging: StagingDep,
     limits: LimitsDep,
     caller: Caller,
     now: Now,
 ) -> Response:
-    """Return, for each large file, the request that brings it to the store."""
+    """Return, for each large file, the request that uploads it to the store."""
     if body.operation != "upload":
-        raise _refused("operation", "Files are downloaded from their resolve address.")
+        raise _refused("operation", "Download files from their resolve URL.")
     objects = []
-    for each in body.objects:
+    for announced in body.objects:
         upload, _ = uploads.begin(
             sessions,
             staging,
             prefix=prefix,
-            sha256=f"sha256:{each.oid}",
-            size_bytes=each.size,
+            sha256=f"sha256:{announced.oid}",
+            size_bytes=announced.size,
             limit_bytes=limits.weights_bytes,
             in_parts=False,
             caller=caller,
@@ -151,13 +151,13 @@ def large_objects(
         )
         (put,) = uploads.requests_for(staging, upload, by_digest=False)
         actions = {"upload": {"href": put.url}}
-        objects.append({"oid": each.oid, "size": each.size, "actions": actions})
+        objects.append({"oid": announced.oid, "size": announced.size, "actions": actions})
     document = {"transfer": "basic", "objects": objects, "hash_algo": "sha256"}
     return JSONResponse(document, media_type="application/vnd.git-lfs+json")
 
 
 async def _commit(request: Request, _caller: Caller) -> Any:  # noqa: ANN401
-    """Receive the body, after the caller is known."""
+    """Read the body, after authenticating the caller."""
     async with received_body(request) as body:
         yield body
 
@@ -174,9 +174,9 @@ def commit(
     caller: Caller,
     now: Now,
 ) -> dict[str, Any]:
-    """Register the adapter in a commit as the next version; no channel moves."""
+    """Register the adapter in a commit as the next version; channels do not change."""
     if revision != "main":
-        raise _refused("revision", "A push makes the next version; commit to main.")
+        raise _refused("revision", "A push creates the next version; commit to main.")
     found = parse_commit(body)
     _require_adapter(found)
     with ExitStack() as stack:
@@ -199,15 +199,15 @@ def commit(
 
 
 def _require_adapter(found: Commit) -> None:
-    """Refuse a commit that does not hold one whole adapter: versions are not assembled."""
+    """Refuse a commit without exactly one complete adapter: commits are never combined."""
     given = {*found.files, *found.large}
     faults = [
-        Fault("missing", f"{name} is missing; put both files of the adapter into one commit.")
+        Fault("missing", f"{name} is missing; send both files of the adapter in one commit.")
         for name in (CONFIG_FILE, WEIGHTS_FILE)
         if name not in given
     ]
     faults += [
-        Fault("unknown-file", f"{path[:80]} is no file of a prefix adapter; leave it out.")
+        Fault("unknown-file", f"{path[:80]} is not a file of a prefix adapter; remove it.")
         for path in sorted(given - {CONFIG_FILE, WEIGHTS_FILE} - _IGNORED)
     ]
     faults += [

@@ -1,4 +1,4 @@
-"""A version as a Hugging Face repository shows it: its files, the generated README among them."""
+"""A version as a Hugging Face repository: its stored files and the generated README."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ README: Final = "README.md"
 
 @dataclass(frozen=True, slots=True)
 class RepositoryFile:
-    """A file at a revision: stored bytes, or the content of a generated one."""
+    """A file at a revision, either stored or generated with `content`."""
 
     path: str
     size_bytes: int
@@ -23,23 +23,23 @@ class RepositoryFile:
 
     @property
     def is_large(self) -> bool:
-        """Whether clients are told that Git LFS holds it, which is how they show weights."""
+        """Whether clients see it as stored in Git LFS, which is how they show weights."""
         return self.path == WEIGHTS_FILE
 
     @property
     def object_id(self) -> str:
-        """Forty hex digits that change when the content does, as a Git object id would."""
+        """Forty hex digits that identify the content, like a Git object id."""
         return self.sha256[:40]
 
 
 def generated_card(card: ModelCard) -> RepositoryFile:
-    """Return README.md, written from what the registry knows now."""
+    """Return README.md, generated from the registry's current records."""
     text = readme(card).encode()
     return RepositoryFile(README, len(text), hashlib.sha256(text).hexdigest(), content=text)
 
 
 def stored_files(version: Version) -> list[RepositoryFile]:
-    """Return the files that were pushed, by path."""
+    """Return the pushed files, by path."""
     return [
         RepositoryFile(file.name, file.size_bytes, file.sha256.removeprefix("sha256:"), stored=file)
         for file in version.files
@@ -47,7 +47,7 @@ def stored_files(version: Version) -> list[RepositoryFile]:
 
 
 def sibling(file: RepositoryFile, *, with_blobs: bool) -> dict[str, object]:
-    """Return a file as model information lists it."""
+    """Return a file in the form that model information uses."""
     if not with_blobs:
         return {"rfilename": file.path}
     return {
@@ -59,7 +59,7 @@ def sibling(file: RepositoryFile, *, with_blobs: bool) -> dict[str, object]:
 
 
 def tree_entry(file: RepositoryFile) -> dict[str, object]:
-    """Return a file as the listing of a folder has it."""
+    """Return a file in the form that folder listings use."""
     return {
         "type": "file",
         "path": file.path,
@@ -72,6 +72,6 @@ def tree_entry(file: RepositoryFile) -> dict[str, object]:
 def _large_file(file: RepositoryFile) -> dict[str, object]:
     if not file.is_large:
         return {}
-    # `size` and `sha256` are what model information calls them, `oid` what a tree does.
-    facts = {"oid": file.sha256, "sha256": file.sha256, "size": file.size_bytes}
-    return {"lfs": facts | {"pointerSize": 134}}
+    # Model information calls the digest `sha256`, trees call it `oid`.
+    pointer = {"oid": file.sha256, "sha256": file.sha256, "size": file.size_bytes}
+    return {"lfs": pointer | {"pointerSize": 134}}

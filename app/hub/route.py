@@ -1,4 +1,4 @@
-"""How a refusal is told to huggingface_hub: by headers, with our sentence in them."""
+"""Refusals in the form that huggingface_hub understands: headers with a code and a message."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -13,15 +13,15 @@ from app.http.problems import STATUS, headers_of
 
 
 class RevisionNotFoundError(Exception):
-    """The repository is there, but not this revision of it."""
+    """The repository exists, but this revision of it does not."""
 
 
 class EntryNotFoundError(Exception):
-    """The revision is there, but has no such file."""
+    """The revision exists, but has no such file."""
 
 
-# The client turns these codes into exceptions of its own (huggingface_hub.utils._http). It knows
-# no 410, so what is gone is a revision that is not found, with the reason in the sentence.
+# The client turns these codes into its own exceptions (huggingface_hub.utils._http). It has none
+# for 410, so a revoked version is a revision that is not found, with the reason in the message.
 _CODES: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.UnauthenticatedError: (401, "RepoNotFound"),
     errors.NotFoundError: (404, "RepoNotFound"),
@@ -34,22 +34,22 @@ _CODES: Final[dict[type[Exception], tuple[int, str]]] = {
 
 
 class HubRoute(APIRoute):
-    """A route whose refusals an unmodified Hugging Face client understands."""
+    """A route that translates refusals for unmodified Hugging Face clients."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def handle_telling_the_client(request: Request) -> Response:
+        async def handle_refusals(request: Request) -> Response:
             try:
                 return await handle(request)
             except (RegistryError, RevisionNotFoundError, EntryNotFoundError) as error:
                 return refusal(error)
 
-        return handle_telling_the_client
+        return handle_refusals
 
 
-def _sentences(error: Exception) -> str:
-    """Return what the client shows a person: it prints one text and no list of faults."""
+def _message(error: Exception) -> str:
+    """Return detail and faults as one text, since clients show no list of faults."""
     if isinstance(error, FaultyError):
         faults = " ".join(fault.message for fault in error.faults)
         return f"{error.detail} {faults}"
@@ -57,11 +57,11 @@ def _sentences(error: Exception) -> str:
 
 
 def refusal(error: Exception) -> JSONResponse:
-    message = _sentences(error)
+    message = _message(error)
     status, code = _CODES.get(type(error), (500, None))
     if isinstance(error, RegistryError) and code is None:
         status = STATUS[type(error)]
-    # A header is Latin-1 on one line; the body has the sentence as it is.
+    # A header is limited to one Latin-1 line; the body has the original message.
     in_header = " ".join(message.encode("ascii", "replace").decode().split())[:1000]
     headers = {"X-Error-Message": in_header}
     if isinstance(error, RegistryError):

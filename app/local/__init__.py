@@ -1,1 +1,1 @@
-"""Everything on one machine: the real servers, started from wheels and stopped with us."""
+"""Local mode: the registry with PostgreSQL and S3 from wheels, all on one machine."""

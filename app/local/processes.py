@@ -1,4 +1,4 @@
-"""Supervision of local servers: start, readiness, stop, ports; a server never outlives us."""
+"""Supervision of local servers: start, readiness, stop and ports. No server outlives us."""
 
 import json
 import os
@@ -22,22 +22,22 @@ _GUARD = Path(__file__).with_name("guard.py")
 _POLL_S = 0.02
 _PORT_ATTEMPTS = 3
 _LOG_LINES = 12
-# The rest of our environment is not the servers' business: PGPORT or WEED_... would change them.
-_ENVIRONMENT_KEPT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
+# Servers inherit only these variables: others, such as PGPORT or WEED_..., would configure them.
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 T = TypeVar("T")
 
 
 class ServerEndedError(LocalServerError):
-    """A server ended before it was ready; with other ports it may not."""
+    """A server ended before it was ready; it may succeed with other ports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program, run in its folder.
+    """A program to run in its folder.
 
-    `account` is None for our own user. `leftovers` are files that the program makes elsewhere
-    and, killed, does not remove.
+    `account` is None for our own user. `leftovers` are files that the program creates elsewhere
+    and does not remove when it is killed.
     """
 
     name: str
@@ -50,23 +50,23 @@ class Program:
     leftovers: tuple[str, ...] = ()
 
     def full_environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
-        return {**kept, "HOME": str(self.folder.path), "LC_ALL": "C", **self.environment}
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        return {**inherited, "HOME": str(self.folder.path), "LC_ALL": "C", **self.environment}
 
 
 @contextmanager
 def running(
     program: Program, *, ready: Callable[[], None], timeout_s: float
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server from its readiness to the end of the block, or to our own end.
+    """Run a server; enter the block when it is ready, and stop it at the end of the block.
 
-    May be entered and left in any thread: the server depends on this process, not on a thread.
+    The server also ends when this process does. The block may be entered and left in any thread.
 
     Args:
-        program: What to run.
-        ready: Raises while the server does not answer. It is retried, so it must give up
-            quickly; and it must know the server, for another one may have taken its port.
-        timeout_s: How long the server may take to answer.
+        program: The program to run.
+        ready: Raises until the server is ready. It is retried, so it must fail quickly. It must
+            identify the server, because another one may have taken the port.
+        timeout_s: How long the server may take to become ready.
 
     Raises:
         ServerEndedError: The server ended before it was ready.
@@ -81,10 +81,10 @@ def running(
 
 
 def run_to_end(program: Program, script: str = "") -> None:
-    """Run a program that ends by itself, with `script` as its input.
+    """Run a program to its end, with `script` as its input.
 
     Raises:
-        LocalServerError: It ended with an error.
+        LocalServerError: The program ended with an error.
     """
     account = program.account
     with _opened_log(program.folder) as log:
@@ -112,13 +112,13 @@ def enter_on_free_ports(
     count: int,
     wanted: int | None,
 ) -> T:
-    """Enter `start(ports)`; again with others when a port was lost between choice and use.
+    """Enter `start(ports)`; retry with other ports if one is taken between choice and use.
 
     Args:
-        stack: Where the started server is left.
-        start: Takes `count` ports.
-        count: How many ports to choose.
-        wanted: The first port, if the caller insists on one.
+        stack: The stack that stops the server when it closes.
+        start: A function of `count` ports.
+        count: The number of ports to choose.
+        wanted: The first port, if the caller requires a specific one.
     """
     for _ in range(_PORT_ATTEMPTS - 1):
         with suppress(ServerEndedError):
@@ -128,12 +128,12 @@ def enter_on_free_ports(
 
 def _free_ports(count: int, wanted: int | None) -> list[int]:
     with ExitStack() as stack:
-        # All are bound before any is released, so they differ.
+        # All sockets are bound before any is closed, so that the ports differ.
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for index, each in enumerate(sockets):
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _bind(each, wanted or 0 if index == 0 else 0)
-        return [each.getsockname()[1] for each in sockets]
+        for index, unbound in enumerate(sockets):
+            unbound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _bind(unbound, wanted or 0 if index == 0 else 0)
+        return [bound.getsockname()[1] for bound in sockets]
 
 
 def _bind(unbound: socket.socket, port: int) -> None:
@@ -164,7 +164,7 @@ def _spawn(program: Program) -> subprocess.Popen[bytes]:
             cwd=program.folder.path,
             env=program.full_environment(),
             pass_fds=[program.folder.lock],
-            # Ctrl-C in a terminal reaches its whole process group; the servers stop after us.
+            # Ctrl-C signals the terminal's whole process group; the servers must stop after us.
             start_new_session=True,
         )
 

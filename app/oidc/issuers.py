@@ -1,4 +1,4 @@
-"""Verifying a token of a configured issuer: from a text to claims that can be believed."""
+"""Verifying tokens of configured issuers: from a string to trusted claims."""
 
 import base64
 from collections.abc import Collection, Iterable, Mapping
@@ -28,14 +28,16 @@ _SEGMENTS: Final = 3
 
 
 class Issuers:
-    """The configured issuers with their keys; nothing is fetched before somebody asks for it."""
+    """The configured issuers with their keys and endpoints, which are fetched on first use."""
 
     def __init__(self, issuers: Iterable[Issuer] = ()) -> None:
-        self._issuers = {each.url: each for each in issuers}
-        self._keys = {url: IssuerKeys(each) for url, each in self._issuers.items()}
-        people = [(each, each.client) for each in self._issuers.values() if each.client]
-        self._by_name = {client.name: (each, client) for each, client in people}
-        self._endpoints = {client.name: IssuerEndpoints(each, client) for each, client in people}
+        self._issuers = {issuer.url: issuer for issuer in issuers}
+        self._keys = {url: IssuerKeys(issuer) for url, issuer in self._issuers.items()}
+        for_login = [(issuer, issuer.client) for issuer in self._issuers.values() if issuer.client]
+        self._by_name = {client.name: (issuer, client) for issuer, client in for_login}
+        self._endpoints = {
+            client.name: IssuerEndpoints(issuer, client) for issuer, client in for_login
+        }
 
     def __bool__(self) -> bool:
         return bool(self._issuers)
@@ -48,7 +50,7 @@ class Issuers:
 
     @property
     def names_to_sign_in_with(self) -> list[str]:
-        """The names of those that people sign in to the pages through."""
+        """The names of the issuers through which people can sign in to the pages."""
         return list(self._by_name)
 
     @property
@@ -56,91 +58,91 @@ class Issuers:
         return frozenset(issuer.url for issuer, _ in self._by_name.values())
 
     def to_sign_in_with(self, name: str) -> tuple[Issuer, Client]:
-        """Return an issuer that people sign in through, and what we are to it.
+        """Return the issuer for logins with this name, and the registry's client at it.
 
         Raises:
-            NotFoundError: There is none of that name.
+            NotFoundError: There is no such issuer.
         """
         if name not in self._by_name:
             raise NotFoundError("There is no such issuer to sign in with.")
         return self._by_name[name]
 
     def endpoints(self, client: Client, now: datetime) -> Endpoints:
-        """Return where a client's issuer lets people sign in.
+        """Return the login endpoints of a client's issuer.
 
         Raises:
-            UnavailableError: It does not say.
+            UnavailableError: The issuer does not provide them.
         """
         return self._endpoints[client.name].current(now)
 
     def verified(self, token: str, now: datetime) -> tuple[Issuer, Mapping[str, object]]:
-        """Return who issued a bearer token and its claims, all of which have been verified.
+        """Return the issuer and the claims of a bearer token, after verifying all of them.
 
         Raises:
-            UnauthenticatedError: It is no token of a configured issuer that holds now.
-            UnavailableError: Its issuer's keys cannot be had.
+            UnauthenticatedError: The token is not a valid token of a configured issuer.
+            UnavailableError: The issuer's keys are not available.
         """
-        what = "The bearer token"
-        issuer, claims = self._signed(what, token, BEARER_TYPES, now)
+        name = "The bearer token"
+        issuer, claims = self._with_valid_signature(name, token, BEARER_TYPES, now)
         if fault := claims_fault(claims, issuer, now):
-            raise _refused(what, fault)
+            raise _refused(name, fault)
         return issuer, claims
 
     def verified_id_token(
         self, token: str, issuer: Issuer, client: Client, *, nonce: str, now: datetime
     ) -> Mapping[str, object]:
-        """Return what `issuer` says of whoever has just signed in, all of it verified.
+        """Return the claims of the ID token of a login, after verifying all of them.
 
         Raises:
-            UnauthenticatedError: It is no ID token for this client and this sign-in.
-            UnavailableError: The issuer's keys cannot be had.
+            UnauthenticatedError: It is not a valid ID token for this client and this login.
+            UnavailableError: The issuer's keys are not available.
         """
-        what = f"The ID token of {issuer.url}"
-        _, claims = self._signed(what, token, ID_TOKEN_TYPES, now)
+        name = f"The ID token of {issuer.url}"
+        _, claims = self._with_valid_signature(name, token, ID_TOKEN_TYPES, now)
         fault = origin_fault(claims, issuer, now) or id_token_fault(claims, client, nonce)
         if fault:
-            raise _refused(what, fault)
+            raise _refused(name, fault)
         return claims
 
-    def _signed(
-        self, what: str, token: str, types: Collection[str], now: datetime
+    def _with_valid_signature(
+        self, name: str, token: str, types: Collection[str], now: datetime
     ) -> tuple[Issuer, Mapping[str, object]]:
-        header, claims = _read(what, token)
+        header, claims = _read(name, token)
         issuer = self._issuers.get(str(claims.get("iss")))
         if issuer is None:
-            raise _refused(what, "it is of no issuer that is configured here")
+            raise _refused(name, "its issuer is not configured here")
         if fault := header_fault(header, issuer, types):
-            raise _refused(what, fault)
+            raise _refused(name, fault)
         key_id, algorithm = str(header["kid"]), str(header["alg"])
         key = self._keys[issuer.url].key(key_id, algorithm, now)
         if key is None:
-            raise _refused(what, "its issuer has no such key")
+            raise _refused(name, "its issuer has no such key")
         registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
         try:
             jws.deserialize_compact(token, key, registry=registry)
         except (JoseError, ValueError) as error:
-            raise _refused(what, "its signature is wrong") from error
+            raise _refused(name, "its signature is wrong") from error
         return issuer, claims
 
 
-def _read(what: str, token: str) -> tuple[dict[str, object], dict[str, object]]:
-    """Return header and claims as they are written, which nobody has vouched for yet."""
+def _read(name: str, token: str) -> tuple[dict[str, object], dict[str, object]]:
+    """Return header and claims, which are not verified yet."""
     segments = token.split(".")
     if len(token) > _LIMIT_CHARACTERS or len(segments) != _SEGMENTS or not token.isascii():
-        raise _refused(what, "it is neither an API token nor a signed one")
+        raise _refused(name, "it is neither an API token nor a signed token")
     try:
         header, claims = (read_object(_decoded(segment)) for segment in segments[:2])
     except (NotStrictJsonError, ValueError) as error:
-        raise _refused(what, "it cannot be read in exactly one way") from error
+        raise _refused(name, "it is malformed or ambiguous") from error
     return header, claims
 
 
 def _decoded(segment: str) -> bytes:
     if "=" in segment:
-        raise ValueError("padded, as no segment is")
+        raise ValueError("segments of a token are never padded")
     padded = segment + "=" * (-len(segment) % 4)
     return base64.b64decode(padded, altchars=b"-_", validate=True)
 
 
-def _refused(what: str, fault: str) -> UnauthenticatedError:
-    return UnauthenticatedError(f"{what} is refused: {fault}.")
+def _refused(name: str, fault: str) -> UnauthenticatedError:
+    return UnauthenticatedError(f"{name} is refused: {fault}.")

@@ -1,4 +1,4 @@
-"""An issuer's signing keys: which of those that it publishes may verify, found by name."""
+"""An issuer's signing keys: those of its published keys that may verify tokens, by key id."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from app.domain.errors import UnavailableError
 from app.domain.identity.oidc import KEYS, Issuer
 from app.oidc.discovery import discovered, url_in
 from app.oidc.fetching import FetchError, fetch_object
-from app.oidc.keeping import FRESH, USABLE, Kept
+from app.oidc.published_cache import FRESH, USABLE, PublishedCache
 
 _WAIT_S: Final = 0.25
 _MOST_KEYS: Final = 100
@@ -28,32 +28,32 @@ class IssuerKeys:
 
     def __init__(self, issuer: Issuer) -> None:
         self._issuer = issuer
-        what = f"the keys of {issuer.url}"
-        self._kept = Kept(what, lambda: _usable(_fetched(issuer), issuer))
+        name = f"the keys of {issuer.url}"
+        self._cache = PublishedCache(name, lambda: _usable(_fetched(issuer), issuer))
 
     def key(self, key_id: str, algorithm: str, now: datetime) -> Key | None:
-        """Return the key for a token; None if the issuer has none of that name.
+        """Return the key for a token; None if the issuer has no such key.
 
-        An unknown name is worth one question to the issuer, which may have a new key; but
-        strangers can invent names, so there is a pause between questions.
+        An unknown key id causes a request to the issuer, which may have a new key. Since anyone
+        can invent key ids, requests are rate-limited.
 
         Raises:
-            UnavailableError: The issuer does not say which keys it has.
+            UnavailableError: The issuer does not provide its keys.
         """
         wanted = (key_id, algorithm)
         if found := self._found(wanted, FRESH, now):
             return found
         usable = self._found(wanted, USABLE, now)
-        answered = self._kept.ask(now, wait_s=0 if usable else _WAIT_S)
+        refreshed = self._cache.refresh(now, wait_s=0 if usable else _WAIT_S)
         if found := self._found(wanted, USABLE, now):
             return found
-        if not answered or self._kept.within(USABLE, now) is None:
-            message = f"The keys of {self._issuer.url} cannot be had now; try again shortly."
+        if not refreshed or self._cache.within(USABLE, now) is None:
+            message = f"The keys of {self._issuer.url} are not available; try again shortly."
             raise UnavailableError(message)
         return None
 
     def _found(self, wanted: tuple[str, str], period: timedelta, now: datetime) -> Key | None:
-        keys = self._kept.within(period, now)
+        keys = self._cache.within(period, now)
         return None if keys is None else keys.get(wanted)
 
 
@@ -61,24 +61,24 @@ def _fetched(issuer: Issuer) -> list[Any]:
     url = issuer.jwks_url or url_in(discovered(issuer), "jwks_uri", issuer, "jwks_url")
     keys = fetch_object(url).get("keys")
     if not isinstance(keys, list) or len(keys) > _MOST_KEYS:
-        raise FetchError(f"{url} answers no list of keys")
+        raise FetchError(f"{url} returns no list of at most {_MOST_KEYS} keys")
     return keys
 
 
 def _usable(keys: list[Any], issuer: Issuer) -> Keys:
-    """Return the keys by name and algorithm; two of one name are none, for either may be meant."""
-    found = [(name, key) for each in keys for name, key in _of_key(each, issuer)]
-    counted = Counter(name for name, _ in found)
-    return {name: key for name, key in found if counted[name] == 1}
+    """Return the keys by id and algorithm. Duplicates are dropped, because either may be meant."""
+    found = [(name, key) for document in keys for name, key in _of_key(document, issuer)]
+    counts = Counter(name for name, _ in found)
+    return {name: key for name, key in found if counts[name] == 1}
 
 
 def _of_key(document: Any, issuer: Issuer) -> list[tuple[tuple[str, str], Key]]:  # noqa: ANN401
     if not isinstance(document, dict) or document.get("use", "sig") != "sig":
         return []
     key_id, kind = document.get("kid"), (document.get("kty"), document.get("crv"))
-    algorithms = [each for each in sorted(issuer.algorithms) if KEYS[each] == kind]
+    algorithms = [name for name in sorted(issuer.algorithms) if KEYS[name] == kind]
     if document.get("alg") is not None:
-        algorithms = [each for each in algorithms if each == document["alg"]]
+        algorithms = [name for name in algorithms if name == document["alg"]]
     if not isinstance(key_id, str) or not algorithms:
         return []
     try:
@@ -87,5 +87,5 @@ def _of_key(document: Any, issuer: Issuer) -> list[tuple[tuple[str, str], Key]]:
             return []
         key = import_key(public)
     except (JoseError, ValueError, TypeError, KeyError):
-        return []  # one broken key does not take the others with it
+        return []  # a broken key must not invalidate the others
     return [((key_id, algorithm), key) for algorithm in algorithms]

@@ -1,1 +1,1 @@
-"""Pages for people under /admin: server-rendered, the same use cases and queries as the API."""
+"""Server-rendered pages under /admin, built on the same use cases and queries as the API."""

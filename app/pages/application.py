@@ -1,4 +1,4 @@
-"""The pages as one application, to be mounted at /admin: wiring, no logic."""
+"""The pages as one application, mounted at /admin: wiring, no logic."""
 
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
@@ -23,7 +23,7 @@ from app.pages import (
 )
 from app.pages.login import oidc_login, token_login
 from app.pages.rendering import STATIC
-from app.pages.security_headers import GuardedPages
+from app.pages.security_headers import SecurityHeadersMiddleware
 
 _ROUTERS = (
     token_login.router,
@@ -42,8 +42,8 @@ _ROUTERS = (
 )
 
 
-class _Files(StaticFiles):
-    """Files whose address changes with their bytes, so that browsers may keep them."""
+class _ImmutableFiles(StaticFiles):
+    """Static files whose URL contains their hash, so that browsers may cache them."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -51,14 +51,14 @@ class _Files(StaticFiles):
         return response
 
 
-def pages_of(parts: Parts) -> GuardedPages:
-    """Return the pages over `parts`, guarded whatever becomes of a request."""
+def pages_of(parts: Parts) -> SecurityHeadersMiddleware:
+    """Return the pages over `parts`; every response has the security headers, failures included."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
     app.add_middleware(GZipMiddleware, minimum_size=1024)
-    app.mount("/static", _Files(directory=STATIC), name="static")
+    app.mount("/static", _ImmutableFiles(directory=STATIC), name="static")
     for router in _ROUTERS:
         app.include_router(router)
-    app.add_api_route("/{path:path}", error_pages.nowhere)
+    app.add_api_route("/{path:path}", error_pages.page_not_found)
     error_pages.install(app)
-    return GuardedPages(app)
+    return SecurityHeadersMiddleware(app)

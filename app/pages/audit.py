@@ -1,4 +1,4 @@
-"""The audit log: one chain at a time, searched, and whether it is as it was sealed."""
+"""The audit log page: search one chain at a time and verify it."""
 
 from typing import Annotated, Final
 
@@ -13,14 +13,14 @@ from app.db.paging import PageRequest
 from app.domain.audit.chain import REGISTRY, Verification, verify
 from app.domain.identity.access import EVERYWHERE, Role
 from app.http.deps import Now, SessionsDep
-from app.pages.inputs import Cursor, Searched
+from app.pages.inputs import Cursor, SearchText
 from app.pages.login.session_cookies import Visitor
 from app.pages.rendering import page
 
 router = APIRouter()
 
-# Longer chains are verified when asked: each entry is read and hashed again.
-_VERIFIED_UNASKED: Final = 100
+# Longer chains are verified on request only: each entry is read and hashed again.
+_AUTO_VERIFIED_ENTRIES: Final = 100
 
 
 @router.get("/audit")
@@ -29,9 +29,9 @@ def entries(
     visit: Visitor,
     sessions: SessionsDep,
     now: Now,
-    subject: Searched = REGISTRY,
-    action: Searched = "",
-    principal: Searched = "",
+    subject: SearchText = REGISTRY,
+    action: SearchText = "",
+    principal: SearchText = "",
     verified: Annotated[str, Query(max_length=8)] = "",
     cursor: Cursor = None,
 ) -> Response:
@@ -51,13 +51,13 @@ def entries(
             wanted=wanted,
             chains=latest_chains(session),
             end=end,
-            state=_state(session, end, asked=bool(verified)),
+            state=_state(session, end, requested=bool(verified)),
         )
 
 
-def _state(session: Session, end: AuditChain | None, *, asked: bool) -> Verification | None:
-    """Verify a chain that is short, or whose state was asked for."""
-    if end is None or (end.length > _VERIFIED_UNASKED and not asked):
+def _state(session: Session, end: AuditChain | None, *, requested: bool) -> Verification | None:
+    """Verify a chain that is short, or whose verification was requested."""
+    if end is None or (end.length > _AUTO_VERIFIED_ENTRIES and not requested):
         return None
     entries = audit.chain(session, end.subject, length=end.length)
     return verify(end.subject, entries, length=end.length, head=end.head)

@@ -1,4 +1,4 @@
-"""Base models, and the prefixes that are bound to each."""
+"""The page of base models, each with the prefixes bound to it."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response

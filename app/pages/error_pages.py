@@ -1,4 +1,4 @@
-"""Refusals and failures as pages: the sentence of the API, and its status."""
+"""Refusals and failures as pages, with the status and message of the API."""
 
 import logging
 from http import HTTPStatus
@@ -15,13 +15,13 @@ from app.domain.errors import FaultyError, NotFoundError, RegistryError, Unauthe
 from app.http.problems import STATUS, answer_with, cause_of, invalid_request, unanswered
 from app.pages.login.session_cookies import StaleFormError, Visitor
 from app.pages.rendering import page
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 _log = logging.getLogger(__name__)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every refusal and every failure of the pages as a page."""
+    """Render every refusal and every failure under /admin as a page."""
     answer_with(app, RegistryError, refused)
     answer_with(app, StaleFormError, _stale)
     answer_with(app, RequestValidationError, _invalid)
@@ -31,27 +31,25 @@ def install(app: FastAPI) -> None:
     answer_with(app, Exception, _failed)
 
 
-def nowhere(visit: Visitor) -> Response:
-    """Answer whatever no page is at, for those who are signed in."""
+def page_not_found(visit: Visitor) -> Response:
+    """Answer 404 at unknown paths; without a session, Visitor redirects to the sign-in page."""
     raise NotFoundError(f"There is no such page, {visit.caller.name}.")
 
 
 def refused(request: Request, error: RegistryError) -> Response:
     if isinstance(error, UnauthenticatedError):
-        return to_sign_in(request)
+        return redirect_to_sign_in(request)
     status = STATUS[type(error)]
-    faults = [each.message for each in error.faults] if isinstance(error, FaultyError) else []
+    faults = [fault.message for fault in error.faults] if isinstance(error, FaultyError) else []
     return _refusal(request, status, error.title, error.detail, faults)
 
 
-def to_sign_in(request: Request) -> Response:
-    """Ask to sign in, and come back to the page that was asked for or that held the form."""
-    asked = request.url.remove_query_params("unattended")
+def redirect_to_sign_in(request: Request) -> Response:
+    """Redirect to the sign-in page, which leads back to the requested page or the form's page."""
+    url = request.url.remove_query_params("unattended")
     if request.method != "GET":
-        asked = request.url.replace(
-            path=urlsplit(request.headers.get("Referer", "")).path, query=""
-        )
-    target = asked.path + (f"?{asked.query}" if asked.query else "")
+        url = request.url.replace(path=urlsplit(request.headers.get("Referer", "")).path, query="")
+    target = url.path + (f"?{url.query}" if url.query else "")
     path = f"/admin/sign-in?next={quote(target, safe='')}"
     if "HX-Request" in request.headers:
         return Response(status_code=204, headers={"HX-Redirect": path})
@@ -61,7 +59,7 @@ def to_sign_in(request: Request) -> Response:
 def _refusal(
     request: Request, status: int, title: str, detail: str, faults: list[str] | None = None
 ) -> Response:
-    visit: Visit | None = getattr(request.state, "visit", None)
+    visit: PageVisit | None = getattr(request.state, "visit", None)
     return page(
         request,
         "refused.html",
@@ -78,7 +76,7 @@ def _stale(request: Request, error: StaleFormError) -> Response:
 
 
 def _invalid(request: Request, error: RequestValidationError) -> Response:
-    in_path = any(each["loc"][:1] == ("path",) for each in error.errors())
+    in_path = any(fault["loc"][:1] == ("path",) for fault in error.errors())
     if in_path:
         return refused(request, NotFoundError("There is no such page."))
     return refused(request, invalid_request(error.errors()))
@@ -86,11 +84,11 @@ def _invalid(request: Request, error: RequestValidationError) -> Response:
 
 def _framework_refused(request: Request, error: HTTPException) -> Response:
     if isinstance(error.__cause__, RegistryError):
-        return refused(request, error.__cause__)  # ours, which reading the form wrapped
+        return refused(request, error.__cause__)  # raised while the form was read
     status = HTTPStatus(error.status_code)
     if status == HTTPStatus.NOT_FOUND:
         return refused(request, NotFoundError("There is no such page."))
-    return _refusal(request, status, status.phrase, f"{request.method} is not what it answers.")
+    return _refusal(request, status, status.phrase, f"This page does not support {request.method}.")
 
 
 def _database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> Response:
@@ -100,5 +98,5 @@ def _database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> 
 
 def _failed(request: Request, error: Exception) -> Response:
     _log.error("%s %s failed: %s", request.method, request.url.path, cause_of(error))
-    detail = "The registry failed. Its log has the cause, under the X-Request-Id of this answer."
+    detail = "The registry failed. Its log has the cause, under the X-Request-Id of this response."
     return _refusal(request, 500, "The registry failed", detail)

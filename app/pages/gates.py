@@ -1,4 +1,4 @@
-"""The gate's answer for a version and a channel, and asking for the promotion."""
+"""The gate page of a version and a channel: the gate evaluation, and the promotion request."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,11 +9,11 @@ from fastapi.responses import RedirectResponse, Response
 
 from app.db.evaluations import latest_suite
 from app.db.policies import policy_of, policy_versioned
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.domain.errors import RegistryError
 from app.domain.evidence.evaluation import CellKey
 from app.domain.governance.allocation import ALL_TRAFFIC, Share
-from app.domain.governance.gate import Decision, Result
+from app.domain.governance.gate import Decision, GateResult
 from app.domain.governance.policies import Policy, compared_metrics
 from app.domain.identity.access import Role
 from app.domain.naming import PrefixName
@@ -26,7 +26,7 @@ from app.pages.presentation import shell_commands
 from app.pages.presentation.heatmap import RuleView, facts, missing_keys, rule_views
 from app.pages.rendering import origin_of, page
 from app.services.governance import break_glass, gate, promotions
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}/gate/{channel}")
 
@@ -82,10 +82,10 @@ def request_break_glass(
     reason: Annotated[Reason, Form()] = "-",
     confirmation: Annotated[Text, Form()] = "",
 ) -> Response:
-    """Serve the version though the gate is shut, if that was typed to confirm it."""
+    """Request a break-glass promotion; the caller must type the confirmation."""
     try:
-        require_typed(BREAK_GLASS, confirmation, " that you mean it.")
-        row = break_glass.request_breaking_glass(
+        require_typed(BREAK_GLASS, confirmation, ".")
+        row = break_glass.request_with_break_glass(
             sessions,
             prefix=prefix,
             channel_name=channel,
@@ -101,7 +101,7 @@ def request_break_glass(
 
 def _gate_page(
     request: Request,
-    visit: Visit,
+    visit: PageVisit,
     sessions: Sessions,
     prefix: PrefixName,
     number: int,
@@ -130,9 +130,9 @@ def _gate_page(
         number=number,
         channel=channel,
         decision=decision,
-        passed=decision.result is Result.PASSED,
+        passed=decision.result is GateResult.PASSED,
         closing=[
-            *(each for each in facts(decision.findings) if each.closes),
+            *(each for each in facts(decision.findings) if each.blocks),
             *(each for view in views for each in view.closing),
         ],
         rules=views,
@@ -163,7 +163,7 @@ def _unmeasured(
     with sessions() as session:
         row = policy_versioned(session, decision.policy.name, decision.policy.version)
         suites = {name: latest_suite(session, name) for name in wanted}
-    policy, candidate = policy_of(present(row)), decision.candidates[0]
+    policy, candidate = policy_of(expect(row)), decision.candidates[0]
     path = f"{origin}/v1/prefixes/{prefix}/versions/{candidate.number}/evaluations"
     return [
         shell_commands.evaluation(

@@ -1,4 +1,4 @@
-"""What an address of the pages may ask for; anything else is a page that does not exist."""
+"""Types of the path and query parameters of the pages, and checks of typed form fields."""
 
 from typing import Annotated, Final
 
@@ -14,15 +14,15 @@ _LARGEST_NUMBER: Final = 2**31 - 1
 Number = Annotated[int, Path(ge=1, le=_LARGEST_NUMBER)]
 LabelPath = Annotated[str, Path(pattern=LABEL_PATTERN)]
 Cursor = Annotated[str | None, Query(max_length=1024)]
-DigestAsked = Annotated[str | None, Query(pattern=DIGEST_PATTERN)]
-Searched = Annotated[str, Query(max_length=256), AfterValidator(printable)]
+DigestQuery = Annotated[str | None, Query(pattern=DIGEST_PATTERN)]
+SearchText = Annotated[str, Query(max_length=256), AfterValidator(printable)]
 
 
 BREAK_GLASS: Final = "break glass"
 
 
 def require_typed(words: str, typed: str, why: str) -> None:
-    """Raise InvalidRequestError unless `words` were typed; `why` ends the sentence that asks."""
+    """Raise InvalidRequestError unless `words` were typed; `why` ends the message."""
     if typed.strip() != words:
         raise missing("confirmation", f"Type `{words}` to confirm{why}")
 

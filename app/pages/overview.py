@@ -1,4 +1,4 @@
-"""The first page: what there is, what waits, what changed, what keeps gates shut."""
+"""The overview: counts, pending promotions, latest changes, rules that block promotions."""
 
 from datetime import timedelta
 from typing import Final

@@ -1,4 +1,4 @@
-"""Policies: in words, beside an earlier version, and which channels are under them."""
+"""Policy pages: each policy in words, its changes, and the channels bound to it."""
 
 from typing import Annotated
 
@@ -39,7 +39,7 @@ def every_policy(request: Request, visit: Visitor, sessions: SessionsDep) -> Res
 def policy(
     request: Request, name: PolicyName, number: Number, visit: Visitor, sessions: SessionsDep
 ) -> Response:
-    """Show one version of a policy, and what it changed of the version before."""
+    """Show one version of a policy and its changes from the previous version."""
     visit.caller.require_some_part()
     with sessions() as session:
         row = policy_versioned(session, name, number)

@@ -1,4 +1,4 @@
-"""Prefixes: the list, and one with its versions, channels, timeline, scores and requests."""
+"""Prefix pages: the list, and one prefix with versions, channels, timeline and scores."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ from app.db.versions import versions_listed
 from app.domain.governance.allocation import Share
 from app.domain.naming import PrefixName
 from app.http.deps import Now, PrefixPath, SessionsDep
-from app.pages.inputs import Cursor, DigestAsked, Searched
+from app.pages.inputs import Cursor, DigestQuery, SearchText
 from app.pages.login.session_cookies import Visitor
 from app.pages.presentation import shell_commands
 from app.pages.rendering import origin_of, page
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 
 router = APIRouter()
 
-# A form sends an empty field as an empty text; a time without a zone is UTC, as all we show is.
+# A form sends an empty field as an empty string. A time without a zone is UTC, as on all pages.
 Moment = Annotated[
     datetime | None,
     BeforeValidator(lambda text: f"{text}Z" if text and len(text) == 16 else text or None),  # noqa: PLR2004
@@ -41,7 +41,7 @@ Moment = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A metric's scores over versions, and the limits that policies of the channels set."""
+    """A metric's scores by version, and the limits set by the channels' policies."""
 
     metric: str
     scores: Sequence[Score]
@@ -53,11 +53,11 @@ def every_prefix(
     request: Request,
     visit: Visitor,
     sessions: SessionsDep,
-    q: Searched = "",
-    base_model: DigestAsked = None,
+    q: SearchText = "",
+    base_model: DigestQuery = None,
     cursor: Cursor = None,
 ) -> Response:
-    """Show the prefixes by name; with `base_model`, those that have a version for it."""
+    """List prefixes by name; with `base_model`, those with a version for it."""
     wanted = PrefixFilter(base_model=base_model, query=q or None)
     with sessions() as session:
         found = prefixes_page(session, visit.caller, wanted, PageRequest(50, cursor))
@@ -88,17 +88,17 @@ def prefix(
     now: Now,
     at: Moment = None,
 ) -> Response:
-    """Show a prefix; with `at`, what its channels served then."""
-    caller, whole = visit.caller, visit.caller.sees_everything(prefix.namespace)
+    """Show a prefix; with `at`, its timeline up to that time."""
+    caller, sees_all = visit.caller, visit.caller.sees_everything(prefix.namespace)
     with sessions() as session:
-        row = seen_prefix(session, caller, prefix)
-        versions = versions_listed(session, row, released_to=None if whole else caller)
+        row = visible_prefix(session, caller, prefix)
+        versions = versions_listed(session, row, released_to=None if sees_all else caller)
         channels = _readable(channels_of(session, [row.id]), caller.sees_channel).get(row.id, [])
         allocations = allocations_of(session, channels) if channels else {}
         generations = timeline(session, caller, row, until=at) if channels else []
         policies = [] if channels else newest_policies(session, limit=1)
-        scores = score_history(session, row) if whole else []
-        requests = recent_requests(session, row) if whole else []
+        scores = score_history(session, row) if sees_all else []
+        requests = recent_requests(session, row) if sees_all else []
     base = versions[0].base_model.digest if versions else None
     return page(
         request,
@@ -113,7 +113,7 @@ def prefix(
         generations=generations,
         plots=_plots(scores, channels),
         requests=requests,
-        whole=whole,
+        whole=sees_all,
         at=at,
         push_line=shell_commands.push(origin_of(request), prefix, base),
         channel_line=_channel_line(request, prefix, policies),
@@ -142,7 +142,7 @@ def _readable(
 def _serving(
     channels: Sequence[Channel], allocations: Mapping[UUID, list[Share]]
 ) -> dict[int, list[str]]:
-    """Return, by version number, the channels that serve it now."""
+    """Return the names of the channels that serve each version now, by version number."""
     found: dict[int, list[str]] = {}
     for channel in channels:
         for share in allocations.get(channel.id, []):

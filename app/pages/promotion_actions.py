@@ -1,4 +1,4 @@
-"""The forms of a promotion: approve, reject, withdraw, break the glass."""
+"""The forms of a promotion: approve, reject, withdraw, break-glass."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -18,21 +18,21 @@ from app.pages.inputs import BREAK_GLASS, missing, require_typed
 from app.pages.login.session_cookies import Sender
 from app.pages.promotions import promotion_page
 from app.services.governance import break_glass, promotions, reviews
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 router = APIRouter(prefix="/promotions/{promotion_id}")
 
 
-def _answered(
+def _perform(
     act: Callable[[], Promotion],
     done: str,
     request: Request,
-    visit: Visit,
+    visit: PageVisit,
     sessions: Sessions,
     promotion_id: UUID,
     now: datetime,
 ) -> Response:
-    """Act and go back to the page; what is refused is said on the page, beside its form."""
+    """Act, then redirect to the promotion page; a refusal is shown on that page."""
     try:
         act()
     except RegistryError as refusal:
@@ -51,7 +51,7 @@ def review(
     comment: Annotated[Text, Form()] = "",
     subject_digest: Annotated[str | None, Form(max_length=80)] = None,
 ) -> Response:
-    """Give a verdict about what the form showed, which the page may show no longer."""
+    """Record a verdict on the approval subject of the form, which may be outdated by now."""
 
     def act() -> Promotion:
         if verdict is Verdict.REJECT and not comment.strip():
@@ -66,7 +66,7 @@ def review(
             now=now,
         )
 
-    return _answered(act, verdict.value, request, visit, sessions, promotion_id, now)
+    return _perform(act, verdict.value, request, visit, sessions, promotion_id, now)
 
 
 @router.post("/withdraw")
@@ -78,7 +78,7 @@ def withdraw(
             sessions, promotion_id=promotion_id, caller=visit.caller, now=now
         )
 
-    return _answered(act, "withdraw", request, visit, sessions, promotion_id, now)
+    return _perform(act, "withdraw", request, visit, sessions, promotion_id, now)
 
 
 @router.post("/break-glass")
@@ -91,12 +91,12 @@ def execute_by_break_glass(
     reason: Annotated[Reason, Form()] = "-",
     confirmation: Annotated[Text, Form()] = "",
 ) -> Response:
-    """Execute without the gate, if the channel's name was typed to confirm it."""
+    """Execute without the gate; the caller must type the confirmation."""
 
     def act() -> Promotion:
-        require_typed(BREAK_GLASS, confirmation, " that you mean it.")
+        require_typed(BREAK_GLASS, confirmation, ".")
         return break_glass.break_glass(
             sessions, promotion_id=promotion_id, reason=reason, caller=visit.caller, now=now
         )
 
-    return _answered(act, "break-glass", request, visit, sessions, promotion_id, now)
+    return _perform(act, "break-glass", request, visit, sessions, promotion_id, now)

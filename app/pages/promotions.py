@@ -1,4 +1,4 @@
-"""The promotion page: what is asked for, what the gate saw, who may decide."""
+"""Promotion pages: the list, and one request with its gate evaluation and approvals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from app.db.score_history import Run, runs
 from app.db.session import Sessions
 from app.db.versions import versions_beside
 from app.domain.errors import RegistryError
-from app.domain.governance.gate import Decision, Subject
+from app.domain.governance.gate import Decision, EvidenceRole
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import Caller, Role, nothing_named
 from app.http.deps import Now, SessionsDep
@@ -25,16 +25,16 @@ from app.pages.login.session_cookies import Visitor
 from app.pages.presentation.differences import Difference, differences
 from app.pages.presentation.heatmap import comparisons, facts, rule_views
 from app.pages.rendering import page
-from app.pages.review_permission import Standing, standing
-from app.services.governance.approval_status import reviewers_of
-from app.services.identity.web_sessions import Visit
+from app.pages.review_permission import ReviewPermission, review_permission
+from app.services.governance.approval_status import approval_status_of
+from app.services.identity.web_sessions import PageVisit
 
 router = APIRouter()
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A candidate beside the version that it would replace, if there is another."""
+class SideBySide:
+    """A candidate next to the incumbent, if another version is live."""
 
     candidate: Version
     incumbent: Version | None
@@ -43,12 +43,12 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """Everything that the page shows of one promotion."""
+class _PromotionView:
+    """The data that the page shows of one promotion."""
 
-    standing: Standing
+    permission: ReviewPermission
     decision: Decision
-    beside: list[Beside]
+    beside: list[SideBySide]
     runs: Mapping[UUID, Run]
 
 
@@ -61,7 +61,7 @@ def every_promotion(
     state: str = "",
     cursor: Cursor = None,
 ) -> Response:
-    """List promotions in any state, or in one."""
+    """List promotions, optionally in one state."""
     wanted = PromotionState(state) if state in set(PromotionState) else None
     with sessions() as session:
         found = promotions_page(session, visit.caller, wanted, PageRequest(50, cursor), now=now)
@@ -86,19 +86,19 @@ def promotion(
 
 def promotion_page(
     request: Request,
-    visit: Visit,
+    visit: PageVisit,
     sessions: Sessions,
     promotion_id: UUID,
     now: datetime,
     *,
     refusal: RegistryError | None = None,
 ) -> Response:
-    """Render a promotion; with `refusal`, also what was refused just now, and its status."""
-    seen = _seen(sessions, visit.caller, promotion_id, now)
-    row, decision = seen.standing.row, seen.decision
-    views = rule_views(decision.findings)
+    """Render a promotion; with `refusal`, also the refusal of the latest action, and its status."""
+    view = _promotion_view(sessions, visit.caller, promotion_id, now)
+    row, decision = view.permission.row, view.decision
+    rules = rule_views(decision.findings)
     compared = {
-        demand: [(view, comparisons(view, demand, decision, seen.runs)) for view in views]
+        demand: [(rule, comparisons(rule, demand, decision, view.runs)) for rule in rules]
         for demand in ("incumbent", "base")
     }
     return page(
@@ -107,15 +107,15 @@ def promotion_page(
         status=200 if refusal is None else STATUS[type(refusal)],
         visit=visit,
         now=now,
-        standing=seen.standing,
+        permission=view.permission,
         promotion=row,
         prefix=row.channel.prefix,
         decision=decision,
-        rules=views,
+        rules=rules,
         facts=facts(decision.findings),
         compared=compared,
-        beside=seen.beside,
-        contributors=_contributors(row, seen),
+        beside=view.beside,
+        contributors=_contributors(row, view),
         is_admin=Role.ADMIN in visit.caller.roles(row.channel.prefix.namespace),
         is_requester=row.requested_by_id == visit.caller.id,
         refusal=refusal,
@@ -123,25 +123,27 @@ def promotion_page(
     )
 
 
-def _seen(sessions: Sessions, caller: Caller, promotion_id: UUID, now: datetime) -> _Seen:
+def _promotion_view(
+    sessions: Sessions, caller: Caller, promotion_id: UUID, now: datetime
+) -> _PromotionView:
     with sessions() as session:
         row = promotion_by_id(session, promotion_id)
         if row is None or not caller.sees_everything(row.channel.prefix.namespace):
             raise nothing_named("promotion", str(promotion_id))
-        state = reviewers_of(session, [row], now=now)[row.id]
+        state = approval_status_of(session, [row], now=now)[row.id]
         decision = DECISION.validate_python(row.decision)
         numbers = {candidate.number for candidate in decision.candidates}
         replaced = set() if decision.incumbent is None else {decision.incumbent.number}
         found = versions_beside(session, row.channel.prefix, numbers | replaced)
         read = runs(session, [ref.id for ref in decision.evaluations])
     incumbent = next((found[number] for number in replaced), None)
-    beside = [_beside(found[number], incumbent) for number in sorted(numbers)]
-    return _Seen(standing(row, state, caller, now), decision, beside, read)
+    beside = [_side_by_side(found[number], incumbent) for number in sorted(numbers)]
+    return _PromotionView(review_permission(row, state, caller, now), decision, beside, read)
 
 
-def _beside(candidate: Version, incumbent: Version | None) -> Beside:
+def _side_by_side(candidate: Version, incumbent: Version | None) -> SideBySide:
     other = None if incumbent is None or incumbent.id == candidate.id else incumbent
-    return Beside(
+    return SideBySide(
         candidate,
         other,
         differences(None if other is None else other.card, candidate.card),
@@ -149,13 +151,13 @@ def _beside(candidate: Version, incumbent: Version | None) -> Beside:
     )
 
 
-def _contributors(row: Promotion, seen: _Seen) -> Sequence[tuple[str, list[str]]]:
-    """Return who had a part in it, by how; these are whom a policy may exclude."""
-    read = [ref.id for ref in seen.decision.evaluations if ref.of is Subject.CANDIDATE]
-    evaluators = {seen.runs[id_].evaluator for id_ in read if id_ in seen.runs}
+def _contributors(row: Promotion, view: _PromotionView) -> Sequence[tuple[str, list[str]]]:
+    """Return the contributors by role; a policy may exclude them from reviewing."""
+    read = [ref.id for ref in view.decision.evaluations if ref.of is EvidenceRole.CANDIDATE]
+    evaluators = {view.runs[id_].evaluator for id_ in read if id_ in view.runs}
     return [
         ("Requester", [row.requested_by.name]),
-        ("Author", sorted({each.candidate.created_by.name for each in seen.beside})),
+        ("Author", sorted({each.candidate.created_by.name for each in view.beside})),
         ("Owner", [row.channel.prefix.owner.name]),
         ("Evaluator", sorted(evaluators)),
     ]

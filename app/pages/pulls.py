@@ -1,4 +1,4 @@
-"""Who pulled a version: whom to tell when it is recalled."""
+"""The pulls of a version: the principals to notify when it is recalled."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -23,7 +23,7 @@ def pulls(
     now: Now,
     cursor: Cursor = None,
 ) -> Response:
-    """List who pulled a version and how often, the latest first."""
+    """List the principals that pulled a version and how often, latest first."""
     found = list_pulls(
         parts.sessions,
         parts.pulls,

@@ -1,4 +1,4 @@
-"""Templates to answers: one environment, in which everything is escaped."""
+"""Rendering of templates in one environment, which escapes every value."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from app import __version__
 from app.domain.identity.access import EVERYWHERE, Role
 from app.pages.presentation import formatting
 from app.pages.presentation.heatmap import demand_words
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -58,13 +58,13 @@ def _environment() -> Environment:
 
 
 def _libraries() -> Mapping[str, str]:
-    """Return the libraries that are installed, by name; pages do without the others."""
+    """Return the installed libraries by name; pages work without the others."""
     return {name: path for name, path in _LIBRARIES.items() if (STATIC / path).is_file()}
 
 
 @cache
 def _asset(path: str) -> str:
-    """Return the address of a file of ours, which changes when its bytes do."""
+    """Return the URL of a static file; it contains the file's hash."""
     digest = hashlib.sha256((STATIC / path).read_bytes()).hexdigest()
     return f"/admin/static/{path}?v={digest[:12]}"
 
@@ -74,13 +74,13 @@ def page(
     template: str,
     *,
     status: int = 200,
-    visit: Visit | None = None,
+    visit: PageVisit | None = None,
     **values: object,
 ) -> HTMLResponse:
-    """Render a template for whoever is signed in; `here` is the page's own address."""
+    """Render a template; it also gets the visit and, as `here`, the page's own path."""
     common = {
         "visit": visit,
-        "sees": _sights(visit),
+        "sections": _visible_sections(visit),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "origin": origin_of(request),
         "refusal": None,
@@ -89,26 +89,26 @@ def page(
     return HTMLResponse(_environment().get_template(template).render(common | values), status)
 
 
-def _sights(visit: Visit | None) -> frozenset[str]:
-    """Return which parts of the pages the caller's grants open."""
+def _visible_sections(visit: PageVisit | None) -> frozenset[str]:
+    """Return the sections of the pages that the caller's grants open."""
     if visit is None:
         return frozenset()
     held = {role for grant in visit.caller.grants for role in visit.caller.roles(grant.namespace)}
-    parts = {"registry"} if held.intersection(_ROLES) else set()
+    sections = {"registry"} if held.intersection(_ROLES) else set()
     if held.intersection(_ROLES[:-1]):
-        parts.add("work")
+        sections.add("work")
     if Role.AUDITOR in visit.caller.roles(EVERYWHERE):
-        parts.add("audit")
-    return frozenset(parts)
+        sections.add("audit")
+    return frozenset(sections)
 
 
 def origin_of(request: Request) -> str:
-    """Return the address of the API, as the browser reached us."""
+    """Return the origin of the API, as the browser reached it."""
     return str(request.base_url).rstrip("/").removesuffix("/admin")
 
 
 def redirect(request: Request, path: str) -> Response:
-    """Send the browser on with GET; htmx is told to load the page anew."""
+    """Redirect the browser to `path` with GET; htmx reloads the whole page."""
     if "HX-Request" in request.headers and "HX-Target" not in request.headers:
         return Response(status_code=204, headers={"HX-Redirect": path})
     return RedirectResponse(path, status_code=303)

@@ -1,30 +1,35 @@
-"""How a promotion stands, for whoever looks: what it waits for, and why one may or may not act."""
+"""Whether a caller may review a promotion, the reason if not, and its approval status."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.db.models import Promotion, ReviewRow
 from app.domain.errors import RegistryError
-from app.domain.governance.approvals import Reviewer, Verdict, approved_already, bar_to_review
+from app.domain.governance.approvals import (
+    Reviewer,
+    Verdict,
+    approved_already,
+    review_refusal_reason,
+)
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import Caller, Role
-from app.services.governance.approval_status import Reviewers
+from app.services.governance.approval_status import ApprovalStatus
 from app.services.governance.execution import is_overdue
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A promotion as it is shown to one caller.
+class ReviewPermission:
+    """A promotion, and the caller's options to review it.
 
-    `bar` says why the caller may not review it; None means that it may. Whoever approved may
-    still think again, so `verdicts` can have one in spite of a bar. `not_before` is the earliest
-    time at which approvals execute it.
+    `refusal_reason` says why the caller may not review it; None if the caller may. A reviewer may
+    reject after approving, so `verdicts` can contain one although there is a reason.
+    `not_before` is the earliest time of execution; None if it has passed.
     """
 
     row: Promotion
     state: PromotionState
-    reviewers: Reviewers
-    bar: str | None
+    status: ApprovalStatus
+    refusal_reason: str | None
     verdicts: tuple[Verdict, ...]
     not_before: datetime | None
 
@@ -37,36 +42,40 @@ class Standing:
         return bool(self.row.outline["result"] == "passed")
 
     def counts(self, review: ReviewRow) -> bool:
-        """Whether a review is about what the promotion is now."""
+        """Whether a review is of the current approval subject and still counts."""
         if review.subject_digest != self.row.subject_digest:
             return False
-        return review.verdict is Verdict.REJECT or review.reviewer_id in self.reviewers.approved
+        return review.verdict is Verdict.REJECT or review.reviewer_id in self.status.approved
 
 
-def standing(row: Promotion, reviewers: Reviewers, caller: Caller, now: datetime) -> Standing:
+def review_permission(
+    row: Promotion, status: ApprovalStatus, caller: Caller, now: datetime
+) -> ReviewPermission:
     state = PromotionState.EXPIRED if is_overdue(row, now) else row.state
-    bar, verdicts = _bar(row, state, reviewers, caller), tuple(Verdict)
-    if bar is not None:
+    refusal_reason, verdicts = _refusal_reason(row, state, status, caller), tuple(Verdict)
+    if refusal_reason is not None:
         verdicts = ()
-    elif caller.id in reviewers.approved:
-        bar, verdicts = approved_already(caller.name), (Verdict.REJECT,)
-    return Standing(
+    elif caller.id in status.approved:
+        refusal_reason, verdicts = approved_already(caller.name), (Verdict.REJECT,)
+    return ReviewPermission(
         row=row,
         state=state,
-        reviewers=reviewers,
-        bar=bar,
+        status=status,
+        refusal_reason=refusal_reason,
         verdicts=verdicts,
-        not_before=reviewers.not_before if reviewers.not_before > now else None,
+        not_before=status.not_before if status.not_before > now else None,
     )
 
 
-def _bar(row: Promotion, state: PromotionState, reviewers: Reviewers, caller: Caller) -> str | None:
-    """Say what reviewing would be refused for, in the words of the refusal."""
+def _refusal_reason(
+    row: Promotion, state: PromotionState, status: ApprovalStatus, caller: Caller
+) -> str | None:
+    """Return the reason why a review by the caller would be refused, None if it would not."""
     if state is not PromotionState.PENDING:
-        return f"The promotion is {state}, so nothing is left to decide."
+        return f"The promotion is {state}, so it can no longer be reviewed."
     reviewer = Reviewer(caller.name, caller.id, caller.kind)
-    if bar := bar_to_review(reviewers.approvals, reviewer, reviewers.contributors):
-        return bar
+    if refusal_reason := review_refusal_reason(status.approvals, reviewer, status.contributors):
+        return refusal_reason
     try:
         caller.require(Role.APPROVER, row.channel.prefix.full_name)
     except RegistryError as refusal:

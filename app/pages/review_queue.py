@@ -1,4 +1,4 @@
-"""The review queue: what waits for me, why, since when, and what expires when."""
+"""The review queue: pending promotions, those that the caller may review first."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -10,8 +10,8 @@ from app.http.deps import Now, SessionsDep
 from app.pages.inputs import Cursor
 from app.pages.login.session_cookies import Visitor
 from app.pages.rendering import page
-from app.pages.review_permission import standing
-from app.services.governance.approval_status import reviewers_of
+from app.pages.review_permission import review_permission
+from app.services.governance.approval_status import approval_status_of
 
 router = APIRouter()
 
@@ -27,14 +27,14 @@ def queue(
     wanted = PageRequest(50, cursor)
     with sessions() as session:
         found = promotions_page(session, visit.caller, PromotionState.PENDING, wanted, now=now)
-        states = reviewers_of(session, found.items, now=now)
-    shown = [standing(row, states[row.id], visit.caller, now) for row in found.items]
+        states = approval_status_of(session, found.items, now=now)
+    shown = [review_permission(row, states[row.id], visit.caller, now) for row in found.items]
     return page(
         request,
         "reviews.html",
         visit=visit,
         now=now,
-        mine=[each for each in shown if each.bar is None],
-        others=[each for each in shown if each.bar is not None],
+        mine=[item for item in shown if item.refusal_reason is None],
+        others=[item for item in shown if item.refusal_reason is not None],
         following=found.next,
     )

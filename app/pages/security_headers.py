@@ -1,4 +1,4 @@
-"""What every answer under /admin has, whatever made it: closed headers, the session's cookie."""
+"""Headers and cookies of every response under /admin, and the size limit of forms."""
 
 from typing import Final, Literal
 
@@ -10,7 +10,7 @@ from app.domain.errors import TooLargeError
 
 _LARGEST_FORM_BYTES: Final = 64 * 1024
 
-# Nothing but our own files, no inline script or style, no frame around us, no other host.
+# Only static files of this host: no inline script or style, no framing, no other host.
 _CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -26,8 +26,8 @@ _HEADERS: Final = {
 }
 
 
-class GuardedPages:
-    """Adds the headers, sends the cookies that a request left, and bounds what a form may hold."""
+class SecurityHeadersMiddleware:
+    """Adds the security headers and the cookies set during the request; limits the form's size."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -64,7 +64,7 @@ def _bounded(receive: Receive) -> Receive:
     return bounded
 
 
-def keep_cookie(
+def set_cookie(
     request: Request,
     name: str,
     value: str,
@@ -72,14 +72,14 @@ def keep_cookie(
     lifetime_s: int,
     same_site: Literal["Strict", "Lax"] = "Strict",
 ) -> None:
-    """Let the answer to `request` set a cookie that scripts and other sites never get."""
+    """Set a cookie in the response to `request`; scripts and other sites cannot read it."""
     cookie = f"{name}={value}; Path=/; Max-Age={lifetime_s}; HttpOnly; SameSite={same_site}"
-    if is_private(request):
+    if is_https(request):
         cookie += "; Secure"
     cookies: list[str] = request.scope.setdefault("state", {}).setdefault("cookies", [])
     cookies.append(cookie)
 
 
-def is_private(request: Request) -> bool:
-    """Whether the browser came by TLS, be it through a proxy that says so."""
+def is_https(request: Request) -> bool:
+    """Whether the browser uses TLS, to this server or to a proxy that says so."""
     return request.url.scheme == "https"

@@ -1,4 +1,4 @@
-"""The version page: facts, files, evaluations, where it is live; and revoking it."""
+"""The version page: properties, files, evaluations and channels, and the form to revoke it."""
 
 from datetime import datetime
 from typing import Annotated
@@ -22,8 +22,8 @@ from app.pages.login.session_cookies import Sender, Visitor
 from app.pages.presentation.differences import differences
 from app.pages.rendering import page
 from app.services.artifacts import revocations
-from app.services.identity.visibility import seen_version
-from app.services.identity.web_sessions import Visit
+from app.services.identity.visibility import visible_version
+from app.services.identity.web_sessions import PageVisit
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}")
 
@@ -51,9 +51,9 @@ def revoke(
     reason: Annotated[Reason, Form()],
     confirmation: Annotated[Text, Form()] = "",
 ) -> Response:
-    """Revoke a version, if its number was typed to confirm it."""
+    """Revoke a version; the caller must type its number to confirm."""
     try:
-        why = ": nothing brings a revoked version back."
+        why = ": a revoked version cannot be restored."
         require_typed(f"revoke {number}", confirmation, why)
         revocations.revoke(
             sessions, prefix=prefix, number=number, reason=reason, caller=visit.caller, now=now
@@ -66,7 +66,7 @@ def revoke(
 
 def _version_page(
     request: Request,
-    visit: Visit,
+    visit: PageVisit,
     sessions: Sessions,
     prefix: PrefixName,
     number: int,
@@ -75,13 +75,13 @@ def _version_page(
     refusal: RegistryError | None = None,
 ) -> Response:
     caller = visit.caller
-    whole = caller.sees_everything(prefix.namespace)
+    sees_all = caller.sees_everything(prefix.namespace)
     with sessions() as session:
-        row = seen_version(session, caller, prefix, number)
+        row = visible_version(session, caller, prefix, number)
         serving = channels_serving(session, [row.id]).get(row.id, [])
         damaged = damaged_among(session, [row.id]).get(row.id, [])
-        evaluations = recent_evaluations(session, row) if whole else []
-        channels = channels_of(session, [row.prefix_id]).get(row.prefix_id, []) if whole else []
+        evaluations = recent_evaluations(session, row) if sees_all else []
+        channels = channels_of(session, [row.prefix_id]).get(row.prefix_id, []) if sees_all else []
     return page(
         request,
         "version.html",
@@ -94,7 +94,7 @@ def _version_page(
         damaged=damaged,
         evaluations=evaluations,
         channels=channels,
-        whole=whole,
+        sees_all=sees_all,
         card=differences(None, row.card),
         lineage=differences(None, row.lineage),
         cache_bytes=kv_cache_bytes(row.parameters),

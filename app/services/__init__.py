@@ -1,1 +1,1 @@
-"""The use cases: one function per thing a caller can do; each owns its transaction."""
+"""The use cases: one function for each action of a caller. Each function owns its transaction."""

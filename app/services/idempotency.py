@@ -1,4 +1,4 @@
-"""Requests with an idempotency key: what they change is committed with what they are answered."""
+"""Idempotent requests: the changes and the stored response are committed together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,68 +8,72 @@ from uuid import UUID
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from app.db.commit_barrier import take_mark, wait_until_heard
-from app.db.idempotency import answer_kept, claim_key, keep
-from app.db.models import KeptAnswer
-from app.db.session import Sessions, present
-from app.domain.errors import AnswerNotKeptError, IdempotencyKeyReusedError, RequestInFlightError
-from app.domain.idempotency import Answer, fingerprint
+from app.db.commit_barrier import pop_invalidation_flag, wait_until_invalidated
+from app.db.idempotency import claim_key, store_response, stored_response
+from app.db.models import IdempotencyRecord
+from app.db.session import Sessions, expect
+from app.domain.errors import (
+    AnswerNotKeptError,
+    IdempotencyKeyReusedError,
+    RequestInFlightError,
+)
+from app.domain.idempotency import StoredResponse, fingerprint
 from app.domain.naming import Json
 
 
-class AnsweredBefore(Exception):  # noqa: N818 - nothing is wrong: the answer is known
-    """The request was made before, and `answer` is what it was answered."""
+class AlreadyAnswered(Exception):  # noqa: N818 - not an error: the response is stored
+    """The request is a retry, and `answer` is the stored response of the first one."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__("this request was answered before")
+    def __init__(self, answer: StoredResponse) -> None:
+        super().__init__("the response to this request is stored")
         self.answer = answer
 
 
-class Exchange:
-    """One request with a key, until it is answered.
+class IdempotentRequest:
+    """One request with an idempotency key, until its response is stored.
 
-    Its first change claims the key, in a transaction that all its changes join; `settle` adds
-    the answer to it and commits. So a crash leaves all of them or nothing, and a request that
-    comes while another holds the key is told so.
+    The first change claims the key, in a transaction that all further changes join. `settle`
+    adds the response to that transaction and commits it. A crash therefore leaves either all of
+    the changes or none, and a second request with the same key is refused while the first runs.
     """
 
     def __init__(self, sessions: Sessions, key: str, request: tuple[str, str, str]) -> None:
-        self._apart = sessions
+        self._outside = sessions
         self._key = key
         self._request = request
         self._body: Json = None
         self._caller: tuple[UUID, datetime] | None = None
         self._connection: Connection | None = None
         self._changed = False
-        self.sessions: Sessions = _ExchangeSessions(self, sessions)
+        self.sessions: Sessions = _RequestSessions(self, sessions)
 
     def made_by(self, principal_id: UUID, now: datetime) -> None:
         self._caller = principal_id, now
 
     def received(self, body: Json) -> None:
-        """Take note of what stands for the whole body; two bodies with the same are the same.
+        """Store the body, or a value that stands for it; requests with equal bodies are identical.
 
         Raises:
-            AnsweredBefore: A request with the key was answered.
-            IdempotencyKeyReusedError: But it was another request.
-            AnswerNotKeptError: But the answer holds a secret.
+            AlreadyAnswered: The response to an identical request with this key is stored.
+            IdempotencyKeyReusedError: The key belongs to a different request.
+            AnswerNotKeptError: The first response held a secret and was not stored.
         """
         self._body = body
-        with self._apart() as session:
-            self._require_unanswered(session)
+        with self._outside() as session:
+            self._check_stored_response(session)
 
     def claim(self) -> None:
-        """Take the key, unless this exchange has it.
+        """Claim the key, unless this request already holds it.
 
         Raises:
-            RequestInFlightError: Another request has it now.
-            AnsweredBefore: A request with the key was answered.
-            IdempotencyKeyReusedError: But it was another request.
-            AnswerNotKeptError: But the answer holds a secret.
+            RequestInFlightError: Another request holds the key now.
+            AlreadyAnswered: The response to an identical request with this key is stored.
+            IdempotencyKeyReusedError: The key belongs to a different request.
+            AnswerNotKeptError: The first response held a secret and was not stored.
         """
         if self._connection is not None:
             return
-        self._connection = self._apart.kw["bind"].connect()
+        self._connection = self._outside.kw["bind"].connect()
         try:
             self._begin(self._connection)
         except BaseException:
@@ -79,64 +83,65 @@ class Exchange:
     def _begin(self, connection: Connection) -> None:
         connection.begin()
         self.sessions.configure(bind=connection)
-        # Not within a savepoint, with whose end the key would be given back.
-        with self._apart(bind=connection, join_transaction_mode="rollback_only") as session:
-            principal_id, _ = present(self._caller)
+        # Not within a savepoint: the key would be released when the savepoint ends.
+        with self._outside(bind=connection, join_transaction_mode="rollback_only") as session:
+            principal_id, _ = expect(self._caller)
             if not claim_key(session, principal_id, self._key):
                 raise RequestInFlightError(
-                    "A request with this Idempotency-Key is being worked on; "
-                    "send it again shortly to get its answer."
+                    "Another request with this Idempotency-Key is in progress; "
+                    "retry shortly to get its response."
                 )
-            self._require_unanswered(session)
+            self._check_stored_response(session)
 
     def note_change(self) -> None:
         self._changed = True
 
-    def settle(self, answer: Answer) -> None:
-        """Commit what was changed and, unless it is to be evaluated anew, the answer with it."""
+    def settle(self, answer: StoredResponse) -> None:
+        """Commit the changes together with the response, or roll back if it is not to be stored."""
         if self._connection is None:
             return
         if not answer.is_kept(changed=self._changed):
             self.abandon()
             return
         with self.sessions.begin() as session:
-            keep(session, self._row(answer))
-        has_changed, engine = take_mark(self._connection), self._connection.engine
+            store_response(session, self._row(answer))
+        has_changed, engine = pop_invalidation_flag(self._connection), self._connection.engine
         self._connection.commit()
         self._connection.close()
         if has_changed:
-            wait_until_heard(engine)
+            wait_until_invalidated(engine)
 
     def abandon(self) -> None:
-        """Undo what was changed; the key is free again."""
+        """Roll back the changes and release the key."""
         if self._connection is not None:
-            take_mark(self._connection)
+            pop_invalidation_flag(self._connection)
             self._connection.close()
             self._connection = None
-            self.sessions.configure(bind=self._apart.kw["bind"])
+            self.sessions.configure(bind=self._outside.kw["bind"])
 
-    def _require_unanswered(self, session: Session) -> None:
-        principal_id, now = present(self._caller)
-        kept = answer_kept(session, principal_id, self._key, now)
-        if kept is None:
+    def _check_stored_response(self, session: Session) -> None:
+        principal_id, now = expect(self._caller)
+        stored = stored_response(session, principal_id, self._key, now)
+        if stored is None:
             return
-        if kept.fingerprint != self._fingerprint():
+        if stored.fingerprint != self._fingerprint():
             raise IdempotencyKeyReusedError(
-                "This Idempotency-Key came with another request before; give each its own."
+                "This Idempotency-Key was used for a different request; "
+                "use a new key for each request."
             )
-        if kept.body is None:
-            location = kept.headers.get("location")
+        if stored.body is None:
+            location = stored.headers.get("location")
             raise AnswerNotKeptError(
-                f"The first request with this Idempotency-Key made {location}, and its answer held "
-                "a secret, which is not stored. If you missed it, delete that and send the "
-                "request with another key.",
+                f"The first request with this Idempotency-Key created {location}. Its response "
+                f"held a secret, which is not stored. If you did not receive it, delete {location} "
+                "and send the request with a new key.",
                 made=location,
             )
-        raise AnsweredBefore(Answer(kept.status, kept.headers, kept.body))
+        raise AlreadyAnswered(StoredResponse(stored.status, stored.headers, stored.body))
 
-    def _row(self, answer: Answer) -> KeptAnswer:
-        principal_id, now = present(self._caller)
-        return KeptAnswer(
+    def _row(self, answer: StoredResponse) -> IdempotencyRecord:
+        principal_id, now = expect(self._caller)
+        return IdempotencyRecord(
             principal_id=principal_id,
             key=self._key,
             fingerprint=self._fingerprint(),
@@ -150,26 +155,26 @@ class Exchange:
         return fingerprint(*self._request, self._body)
 
 
-class _ExchangeSessions(Sessions):
-    """Sessions of one exchange: once it has begun a change, all of them are in its transaction."""
+class _RequestSessions(Sessions):
+    """Sessions of one idempotent request: after its first change, all share its transaction."""
 
-    def __init__(self, exchange: Exchange, apart: Sessions) -> None:
-        super().__init__(apart.reading, **apart.kw)
-        self.class_ = apart.class_  # with what listens to it
-        self.exchange = exchange
-        self.apart = apart
+    def __init__(self, request: IdempotentRequest, outside: Sessions) -> None:
+        super().__init__(outside.reading, **outside.kw)
+        self.class_ = outside.class_  # keeps the event listeners of the session class
+        self.request = request
+        self.outside = outside
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        self.exchange.claim()
+        self.request.claim()
         with super().begin() as session:
             yield session
-        self.exchange.note_change()
+        self.request.note_change()
 
 
-def apart(sessions: Sessions) -> Sessions:
-    """Return sessions whose transactions are no part of an exchange's.
+def outside_transaction(sessions: Sessions) -> Sessions:
+    """Return sessions that commit independently of an idempotent request's transaction.
 
-    For what others must see at once and what may be done twice.
+    Use them for changes that others must see at once and that may safely happen twice.
     """
-    return sessions.apart if isinstance(sessions, _ExchangeSessions) else sessions
+    return sessions.outside if isinstance(sessions, _RequestSessions) else sessions

@@ -1,1 +1,1 @@
-"""The bytes' edge: the object store and what is computed on tensors."""
+"""Storage: the object store, the staging area, archives, and the inspection of artifacts."""

@@ -1,4 +1,4 @@
-"""ZIP archives from strangers: every member named and bounded before any of it is unpacked."""
+"""ZIP archives from untrusted sources: all members are checked before any is unpacked."""
 
 import struct
 import sys
@@ -19,25 +19,25 @@ else:
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_ZSTANDARD)
 _DIRECTORY_LIMIT_BYTES: Final = 16 << 20
 _RATIO_LIMIT: Final = 1000
-_SMALL_BYTES: Final = 1 << 20  # a member as small as this may be as repetitive as it likes
+_SMALL_BYTES: Final = 1 << 20  # up to this size, any compression ratio is fine
 _CHUNK_BYTES: Final = 1 << 16
 _ENCRYPTED: Final = 1
 
 
 class InvalidArchiveError(ValueError):
-    """The archive cannot be read, or is not safe to; the message is a sentence."""
+    """The archive cannot be read, or reading it is unsafe; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What may be unpacked, in bytes: of one member, and of all together."""
+    """Limits on the unpacked size in bytes: of one member, and of all members together."""
 
     member_bytes: int
     total_bytes: int
 
 
 class Archive:
-    """An archive whose members are named apart and bounded in size."""
+    """An archive whose members have distinct names and bounded sizes."""
 
     def __init__(self, file: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> None:
         self._file = file
@@ -48,26 +48,26 @@ class Archive:
         return list(self._members)
 
     def read(self, name: str) -> bytes:
-        """Return a member's bytes, as many as the directory says.
+        """Return a member's bytes, exactly as many as the directory states.
 
         Raises:
-            InvalidArchiveError: It is damaged, or not as large as the directory says.
+            InvalidArchiveError: The member is damaged, or its size differs from the directory's.
         """
         member = self._members[name]
         read = bytearray()
         try:
             with self._file.open(member) as content:
-                # In pieces, so that no decompressor is asked for more than it should make.
+                # In chunks, so that no decompressor produces more than a chunk at a time.
                 while chunk := content.read(_CHUNK_BYTES):
                     read += chunk
-        except _DAMAGES as error:
+        except _READ_ERRORS as error:
             raise InvalidArchiveError(f"The member {name[:80]!r} is damaged.") from error
         if len(read) != member.file_size:
-            raise InvalidArchiveError(f"The member {name[:80]!r} is not as large as announced.")
+            raise InvalidArchiveError(f"The member {name[:80]!r} does not have its stated size.")
         return bytes(read)
 
 
-_DAMAGES: Final = (
+_READ_ERRORS: Final = (
     EOFError,
     NotImplementedError,
     OSError,
@@ -83,17 +83,17 @@ _DAMAGES: Final = (
 
 @contextmanager
 def opened_archive(content: BinaryIO, limits: ArchiveLimits) -> Iterator[Archive]:
-    """Yield an archive all of whose members may be read.
+    """Yield an archive of which every member may be read.
 
     Raises:
-        InvalidArchiveError: It is no ZIP, or a member's name, size, compression or repetition
-            is not acceptable.
+        InvalidArchiveError: The file is not a ZIP archive, or a member's name, size, compression
+            method or compression ratio is not acceptable.
     """
     content.seek(0)
     try:
-        file = zipfile.ZipFile(cast("IO[bytes]", _Guarded(content)))
-    except _DAMAGES as error:
-        raise InvalidArchiveError("It is no ZIP archive that can be read.") from error
+        file = zipfile.ZipFile(cast("IO[bytes]", _BoundedFile(content)))
+    except _READ_ERRORS as error:
+        raise InvalidArchiveError("The file is not a readable ZIP archive.") from error
     with file:
         yield Archive(file, _checked(file.infolist(), limits))
 
@@ -105,7 +105,7 @@ def _checked(members: list[zipfile.ZipInfo], limits: ArchiveLimits) -> dict[str,
         name = member.orig_filename
         problem = _problem(member, limits)
         if problem is None and name in found:
-            problem = "comes twice"
+            problem = "occurs twice"
         if problem is not None:
             raise InvalidArchiveError(f"The member {name[:80]!r} {problem}.")
         total_bytes += member.file_size
@@ -116,15 +116,15 @@ def _checked(members: list[zipfile.ZipInfo], limits: ArchiveLimits) -> dict[str,
 
 
 def _problem(member: zipfile.ZipInfo, limits: ArchiveLimits) -> str | None:
-    """Return what is wrong with a member, by what the directory says of it."""
+    """Return why the directory's entry of a member is unacceptable, or None if it is not."""
     name = member.orig_filename
     rooted = name.startswith("/") or "\\" in name or ":" in name[:2] or "\0" in name
     if rooted or ".." in name.split("/"):
-        return "has a name that is no path within the archive"
+        return "has a name that is not a path inside the archive"
     if member.flag_bits & _ENCRYPTED:
         return "is encrypted"
     if member.compress_type not in _METHODS:
-        return f"is compressed by method {member.compress_type}, which is not read here"
+        return f"uses compression method {member.compress_type}, which is not supported"
     if member.file_size > limits.member_bytes:
         return f"unpacks to more than {limits.member_bytes} bytes"
     large = member.file_size > _SMALL_BYTES
@@ -133,8 +133,8 @@ def _problem(member: zipfile.ZipInfo, limits: ArchiveLimits) -> str | None:
     return None
 
 
-class _Guarded:
-    """A file of which no single read is large: zipfile reads a whole directory at once."""
+class _BoundedFile:
+    """A file that refuses large reads: zipfile reads the whole directory at once."""
 
     def __init__(self, content: BinaryIO) -> None:
         self._content = content

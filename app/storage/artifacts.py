@@ -1,4 +1,4 @@
-"""Inspects an uploaded prefix: the header first, the elements only if the header allows it."""
+"""Inspection of an uploaded prefix: first its header, then its elements if the header is valid."""
 
 import os
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import BinaryIO
 from app.domain.artifacts.adapter_config import AdapterConfig, parse_config
 from app.domain.artifacts.geometry import Geometry
 from app.domain.artifacts.prefix import (
-    PrefixFacts,
+    PrefixProperties,
     TensorScan,
     check_prefix,
     content_faults,
@@ -20,12 +20,12 @@ from app.storage.tensors import scan
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a prefix is, or everything that is wrong with it: `facts` only without `faults`.
+    """The properties of a prefix, or all its faults: `facts` is None if there are `faults`.
 
-    `scan` is there whenever the elements could be read, `config` whenever it made sense.
+    `scan` is present whenever the elements could be read, `config` whenever it could be parsed.
     """
 
-    facts: PrefixFacts | None
+    facts: PrefixProperties | None
     config: AdapterConfig | None
     scan: TensorScan | None
     faults: tuple[Fault, ...]
@@ -34,22 +34,22 @@ class Inspection:
 def inspect(
     config: bytes, weights: BinaryIO, *, geometry: Geometry, base_parameters: int
 ) -> Inspection:
-    """Return what two uploaded files are for a base model.
+    """Return the inspection of two uploaded files for a base model.
 
-    Nothing that can execute reads them, and memory does not grow with them.
+    Reading them never executes code from them, and memory use does not grow with their size.
 
     Args:
         config: The bytes of `adapter_config.json`.
         weights: A seekable file, `adapter_model.safetensors`.
         geometry: The base model's dimensions.
-        base_parameters: How many parameters the base model has.
+        base_parameters: The number of parameters of the base model.
     """
     settings, config_faults = parse_config(config)
     file, container_faults = _read_header(weights)
     facts, prefix_faults = check_prefix(
         settings, file, geometry=geometry, base_parameters=base_parameters
     )
-    # Offsets of a faulty container are not to be trusted.
+    # The offsets in a faulty container cannot be trusted.
     entry = scannable(file, geometry) if file and not container_faults else None
     found = scan(weights, entry, geometry) if entry else None
     faults = (

@@ -1,4 +1,4 @@
-"""Content-addressed bytes: the protocol of a store, its keys, and reading that verifies."""
+"""Content-addressed blobs: the protocol of a store, its object keys, and verified reading."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ KEY_PREFIX: Final = "blobs/sha256/"
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """An object that the store holds, referred to or not."""
+    """An object in the store, whether or not the database refers to it."""
 
     digest: str
     size_bytes: int
@@ -22,32 +22,32 @@ class StoredBlob:
 
 
 class Blobs(Protocol):
-    """A store of immutable bytes by their SHA-256 digest. There are two: S3, and memory in tests.
+    """A store of immutable bytes by their SHA-256 digest: S3, or a dictionary in tests.
 
-    Every call raises UnavailableError when the store does not answer.
+    Every call raises UnavailableError when the store does not respond.
     """
 
     def put(self, content: BinaryIO, *, digest: str, size_bytes: int) -> None:
-        """Store `content` durably unless it is there already; safe to repeat."""
+        """Store `content` durably unless it already exists; safe to repeat."""
 
     def open(self, digest: str) -> AbstractContextManager[Iterator[bytes]]:
-        """Yield the stored bytes in chunks, as they are.
+        """Yield the stored bytes in chunks, without verifying them.
 
         Raises:
             DamagedObjectError: Nothing is stored under `digest`.
         """
 
     def presigned_url(self, digest: str, *, file_name: str, lifetime_s: int) -> str:
-        """Return a URL at which anybody can read the bytes for `lifetime_s` seconds."""
+        """Return a URL at which anyone can read the bytes for `lifetime_s` seconds."""
 
     def stored(self) -> Iterator[StoredBlob]:
-        """Yield every stored object, a page of the store's listing at a time."""
+        """Yield every stored object, fetching the store's listing page by page."""
 
     def delete(self, digest: str) -> None:
-        """Delete an object; nothing being there is fine."""
+        """Delete an object; a missing object is no error."""
 
     def check(self) -> None:
-        """Raise UnavailableError unless the store answers and the bucket is there."""
+        """Raise UnavailableError unless the store responds and the bucket exists."""
 
 
 def key_of(digest: str) -> str:
@@ -57,7 +57,7 @@ def key_of(digest: str) -> str:
 
 
 def digest_of(key: str) -> str | None:
-    """Return the digest whose object key this is; None for a key that is none of ours."""
+    """Return the digest of an object key; None if the key is not that of a blob."""
     digest = f"sha256:{key.rpartition('/')[2]}"
     return digest if key_of(digest) == key else None
 
@@ -67,14 +67,14 @@ def missing(digest: str) -> DamagedObjectError:
 
 
 def verified(chunks: Iterable[bytes], digest: str, span: range) -> Iterator[bytes]:
-    """Yield the bytes at the offsets in `span`, the last of them only once all verify.
+    """Yield the bytes at the offsets in `span`, the last of them only once the object verifies.
 
-    The digest is over the whole object, so all of it is read and hashed even for a part. What
-    is held back is one chunk: a consumer that got `len(span)` bytes got bytes that verify, and
-    whoever got the wrong ones sees the transfer break off.
+    The digest covers the whole object, so all of it is read and hashed even for a part. One chunk
+    is held back: a consumer that received `len(span)` bytes received verified bytes, and the
+    transfer of damaged bytes breaks off.
 
     Raises:
-        DamagedObjectError: The bytes are not those of `digest`.
+        DamagedObjectError: The bytes do not hash to `digest`.
     """
     hasher = hashlib.sha256()
     held, offset = b"", 0

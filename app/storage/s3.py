@@ -1,4 +1,4 @@
-"""The one module that speaks S3."""
+"""Blobs in an S3-compatible store, and the S3 client that the staging area uses as well."""
 
 import base64
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ _OWNED: Final = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 @dataclass(frozen=True, slots=True)
 class S3Account:
-    """Where a bucket is and how to sign for it.
+    """The location of a bucket and the credentials for it.
 
-    `public_endpoint_url` is the address that clients reach the store at, where it differs.
+    `public_endpoint_url` is the address at which clients reach the store, if it differs.
     """
 
     endpoint_url: str | None
@@ -46,14 +46,14 @@ class S3Blobs:
         self._client = client_of(account, account.endpoint_url)
         public = account.public_endpoint_url
         self._signer = self._client if public is None else client_of(account, public)
-        # Whether the store answers is asked once and briefly, so that a probe is not held up.
+        # A single short attempt, so that a health probe is not held up.
         self._probe = client_of(account, account.endpoint_url, attempts=1, read_timeout_s=3)
 
     def put(self, content: BinaryIO, *, digest: str, size_bytes: int) -> None:
         checksum = base64.b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode()
-        with answers("store an object"):
+        with store_errors("store an object"):
             try:
-                # The store itself checks the checksum, and of two writers one wins: neither a
+                # The store verifies the checksum, and only one of two writers wins: neither a
                 # broken transfer nor a race can leave other bytes under this key.
                 self._client.put_object(
                     Bucket=self._bucket,
@@ -69,7 +69,7 @@ class S3Blobs:
 
     @contextmanager
     def open(self, digest: str) -> Iterator[Iterator[bytes]]:
-        with answers("read an object"):
+        with store_errors("read an object"):
             try:
                 found = self._client.get_object(Bucket=self._bucket, Key=key_of(digest))
             except ClientError as error:
@@ -93,7 +93,7 @@ class S3Blobs:
         )
 
     def stored(self) -> Iterator[StoredBlob]:
-        with answers("list its objects"):
+        with store_errors("list its objects"):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=KEY_PREFIX
             )
@@ -104,24 +104,24 @@ class S3Blobs:
                         yield StoredBlob(digest, found["Size"], found["LastModified"])
 
     def delete(self, digest: str) -> None:
-        with answers("delete an object"):
+        with store_errors("delete an object"):
             self._client.delete_object(Bucket=self._bucket, Key=key_of(digest))
 
     def check(self) -> None:
-        with answers(f"find the bucket {self._bucket}"):
+        with store_errors(f"find the bucket {self._bucket}"):
             self._probe.head_bucket(Bucket=self._bucket)
 
 
 def prepare_bucket(account: S3Account) -> None:
-    """Create the bucket unless it is ours already, and prove that it takes objects.
+    """Create the bucket unless the account owns it already, and prove that it accepts objects.
 
-    It asks once and waits little, so that a caller can repeat it while a store starts.
+    It makes a single short attempt, so that a caller can repeat it while a store starts.
 
     Raises:
-        UnavailableError: The store does not answer, or refuses.
+        UnavailableError: The store does not respond, or refuses.
     """
-    asking_once = client_of(account, account.endpoint_url, attempts=1, read_timeout_s=5)
-    with answers(f"prepare the bucket {account.bucket}"), closing(asking_once) as client:
+    impatient = client_of(account, account.endpoint_url, attempts=1, read_timeout_s=5)
+    with store_errors(f"prepare the bucket {account.bucket}"), closing(impatient) as client:
         try:
             client.create_bucket(Bucket=account.bucket)
         except ClientError as error:
@@ -133,9 +133,9 @@ def prepare_bucket(account: S3Account) -> None:
 
 @cache
 def _session() -> boto3.session.Session:
-    """One for all clients, or each would read anew how S3 is spoken: a third of a second.
+    """Return the session of all clients; each session loads the S3 service model for 0.3 s.
 
-    Making clients is not thread-safe, so they are made where a process starts.
+    Creating clients is not thread-safe, so they are created when a process starts.
     """
     return boto3.session.Session()
 
@@ -149,11 +149,11 @@ def client_of(
         read_timeout=read_timeout_s,
         max_pool_connections=32,
         retries={"mode": "standard", "total_max_attempts": attempts},
-        # We say which checksum; a default one beside it would be signed into presigned URLs.
+        # Uploads state their checksum; a default one beside it would be signed into presigned URLs.
         request_checksum_calculation="when_required",
-        # What is read is hashed by `verified`; botocore would hash it a second time.
+        # `verified` hashes all bytes that are read; botocore would hash them a second time.
         response_checksum_validation="when_required",
-        # The checksum that is sent binds the body; signing it too would hash it again.
+        # The checksum already binds the body; signing the body would hash it a second time.
         s3={"addressing_style": "path", "payload_signing_enabled": False},
     )
     return _session().client(
@@ -167,13 +167,13 @@ def client_of(
 
 
 @contextmanager
-def answers(what: str) -> Iterator[None]:
-    """Tell a store that is away, or refuses us, from a caller's mistake."""
+def store_errors(action: str) -> Iterator[None]:
+    """Convert errors of the store, which no caller can have caused, to UnavailableError."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
         reason = error_code(error) if isinstance(error, ClientError) else type(error).__name__
-        message = f"The object store could not {what} ({reason}); try again shortly."
+        message = f"The object store could not {action} ({reason}); try again shortly."
         raise UnavailableError(message) from error
 
 

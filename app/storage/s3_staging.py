@@ -1,4 +1,4 @@
-"""The staging area in S3: presigned requests, and reading what they brought."""
+"""The staging area in S3: presigned upload requests, and reading the uploaded bytes."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from app.storage.s3 import CHUNK_BYTES, S3Account, answers, client_of, error_code
+from app.storage.s3 import CHUNK_BYTES, S3Account, client_of, error_code, store_errors
 from app.storage.staging import PART_BYTES, PresignedRequest
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class S3Staging:
         self._signer = self._client if public is None else client_of(account, public)
 
     def begin(self, key: str) -> str:
-        with answers("begin an upload"):
+        with store_errors("begin an upload"):
             begun = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
             return begun["UploadId"]
 
@@ -68,7 +68,7 @@ class S3Staging:
         return requests
 
     def finish(self, key: str, multipart_id: str) -> None:
-        with answers("finish an upload"):
+        with store_errors("finish an upload"):
             try:
                 parts = self._parts(key, multipart_id)
                 if parts:
@@ -94,7 +94,7 @@ class S3Staging:
 
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes] | None]:
-        with answers("read an upload"):
+        with store_errors("read an upload"):
             try:
                 found = self._client.get_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
@@ -109,7 +109,7 @@ class S3Staging:
                 body.close()
 
     def discard(self, key: str, multipart_id: str | None) -> None:
-        with answers("remove an upload"):
+        with store_errors("remove an upload"):
             if multipart_id is not None:
                 try:
                     self._client.abort_multipart_upload(

@@ -1,4 +1,4 @@
-"""The key that signs checkpoints: a PEM file, read once, and the only cryptography used here."""
+"""The Ed25519 key that signs checkpoints, read once from a PEM file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 @dataclass(frozen=True, slots=True)
 class KeySigner:
-    """Signs in the name of `origin`."""
+    """A private key that signs in the name of `origin`."""
 
     origin: str
     key: Ed25519PrivateKey = field(repr=False)
@@ -29,10 +29,11 @@ class KeySigner:
 
 
 def signer_from(file: Path, *, origin: str) -> KeySigner:
-    """Read a private key that no password protects.
+    """Return a signer with the private key in `file`, which must not be encrypted.
 
     Raises:
-        ValueError: The file cannot be read, or holds no Ed25519 private key; never quotes it.
+        ValueError: The file cannot be read, or holds no Ed25519 private key. The message never
+            quotes the file.
     """
     try:
         key = load_pem_private_key(file.read_bytes(), password=None)
@@ -47,6 +48,6 @@ def signer_from(file: Path, *, origin: str) -> KeySigner:
 
 
 def a_new_key() -> str:
-    """Return a fresh private key as PEM."""
+    """Return a new private key as PEM."""
     key = Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

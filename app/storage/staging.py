@@ -1,4 +1,4 @@
-"""The staging area: where clients send bytes directly, before anybody has checked them."""
+"""The staging area: clients upload bytes to it directly, before the registry checks them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 PART_BYTES: Final = 64 << 20
-"""Uploads above this size go in parts of it; S3 allows 10,000 of them."""
+"""Larger uploads are split into parts of this size; S3 allows 10,000 parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresignedRequest:
-    """A request that anybody may send for a while, with exactly these headers."""
+    """A request that anyone may send until it expires, with exactly these headers."""
 
     method: str
     url: str
@@ -20,18 +20,18 @@ class PresignedRequest:
 
 
 class Staging(Protocol):
-    """Uploads in progress. Every call raises UnavailableError when the store does not answer."""
+    """Uploads in progress. Every call raises UnavailableError when the store does not respond."""
 
     def begin(self, key: str) -> str:
-        """Begin an upload in parts; return its id at the store."""
+        """Begin an upload in parts; return the id that the store gave it."""
 
     def presigned_put(
         self, key: str, *, sha256: str | None, size_bytes: int, lifetime_s: int
     ) -> PresignedRequest:
-        """Return a request that stores so many bytes, and with `sha256` only those bytes.
+        """Return a request that uploads a file; with `sha256`, the store checks digest and size.
 
-        The store checks both. Clients that send no headers of ours (Git LFS) get a request
-        without a digest; what they sent is checked when it is read.
+        Clients that send no additional headers (Git LFS) get a request without a digest; their
+        bytes are checked when they are read.
         """
 
     def presigned_parts(
@@ -40,10 +40,10 @@ class Staging(Protocol):
         """Return a request for each part, in order."""
 
     def finish(self, key: str, multipart_id: str) -> None:
-        """Put the parts together; finishing what is finished changes nothing."""
+        """Assemble the parts; repeating it changes nothing."""
 
     def open(self, key: str) -> AbstractContextManager[Iterator[bytes] | None]:
         """Yield the bytes in chunks; None if nothing was uploaded."""
 
     def discard(self, key: str, multipart_id: str | None) -> None:
-        """Remove what was uploaded, whole or in parts; nothing being there is fine."""
+        """Remove the uploaded file or parts; a missing upload is no error."""

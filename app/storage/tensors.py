@@ -1,4 +1,4 @@
-"""Reads every element of a prefix, in bounded memory. Nothing else computes on tensors."""
+"""The scan of every element of a prefix, in bounded memory; no other module computes on tensors."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -10,7 +10,7 @@ from app.domain.artifacts.safetensors_header import TensorEntry
 if TYPE_CHECKING:
     from torch import Tensor  # noqa: TID251  # this is the one module that may
 
-# One less than where torch starts to share work among threads (at::internal::GRAIN_SIZE). On a
+# One less than the size at which torch splits work across threads (at::internal::GRAIN_SIZE). On a
 # busy machine its threads wait for one another at every step: a scan of 64 MiB took 20 to 60 ms
 # with them on two idle cores and up to 12 s on two busy ones; without them, 30 to 120 ms and 100
 # to 210 ms.
@@ -18,11 +18,11 @@ WINDOW_ELEMENTS: Final = 32_767
 
 
 def scan(file: BinaryIO, entry: TensorEntry, geometry: Geometry) -> TensorScan:
-    """Return what the elements of a prefix are like.
+    """Return the norms of a prefix's elements, and how many elements are not finite.
 
     The file is read, not mapped: mapped pages would count as this process's memory. A window is a
-    whole number of segments, a segment being one token's key or value in one layer, so memory
-    does not depend on how long a prefix or a row of it is.
+    whole number of segments; a segment is one token's key or value in one layer. Memory therefore
+    does not depend on the length of a prefix or of a row.
 
     Args:
         file: A seekable file whose container `parse` accepted.
@@ -32,7 +32,7 @@ def scan(file: BinaryIO, entry: TensorEntry, geometry: Geometry) -> TensorScan:
     Raises:
         EOFError: The file is shorter than the entry says.
     """
-    # Not at the top: a worker that only resolves should not pay for loading torch.
+    # Imported here because a worker that only resolves channels should not pay for loading torch.
     import torch  # noqa: PLC0415, TID251
 
     dtype = getattr(torch, DTYPES[entry.dtype])
@@ -45,23 +45,23 @@ def scan(file: BinaryIO, entry: TensorEntry, geometry: Geometry) -> TensorScan:
 
 
 class _Tally:
-    """Sums of squares per layer's key and value, and the elements that have none."""
+    """Sums of squares of each layer's keys and values, and the count of non-finite elements."""
 
     def __init__(self, squares: "Tensor") -> None:
         self._squares = squares
-        self._segments_seen = 0
+        self._segments_added = 0
         self._non_finite = 0
         self._first: tuple[int, int] | None = None
 
     def add(self, segments: "Tensor", numbers: "Tensor") -> None:
         sums = segments.double().square_().sum(dim=1)
-        # A float32 squared cannot overflow or vanish in float64, so the sums tell whether every
-        # element was finite, and whether every element was zero.
+        # The square of a float32 neither overflows nor underflows in float64, so the sums show
+        # whether every element is finite, and whether every element is zero.
         if not sums.isfinite().all():
             self._count_non_finite(segments)
-        parts = (numbers + self._segments_seen) % len(self._squares)
+        parts = (numbers + self._segments_added) % len(self._squares)
         self._squares.index_add_(0, parts, sums)
-        self._segments_seen += len(sums)
+        self._segments_added += len(sums)
 
     def result(self) -> TensorScan:
         norms = self._squares.sqrt()
@@ -76,7 +76,7 @@ class _Tally:
         counts = (~segments.isfinite()).sum(dim=1)
         self._non_finite += int(counts.sum())
         if self._first is None:
-            segment = self._segments_seen + int(counts.nonzero()[0])
+            segment = self._segments_added + int(counts.nonzero()[0])
             row, part = divmod(segment, len(self._squares))
             self._first = (row, part // 2)
 

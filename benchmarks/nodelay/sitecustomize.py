@@ -1,7 +1,7 @@
-"""Python imports this at its start: listening sockets hand TCP_NODELAY on to their connections.
+"""Sets TCP_NODELAY on listening sockets, from which connections inherit it; Python imports this.
 
-uvicorn's own socket for several workers does not (uvicorn#3149), and every answer after a
-connection's first then waits 40 ms. A comparison with that in it would compare nothing else.
+uvicorn does not set it with several workers (uvicorn#3149), so that every response after a
+connection's first waits 40 ms. That delay would dominate a comparison.
 """
 
 import socket

@@ -1,4 +1,4 @@
--- Run once, by the image's entry point, when the volume is empty. As in local mode, the owner
+-- The image's entry point runs this once, when the volume is empty. As in local mode, the owner
 -- defines the tables and the service only uses them.
 
 \getenv owner_password OWNER_PASSWORD

@@ -1,4 +1,4 @@
-"""The tables of the first release, and the triggers that keep history as it was."""
+"""The tables of the first release, and the triggers that protect history from changes."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ APPEND_ONLY = (
     "audit_leaf",
     "audit_node",
     "base_model",
-    "bound_prefix",
+    "prefix_base_model",
     "evaluation",
     "evaluation_cell",
     "evaluation_file",
@@ -42,7 +42,7 @@ BEGIN
 END $$
 """
 
-# A chain's end may only move on, one entry at a time; the update that locks it moves nothing.
+# A chain may only grow, by one entry at a time; the update that locks its row changes nothing.
 KEEP_CHAIN_END = """
 CREATE FUNCTION keep_chain_end() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -51,14 +51,14 @@ BEGIN
     ) THEN
         RETURN NEW;
     END IF;
-    RAISE EXCEPTION 'the end of the audit chain % may only move on', OLD.subject
+    RAISE EXCEPTION 'the audit chain % may only grow by one entry', OLD.subject
         USING ERRCODE = 'integrity_constraint_violation';
 END $$
 """
 
-# Processes answer from what they remember of these rows. Each change of one is announced by the
-# transaction that makes it, whoever makes it; what is only new, nobody can have remembered.
-REMEMBERED = {
+# Processes cache these rows. A trigger notifies them of each change within its transaction, also
+# when the change is not made by the service. New rows that no cache can hold need no notification.
+CACHED = {
     "api_token": (
         "UPDATE OF principal_id, hash, expires_at, channels, revoked_at OR DELETE",
         "principal",
@@ -88,8 +88,8 @@ BEGIN
 END $$
 """
 
-# Every ending of a prefix's full name, in lower case: a part of the name is how one of them begins.
-# Its cost keeps the planner from working it out for row after row where the index knows it.
+# Every ending of a prefix's full name, in lower case. A text is part of the name exactly if one of
+# the endings begins with it. The high cost makes the planner use the index instead of a scan.
 NAME_ENDINGS = """
 CREATE FUNCTION name_endings(namespace text, name text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000
@@ -100,8 +100,8 @@ RETURN array_to_tsvector(ARRAY(
 ))
 """
 
-# What the registry does by itself, such as ending a wait, it does under this name.
-THE_SERVICE_ITSELF = """
+# The principal of the registry's own actions, such as executing a promotion after its wait.
+SYSTEM_PRINCIPAL = """
 INSERT INTO principal (id, name, kind, created_at)
 VALUES ('00000000-0000-0000-0000-000000000000', 'prefix-registry', 'service', now())
 """
@@ -140,7 +140,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_principal")),
         sa.UniqueConstraint("name", name=op.f("uq_principal_name")),
     )
-    op.execute(THE_SERVICE_ITSELF)
+    op.execute(SYSTEM_PRINCIPAL)
     op.create_table(
         "api_token",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -158,20 +158,27 @@ def upgrade() -> None:
         sa.UniqueConstraint("hash", name=op.f("uq_api_token_hash")),
     )
     op.create_index(op.f("ix_api_token_principal_id"), "api_token", ["principal_id"], unique=False)
-    _make_audit_log()
+    _create_audit_log()
     op.create_table(
-        "identity",
+        "federated_identity",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("principal_id", sa.Uuid(), nullable=False),
         sa.Column("issuer", sa.Text(), nullable=False),
         sa.Column("claims", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.ForeignKeyConstraint(
-            ["principal_id"], ["principal.id"], name=op.f("fk_identity_principal_id_principal")
+            ["principal_id"],
+            ["principal.id"],
+            name=op.f("fk_federated_identity_principal_id_principal"),
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_identity")),
-        sa.UniqueConstraint("issuer", "claims", name=op.f("uq_identity_issuer_claims")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_federated_identity")),
+        sa.UniqueConstraint("issuer", "claims", name=op.f("uq_federated_identity_issuer_claims")),
     )
-    op.create_index(op.f("ix_identity_principal_id"), "identity", ["principal_id"], unique=False)
+    op.create_index(
+        op.f("ix_federated_identity_principal_id"),
+        "federated_identity",
+        ["principal_id"],
+        unique=False,
+    )
     op.create_table(
         "web_session",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -188,7 +195,9 @@ def upgrade() -> None:
             "num_nonnulls(token_id, identity_id) = 1", name=op.f("ck_web_session_opened_with_one")
         ),
         sa.ForeignKeyConstraint(
-            ["identity_id"], ["identity.id"], name=op.f("fk_web_session_identity_id_identity")
+            ["identity_id"],
+            ["federated_identity.id"],
+            name=op.f("fk_web_session_identity_id_federated_identity"),
         ),
         sa.ForeignKeyConstraint(
             ["token_id"], ["api_token.id"], name=op.f("fk_web_session_token_id_api_token")
@@ -205,16 +214,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_web_session_token_id"), "web_session", ["token_id"], unique=False)
     op.create_table(
-        "sign_in_attempt",
+        "login_attempt",
         sa.Column("state_hash", sa.Text(), nullable=False),
         sa.Column("browser_hash", sa.Text(), nullable=False),
         sa.Column("issuer", sa.Text(), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("state_hash", name=op.f("pk_sign_in_attempt")),
+        sa.PrimaryKeyConstraint("state_hash", name=op.f("pk_login_attempt")),
     )
     op.create_index(
-        op.f("ix_sign_in_attempt_expires_at"), "sign_in_attempt", ["expires_at"], unique=False
+        op.f("ix_login_attempt_expires_at"), "login_attempt", ["expires_at"], unique=False
     )
     op.create_table(
         "base_model",
@@ -402,21 +411,23 @@ def upgrade() -> None:
         info={"append_only": True},
     )
     op.create_table(
-        "bound_prefix",
+        "prefix_base_model",
         sa.Column("base_model_id", sa.Uuid(), nullable=False),
         sa.Column("namespace", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["base_model_id"],
             ["base_model.id"],
-            name=op.f("fk_bound_prefix_base_model_id_base_model"),
+            name=op.f("fk_prefix_base_model_base_model_id_base_model"),
         ),
         sa.ForeignKeyConstraint(
             ["namespace", "name"],
             ["prefix.namespace", "prefix.name"],
-            name=op.f("fk_bound_prefix_namespace_name_prefix"),
+            name=op.f("fk_prefix_base_model_namespace_name_prefix"),
         ),
-        sa.PrimaryKeyConstraint("base_model_id", "namespace", "name", name=op.f("pk_bound_prefix")),
+        sa.PrimaryKeyConstraint(
+            "base_model_id", "namespace", "name", name=op.f("pk_prefix_base_model")
+        ),
         info={"append_only": True},
     )
     op.create_table(
@@ -842,7 +853,7 @@ def upgrade() -> None:
         op.f("ix_generation_share_version_id"), "generation_share", ["version_id"], unique=False
     )
     op.create_table(
-        "kept_answer",
+        "idempotency_record",
         sa.Column("principal_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.Text(), nullable=False),
@@ -850,29 +861,36 @@ def upgrade() -> None:
         sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("answered_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name=op.f("ck_kept_answer_key_length")),
+        sa.CheckConstraint(
+            "length(key) BETWEEN 1 AND 255", name=op.f("ck_idempotency_record_key_length")
+        ),
         sa.CheckConstraint(
             "fingerprint ~ '^sha256:[0-9a-f]{64}$'",
-            name=op.f("ck_kept_answer_fingerprint_is_digest"),
+            name=op.f("ck_idempotency_record_fingerprint_is_digest"),
         ),
         sa.ForeignKeyConstraint(
-            ["principal_id"], ["principal.id"], name=op.f("fk_kept_answer_principal_id_principal")
+            ["principal_id"],
+            ["principal.id"],
+            name=op.f("fk_idempotency_record_principal_id_principal"),
         ),
-        sa.PrimaryKeyConstraint("principal_id", "key", name=op.f("pk_kept_answer")),
+        sa.PrimaryKeyConstraint("principal_id", "key", name=op.f("pk_idempotency_record")),
     )
     op.create_index(
-        op.f("ix_kept_answer_answered_at"), "kept_answer", ["answered_at"], unique=False
+        op.f("ix_idempotency_record_answered_at"),
+        "idempotency_record",
+        ["answered_at"],
+        unique=False,
     )
     op.create_table(
-        "blob_lease",
+        "blob_pin",
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "sha256 ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_blob_lease_sha256_is_digest")
+            "sha256 ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_blob_pin_sha256_is_digest")
         ),
-        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blob_lease")),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blob_pin")),
     )
-    op.create_index(op.f("ix_blob_lease_expires_at"), "blob_lease", ["expires_at"], unique=False)
+    op.create_index(op.f("ix_blob_pin_expires_at"), "blob_pin", ["expires_at"], unique=False)
     op.create_table(
         "damage",
         sa.Column("sha256", sa.Text(), nullable=False),
@@ -937,14 +955,14 @@ def upgrade() -> None:
         "FOR EACH ROW EXECUTE FUNCTION keep_chain_end()"
     )
     op.execute(ANNOUNCE_CHANGE)
-    for table, (events, kind, column) in REMEMBERED.items():
+    for table, (events, kind, column) in CACHED.items():
         op.execute(
             f"CREATE TRIGGER {table}_is_announced AFTER {events} ON {table} "
             f"FOR EACH ROW EXECUTE FUNCTION announce_change('{kind}', '{column}')"
         )
 
 
-def _make_audit_log() -> None:
+def _create_audit_log() -> None:
     op.create_table(
         "audit_entry",
         sa.Column("subject", sa.Text(), nullable=False),
@@ -1035,8 +1053,8 @@ def downgrade() -> None:
     op.drop_table("worker_lease")
     op.drop_table("upload")
     op.drop_table("damage")
-    op.drop_table("blob_lease")
-    op.drop_table("kept_answer")
+    op.drop_table("blob_pin")
+    op.drop_table("idempotency_record")
     op.drop_table("generation_share")
     op.drop_table("review")
     op.drop_table("promotion_share")
@@ -1051,7 +1069,7 @@ def downgrade() -> None:
     op.drop_table("promotion")
     op.drop_table("evaluation")
     op.drop_table("version")
-    op.drop_table("bound_prefix")
+    op.drop_table("prefix_base_model")
     op.drop_table("channel")
     op.drop_table("suite")
     op.drop_table("role_grant")
@@ -1063,9 +1081,9 @@ def downgrade() -> None:
     op.drop_table("audit_node")
     op.drop_table("audit_leaf")
     op.drop_table("audit_entry")
-    op.drop_table("sign_in_attempt")
+    op.drop_table("login_attempt")
     op.drop_table("web_session")
-    op.drop_table("identity")
+    op.drop_table("federated_identity")
     op.drop_table("api_token")
     op.drop_table("principal")
     op.drop_table("audit_chain")

@@ -1,4 +1,4 @@
-"""Who may call what: every route once, as data that a test holds the server to and a page shows."""
+"""The access of every role to every route: a test compares the server, and a page shows it."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from app.domain.identity.access import Role
 
-PAGE = Path(__file__).parents[2] / "docs" / "access.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "access.md"
 
 READER, PUBLISHER, EVALUATOR, APPROVER, ADMIN, AUDITOR = Role
 WORKERS = frozenset({PUBLISHER, EVALUATOR, APPROVER, ADMIN})
 CONSUMERS = WORKERS | {READER}
-EVERYBODY = frozenset(Role)
+EVERY_ROLE = frozenset(Role)
 
 
 class Scope(Enum):
-    """Where a role must be held for a route to open."""
+    """Where a role must be held to open a route."""
 
     NOWHERE = "nothing: any valid token"
     PREFIX = "on the prefix's namespace"
@@ -25,7 +25,7 @@ class Scope(Enum):
 
 
 class Held(Enum):
-    """Where somebody holds the one role it has, seen from the prefix that is asked about."""
+    """Where a caller holds its role, relative to the prefix in the request."""
 
     HERE = "here"
     EVERYWHERE = "everywhere"
@@ -34,9 +34,9 @@ class Held(Enum):
 
 @dataclass(frozen=True)
 class Access:
-    """Which roles open a route, and where they must be held.
+    """The roles that open a route, and where they must be held.
 
-    `answers` is what a caller that is let in gets, where that is no success.
+    `answers` is the status for admitted callers, if it is not a success.
     """
 
     roles: frozenset[Role]
@@ -46,9 +46,9 @@ class Access:
     answers: int | None = None
 
     def refusal(self, role, held):
-        """Return the status with which a role is refused; None if it is let in.
+        """Return the status that refuses a role, or None if the role opens the route.
 
-        The role of somebody who has none is None.
+        A caller without any role has the role None.
         """
         if self.scope is Scope.NOWHERE:
             return None
@@ -63,25 +63,25 @@ class Access:
         return 403 if role in WORKERS and held is not Held.ELSEWHERE else 404
 
 
-def who(*roles, scope, **more):
+def open_to(*roles, scope, **more):
     return Access(frozenset(roles), scope, **more)
 
 
-OPEN = Access(EVERYBODY, Scope.NOWHERE, "no token is needed", is_open=True)
-EVERY_CALLER = Access(EVERYBODY, Scope.NOWHERE)
-FILTERED = Access(EVERYBODY, Scope.NOWHERE, "lists what the caller sees")
-SERVED = Access(CONSUMERS, Scope.PREFIX, "a reader: what a channel serves it")
+OPEN = Access(EVERY_ROLE, Scope.NOWHERE, "no token is needed", is_open=True)
+EVERY_CALLER = Access(EVERY_ROLE, Scope.NOWHERE)
+FILTERED = Access(EVERY_ROLE, Scope.NOWHERE, "lists only objects visible to the caller")
+SERVED = Access(CONSUMERS, Scope.PREFIX, "readers: only versions that a channel serves")
 WORK = Access(WORKERS, Scope.PREFIX)
 KNOWN = Access(CONSUMERS, Scope.SOMEWHERE)
 DEFINED = Access(WORKERS, Scope.SOMEWHERE)
-PUBLISHES = who(PUBLISHER, scope=Scope.PREFIX)
-CONTROLS = who(EVALUATOR, scope=Scope.EVERYWHERE)
-EVALUATES = who(EVALUATOR, scope=Scope.PREFIX)
-APPROVES = who(APPROVER, scope=Scope.PREFIX)
-GOVERNS = who(ADMIN, scope=Scope.PREFIX)
-CREATES = who(PUBLISHER, scope=Scope.NAMESPACE)
-RULES = who(ADMIN, scope=Scope.EVERYWHERE)
-AUDITS = who(AUDITOR, scope=Scope.EVERYWHERE)
+PUBLISHES = open_to(PUBLISHER, scope=Scope.PREFIX)
+CONTROLS = open_to(EVALUATOR, scope=Scope.EVERYWHERE)
+EVALUATES = open_to(EVALUATOR, scope=Scope.PREFIX)
+APPROVES = open_to(APPROVER, scope=Scope.PREFIX)
+GOVERNS = open_to(ADMIN, scope=Scope.PREFIX)
+CREATES = open_to(PUBLISHER, scope=Scope.NAMESPACE)
+RULES = open_to(ADMIN, scope=Scope.EVERYWHERE)
+AUDITS = open_to(AUDITOR, scope=Scope.EVERYWHERE)
 
 _PREFIX = "/v1/prefixes/{namespace}/{name}"
 _VERSION = f"{_PREFIX}/versions/{{number}}"
@@ -91,7 +91,7 @@ _MODEL = "/api/models/{namespace}/{name}"
 _FILE = "/{namespace}/{name}/resolve/{revision}/{path:path}"
 
 ROUTES = {
-    ("POST", "/v1/base-models"): who(PUBLISHER, scope=Scope.SOMEWHERE),
+    ("POST", "/v1/base-models"): open_to(PUBLISHER, scope=Scope.SOMEWHERE),
     ("GET", "/v1/base-models/{digest}"): KNOWN,
     ("POST", "/v1/base-models/{digest}/evaluations"): CONTROLS,
     ("GET", "/v1/base-models/{digest}/evaluations"): DEFINED,
@@ -112,7 +112,7 @@ ROUTES = {
     ("POST", f"{_VERSION}/evaluations/inspect"): EVALUATES,
     ("GET", f"{_VERSION}/evaluations"): WORK,
     ("GET", f"{_VERSION}/gate"): WORK,
-    ("POST", "/v1/evaluations/{evaluation_id}/void"): who(
+    ("POST", "/v1/evaluations/{evaluation_id}/void"): open_to(
         APPROVER, scope=Scope.PREFIX, remark="not by its author; a control run: on `*`"
     ),
     ("GET", "/v1/evaluations/{evaluation_id}/files/{file}"): WORK,
@@ -130,10 +130,10 @@ ROUTES = {
     ("GET", _PROMOTION): WORK,
     ("GET", f"{_PROMOTION}/attestation"): WORK,
     ("GET", f"{_PROMOTION}/replay"): WORK,
-    ("POST", f"{_PROMOTION}/reviews"): who(
+    ("POST", f"{_PROMOTION}/reviews"): open_to(
         APPROVER, scope=Scope.PREFIX, remark="not by contributors, as the policy says"
     ),
-    ("POST", f"{_PROMOTION}/withdraw"): who(
+    ("POST", f"{_PROMOTION}/withdraw"): open_to(
         PUBLISHER, scope=Scope.PREFIX, remark="only by its requester"
     ),
     ("POST", f"{_PROMOTION}/break-glass"): GOVERNS,
@@ -161,8 +161,8 @@ ROUTES = {
     ("POST", "/api/validate-yaml"): EVERY_CALLER,
     ("POST", "/api/repos/create"): CREATES,
     ("POST", f"{_MODEL}/preupload/{{revision}}"): PUBLISHES,
-    ("GET", f"{_MODEL}/xet-write-token/{{revision}}"): who(
-        PUBLISHER, scope=Scope.PREFIX, remark="told to use Git LFS", answers=422
+    ("GET", f"{_MODEL}/xet-write-token/{{revision}}"): open_to(
+        PUBLISHER, scope=Scope.PREFIX, remark="the response says to use Git LFS", answers=422
     ),
     ("POST", "/{namespace}/{name}.git/info/lfs/objects/batch"): PUBLISHES,
     ("POST", f"{_MODEL}/commit/{{revision}}"): PUBLISHES,
@@ -183,21 +183,36 @@ ROUTES = {
 }
 
 _INTRODUCTION = """\
-# Who may call what
+# Roles and routes
 
-`python -m tests.api.access` writes this page. The same table drives a test that calls every route
-as everybody, so this is how the server behaves.
+`python -m tests.api.access` writes this page.
+The same table drives a test that calls every route as every kind of caller.
 
-- A role holds where it is granted: on a namespace, or on `*`, which is all of them. No role implies
-  another.
-- **yes**: the role opens the route, held where the column *must be held* says. A number is the
-  status with which a role is refused.
-- *elsewhere*: the same roles, but held on another namespace only. What such a caller may not see is
-  answered as what does not exist: 404, with the same sentence, at the cost of the same queries.
-- Without a token, or with one that is unknown, expired or revoked, every route answers 401 but
-  those that are open.
-- A token that is limited to channels is a reader's, whatever its holder's roles, and sees what
-  these channels serve.
+## Roles
+
+A role is granted on a namespace, or on `*`, which means all of them.
+No role implies another.
+
+| role | may |
+| --- | --- |
+| reader | resolve, and download the versions that a channel serves now; not read evidence |
+| publisher | register base models, create prefixes, push versions, request promotions |
+| evaluator | record evaluations, evaluate the gate without a request |
+| approver | review promotions, void evaluations of others, roll back, revoke, list pulls |
+| admin | bind channels, execute by break-glass; on `*` also suites, policies, principals, tokens |
+| auditor | read, verify and export the audit log, and nothing else |
+
+## Routes
+
+- **yes**: the role opens the route, if it is held where the column *must be held* says.
+  A number is the status with which the role is refused.
+- *elsewhere*: the same roles, held on another namespace only.
+  Objects that such a caller may not see are reported like objects that do not exist: 404, with \
+the same message, at the cost of the same queries.
+- Without a token, or with one that is unknown, expired or revoked, every route responds 401 \
+except the open ones.
+- A token that is limited to channels has the rights of a reader, regardless of its holder's \
+roles, and sees the versions that these channels serve.
 
 {head}
 {rule}

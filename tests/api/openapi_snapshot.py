@@ -1,4 +1,4 @@
-"""The OpenAPI document as it is committed: what clients were generated from."""
+"""The committed OpenAPI document, from which clients are generated."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 
 def document():
-    """Return the server's description of itself, which needs no server."""
+    """Return the OpenAPI document without starting a server."""
     return app_of(Parts(*[None] * len(Parts.__slots__))).openapi()
 
 

@@ -1,4 +1,4 @@
-"""The audit log over HTTP: read, verified, exported, and caught when it was tampered with."""
+"""The audit log over HTTP: reading, verifying, exporting, and detecting tampering."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def test_entries_are_listed_in_the_order_they_were_made(world):
     assert [entry["previous"] for entry in entries] == [GENESIS, entries[0]["hash"]]
 
 
-def test_an_entry_names_who_did_it(world):
+def test_an_entry_names_its_principal(world):
     world.a_version()
     entry = world.audit()[-1]
     assert entry["principal"] == "publisher"
@@ -46,14 +46,14 @@ def test_an_untouched_chain_verifies(world):
     }
 
 
-def test_a_subject_without_entries_is_an_intact_empty_chain(world):
+def test_a_subject_without_entries_has_a_valid_empty_chain(world):
     found = world.verification()
     assert (found["entries"], found["head"], found["valid"]) == (0, GENESIS, True)
     assert world.audit() == []
     assert export(world) == []
 
 
-def test_an_export_verifies_with_nothing_but_sha256(world):
+def test_an_export_can_be_verified_with_sha256_alone(world):
     world.a_live_version()
 
     previous = GENESIS
@@ -65,7 +65,7 @@ def test_an_export_verifies_with_nothing_but_sha256(world):
     assert previous == world.verification()["head"]
 
 
-def test_an_export_has_what_the_list_has(world):
+def test_an_export_has_the_same_entries_as_the_list(world):
     world.a_version()
     exported = [entry | {"at": entry["at"][:19]} for entry in export(world)]
     listed = [entry | {"at": entry["at"][:19]} for entry in world.audit()]
@@ -75,7 +75,7 @@ def test_an_export_has_what_the_list_has(world):
 @pytest.mark.parametrize(
     "subject", ["", "acme/brand-voice", "prefix:acme", "prefix:a/b/c", "channel:a/b", "registry2"]
 )
-def test_what_is_no_subject_is_refused(world, subject):
+def test_an_invalid_subject_is_refused(world, subject):
     response = world.call("GET", "/v1/audit", by="auditor", params={"subject": subject})
     assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
 
@@ -87,8 +87,8 @@ def entries(world, **query):
     """Return all entries that a query finds, read in small pages."""
     found, cursor = [], {}
     while cursor is not None:
-        asked = query | cursor | {"limit": 3}
-        page = world.made("GET", "/v1/audit", by="auditor", params=asked)
+        params = query | cursor | {"limit": 3}
+        page = world.made("GET", "/v1/audit", by="auditor", params=params)
         found += page["items"]
         cursor = None if page["next"] is None else {"cursor": page["next"]}
     return found
@@ -96,7 +96,7 @@ def entries(world, **query):
 
 @pytest.fixture
 def busy(world):
-    """A world with one push by somebody else, after other things on two chains."""
+    """A world with entries on two chains; the last is a push by another principal."""
     world.a_version()
     world.a_prefix(name="another")
     world.pusher, token = world.a_principal(None, ("publisher", world.namespace))
@@ -104,7 +104,7 @@ def busy(world):
     return world
 
 
-def test_entries_are_found_by_who_did_it_whatever_the_subject(busy):
+def test_entries_of_a_principal_are_found_on_all_subjects(busy):
     [entry] = entries(busy, principal=busy.pusher)
     assert (entry["action"], entry["facts"]["version"]) == ("version.push", 2)
     assert entries(busy, principal="nobody-at-all") == []
@@ -121,7 +121,7 @@ def test_entries_are_found_by_action_on_one_subject_or_on_all(busy):
     assert [entry["subject"] for entry in everywhere] == [subject, f"{subject[:-5]}another"]
 
 
-def test_entries_are_found_by_time_the_end_not_included(busy):
+def test_entries_are_found_by_time_excluding_the_end(busy):
     first, second, last = busy.audit()
     subject = f"prefix:{busy.prefix}"
     assert entries(busy, subject=subject, since=second["at"]) == [second, last]
@@ -147,12 +147,12 @@ def test_entries_of_all_subjects_are_listed_by_time(busy):
         {"until": "2026-01-01T00:00:00"},
     ],
 )
-def test_what_no_entry_can_have_is_refused(world, query):
+def test_an_invalid_filter_is_refused(world, query):
     response = world.call("GET", "/v1/audit", by="auditor", params=query)
     assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
 
 
-def test_an_export_of_all_chains_has_each_whole_and_one_after_the_other(busy):
+def test_an_export_of_all_chains_has_them_complete_and_in_sequence(busy):
     busy.checkpoint()
     response = busy.call("GET", "/v1/audit/export", by="auditor")
     lines = [json.loads(line) for line in response.text.splitlines()]
@@ -167,12 +167,12 @@ def test_an_export_of_all_chains_has_each_whole_and_one_after_the_other(busy):
     assert all(heads[leaf["subject"], leaf["length"]] == leaf["head"] for leaf in leaves)
 
 
-def test_an_export_goes_on_where_a_batch_ends(busy, monkeypatch):
+def test_an_export_continues_after_each_batch(busy, monkeypatch):
     busy.checkpoint()
-    whole = busy.call("GET", "/v1/audit/export", by="auditor").text
+    complete = busy.call("GET", "/v1/audit/export", by="auditor").text
     chain = busy.call("GET", f"/v1/audit/export?subject=prefix:{busy.prefix}", by="auditor").text
     monkeypatch.setattr("app.api.audit._BATCH", 2)
-    assert busy.call("GET", "/v1/audit/export", by="auditor").text == whole
+    assert busy.call("GET", "/v1/audit/export", by="auditor").text == complete
     path = f"/v1/audit/export?subject=prefix:{busy.prefix}"
     assert busy.call("GET", path, by="auditor").text == chain
 

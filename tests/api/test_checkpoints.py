@@ -1,4 +1,4 @@
-"""Checkpoints over HTTP: signed, the same again if nothing happened, and proved."""
+"""Checkpoints over HTTP: signatures, repetition without changes, and proofs."""
 
 import base64
 
@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from sqlalchemy import text
 
 from app.domain.audit.checkpoints import Leaf
-from app.domain.audit.merkle import proves_consistency, proves_inclusion
 from app.storage.signing import KeySigner
+from tests.support.merkle_proofs import proves_consistency, proves_inclusion
 
 
 def get(world, path, *, by="auditor", **query):
@@ -27,10 +27,10 @@ def raw(digest):
 
 
 def path_of(proof):
-    return [raw(each) for each in proof["path"]]
+    return [raw(node) for node in proof["path"]]
 
 
-def test_a_checkpoint_is_a_note_signed_with_the_key_that_is_told(world):
+def test_a_checkpoint_is_a_note_signed_with_the_published_key(world):
     taken = world.checkpoint()
 
     note = get(world, "checkpoint").text
@@ -47,7 +47,7 @@ def test_a_checkpoint_is_a_note_signed_with_the_key_that_is_told(world):
     public_key.verify(signed[4:], f"{body}\n".encode())
 
 
-def test_the_same_log_has_the_same_checkpoint(world):
+def test_an_unchanged_log_has_the_same_checkpoint(world):
     first = world.checkpoint()
 
     again = world.call("POST", "/v1/audit/checkpoints", by="admin")
@@ -56,7 +56,7 @@ def test_the_same_log_has_the_same_checkpoint(world):
     assert again.headers["location"] == f"/v1/audit/checkpoint?size={first['size']}"
 
 
-def test_a_checkpoint_has_one_leaf_more_for_each_chain_that_moved_on(world):
+def test_a_checkpoint_adds_one_leaf_for_each_chain_that_grew(world):
     before = world.checkpoint()
     world.a_prefix()
     world.a_prefix(name="another")
@@ -70,7 +70,7 @@ def test_a_checkpoint_has_one_leaf_more_for_each_chain_that_moved_on(world):
     assert get(world, "checkpoint", size=before["size"]).text == before["note"]
 
 
-def test_the_end_of_a_chain_is_proved_to_be_under_a_checkpoint(world):
+def test_a_checkpoint_is_proved_to_include_the_head_of_a_chain(world):
     world.a_version()
     older = world.checkpoint()
     world.a_version(seed=1)
@@ -123,12 +123,12 @@ def test_each_checkpoint_is_proved_to_extend_every_earlier_one(world):
         pytest.param("proofs/consistency", {"first": 2**31 - 1}, id="consistency"),
     ],
 )
-def test_what_is_not_signed_is_not_proved(world, path, query):
+def test_there_is_no_proof_without_a_checkpoint(world, path, query):
     world.checkpoint()
     assert code(get(world, path, **query)) == (404, "not-found")
 
 
-def test_a_chain_is_not_under_a_checkpoint_that_is_older(world):
+def test_an_older_checkpoint_does_not_include_a_newer_chain(world):
     older = world.checkpoint()
     world.a_prefix()
     world.checkpoint()
@@ -136,7 +136,7 @@ def test_a_chain_is_not_under_a_checkpoint_that_is_older(world):
     assert code(get(world, "proofs/inclusion", **query)) == (404, "not-found")
 
 
-def test_a_later_checkpoint_does_not_begin_an_earlier_one(world):
+def test_an_earlier_checkpoint_does_not_extend_a_later_one(world):
     older = world.checkpoint()["size"]
     world.a_prefix()
     newer = world.checkpoint()["size"]
@@ -159,7 +159,7 @@ def test_before_the_first_checkpoint_there_is_none(administered):
 
 
 @pytest.mark.parametrize("origin", ["registry.test/audit", "another.test/audit"])
-def test_another_key_or_name_signs_anew_and_is_in_the_log_that_it_signs(world, world_on, origin):
+def test_a_new_key_or_origin_signs_a_new_checkpoint_and_is_logged_in_it(world, world_on, origin):
     before = world.checkpoint()
     another = world_on(signer=KeySigner(origin, Ed25519PrivateKey.generate()))
 
@@ -174,7 +174,7 @@ def test_another_key_or_name_signs_anew_and_is_in_the_log_that_it_signs(world, w
     assert another.checkpoint() == taken
 
 
-def test_without_a_key_there_are_no_checkpoints_but_old_ones_are_told(world, world_on):
+def test_without_a_key_only_existing_checkpoints_are_returned(world, world_on):
     taken = world.checkpoint()
     keyless = world_on(signer=None)
     response = keyless.call("POST", "/v1/audit/checkpoints", by="admin")
@@ -209,11 +209,11 @@ def test_an_admin_of_a_namespace_takes_no_checkpoints(world):
     assert code(world.call("POST", "/v1/audit/checkpoints", by=token)) == (403, "forbidden")
 
 
-# What the registry itself does not sign
+# Contradictions that the registry refuses to sign
 
 
 @pytest.mark.parametrize(
-    ("table", "statement", "told"),
+    ("table", "statement", "detail"),
     [
         pytest.param(
             "audit_entry",
@@ -230,14 +230,19 @@ def test_an_admin_of_a_namespace_takes_no_checkpoints(world):
         pytest.param(
             "audit_node",
             "UPDATE audit_node SET hash = sha256('another')",
-            "The tree's first",
+            "The root of the tree's first",
             id="tree-rewritten",
         ),
-        pytest.param("audit_node", "DELETE FROM audit_node", "The tree's first", id="tree-removed"),
+        pytest.param(
+            "audit_node",
+            "DELETE FROM audit_node",
+            "The root of the tree's first",
+            id="tree-removed",
+        ),
     ],
 )
-def test_what_contradicts_an_earlier_checkpoint_is_not_signed(
-    administered, caplog, table, statement, told
+def test_a_log_that_contradicts_an_earlier_checkpoint_is_not_signed(
+    administered, caplog, table, statement, detail
 ):
     world, connection = administered
     world.a_prefix()
@@ -252,5 +257,5 @@ def test_what_contradicts_an_earlier_checkpoint_is_not_signed(
     response = world.call("POST", "/v1/audit/checkpoints", by="admin")
 
     assert code(response) == (500, "audit-log-broken")
-    assert response.json()["detail"].startswith(told.format(**values))
+    assert response.json()["detail"].startswith(detail.format(**values))
     assert "audit-log-broken" in caplog.text

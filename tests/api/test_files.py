@@ -1,4 +1,4 @@
-"""The bytes of a version over HTTP: whole, in part, again, and never the wrong ones."""
+"""Downloading the files of a version: complete, in ranges, conditionally, never damaged."""
 
 import socket
 import uuid
@@ -17,8 +17,8 @@ WEIGHTS = "adapter_model.safetensors"
 SIZE = len(weights())
 
 
-def unheard_of():
-    """Return a seed that makes weights which no other test stores, or damages."""
+def an_unused_seed():
+    """Return a seed whose weights no other test stores or damages."""
     return uuid.uuid4().int % 1_000_000 + 1_000
 
 
@@ -34,7 +34,7 @@ def digest_of(version, name=WEIGHTS):
 
 @pytest.fixture(scope="module")
 def intact(app, tokens):
-    """A world with a version whose files are whole, and that version."""
+    """A world with a version whose files are intact."""
     with TestClient(app, raise_server_exceptions=False) as client:
         world = World(client, tokens)
         world.version = world.a_version()
@@ -49,16 +49,16 @@ def large_file(world_on, parts):
     world.a_base()
     world.a_prefix()
     rows = 6144
-    content = a_weights_file(prompt_embeddings=a_tensor(rows=rows) + unheard_of())
+    content = a_weights_file(prompt_embeddings=a_tensor(rows=rows) + an_unused_seed())
     response = world.push(config=a_config(num_virtual_tokens=rows), weights=content)
     assert response.status_code == 201, response.text
     return world, content, digest_of(response.json())
 
 
-# Whole and again
+# Complete and conditional
 
 
-def test_a_file_comes_whole_with_its_digest_as_etag(intact):
+def test_a_file_is_sent_complete_with_its_digest_as_etag(intact):
     response = download(intact)
 
     assert (response.status_code, response.content) == (200, weights())
@@ -68,7 +68,7 @@ def test_a_file_comes_whole_with_its_digest_as_etag(intact):
     assert response.headers["content-disposition"] == f'attachment; filename="{WEIGHTS}"'
 
 
-def test_a_file_above_a_chunk_comes_whole(large_file):
+def test_a_file_larger_than_a_chunk_is_sent_complete(large_file):
     world, content, _ = large_file
     assert download(world).content == content
 
@@ -80,7 +80,7 @@ def test_a_file_that_the_client_has_is_not_sent_again(intact, form):
     assert (response.status_code, response.content) == (304, b"")
 
 
-def test_another_etag_is_answered_with_the_file(intact):
+def test_another_etag_returns_the_file(intact):
     assert download(intact, if_none_match='"other"').status_code == 200
 
 
@@ -89,7 +89,7 @@ def test_a_file_that_the_version_does_not_have_is_not_found(intact):
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
-def test_the_store_itself_can_be_asked_for(intact):
+def test_a_download_can_be_redirected_to_the_store(intact):
     response = download(intact, query={"via": "storage"})
 
     assert response.status_code == 307
@@ -97,11 +97,11 @@ def test_the_store_itself_can_be_asked_for(intact):
     assert httpx2.get(response.headers["location"]).content == weights()
 
 
-# In part
+# Ranges
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "last"),
+    ("requested", "first", "last"),
     [
         pytest.param("bytes=0-9", 0, 9, id="from-the-start"),
         pytest.param("bytes=10-19", 10, 19, id="within"),
@@ -112,28 +112,30 @@ def test_the_store_itself_can_be_asked_for(intact):
         pytest.param(f"bytes={SIZE - 1}-", SIZE - 1, SIZE - 1, id="the-last-byte"),
     ],
 )
-def test_a_range_is_answered_with_that_part(intact, asked, first, last):
-    response = download(intact, range=asked)
+def test_a_range_returns_that_part(intact, requested, first, last):
+    response = download(intact, range=requested)
 
     assert (response.status_code, response.content) == (206, weights()[first : last + 1])
     assert response.headers["content-range"] == f"bytes {first}-{last}/{SIZE}"
     assert response.headers["content-length"] == str(last - first + 1)
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=-", "lines=1-2", "bytes=a-b", "bytes"])
-def test_what_is_no_single_range_is_answered_with_the_whole(intact, asked):
-    response = download(intact, range=asked)
+@pytest.mark.parametrize(
+    "requested", ["bytes=0-1,4-5", "bytes=-", "lines=1-2", "bytes=a-b", "bytes"]
+)
+def test_an_unsupported_range_returns_the_complete_file(intact, requested):
+    response = download(intact, range=requested)
     assert (response.status_code, response.content) == (200, weights())
 
 
-@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=-0", "bytes=9-3"])
-def test_a_range_that_holds_nothing_is_refused(intact, asked):
-    response = download(intact, range=asked)
+@pytest.mark.parametrize("requested", [f"bytes={SIZE}-", "bytes=-0", "bytes=9-3"])
+def test_an_empty_range_is_refused(intact, requested):
+    response = download(intact, range=requested)
     assert (response.status_code, code(response)) == (416, "range-not-satisfiable")
     assert response.headers["content-range"] == f"bytes */{SIZE}"
 
 
-def test_a_part_across_chunks_is_that_part(large_file):
+def test_a_range_across_chunks_returns_that_part(large_file):
     world, content, _ = large_file
     first, last = (1 << 20) - 5, (2 << 20) + 5
     assert download(world, range=f"bytes={first}-{last}").content == content[first : last + 1]
@@ -142,8 +144,8 @@ def test_a_part_across_chunks_is_that_part(large_file):
 # Damage
 
 
-def test_a_damaged_file_is_refused_and_told(world, tamper):
-    version = world.a_version(seed=unheard_of())
+def test_a_damaged_file_is_refused_and_reported(world, tamper):
+    version = world.a_version(seed=an_unused_seed())
     tamper(digest_of(version), b"x" * SIZE)
 
     response = download(world)
@@ -152,8 +154,8 @@ def test_a_damaged_file_is_refused_and_told(world, tamper):
     assert response.json()["digest"] == digest_of(version)
 
 
-def test_damage_that_was_met_is_shown_and_recorded_once(world, tamper):
-    version = world.a_version(seed=unheard_of())
+def test_damage_found_by_a_download_is_shown_and_recorded_once(world, tamper):
+    version = world.a_version(seed=an_unused_seed())
     tamper(digest_of(version), b"x" * SIZE)
 
     for _ in range(2):
@@ -164,16 +166,16 @@ def test_damage_that_was_met_is_shown_and_recorded_once(world, tamper):
     assert world.actions().count("version.damage") == 1
 
 
-def test_a_range_of_a_damaged_file_is_refused_although_its_bytes_are_right(world, tamper):
-    seed = unheard_of()
+def test_a_range_of_a_damaged_file_is_refused_even_if_its_bytes_are_intact(world, tamper):
+    seed = an_unused_seed()
     version = world.a_version(seed=seed)
     tamper(digest_of(version), weights(seed)[:-1] + b"x")
     response = download(world, range="bytes=0-9")
     assert (response.status_code, code(response)) == (500, "damaged-object")
 
 
-def test_a_missing_object_is_refused_and_told(world, tamper):
-    version = world.a_version(seed=unheard_of())
+def test_a_missing_object_is_refused_and_reported(world, tamper):
+    version = world.a_version(seed=an_unused_seed())
     tamper(digest_of(version), None)
 
     response = download(world)
@@ -182,7 +184,7 @@ def test_a_missing_object_is_refused_and_told(world, tamper):
     assert "missing" in response.json()["detail"]
 
 
-def test_a_store_that_is_away_is_to_be_tried_again(world, world_on):
+def test_a_download_from_an_unavailable_store_can_be_retried(world, world_on):
     world.a_version()
     blobs = MemoryBlobs()
     blobs.is_away = True
@@ -195,7 +197,7 @@ def test_a_store_that_is_away_is_to_be_tried_again(world, world_on):
 
 
 def received(url, path, token):
-    """Return the announced length and all that a server sends for a file before it hangs up."""
+    """Return the announced length of a file, and the bytes sent until the connection closes."""
     address = urlsplit(url)
     request = (
         f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\n"
@@ -203,15 +205,15 @@ def received(url, path, token):
     )
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(request.encode())
-        answer = b""
+        response = b""
         while chunk := connection.recv(1 << 16):
-            answer += chunk
-    head, _, body = answer.partition(b"\r\n\r\n")
+            response += chunk
+    head, _, body = response.partition(b"\r\n\r\n")
     lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     return int(lengths[0].partition(b":")[2]), body
 
 
-def test_the_transfer_of_a_large_damaged_file_breaks_off(large_file, tamper, url, tokens):
+def test_the_transfer_of_a_large_damaged_file_is_aborted(large_file, tamper, url, tokens):
     world, content, digest = large_file
     tamper(digest, content[:-1] + bytes([content[-1] ^ 1]))
 

@@ -1,4 +1,4 @@
-"""Whether the server says truly what it can and cannot reach."""
+"""Liveness, readiness and metrics: the server reports which of its parts it can reach."""
 
 import pytest
 from sqlalchemy import create_engine
@@ -9,7 +9,7 @@ from tests.support.blobs import MemoryBlobs
 CLOSED = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
 
 
-def away():
+def unavailable_blobs():
     blobs = MemoryBlobs()
     blobs.is_away = True
     return blobs
@@ -32,7 +32,7 @@ def sessions_without_tables(an_empty_database):
 
 @pytest.fixture
 def sessions_all_in_use(stores):
-    """Sessions of a pool whose only connection somebody holds."""
+    """Sessions of a pool whose only connection is in use."""
     url = stores.postgres.service_url
     engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.1)
     with engine.connect():
@@ -45,7 +45,7 @@ def readiness(world):
     return response.status_code, response.json()
 
 
-def test_a_process_that_lives_says_so_without_a_token(client):
+def test_liveness_needs_no_token(client):
     response = client.get("/healthz")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
@@ -54,14 +54,14 @@ def test_a_registry_with_all_its_parts_is_ready(world):
     assert readiness(world) == (200, {"database": "ok", "storage": "ok", "migrations": "ok"})
 
 
-def test_a_store_that_is_away_is_named(world_on):
-    assert readiness(world_on(blobs=away())) == (
+def test_an_unavailable_store_is_named(world_on):
+    assert readiness(world_on(blobs=unavailable_blobs())) == (
         503,
         {"database": "ok", "storage": "failing", "migrations": "ok"},
     )
 
 
-def test_a_database_that_is_away_is_named(world_on, sessions_on_nothing):
+def test_an_unavailable_database_is_named(world_on, sessions_on_nothing):
     assert readiness(world_on(sessions=sessions_on_nothing)) == (
         503,
         {"database": "failing", "storage": "ok", "migrations": "failing"},
@@ -82,32 +82,30 @@ def test_a_database_before_the_first_migration_is_named(world_on, sessions_witho
     )
 
 
-def test_a_process_lives_whatever_it_cannot_reach(world_on, sessions_on_nothing):
-    world = world_on(sessions=sessions_on_nothing, blobs=away())
+def test_liveness_does_not_depend_on_database_or_store(world_on, sessions_on_nothing):
+    world = world_on(sessions=sessions_on_nothing, blobs=unavailable_blobs())
     assert world.client.get("/healthz").status_code == 200
 
 
-def test_what_is_counted_is_shown_as_prometheus_reads_it(world):
+def test_metrics_are_in_the_prometheus_text_format(world):
     response = world.client.get("/metrics")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
 
 
-def test_a_request_without_a_database_is_to_be_tried_again(world_on, sessions_on_nothing):
+def test_a_request_without_a_database_can_be_retried(world_on, sessions_on_nothing):
     response = world_on(sessions=sessions_on_nothing).call("GET", "/v1/prefixes", by="reader")
     assert (response.status_code, response.json()["type"]) == (503, "/problems/unavailable")
     assert int(response.headers["retry-after"]) > 0
     assert "127.0.0.1" not in response.text
 
 
-def test_a_request_that_gets_no_connection_in_time_is_to_be_tried_again(
-    world_on, sessions_all_in_use
-):
+def test_a_request_that_gets_no_connection_in_time_can_be_retried(world_on, sessions_all_in_use):
     response = world_on(sessions=sessions_all_in_use).call("GET", "/v1/prefixes", by="reader")
     assert (response.status_code, response.json()["type"]) == (503, "/problems/unavailable")
 
 
-def test_a_statement_of_ours_that_is_wrong_is_a_failure(world_on, sessions_without_tables):
+def test_a_wrong_statement_is_an_internal_error(world_on, sessions_without_tables):
     response = world_on(sessions=sessions_without_tables).call("GET", "/v1/prefixes", by="reader")
     assert (response.status_code, response.json()["type"]) == (500, "/problems/internal-error")
     assert "SELECT" not in response.text

@@ -1,4 +1,4 @@
-"""The contract: what the OpenAPI document promises, and that it is the committed one."""
+"""The contract: the completeness of the OpenAPI document, and the committed snapshot."""
 
 import re
 
@@ -29,39 +29,39 @@ def references(node):
 
 
 def test_the_contract_is_the_committed_one():
-    """`python -m tests.api.openapi_snapshot` writes it anew; read the difference first."""
+    """`python -m tests.api.openapi_snapshot` updates it; read the difference first."""
     assert SNAPSHOT.read_text() == rendered()
 
 
-def test_the_server_answers_with_the_contract(client):
+def test_the_server_returns_the_contract(client):
     for _ in range(2):
         assert client.get("/openapi.json").json() == DOCUMENT
 
 
-def test_the_contract_is_readable_by_people(client):
+def test_the_contract_has_a_page_for_people(client):
     response = client.get("/docs")
     assert response.status_code == 200
     assert "Prefix registry" in response.text
 
 
-def test_no_reference_leads_nowhere():
+def test_every_reference_has_a_schema():
     known = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
     assert set(references(DOCUMENT)) <= known
 
 
-def test_no_schema_is_left_that_nothing_refers_to():
+def test_every_schema_is_referenced():
     known = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
     multipart = {"#/components/schemas/VersionIn"}  # its part is JSON within a form
     assert known - multipart <= set(references(DOCUMENT))
 
 
-def test_operations_are_named_apart():
+def test_operation_ids_are_unique():
     names = [each.values[0]["operationId"] for each in OPERATIONS]
     assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_operation_says_what_it_does(operation):
+def test_every_operation_has_a_summary(operation):
     assert operation["summary"]
 
 
@@ -74,19 +74,19 @@ def test_every_operation_has_a_tag_and_takes_a_token(operation):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_refusal_is_a_problem_document(operation):
     refusals = {
-        status: answer
-        for status, answer in operation["responses"].items()
-        if (status >= "400" and status != "503") or MEDIA_TYPE in answer.get("content", {})
+        status: response
+        for status, response in operation["responses"].items()
+        if (status >= "400" and status != "503") or MEDIA_TYPE in response.get("content", {})
     }
-    for answer in refusals.values():
-        assert answer["content"] == {
+    for response in refusals.values():
+        assert response["content"] == {
             MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}
         }
 
 
 @pytest.mark.parametrize("operation", GUARDED)
-def test_every_operation_documents_how_it_refuses(operation):
+def test_every_operation_documents_its_refusals(operation):
     assert {"400", "401", "422", "503"} <= set(operation["responses"])
-    for status, answer in operation["responses"].items():
+    for status, response in operation["responses"].items():
         if status >= "400":
-            assert re.search(r"`[a-z-]+`: ", answer["description"])
+            assert re.search(r"`[a-z-]+`: ", response["description"])

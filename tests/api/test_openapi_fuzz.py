@@ -1,6 +1,6 @@
-"""Schemathesis against a served registry that holds something: requests nobody thought of.
+"""Schemathesis against a served registry with data.
 
-`make fuzz` does the same for longer.
+`make fuzz` runs the same tests for longer.
 """
 
 import json
@@ -19,7 +19,7 @@ from app.db.session import engine_for, sessions_on
 from app.local.mode import Stores, prepare
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from tests.support.builders import World
 from tests.support.observing import eventually
 from tests.support.served import serving
@@ -30,7 +30,7 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 @pytest.fixture
 def alone(an_empty_database, postgres_server, s3_server, parts):
-    """A registry of its own: whoever may do everything may also take others' rights away."""
+    """A separate registry, because the fuzzer may also remove the grants of others."""
     service = make_url(postgres_server.service_url)
     service = service.set(database=make_url(an_empty_database).database)
     server = replace(
@@ -41,14 +41,14 @@ def alone(an_empty_database, postgres_server, s3_server, parts):
     tokens = prepare(Stores(server, s3_server), {})
     engine = engine_for(server.service_url)
     sessions = sessions_on(engine)
-    own = replace(parts, sessions=sessions, uses=TokenUses(sessions), pulls=PullLog())
+    own = replace(parts, sessions=sessions, uses=TokenUsage(sessions), pulls=PullLog())
     app = app_of(own)
     with TestClient(app) as client, serving(app) as url:
         yield World(client, tokens), url
     engine.dispose()
     owner = create_engine(an_empty_database)
     with owner.connect() as connection:
-        # A connection that was closed still ends; the database can only be dropped after that.
+        # Closed connections end asynchronously; the database can only be dropped after that.
         others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         eventually(lambda: connection.scalar(others) == 1)
     owner.dispose()
@@ -61,7 +61,7 @@ def world(alone):
 
 @pytest.fixture
 def seeded(world):
-    """A registry with something in it: the parameters under which that is found."""
+    """A registry with data: the path and query parameters that find it."""
     promotion = world.a_promotion()
     world.approve(promotion)
     world.request(world.an_evaluated_version(seed=1))
@@ -89,7 +89,7 @@ def seeded(world):
 
 @pytest.fixture
 def token(world):
-    """A token that opens everything, so that no request ends at the door."""
+    """A token with every role except reader, so that no request is refused for a missing role."""
     roles = ("admin", "publisher", "evaluator", "approver", "auditor")
     return world.a_principal(None, *((role, "*") for role in roles))[1]
 
@@ -110,20 +110,18 @@ def configuration(seeded):
     ("phases", "known", "share"),
     [
         pytest.param("examples,coverage,fuzzing", True, 2 / 3, id="one-by-one"),
-        # Here what a request has made is what the next one is about.
+        # Here each request uses objects that earlier requests created.
         pytest.param("stateful", False, 1 / 3, id="in-a-row"),
     ],
 )
-def test_no_request_is_answered_otherwise_than_documented(
-    alone, seeded, token, tmp_path, phases, known, share
-):
+def test_every_response_is_documented(alone, seeded, token, tmp_path, phases, known, share):
     _, url = alone
     file = tmp_path / "schemathesis.toml"
     file.write_text(configuration(seeded if known else {}))
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", file),
         *("run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {token}"),
-        # Who deletes the token or the principal that it comes by is refused from then on.
+        # Deleting the token or its principal would make all later requests fail.
         *("--exclude-path-regex", "^/v1/(tokens|principals)/"),
         *("--phases", phases, "--max-time", str(int(SECONDS * share)), "--seed", "1"),
         *("--max-examples", str(SECONDS), "--generation-database", "none"),

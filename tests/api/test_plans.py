@@ -1,4 +1,4 @@
-"""Planning: how many samples a policy that is thought of would take."""
+"""Planning the sample counts of a draft policy."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_a_limit_is_planned_for_both_powers(world):
 
     assert (demand["demand"], demand["limit"], demand["cells"]) == ("at_least", 0.85, 4)
     assert demand["fewest"] == 19
-    # The table of docs/statistics.md.
+    # The table of docs/concepts/statistics.md.
     assert samples(demand) == {0.8: 304, 0.9: 408}
 
 
@@ -52,14 +52,14 @@ def test_a_mean_is_planned_from_its_standard_deviation(world):
     assert samples(demand) == {0.8: 156, 0.9: 216}
 
 
-def test_without_one_it_is_said_what_is_missing(world):
+def test_without_a_standard_deviation_the_message_asks_for_it(world):
     (demand,) = demands(plan(world, [{"metric": "bleu", "at_least": 30}], better_by=2))
 
     assert demand["needed"] == []
     assert "standard deviation" in demand["message"]
 
 
-def test_margins_are_planned_by_pairs(world):
+def test_margins_are_planned_with_paired_samples(world):
     margins = {"incumbent": 0.05, "base": 0.1}
     rules = [{"metric": "tone", "at_least": 0.85, "no_worse_than": margins}]
 
@@ -80,28 +80,28 @@ def test_margins_of_a_mean_are_planned_from_the_deviation_of_a_difference(world)
 
     assert samples(incumbent) == {0.8: 620, 0.9: 858}
     assert samples(base) == {0.8: 156, 0.9: 216}
-    assert "it is as good as its base, with" in base["message"]
+    assert "it is as good as its base, a cell passes" in base["message"]
 
 
-def test_no_plan_is_below_what_the_rule_demands_anyway(world):
+def test_a_plan_is_never_below_the_rules_minimum(world):
     rules = [{"metric": "tone", "at_least": 0.5, "min_samples": 500}]
     (demand,) = demands(plan(world, rules, better_by=0.4))
     assert samples(demand) == {0.8: 500, 0.9: 500}
 
 
-def test_a_truth_beyond_reach_is_told(world):
+def test_an_unreachable_true_value_is_reported(world):
     (demand,) = demands(plan(world, [{"metric": "tone", "at_least": 0.98}], better_by=0.05))
     assert demand["needed"] == []
     assert demand["message"]
 
 
-def test_a_policy_that_could_not_be_created_is_refused_as_it_would_be(world):
+def test_an_invalid_policy_is_refused_as_on_creation(world):
     response = plan(world, [{"metric": "tone", "at_least": 0.95, "min_samples": 50}])
     assert response.status_code == 422
     assert [fault["code"] for fault in response.json()["faults"]] == ["unreachable"]
 
 
-def test_nothing_is_kept(world):
+def test_a_plan_stores_nothing(world):
     before = world.last_entry("registry")
     plan(world, [{"metric": "tone", "at_least": 0.85}])
     after = world.last_entry("registry")

@@ -1,4 +1,4 @@
-"""Policies as documents: JSON or YAML, whole or refused, and never a way to hurt the server."""
+"""Policies as JSON or YAML: complete or refused, and harmless to the server."""
 
 import json
 import time
@@ -27,7 +27,7 @@ rules:
     no_worse_than: {incumbent: 0.02, base: 0.05}   # non-inferiority margins, paired on sample id
   - metric: brand-voice/toxicity
     at_most: 0.01
-"""  # noqa: E501, RUF001 - word for word as it is documented
+"""  # noqa: E501, RUF001 - exactly as it is documented
 
 
 def create(world, content, kind="application/yaml"):
@@ -43,7 +43,7 @@ def document(world):
 
 @pytest.fixture
 def example(world):
-    """The documented example on a suite of the test's own."""
+    """The documented example, with a suite that only this test uses."""
     made = world.a_suite(personas=["novice", "expert", "upset"])
     return EXAMPLE.replace("brand-voice", made["name"]).replace(
         "brand-safe", f"p-{uuid.uuid4().hex}"
@@ -64,7 +64,7 @@ def test_a_policy_is_the_same_in_json_and_yaml(world, document):
     "kind",
     ["application/yaml", "application/x-yaml", "text/yaml", "Text/YAML; charset=utf-8"],
 )
-def test_every_name_of_yaml_is_known(world, document, kind):
+def test_every_media_type_of_yaml_is_accepted(world, document, kind):
     assert create(world, yaml.safe_dump(document), kind).status_code == 201
 
 
@@ -77,15 +77,15 @@ def test_another_content_type_is_not_supported(world, document, kind):
 def test_anchors_may_be_used(world, document):
     rules = f"""
 rules:
-  - {{metric: {world.suite}/tone, personas: &who [novice, expert], at_least: 0.8}}
-  - {{metric: {world.suite}/toxicity, personas: *who, at_most: 0.1}}
+  - {{metric: {world.suite}/tone, personas: &both [novice, expert], at_least: 0.8}}
+  - {{metric: {world.suite}/toxicity, personas: *both, at_most: 0.1}}
 """
     del document["rules"]
     made = create(world, yaml.safe_dump(document) + rules).json()
     assert [rule["personas"] for rule in made["document"]["rules"]] == [["novice", "expert"]] * 2
 
 
-def test_words_mean_what_they_mean_in_json(world, document):
+def test_scalars_have_the_same_types_as_in_json(world, document):
     """YAML 1.1 would read the locale of Norway as false, and a version as a date."""
     world.a_suite(locales=["no", "on"], personas=["2026-03-01", "y"])
     text = json.dumps(document | {"rules": []}).replace("[]", "RULES")
@@ -93,9 +93,9 @@ def test_words_mean_what_they_mean_in_json(world, document):
     rule = f"{{metric: {world.suite}/tone, {names}, at_least: 8e-1}}"
     made = create(world, text.replace("RULES", f"[{rule}]"))
     assert made.status_code == 201, made.text
-    (kept,) = made.json()["document"]["rules"]
-    assert (kept["locales"], kept["personas"]) == (["no", "on"], ["2026-03-01", "y"])
-    assert (kept["at_least"], kept["at_most"]) == (0.8, None)
+    (stored,) = made.json()["document"]["rules"]
+    assert (stored["locales"], stored["personas"]) == (["no", "on"], ["2026-03-01", "y"])
+    assert (stored["at_least"], stored["at_most"]) == (0.8, None)
 
 
 # The documented example
@@ -113,10 +113,10 @@ def test_the_documented_example_fails_closed_without_the_comparisons_it_demands(
     policy = create(world, example).json()
     version = world.a_version()
     world.bind(policy)
-    whole = {"personas": ["novice", "expert", "upset"], "samples": 1000}
+    complete = {"personas": ["novice", "expert", "upset"], "samples": 1000}
     cells = [
-        *results(metric="tone", value=1, **whole),
-        *results(metric="toxicity", value=0, **whole),
+        *results(metric="tone", value=1, **complete),
+        *results(metric="toxicity", value=0, **complete),
     ]
     assert world.evaluate(version, results=cells).status_code == 201
 
@@ -153,7 +153,7 @@ def test_a_rule_on_a_version_that_is_not_registered_is_refused(world, document):
     assert [fault["code"] for fault in response.json()["faults"]] == ["unknown-suite"]
 
 
-# What is refused
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_body_that_cannot_be_read_is_refused(world, kind, body):
 @pytest.mark.parametrize(
     "body", [b"", b"5", b"[]", b"null", b"&a [*a]", b"&a {name: *a}", b"!!set {a, b}"]
 )
-def test_a_body_that_is_no_policy_is_refused(world, body):
+def test_a_body_that_is_not_a_policy_is_refused(world, body):
     response = create(world, body)
     assert (response.status_code, code(response)) == (422, "invalid-request")
 
@@ -229,7 +229,7 @@ def test_a_body_beyond_the_limit_is_refused(world, document):
 
 
 def laughs(line):
-    """Return a document of ten levels, each of which holds the one before nine times."""
+    """Return a document of ten levels, each of which contains the previous one nine times."""
     levels = ["l0: &l0 {a: 1}" if "<<" in line else "l0: &l0 [lol]"]
     for level in range(1, 10):
         nine = ", ".join([f"*l{level - 1}"] * 9)
@@ -244,7 +244,7 @@ def laughs(line):
         pytest.param("l{level}: &l{level} {{<<: [{nine}]}}", id="merges"),
     ],
 )
-def test_a_bomb_goes_off_harmlessly(world, line):
+def test_a_yaml_bomb_is_harmless(world, line):
     started = time.monotonic()
     response = create(world, laughs(line))
     assert response.status_code in {400, 422}
@@ -252,7 +252,7 @@ def test_a_bomb_goes_off_harmlessly(world, line):
     assert len(response.content) < 20_000
 
 
-def test_a_bomb_where_a_list_belongs_goes_off_harmlessly(world, document):
+def test_a_yaml_bomb_in_place_of_a_list_is_harmless(world, document):
     bomb = laughs("l{level}: &l{level} [{nine}]").replace("\n", ", ")
     text = yaml.safe_dump(document | {"rules": None}) + f"other: {{{bomb}}}\nrules: *l9\n"
     response = create(world, text)

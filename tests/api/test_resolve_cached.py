@@ -1,4 +1,4 @@
-"""One server with its listener: what it answers from memory is what the database would say."""
+"""One server with its cache: responses from the cache equal those from the database."""
 
 import time
 from contextlib import contextmanager
@@ -10,29 +10,31 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, event, func, insert, select, text
 
-from app.background import doing_chores
+from app.background import running_background_tasks
 from app.db import commit_barrier
 from app.db.models import WorkerLease
 from app.db.session import database_of, engine_for, sessions_on
 from app.domain.delivery.cache_lease import ABANDONED_S, LONGEST_WAIT_S
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
-from app.services.delivery.cache import Memory
+from app.services.delivery.cache import ChannelCache
 from app.services.delivery.cache_invalidation import Listener
-from app.services.delivery.cache_loader import Recall
+from app.services.delivery.cache_loader import ReadThroughCache
 from tests.conftest import LIMITS
 from tests.support.builders import World, a_digest
 from tests.support.observing import eventually
 
-ASKING = ("api_token.hash", "FROM channel", "FROM generation_share")
+LOOKUPS = ("api_token.hash", "FROM channel", "FROM generation_share")
 
 
 @pytest.fixture(scope="module")
 def listening(parts, tokens):
-    """A client of a server that listens, and its parts."""
-    own = replace(parts, recall=Recall(), pulls=PullLog())
-    with TestClient(app_of(own, lifespan=doing_chores), raise_server_exceptions=False) as client:
-        eventually(own.recall.memory.is_current, within_s=20)
+    """A client of a server with background tasks, and the server's parts."""
+    own = replace(parts, cache=ReadThroughCache(), pulls=PullLog())
+    with TestClient(
+        app_of(own, lifespan=running_background_tasks), raise_server_exceptions=False
+    ) as client:
+        eventually(own.cache.channel_cache.is_current, within_s=20)
         yield client, own
 
 
@@ -52,17 +54,17 @@ def settled(listening, tokens):
 
 
 @pytest.fixture
-def memory(listening):
-    return listening[1].recall.memory
+def channel_cache(listening):
+    return listening[1].cache.channel_cache
 
 
 @contextmanager
 def counted(engine):
-    """Collect the statements that ask who calls or what a channel serves."""
+    """Collect the statements that look up a caller or a channel."""
     found = []
 
     def count(_connection, _cursor, statement, *_rest):
-        if any(each in statement for each in ASKING):
+        if any(lookup in statement for lookup in LOOKUPS):
             found.append(statement)
 
     event.listen(engine, "before_cursor_execute", count)
@@ -76,7 +78,7 @@ def code(response):
     return response.status_code, response.json()["type"].removeprefix("/problems/")
 
 
-def test_what_is_remembered_takes_no_statement(settled, engine):
+def test_a_cache_hit_executes_no_statement(settled, engine):
     first = settled.resolve(unit="user-1")
     with counted(engine) as statements:
         again = [settled.resolve(unit="user-2") for _ in range(5)]
@@ -84,38 +86,38 @@ def test_what_is_remembered_takes_no_statement(settled, engine):
     assert {response.json()["digest"] for response in again} == {first.json()["digest"]}
 
 
-def test_memory_and_database_give_the_same_answer(settled, app):
+def test_cache_and_database_give_the_same_response(settled, app):
     with TestClient(app) as client:
-        asked = World(client, settled.tokens)
-        asked.prefix = settled.prefix
-        from_database = asked.resolve()
+        uncached = World(client, settled.tokens)
+        uncached.prefix = settled.prefix
+        from_database = uncached.resolve()
     settled.resolve()
-    from_memory = settled.resolve()
+    from_cache = settled.resolve()
 
-    ours, theirs = from_memory.json(), from_database.json()
-    for document in (ours, theirs):
+    cached, loaded = from_cache.json(), from_database.json()
+    for document in (cached, loaded):
         assert document.pop("expires_at").endswith("Z")
         assert all(file.pop("url").startswith("http") for file in document["files"])
-    assert ours == theirs
+    assert cached == loaded
     named = ("etag", "cache-control", "content-type")
-    assert [from_memory.headers[n] for n in named] == [from_database.headers[n] for n in named]
+    assert [from_cache.headers[n] for n in named] == [from_database.headers[n] for n in named]
 
 
-def test_urls_are_signed_again_only_after_a_while_and_never_outlive_what_is_said(settled):
+def test_signed_urls_are_reused_and_expire_no_later_than_announced(settled):
     first, again = settled.resolve().json(), settled.resolve().json()
     assert first == again
-    now = datetime.now(UTC)  # noqa: TID251 - what a client would compare with
+    now = datetime.now(UTC)  # noqa: TID251 - the client's clock
     left = datetime.fromisoformat(again["expires_at"]) - now
     lifetime = timedelta(seconds=LIMITS.presigned_lifetime_s)
     assert lifetime * 2 / 3 < left <= lifetime
     assert f"X-Amz-Expires={LIMITS.presigned_lifetime_s}" in again["files"][0]["url"]
 
 
-def test_urls_are_renewed_after_a_third_of_their_life(parts, tokens):
+def test_urls_are_renewed_after_a_third_of_their_lifetime(parts, tokens):
     brief = replace(LIMITS, presigned_lifetime_s=3)
-    own = replace(parts, recall=Recall(), pulls=PullLog(), limits=brief)
-    with TestClient(app_of(own, lifespan=doing_chores)) as client:
-        eventually(own.recall.memory.is_current, within_s=20)
+    own = replace(parts, cache=ReadThroughCache(), pulls=PullLog(), limits=brief)
+    with TestClient(app_of(own, lifespan=running_background_tasks)) as client:
+        eventually(own.cache.channel_cache.is_current, within_s=20)
         world = World(client, tokens)
         world.a_live_version()
         world.resolve()
@@ -123,7 +125,7 @@ def test_urls_are_renewed_after_a_third_of_their_life(parts, tokens):
         eventually(lambda: world.resolve().json()["expires_at"] > first)
 
 
-def test_every_pull_is_counted_and_a_304_is_none(world):
+def test_every_pull_is_counted_but_a_304_is_not(world):
     etag = world.resolve().headers["etag"]
     for _ in range(3):
         world.resolve()
@@ -134,15 +136,15 @@ def test_every_pull_is_counted_and_a_304_is_none(world):
     assert (pull["principal"], pull["way"], pull["times"]) == ("reader", "resolve", 4)
 
 
-def test_who_is_remembered_asks_for_anything_without_being_looked_up(settled, engine):
-    whole = settled.call("GET", "/v1/me", by="publisher").json()
+def test_a_cached_token_is_not_looked_up_for_any_request(settled, engine):
+    expected = settled.call("GET", "/v1/me", by="publisher").json()
     with counted(engine) as statements:
-        assert settled.call("GET", "/v1/me", by="publisher").json() == whole
+        assert settled.call("GET", "/v1/me", by="publisher").json() == expected
         assert settled.call("GET", "/v1/prefixes", by="publisher").status_code == 200
-    assert [each for each in statements if "api_token" in each] == []
+    assert [statement for statement in statements if "api_token" in statement] == []
 
 
-def test_what_befalls_who_is_remembered_is_seen_by_the_next_request(settled):
+def test_a_change_of_a_cached_principal_affects_the_next_request(settled):
     name, token = settled.a_principal()
     assert settled.call("GET", "/v1/me", by=token).json()["grants"] == []
 
@@ -155,7 +157,7 @@ def test_what_befalls_who_is_remembered_is_seen_by_the_next_request(settled):
     assert settled.call("GET", "/v1/me", by=token).status_code == 401
 
 
-def test_the_use_of_a_remembered_token_is_written_down(settled):
+def test_the_use_of_a_cached_token_is_recorded(settled):
     name, token = settled.a_principal(None, ("reader", settled.namespace))
     assert settled.resolve(by=token).status_code == 200
 
@@ -167,7 +169,7 @@ def test_the_use_of_a_remembered_token_is_written_down(settled):
     eventually(used)
 
 
-def test_a_remembered_token_expires(settled):
+def test_a_cached_token_expires(settled):
     name, _ = settled.a_principal(None, ("reader", settled.namespace))
     token = settled.a_token(name, expires_in="PT2S")
     assert settled.resolve(by=token).status_code == 200
@@ -187,7 +189,7 @@ def test_a_remembered_token_expires(settled):
         pytest.param({"wait": "soon"}, (422, "invalid-request"), id="wait-no-number"),
     ],
 )
-def test_what_is_refused_is_refused_whatever_is_remembered(settled, query, refusal):
+def test_a_refusal_does_not_depend_on_the_cache(settled, query, refusal):
     settled.resolve()
     headers = {"If-None-Match": '"1-none"'}
     response = settled.call(
@@ -196,7 +198,7 @@ def test_what_is_refused_is_refused_whatever_is_remembered(settled, query, refus
     assert code(response) == refusal
 
 
-def test_who_may_not_see_a_channel_learns_nothing_from_memory(settled):
+def test_the_cache_reveals_nothing_to_callers_without_visibility(settled):
     settled.resolve()
     assert code(settled.resolve(by=settled.a_stranger())) == (404, "not-found")
     assert code(settled.resolve(by="nonsense")) == (401, "unauthenticated")
@@ -205,7 +207,7 @@ def test_who_may_not_see_a_channel_learns_nothing_from_memory(settled):
     assert code(settled.resolve(by=elsewhere)) == (404, "not-found")
 
 
-def test_a_move_is_seen_by_the_next_request(world):
+def test_a_promotion_affects_the_next_request(world):
     world.an_evaluated_version(seed=2)
     for number in (2, 1, 2):
         world.approve(world.request({"number": number}).json())
@@ -213,18 +215,18 @@ def test_a_move_is_seen_by_the_next_request(world):
 
 
 def test_a_listener_stops_without_waiting_for_its_next_proof(parts):
-    memory = Memory()
-    listener = Listener(database_of(parts.sessions), memory, proof_every_s=60.0)
+    channel_cache = ChannelCache()
+    listener = Listener(database_of(parts.sessions), channel_cache, proof_every_s=60.0)
     listener.start()
-    eventually(memory.is_current, within_s=20)
+    eventually(channel_cache.is_current, within_s=20)
     begun = time.monotonic()
     listener.stop()
     assert time.monotonic() - begun < 5
 
 
-def test_a_listener_that_never_reached_a_database_stops_all_the_same():
+def test_a_listener_that_never_reached_a_database_stops_too():
     engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    listener = Listener(database_of(sessions_on(engine)), Memory())
+    listener = Listener(database_of(sessions_on(engine)), ChannelCache())
     listener.start()
     assert seconds(listener.stop) < 5
     engine.dispose()
@@ -238,30 +240,33 @@ def leases(sessions):
         return session.scalars(select(WorkerLease.id)).all()
 
 
-def test_a_process_that_was_taken_for_dead_begins_anew(world, memory, sessions):
+def test_a_process_whose_lease_was_deleted_starts_a_new_epoch(world, channel_cache, sessions):
     before = leases(sessions)
-    epoch = memory.epoch
+    epoch = channel_cache.epoch
     with sessions.begin() as session:
         session.execute(delete(WorkerLease))
-    eventually(lambda: memory.epoch > epoch)
-    eventually(memory.is_current)
+    eventually(lambda: channel_cache.epoch > epoch)
+    eventually(channel_cache.is_current)
     assert leases(sessions) == before
     assert world.resolve().status_code == 200
 
 
-def test_a_process_whose_connection_dies_forgets_and_listens_again(world, memory, sessions):
+def test_a_lost_connection_clears_the_cache_and_the_listener_reconnects(
+    world, channel_cache, sessions
+):
     world.resolve()
-    epoch = memory.epoch
-    cut = (
+    epoch = channel_cache.epoch
+    terminate = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
         "WHERE application_name = 'prefix-registry listener'"
     )
     with sessions() as session:
-        assert session.scalar(text(cut)) >= 1
-    eventually(lambda: memory.epoch > epoch)
+        assert session.scalar(text(terminate)) >= 1
+    eventually(lambda: channel_cache.epoch > epoch)
     assert world.resolve().status_code == 200
-    eventually(memory.is_current)
-    assert seconds(lambda: world.revoke({"number": 1})) < LONGEST_WAIT_S  # its lease is its own
+    eventually(channel_cache.is_current)
+    # The process renews its own lease, so no stale lease delays the revocation.
+    assert seconds(lambda: world.revoke({"number": 1})) < LONGEST_WAIT_S
     assert code(world.resolve()) == (410, "version-revoked")
 
 
@@ -269,7 +274,7 @@ def test_a_process_whose_connection_dies_forgets_and_listens_again(world, memory
 
 
 def waited(world, *, wait="1"):
-    """Return a 304 that was waited for, and how long that took."""
+    """Wait for a 304, and return the seconds that it took."""
     etag = world.resolve().headers["etag"]
     begun = time.monotonic()
     path, headers = f"/v1/resolve/{world.prefix}", {"If-None-Match": etag}
@@ -278,11 +283,11 @@ def waited(world, *, wait="1"):
     return time.monotonic() - begun
 
 
-def test_a_wait_is_kept_with_memory_and_without(settled, app):
+def test_a_wait_lasts_as_requested_with_and_without_the_cache(settled, app):
     with TestClient(app) as client:
-        asked = World(client, settled.tokens)
-        asked.prefix = settled.prefix
-        assert waited(asked) >= 1
+        uncached = World(client, settled.tokens)
+        uncached.prefix = settled.prefix
+        assert waited(uncached) >= 1
     assert waited(settled) >= 1
     assert waited(settled, wait="0") < 1
 
@@ -291,8 +296,8 @@ def test_a_wait_is_kept_with_memory_and_without(settled, app):
 
 
 @contextmanager
-def a_process_that_is_silent(sessions, *, since_s):
-    """A lease that nobody confirms from, as of a process that was killed or stands still."""
+def a_silent_process(sessions, *, since_s):
+    """Insert the lease of a process that no longer confirms, as if killed or suspended."""
     proved_at = func.now() - timedelta(seconds=since_s)
     row = {"id": uuid4(), "confirmed": 0, "proved_at": proved_at}
     with sessions.begin() as session:
@@ -308,28 +313,30 @@ def seconds(action):
     return time.monotonic() - begun
 
 
-def test_a_revocation_waits_out_a_process_that_does_not_confirm(world, sessions):
-    with a_process_that_is_silent(sessions, since_s=0):
-        assert seconds(lambda: world.push(seed=5)) < LONGEST_WAIT_S  # it only adds something
+def test_a_revocation_waits_for_the_lease_of_a_silent_process(world, sessions):
+    with a_silent_process(sessions, since_s=0):
+        assert seconds(lambda: world.push(seed=5)) < LONGEST_WAIT_S  # a push invalidates nothing
         assert seconds(lambda: world.revoke({"number": 1})) >= LONGEST_WAIT_S
 
 
-def test_nobody_waits_for_a_process_that_has_long_been_silent(world, sessions):
-    with a_process_that_is_silent(sessions, since_s=ABANDONED_S + 1):
+def test_a_revocation_ignores_an_abandoned_lease(world, sessions):
+    with a_silent_process(sessions, since_s=ABANDONED_S + 1):
         assert seconds(lambda: world.revoke({"number": 1})) < LONGEST_WAIT_S
 
 
-def test_what_is_rolled_back_waits_for_nobody(sessions, monkeypatch):
-    monkeypatch.setattr(commit_barrier, "wait_until_heard", lambda _: pytest.fail("it waited"))
+def test_a_rollback_does_not_wait(sessions, monkeypatch):
+    monkeypatch.setattr(
+        commit_barrier, "wait_until_invalidated", lambda _: pytest.fail("it waited")
+    )
     with sessions() as session:
         session.execute(select(1))
-        commit_barrier.changed(session)
+        commit_barrier.require_invalidation(session)
         session.rollback()
     with sessions.begin() as session:
         session.execute(select(1))
 
 
-def test_without_a_database_the_longest_wait_is_waited():
+def test_without_a_database_the_barrier_waits_for_the_longest_time():
     engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    assert seconds(lambda: commit_barrier.wait_until_heard(engine)) >= LONGEST_WAIT_S
+    assert seconds(lambda: commit_barrier.wait_until_invalidated(engine)) >= LONGEST_WAIT_S
     engine.dispose()

@@ -1,4 +1,4 @@
-"""Who may not do something is refused before a byte of what they send is read."""
+"""Callers without the required role are refused before their request body is read."""
 
 import socket
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ import pytest
 
 from tests.api.openapi_snapshot import document
 
-# Anything that looks right in a path, whatever the operation.
+# Well-formed values for the path parameters of every operation.
 _VALUES = {
     "{namespace}": "acme",
     "{name}": "voice",
@@ -32,8 +32,8 @@ def filled(path):
     return path
 
 
-def answered_unread(url, method, path, *headers):
-    """Announce a body without ever sending it; return the status that comes nevertheless."""
+def status_before_body(url, method, path, *headers):
+    """Announce a body without sending it, and return the status of the response."""
     address = urlsplit(url)
     head = [f"{method} {filled(path)} HTTP/1.1", f"Host: {address.netloc}", *headers]
     head += ["Content-Type: application/json", "Content-Length: 2000"]
@@ -43,11 +43,11 @@ def answered_unread(url, method, path, *headers):
 
 
 @pytest.mark.parametrize(("method", "path"), WITH_BODIES)
-def test_strangers_and_those_who_may_not_are_refused_unread(url, tokens, method, path):
-    assert answered_unread(url, method, path) == 401
-    # An auditor may do none of these; what is not a role's own to see does not exist for it.
+def test_callers_without_token_or_role_are_refused_unread(url, tokens, method, path):
+    assert status_before_body(url, method, path) == 401
+    # An auditor may do none of these; objects that it may not see are reported as absent.
     auditor = f"Authorization: Bearer {tokens['auditor']}"
-    assert answered_unread(url, method, path, auditor) in {403, 404}
+    assert status_before_body(url, method, path, auditor) in {403, 404}
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_strangers_and_those_who_may_not_are_refused_unread(url, tokens, method,
         ("POST", "/acme/voice.git/info/lfs/objects/batch"),
     ],
 )
-def test_so_are_strangers_who_speak_as_hugging_face_clients(url, method, path):
-    assert answered_unread(url, method, path) == 401
+def test_hugging_face_clients_without_token_are_refused_unread(url, method, path):
+    assert status_before_body(url, method, path) == 401
 
 
 @pytest.mark.parametrize("path", ["/v1/prefixes", "/api/models/acme/voice", "/api/whoami-v2"])
-def test_whoever_is_asked_for_a_token_is_told_of_which_kind(client, path):
+def test_a_401_names_the_kind_of_token(client, path):
     for headers in ({}, {"Authorization": "Bearer prg_wrong"}, {"Authorization": "Basic eDp5"}):
         response = client.get(path, headers=headers)
         assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")

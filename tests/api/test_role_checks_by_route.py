@@ -1,4 +1,4 @@
-"""Every route, called by everybody: who is let in is, and who is not leaves nothing behind."""
+"""Every route, called by every kind of caller: the table decides, and refusals write nothing."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from tests.support.imported import INSPECT, a_task, the_results, the_samples
 
 CALLERS = [*((role, held) for role in Role for held in Held), (None, Held.ELSEWHERE)]
 LIMITED = "limited"
-NOBODY = "nobody"
+ANONYMOUS = "anonymous"
 
 WRITES = text(
     "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_xact_user_tables"
@@ -29,7 +29,7 @@ WRITES = text(
 
 
 class Recorder:
-    """One connection whose transaction every request joins, and what was sent over it."""
+    """Records the statements on one connection, whose transaction every request joins."""
 
     def __init__(self, engine):
         self.connection = engine.connect()
@@ -41,8 +41,8 @@ class Recorder:
             self.statements.append(statement)
 
     @contextmanager
-    def undone(self):
-        """Undo all that happens meanwhile, though the server has committed it."""
+    def rolled_back(self):
+        """Roll back all changes in the block, including those that the server committed."""
         transaction = self.connection.begin()
         try:
             yield
@@ -64,7 +64,7 @@ def recorder(stores):
 
 @pytest.fixture(scope="module")
 def governed(app, parts, tokens, recorder):
-    """A world with something of every kind, and callers with every role in every place."""
+    """A world with objects of every kind, and callers with every role at every scope."""
     with TestClient(app, raise_server_exceptions=False) as client:
         world = World(client, dict(tokens))
         world.names = {}
@@ -80,13 +80,13 @@ def governed(app, parts, tokens, recorder):
     ) as world.client:
         yield world
     with TestClient(app) as world.client:
-        # Tests elsewhere count who could approve.
+        # Other tests count the eligible approvers.
         everywhere = world.names[Role.APPROVER, Held.EVERYWHERE]
         world.call("DELETE", f"/v1/principals/{everywhere}", by="admin")
 
 
 def furnish(world):
-    """Two released versions, one that waits for approval, and what belongs to them."""
+    """Create two released versions, one that waits for approval, and their related objects."""
     world.a_live_version(seed=1)
     world.live = world.a_live_version(seed=2)
     world.waiting = world.an_evaluated_version(seed=3)
@@ -99,13 +99,13 @@ def furnish(world):
     world.evaluation = listed["items"][0]
     world.sampled = sampled(world)
     world.checkpoint = world.made("POST", "/v1/audit/checkpoints", by="admin")
-    world.somebody, _ = world.a_principal()
-    query = {"principal": world.somebody}
+    world.other_principal, _ = world.a_principal()
+    query = {"principal": world.other_principal}
     world.token_id = world.made("GET", "/v1/tokens", by="admin", params=query)["items"][0]["id"]
 
 
 def sampled(world):
-    """Return an evaluation that was recorded with its samples."""
+    """Record an evaluation with samples."""
     report = world.report(world.live, results=[])
     row = {"id": "q-1", "persona": "novice", "locale": "en", "scores": {"tone": 1}}
     files = {
@@ -117,7 +117,7 @@ def sampled(world):
 
 
 def commit_of(world):
-    """Return the lines with which a Hugging Face client commits an adapter."""
+    """Return the commit of an adapter as a Hugging Face client sends it."""
     readme = f"---\nbase_digest: {world.base}\n---\n".encode()
     files = {
         "adapter_config.json": a_config(),
@@ -142,7 +142,7 @@ def a_control_run(world):
 
 
 def a_run_of_lm_eval(digest):
-    """Return what records a run of lm-eval of an artifact, given its digest in the world."""
+    """Return a function that builds the import of an lm-eval run; `digest` names the artifact."""
 
     def request(world):
         claim = {"suite": world.suite, "suite_version": "1", "digest": digest(world)}
@@ -160,7 +160,7 @@ def a_run_of_lm_eval(digest):
 
 
 def a_log_of_inspect(digest):
-    """Return what records a log of Inspect of an artifact, given its digest in the world."""
+    """Return a function that builds the import of an Inspect log; `digest` names the artifact."""
 
     def request(world):
         claim = {"suite": world.suite, "suite_version": "1", "digest": digest(world)}
@@ -188,7 +188,7 @@ def of_the_live_version(world):
     return world.live["digest"]
 
 
-# What a request to a route must carry to succeed.
+# The arguments that a request to a route needs to succeed.
 EXAMPLES = {
     ("POST", "/v1/base-models"): lambda _: {"json": a_base_model()},
     ("POST", "/v1/base-models/{digest}/evaluations"): a_control_run,
@@ -264,7 +264,7 @@ EXAMPLES = {
 
 
 def names_in(world, path, caller):
-    """Return what stands for each parameter of a route's path, so that it names what is there."""
+    """Return values for the path parameters of a route that name existing objects."""
     subject = {"/v1/suites": (world.suite, "1"), "/v1/policies": (world.policy["name"], "1")}
     name, version = subject.get("/".join(path.split("/")[:3]), ("voice", None))
     evaluation, file = world.evaluation, "adapter_config.json"
@@ -285,27 +285,27 @@ def names_in(world, path, caller):
         "evaluation_id": evaluation["id"],
         "promotion_id": pending["id"],
         "token_id": world.token_id,
-        "principal": world.somebody,
+        "principal": world.other_principal,
     }
 
 
 def send(world, route, caller, **absent):
-    """Call a route as `caller`; `absent` names what is not there in place of what is."""
+    """Call a route as `caller`; `absent` replaces path parameters by names of absent objects."""
     method, path = route
     address = path.replace(":path}", "}").format(**names_in(world, path, caller) | absent)
     request = EXAMPLES.get(route, lambda _: {})(world)
     arguments = request | {"follow_redirects": False}
-    if caller[0] == NOBODY:
+    if caller[0] == ANONYMOUS:
         return world.client.request(method, address, **arguments)
     by = LIMITED if caller[0] == LIMITED else caller
     return world.call(method, address, by=world.tokens[by], **arguments)
 
 
 def expected(access, caller):
-    """Return the status that refuses a caller; None if the route opens."""
-    if caller[0] == NOBODY:
+    """Return the status that refuses a caller, or None if the route opens."""
+    if caller[0] == ANONYMOUS:
         return None if access.is_open else 401
-    # A token that is limited to channels is a reader's, on whatever namespaces its holder acts.
+    # A token that is limited to channels has the role reader on its principal's namespaces.
     role, held = (Role.READER, Held.HERE) if caller[0] == LIMITED else caller
     return access.refusal(role, held)
 
@@ -322,27 +322,27 @@ def parametrised(routes):
     return pytest.mark.parametrize("route", routes, ids=[" ".join(route) for route in routes])
 
 
-def test_every_route_is_in_the_table_and_every_line_of_it_is_a_route(app):
+def test_the_table_lists_exactly_the_routes(app):
     served = {
         (method, route.path)
         for route in iter_route_contexts(app.routes)
-        for method in route.methods or ()  # the pages are mounted, and look for themselves
+        for method in route.methods or ()  # the pages are mounted, with their own role checks
     } - {("GET", "/admin"), ("HEAD", "/admin")}
     assert served == set(ROUTES)
 
 
 def test_the_page_shows_the_table():
-    """`python -m tests.api.access` writes it anew; read the difference first."""
+    """`python -m tests.api.access` updates it; read the difference first."""
     assert PAGE.read_text() == rendered()
 
 
 @parametrised(list(ROUTES))
-def test_a_route_opens_to_whom_the_table_says_and_to_nobody_else(governed, recorder, route):
+def test_a_route_opens_only_to_the_roles_in_the_table(governed, recorder, route):
     wrong = {}
     access = ROUTES[route]
-    for caller in [*CALLERS, (LIMITED, None), (NOBODY, None)]:
+    for caller in [*CALLERS, (LIMITED, None), (ANONYMOUS, None)]:
         refusal = expected(access, caller)
-        with recorder.undone():
+        with recorder.rolled_back():
             before = recorder.writes()
             response = send(governed, route, caller)
             written = recorder.writes() - before
@@ -351,7 +351,7 @@ def test_a_route_opens_to_whom_the_table_says_and_to_nobody_else(governed, recor
     assert wrong == {}
 
 
-# What is hidden looks as if it did not exist
+# Hidden objects look as if they did not exist
 
 
 ABSENT = {
@@ -366,25 +366,23 @@ HIDING = [
 
 
 def absent_for(route, access: Access, caller):
-    """Return the part of a route's path to change, so that it names nothing, as a parameter."""
-    for each in ("evaluation_id", "promotion_id"):
-        if each in route[1]:
-            return each
+    """Return the path parameter to change so that the path names an absent object."""
+    for parameter in ("evaluation_id", "promotion_id"):
+        if parameter in route[1]:
+            return parameter
     return "name"
 
 
 def without(response, *names):
-    """Return an answer without the names that it echoes."""
-    told = response.text
+    """Return status, text and header names of a response, without the names that it repeats."""
+    body = response.text
     for name in names:
-        told = told.replace(str(name), "...")
-    return response.status_code, told, sorted(set(response.headers) - {"content-length"})
+        body = body.replace(str(name), "...")
+    return response.status_code, body, sorted(set(response.headers) - {"content-length"})
 
 
 @parametrised(HIDING)
-def test_what_is_hidden_is_answered_as_what_does_not_exist_and_costs_the_same(
-    governed, recorder, route
-):
+def test_hidden_objects_are_reported_as_absent_at_the_same_cost(governed, recorder, route):
     compared, different = 0, {}
     access = ROUTES[route]
     for caller in [*CALLERS, (LIMITED, None)]:
@@ -392,15 +390,15 @@ def test_what_is_hidden_is_answered_as_what_does_not_exist_and_costs_the_same(
             continue
         compared += 1
         changed = absent_for(route, access, caller)
-        there = names_in(governed, route[1], caller)[changed]
-        answers = []
-        for name in (there, ABSENT[changed]):
-            with recorder.undone():
+        existing = names_in(governed, route[1], caller)[changed]
+        responses = []
+        for name in (existing, ABSENT[changed]):
+            with recorder.rolled_back():
                 recorder.statements.clear()
                 response = send(governed, route, caller, **{changed: name})
-            answers.append((without(response, name), len(recorder.statements)))
-        if answers[0] != answers[1]:
-            different[caller] = answers
+            responses.append((without(response, name), len(recorder.statements)))
+        if responses[0] != responses[1]:
+            different[caller] = responses
     assert compared >= 7
     assert different == {}
 
@@ -412,12 +410,14 @@ UNRELEASED = [
 
 @parametrised(UNRELEASED)
 @pytest.mark.parametrize("caller", [(Role.READER, Held.HERE), (LIMITED, None)], ids=str)
-def test_an_unreleased_version_costs_a_reader_the_same_as_none(governed, recorder, route, caller):
-    answers = []
+def test_an_unreleased_version_looks_absent_to_a_reader_at_the_same_cost(
+    governed, recorder, route, caller
+):
+    responses = []
     for number in (governed.waiting["number"], 9):
-        with recorder.undone():
+        with recorder.rolled_back():
             recorder.statements.clear()
             response = send(governed, route, caller, number=number)
-        answers.append((without(response, f"version {number}"), len(recorder.statements)))
-    assert answers[0] == answers[1]
-    assert answers[0][0][0] == 404
+        responses.append((without(response, f"version {number}"), len(recorder.statements)))
+    assert responses[0] == responses[1]
+    assert responses[0][0][0] == 404

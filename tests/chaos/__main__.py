@@ -1,4 +1,4 @@
-"""`python -m tests.chaos CYCLES`: the tests of faults, for as long as one likes."""
+"""`python -m tests.chaos CYCLES`: the fault tests, for any number of cycles."""
 
 import random
 import shutil
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.cycles import endure, say
+from tests.chaos.cycles import print_line, run_cycles
 from tests.chaos.victims import VICTIMS
 
 SHOWN = 20
@@ -15,10 +15,10 @@ SHOWN = 20
 def main(cycles):
     victims = [victim for _ in range(cycles) for victim in random.sample([*VICTIMS], len(VICTIMS))]
     folder = Path(tempfile.mkdtemp(prefix="registry-chaos-"))
-    found = endure(folder, victims[:cycles])
+    found = run_cycles(folder, victims[:cycles])
     if found:
-        say("\n".join(found[:SHOWN]))
-        sys.exit(f"What was left is in {folder}.")
+        print_line("\n".join(found[:SHOWN]))
+        sys.exit(f"The registry's files are in {folder}.")
     shutil.rmtree(folder)
 
 

@@ -1,4 +1,4 @@
-"""Holds what a registry contains against what its clients were told: a sentence per violation."""
+"""Checks a registry's contents against the responses that its clients received."""
 
 import hashlib
 from collections import Counter
@@ -9,22 +9,22 @@ from sqlalchemy import select
 from app.db.models import AuditChain
 from app.db.session import engine_for, sessions_on
 from tests.chaos.load import SAMPLES
-from tests.chaos.rows import CELLS, torn
+from tests.chaos.rows import CELLS, inconsistencies
 
-AT_ONCE = 20
+CONCURRENT_CLIENTS = 20
 
 
 def violations(registry, load):
-    """Yield every way in which the registry is not what it promised to be."""
+    """Yield every violation of the registry's guarantees, as a sentence."""
     yield from load.fleet.wrong
     for line in load.lines:
         yield from line.stale
-    yield from surprises(load.journal)
+    yield from unexpected_refusals(load.journal)
     for world in load.worlds:
-        mine = [each for each in load.journal if each.facts["prefix"] == world.prefix]
-        yield from Told(world, mine).violations()
+        own = [each for each in load.journal if each.facts["prefix"] == world.prefix]
+        yield from Reconciliation(world, own).violations()
     engine = engine_for(registry.stores.postgres.service_url)
-    yield from torn(sessions_on(engine))
+    yield from inconsistencies(sessions_on(engine))
     with engine.connect() as connection:
         subjects = connection.scalars(select(AuditChain.subject)).all()
     engine.dispose()
@@ -32,8 +32,8 @@ def violations(registry, load):
     yield from broken_connections(load.worlds[0])
 
 
-def surprises(journal):
-    """Yield what no client should ever hear: all that they ask is allowed."""
+def unexpected_refusals(journal):
+    """Yield the refused operations: clients only make permitted requests."""
     for operation in journal:
         refused = operation.refused or ""
         # An earlier rollback, whose client gave up, may have taken effect.
@@ -41,8 +41,8 @@ def surprises(journal):
             yield f"{operation.kind} was refused after {operation.attempts} attempts: {refused}"
 
 
-class Told:
-    """What the clients of one prefix were told, beside what the API says now."""
+class Reconciliation:
+    """Compares the responses to the clients of one prefix with the API's present state."""
 
     def __init__(self, world, journal):
         self.world = world
@@ -53,8 +53,8 @@ class Told:
             each for each in self.all("/v1/promotions") if each["prefix"] == world.prefix
         ]
 
-    def told(self, mark):
-        """Return what an operation was acknowledged with, if it was."""
+    def response_to(self, mark):
+        """Return the response to an acknowledged operation, or None."""
         return self.by_mark[mark].answer if mark in self.by_mark else None
 
     def all(self, path, by="publisher"):
@@ -75,9 +75,10 @@ class Told:
         yield from self.channels()
 
     def effects(self, kind, found):
-        """Yield where effects and operations differ, each effect being a (mark, document).
+        """Yield differences between operations and their effects, given as (mark, document).
 
-        Acknowledged is there, once; refused is not; uncertain may be, once; nothing else is.
+        An acknowledged operation has exactly one effect, a refused one none, an uncertain one at
+        most one. Every effect belongs to an operation.
         """
         times = Counter(mark for mark, _ in found)
         for operation in (each for each in self.journal if each.kind == kind):
@@ -88,28 +89,29 @@ class Told:
                 yield f"a refused {kind} took effect: {operation}"
             if seen > 1:
                 yield f"one {kind} took effect {seen} times: {operation}"
-        yield from (f"nobody asked for this {kind}: {mark}" for mark in times)
+        yield from (f"no client requested this {kind}: {mark}" for mark in times)
 
     def pushes(self):
         found = [(each["lineage"]["run"], each) for each in self.versions]
         yield from self.effects("push", found)
         for mark, version in found:
-            told = self.told(mark)
-            if told and any(told[name] != version[name] for name in ("number", "digest", "files")):
-                yield f"version {version['number']} is not what was acknowledged"
+            response = self.response_to(mark)
+            compared = ("number", "digest", "files")
+            if response and any(response[name] != version[name] for name in compared):
+                yield f"version {version['number']} differs from its acknowledgement"
             hashes = {file["name"]: file["sha256"] for file in version["files"]}
-            asked = self.by_mark.get(mark)
-            if asked and hashes["adapter_model.safetensors"] != asked.facts["weights"]:
+            operation = self.by_mark.get(mark)
+            if operation and hashes["adapter_model.safetensors"] != operation.facts["weights"]:
                 yield f"version {version['number']} holds other weights than were pushed"
             for name, sha256 in hashes.items():
                 path = f"{self.world.path}/versions/{version['number']}/files/{name}"
                 yield from self.bytes_of(path, sha256)
 
     def bytes_of(self, path, sha256):
-        """Yield why the file at `path` is not the one of that digest."""
+        """Yield the reason why the file at `path` does not have that digest, if any."""
         response = self.world.call("GET", path, by="publisher")
         if response.status_code != 200:
-            yield f"{path} is not there: {response.text}"
+            yield f"{path} is missing: {response.text}"
         elif f"sha256:{hashlib.sha256(response.content).hexdigest()}" != sha256:
             yield f"{path} does not hash to its digest"
 
@@ -120,9 +122,9 @@ class Told:
             found += [(each["settings"]["mark"], each) for each in self.all(path)]
         yield from self.effects("evaluate", found)
         for mark, evaluation in found:
-            told = self.told(mark)
-            if told and told != evaluation:
-                yield f"evaluation {evaluation['id']} is not what was acknowledged"
+            response = self.response_to(mark)
+            if response and response != evaluation:
+                yield f"evaluation {evaluation['id']} differs from its acknowledgement"
             if [cell["samples"] for cell in evaluation["cells"]] != [SAMPLES] * CELLS:
                 yield f"evaluation {evaluation['id']} lacks samples"
             for file in evaluation["files"]:
@@ -133,9 +135,9 @@ class Told:
         found = [(each["reason"], each) for each in self.promotions]
         yield from self.effects("request", found)
         for mark, promotion in found:
-            told = self.told(mark)
-            if told and any(told[name] != promotion[name] for name in ("id", "allocation")):
-                yield f"promotion {promotion['id']} is not what was acknowledged"
+            response = self.response_to(mark)
+            if response and any(response[name] != promotion[name] for name in ("id", "allocation")):
+                yield f"promotion {promotion['id']} differs from its acknowledgement"
 
     def reviews(self):
         reviews = [
@@ -145,9 +147,9 @@ class Told:
         ]
         yield from self.effects("approve", reviews)
         for mark, promotion in reviews:
-            told = self.told(mark)
-            if told and told["state"] == "executed" and promotion["state"] != "executed":
-                yield f"promotion {promotion['id']} is {promotion['state']} and was executed"
+            response = self.response_to(mark)
+            if response and response["state"] == "executed" and promotion["state"] != "executed":
+                yield f"promotion {promotion['id']} is {promotion['state']} but was executed"
         for promotion in self.promotions:
             state, approvals = promotion["state"], len(promotion["reviews"])
             if (state == "executed") != (approvals == 2):
@@ -172,34 +174,34 @@ class Told:
         for promotion_id, generation in by_promotion.items():
             promotion = executed.pop(promotion_id, None)
             if promotion is None or promotion["allocation"] != generation["allocation"]:
-                yield f"generation {generation} of {name} is of no promotion that was executed"
+                yield f"generation {generation} of {name} belongs to no executed promotion"
         yield from (f"{p} left no generation" for p in executed.values() if p["channel"] == name)
         yield from self.acknowledged_generations(name, history)
 
     def acknowledged_generations(self, name, history):
         allocations = {each["generation"]: each["allocation"] for each in history}
         for operation in self.journal:
-            told = operation.answer
-            if operation.kind != "rollback" or operation.facts["channel"] != name or not told:
+            response = operation.answer
+            if operation.kind != "rollback" or operation.facts["channel"] != name or not response:
                 continue
-            if allocations.get(told["generation"]) != told["allocation"]:
-                yield f"generation {told['generation']} of {name} is not what was acknowledged"
+            if allocations.get(response["generation"]) != response["allocation"]:
+                yield f"generation {response['generation']} of {name} differs from its rollback"
 
 
 def broken_chains(world, subjects):
     for subject in subjects:
-        told = world.verification(subject)
-        if not told["valid"]:
-            yield f"the chain of {subject} does not verify: {told}"
+        verification = world.verification(subject)
+        if not verification["valid"]:
+            yield f"the chain of {subject} does not verify: {verification}"
 
 
 def broken_connections(world):
-    """Yield what fails of more requests at once than both workers' pools have connections."""
+    """Yield failed requests among more concurrent ones than both pools have connections."""
 
     def ask(_):
         return world.call("GET", f"{world.path}/versions", by="publisher")
 
-    with ThreadPoolExecutor(AT_ONCE) as clients:
-        for response in clients.map(ask, range(10 * AT_ONCE)):
+    with ThreadPoolExecutor(CONCURRENT_CLIENTS) as clients:
+        for response in clients.map(ask, range(10 * CONCURRENT_CLIENTS)):
             if response.status_code != 200:
-                yield f"after all is well again: {response.status_code} {response.text}"
+                yield f"after recovery: {response.status_code} {response.text}"

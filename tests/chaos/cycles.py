@@ -1,4 +1,4 @@
-"""Kills parts of a registry that is at work, in cycles, and says what became of each."""
+"""Kills parts of a busy registry in cycles, and prints a line for each cycle."""
 
 import random
 import sys
@@ -9,7 +9,7 @@ from tests.chaos.load import Load
 from tests.chaos.victims import a_registry
 from tests.support.observing import eventually
 
-# Between two kills so much is acknowledged, however slow the machine is.
+# The operations acknowledged between two kills, however slow the machine is.
 WORK = 12
 PATIENCE_S = 60
 
@@ -17,20 +17,20 @@ HEAD = ("cycle", "victim", "ready after", "acknowledged", "refused", "uncertain"
 ROW = "{:>5}  {:<9}{:>12}{:>14}{:>9}{:>11}{:>8}"
 
 
-def endure(folder, victims):
-    """Kill each of `victims` in turn while clients are at work; return what is wrong then."""
+def run_cycles(folder, victims):
+    """Kill each of `victims` in turn while clients are at work; return the violations."""
     with a_registry(folder) as registry, Load(registry) as load:
-        say(ROW.format(*HEAD))
+        print_line(ROW.format(*HEAD))
         with load.at_work():
             for cycle, victim in enumerate(victims, start=1):
                 await_work(load)
                 time.sleep(random.uniform(0, 0.3))
-                ready_s = lose(registry, victim)
-                say(ROW.format(cycle, victim, f"{ready_s:.2f} s", *load.counts()))
+                ready_s = kill_and_restart(registry, victim)
+                print_line(ROW.format(cycle, victim, f"{ready_s:.2f} s", *load.counts()))
             await_work(load)
-        say(ROW.format("end", "", "", *load.counts()))
+        print_line(ROW.format("end", "", "", *load.counts()))
         found = list(violations(registry, load))
-    say(f"{len(found)} violations")
+    print_line(f"{len(found)} violations")
     return found
 
 
@@ -39,8 +39,8 @@ def await_work(load):
     eventually(lambda: load.counts()[0] >= goal, within_s=PATIENCE_S)
 
 
-def lose(registry, victim):
-    """Kill a victim and start it again; return the seconds from then until all is ready."""
+def kill_and_restart(registry, victim):
+    """Kill a victim and restart it; return the seconds from the restart until readiness."""
     start_again = registry.kill(victim)
     time.sleep(random.uniform(0, 0.3))
     began = time.monotonic()
@@ -49,6 +49,6 @@ def lose(registry, victim):
     return time.monotonic() - began
 
 
-def say(line):
+def print_line(line):
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What clients asked for and what they were told; asking again as a client should."""
+"""The clients' operations with their outcomes, and retries as a client should make them."""
 
 import random
 import time
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-GIVES_UP = 0.2  # of the clients that do not know whether their request took effect
+GIVE_UP_PROBABILITY = 0.2  # after a request whose outcome the client does not know
 ANSWER_TIMEOUT_S = 20
 PATIENCE_S = 120
 
 
 @dataclass
 class Operation:
-    """Something a client asked for. What it makes in the registry carries its `mark`.
+    """An operation of a client, whose effects in the registry carry its `mark`.
 
-    It was acknowledged (`answer`), or refused, or neither: then it may have taken effect.
+    It was acknowledged (`answer`), refused, or neither; in that case it may have taken effect.
     """
 
     kind: str
@@ -28,11 +28,11 @@ class Operation:
 
 
 class GaveUpError(Exception):
-    """The client went away without knowing whether its request took effect."""
+    """The client stopped retrying without knowing whether its request took effect."""
 
 
 class Client:
-    """Sends an operation, and again with the same key until it gets an answer or gives up."""
+    """Sends an operation, retrying with the same key until it gets a response or gives up."""
 
     def __init__(self, url, journal):
         self.journal = journal
@@ -45,7 +45,7 @@ class Client:
         self.http.close()
 
     def persist(self, operation, send):
-        """Return the document that `send` is answered with."""
+        """Return the document of the final response to `send`."""
         self.journal.append(operation)
         self.http.headers["Idempotency-Key"] = operation.mark
         deadline = time.monotonic() + PATIENCE_S
@@ -60,13 +60,13 @@ class Client:
                 pass
             else:
                 if is_final(response):
-                    return self._told(operation, response)
-            if random.random() < GIVES_UP:
+                    return self._outcome(operation, response)
+            if random.random() < GIVE_UP_PROBABILITY:
                 break
             time.sleep(0.2)
         raise GaveUpError
 
-    def _told(self, operation, response):
+    def _outcome(self, operation, response):
         if response.is_success:
             operation.answer = response.json()
             return operation.answer
@@ -75,5 +75,5 @@ class Client:
 
 
 def is_final(response):
-    """Whether an answer says what became of the request."""
+    """Whether a response tells the outcome of the request."""
     return response.status_code != 503 and "request-in-flight" not in response.text

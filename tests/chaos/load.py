@@ -1,4 +1,4 @@
-"""Clients that push, evaluate, promote and roll back, and a fleet that pulls meanwhile."""
+"""Clients that push, evaluate, promote and roll back, while a fleet pulls."""
 
 import copy
 import hashlib
@@ -14,11 +14,11 @@ import httpx2
 from tests.chaos.journal import ANSWER_TIMEOUT_S, Client, GaveUpError, Operation
 from tests.support.builders import CARD, LOCALES, PERSONAS, World, weights
 
-SAMPLES = 20  # of each cell: enough to show 0.85 if all are good
+SAMPLES = 20  # in each cell: enough to show 0.85 if all succeed
 
 
 class Line:
-    """One client: it alone moves its channel, and it pushes to a prefix that others push to."""
+    """A client with its own channel, which pushes to a prefix that it shares with others."""
 
     def __init__(self, world, url, name, journal):
         self.name = name
@@ -50,7 +50,7 @@ class Line:
         )
 
     def require_served(self, generation):
-        """Ask on connections of their own, so of both workers: what was acknowledged is served."""
+        """Resolve on new connections, to reach both workers, and check the generation."""
         path, query = f"/v1/resolve/{self.world.prefix}", {"channel": self.name}
         close = {"Connection": "close"}
         for _ in range(4):
@@ -101,19 +101,21 @@ class Line:
         return self.do(Operation("look"), lambda: self.world.call("GET", path, by="publisher"))
 
     def roll_back(self):
-        """Return to the generation before, which serves something else."""
+        """Roll back to the previous generation, which has a different allocation."""
         channel = self.look(self.path)
         if channel["generation"] < 2:
             return
         operation = Operation("rollback")
         body = {"generation": channel["generation"] - 1, "reason": operation.mark}
         path = f"{self.path}/rollback"
-        told = self.do(operation, lambda: self.world.call("POST", path, by="approver-1", json=body))
-        self.require_served(told["generation"])
+        channel = self.do(
+            operation, lambda: self.world.call("POST", path, by="approver-1", json=body)
+        )
+        self.require_served(channel["generation"])
 
 
 class Fleet:
-    """Readers that ask what a channel serves, and check each byte that they are given."""
+    """Readers that resolve channels and verify the bytes they download."""
 
     def __init__(self, world, url, channels):
         self.world = copy.copy(world)
@@ -146,7 +148,7 @@ class Fleet:
 
 
 class Load:
-    """All clients: at work in `at_work()`, each in a thread of its own; closed with the block."""
+    """All clients, each of which works in its own thread within `at_work()`."""
 
     def __init__(self, registry, *, prefixes=2, lines_each=2):
         self.journal = []
@@ -179,7 +181,7 @@ class Load:
             each.result()
 
     def counts(self):
-        """Return how many operations were acknowledged, refused, left uncertain, and pulls."""
+        """Return the numbers of acknowledged, refused and uncertain operations, and of pulls."""
         done = [each for each in self.journal.copy() if each.kind != "look"]
         acknowledged = sum(each.answer is not None for each in done)
         refused = sum(each.refused is not None for each in done)
@@ -187,7 +189,7 @@ class Load:
 
 
 def a_world(registry):
-    """Make a prefix, and a policy for its channels that good samples and two people satisfy."""
+    """Create a prefix, and a policy that good samples and two approvals satisfy."""
     world = World(httpx2.Client(base_url=registry.url, timeout=ANSWER_TIMEOUT_S), registry.tokens)
     world.a_base()
     world.a_prefix()
@@ -198,7 +200,7 @@ def a_world(registry):
 
 
 def good_samples(mark):
-    """Return the rows of a run without a fault, which no other run has."""
+    """Return the rows of a run in which all samples succeed, unique to `mark`."""
     rows = [
         {
             "id": f"{mark}-{persona}-{locale}-{number}",

@@ -1,4 +1,4 @@
-"""What the tables of a registry must be in themselves: a sentence per violation."""
+"""Checks the consistency of a registry's tables, with a sentence for each violation."""
 
 from collections import Counter, defaultdict
 
@@ -7,7 +7,6 @@ from sqlalchemy import func, select, text
 from app.db.models import (
     AuditChain,
     AuditEntry,
-    BoundPrefix,
     Channel,
     EvaluationCell,
     EvaluationRow,
@@ -15,6 +14,7 @@ from app.db.models import (
     Generation,
     GenerationShare,
     Prefix,
+    PrefixBaseModel,
     Promotion,
     PromotionShare,
     ReviewRow,
@@ -29,18 +29,18 @@ CELLS = len(PERSONAS) * len(LOCALES)
 FILES = 2
 
 
-def torn(sessions):
-    """Yield every way in which the tables are not whole."""
+def inconsistencies(sessions):
+    """Yield every inconsistency of the tables."""
     with sessions() as session:
-        yield from halves(session)
+        yield from incomplete_rows(session)
         yield from gaps(session)
         yield from unrecorded(session)
-        yield from undecidable(sessions, session)
-        yield from forgotten_transactions(session)
+        yield from differing_decisions(sessions, session)
+        yield from idle_transactions(session)
 
 
-def halves(session):
-    """Yield rows that lack those which were written with them."""
+def incomplete_rows(session):
+    """Yield rows without the child rows that belong to the same transaction."""
 
     def counted(parent, child, key):
         statement = select(parent.id, func.count(key)).outerjoin(child, key == parent.id)
@@ -56,9 +56,9 @@ def halves(session):
             if count != wanted:
                 yield f"{parent.__name__} {row_id} has {count} {child.__name__}, not {wanted}"
     pushed = select(Version.base_model_id, Prefix.namespace, Prefix.name).join(Version.prefix)
-    bound = select(BoundPrefix.base_model_id, BoundPrefix.namespace, BoundPrefix.name)
+    bound = select(PrefixBaseModel.base_model_id, PrefixBaseModel.namespace, PrefixBaseModel.name)
     one_sided = set(session.execute(pushed)) ^ set(session.execute(bound))
-    yield from (f"{key} is bound without a version, or the other way" for key in one_sided)
+    yield from (f"{key} is bound without a version, or the reverse" for key in one_sided)
     shares = (GenerationShare.channel_id, GenerationShare.number)
     served = dict.fromkeys(session.execute(select(Generation.channel_id, Generation.number)), 0)
     statement = select(*shares, func.sum(GenerationShare.weight)).group_by(*shares)
@@ -69,7 +69,7 @@ def halves(session):
 
 
 def gaps(session):
-    """Yield where numbers are not 1, 2, 3 ... up to what their counter says."""
+    """Yield owners whose numbers are not 1, 2, 3 ... up to their counter."""
     for counters, owner, number in [
         (select(Prefix.id, Prefix.last_number), Version.prefix_id, Version.number),
         (select(Channel.id, Channel.generation), Generation.channel_id, Generation.number),
@@ -88,7 +88,7 @@ def gaps(session):
 
 
 def unrecorded(session):
-    """Yield state without its entry on the audit log, and entries of what is not there."""
+    """Yield state without its audit entry, and audit entries without their state."""
     entries = defaultdict(Counter)
     for action, facts in session.execute(select(AuditEntry.action, AuditEntry.facts)):
         entries[action][identity(action, facts)] += 1
@@ -108,29 +108,29 @@ def unrecorded(session):
         "promotion.supersede": rows(Promotion.id, where=Promotion.state == "superseded"),
     }.items():
         if present != entries[action]:
-            lacking, idle = present - entries[action], entries[action] - present
-            yield f"{action}: without an entry {lacking}, entries of nothing {idle}"
+            missing, superfluous = present - entries[action], entries[action] - present
+            yield f"{action}: without an entry {missing}, entries of nothing {superfluous}"
 
 
 def identity(action, facts):
-    """Return what an entry is about, as `unrecorded` names rows."""
+    """Return the key of the row that an entry is about, as `unrecorded` builds it."""
     if action in ("promotion.execute", "channel.rollback"):
         return facts["channel_id"], str(facts["generation"])
     about = {"version": "version_id", "evaluation": "evaluation_id", "promotion": "promotion_id"}
     return (facts.get(about.get(action.partition(".")[0], "")),)
 
 
-def undecidable(sessions, session):
-    """Yield promotions whose decision comes out otherwise when it is made again."""
+def differing_decisions(sessions, session):
+    """Yield promotions whose replayed decision differs from the stored one."""
     for promotion_id in session.scalars(select(Promotion.id)):
         found = replay(sessions, promotion_id=promotion_id, caller=SYSTEM)
         if found.differences:
-            yield f"promotion {promotion_id} is decided otherwise: {found.differences}"
+            yield f"the replay of promotion {promotion_id} differs: {found.differences}"
 
 
-def forgotten_transactions(session):
+def idle_transactions(session):
     statement = text(
         "SELECT pid, query FROM pg_stat_activity"
-        " WHERE state LIKE 'idle in transaction%' AND state_change < now() - interval '2 s'"
+        " WHERE state LIKE 'superfluous in transaction%' AND state_change < now() - interval '2 s'"
     )
     yield from (f"process {pid} waits after {query}" for pid, query in session.execute(statement))

@@ -1,9 +1,9 @@
-"""Parts are killed while clients push, evaluate, promote and roll back: `make chaos`, but short."""
+"""Fault tests: parts are killed while clients are at work; `make chaos` runs more cycles."""
 
-from tests.chaos.cycles import endure
+from tests.chaos.cycles import run_cycles
 
 
-def test_what_was_acknowledged_survives_and_nothing_is_left_half_done(server_folder):
+def test_acknowledged_changes_survive_and_no_change_is_half_done(server_folder):
     folder = server_folder / "chaos"
     folder.mkdir()
-    assert endure(folder, ["postgres", "s3", "api"]) == []
+    assert run_cycles(folder, ["postgres", "s3", "api"]) == []

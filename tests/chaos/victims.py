@@ -1,4 +1,4 @@
-"""A whole registry of real processes, any part of which can be killed and started again."""
+"""A registry of real processes, of which each part can be killed and restarted."""
 
 import os
 import random
@@ -18,20 +18,20 @@ from app.local.s3 import running_s3
 from tests.support.observing import ROOT, eventually, living
 from tests.support.servers import probe_bucket
 
-# Few, so that connections that are lost for ever soon leave none.
+# Few, so that leaked connections exhaust the pool soon.
 POOL_SIZE = 3
 PATIENCE_S = 60
 
 
 class Registry:
-    """PostgreSQL, S3 and the API with two workers, on one folder and ports that never change.
+    """PostgreSQL, S3 and the API with two workers, with a fixed folder and fixed ports.
 
-    Nothing is relaxed: PostgreSQL flushes to disk and waits for it at every commit.
+    Durability is not relaxed: PostgreSQL flushes every commit to disk.
     """
 
     def __init__(self, folder):
         self.folder = folder
-        ports = lasting_ports()
+        ports = stable_ports()
         self.url = f"http://127.0.0.1:{next(ports)}"
         self.ports = {"postgres": next(ports), "s3": next(ports)}
         self.running = {}
@@ -47,7 +47,7 @@ class Registry:
         self.await_readiness()
 
     def _start(self, part):
-        """Start PostgreSQL or S3 on what its folder holds."""
+        """Start PostgreSQL or S3 on its existing folder."""
         folder, port = self.folder / part, self.ports[part]
         stack = self.running[part] = ExitStack()
         if part == "postgres":
@@ -78,11 +78,11 @@ class Registry:
             return False
 
     def kill(self, victim):
-        """Send SIGKILL to a victim of `VICTIMS`; return how to start it again."""
+        """Send SIGKILL to a victim of `VICTIMS`; return the function that restarts it."""
         return VICTIMS[victim](self)
 
     def kill_server(self, part):
-        """Kill all processes of PostgreSQL or of S3, their guard too."""
+        """Kill all processes of PostgreSQL or of S3, including their guard."""
         folder = self.folder / part
         while others := living(folder).keys() - {os.getpid()}:
             for pid in others:
@@ -95,14 +95,14 @@ class Registry:
         return start_again
 
     def kill_backend(self):
-        """Kill one process of PostgreSQL that serves a client, which makes it end all of them."""
+        """Kill one backend process of PostgreSQL, whereupon PostgreSQL restarts all of them."""
         serving = [
             pid
             for pid, name in living(self.folder / "postgres").items()
             if name == "postgres" and "127.0.0.1(" in command_of(pid)
         ]
         end(random.choice(serving))
-        return nothing
+        return start_nothing
 
     def kill_api(self):
         os.killpg(self.api.pid, signal.SIGKILL)
@@ -110,10 +110,10 @@ class Registry:
         return self._start_api
 
     def kill_worker(self):
-        """Kill one of the API's two workers, which its supervisor then replaces."""
+        """Kill one of the API's two workers; its supervisor replaces it."""
         workers = [pid for pid in children(self.api.pid) if "spawn_main" in command_of(pid)]
         end(random.choice(workers))
-        return nothing
+        return start_nothing
 
     def stop(self):
         if self.api is not None:
@@ -144,10 +144,10 @@ def a_registry(folder):
         registry.stop()
 
 
-def lasting_ports():
-    """Yield free ports that no connection takes by chance while their server is down.
+def stable_ports():
+    """Yield free ports that outgoing connections do not take while their server is down.
 
-    They lie below those that the system gives to outgoing connections.
+    They lie below the system's range of ephemeral ports.
     """
     for port in random.sample(range(20_000, 32_000), 100):
         try:
@@ -157,8 +157,8 @@ def lasting_ports():
         yield port
 
 
-def nothing():
-    """Start nothing: whoever lost the process replaces it."""
+def start_nothing():
+    """Start nothing: the parent of the killed process replaces it."""
 
 
 def end(pid):
@@ -175,4 +175,4 @@ def command_of(pid):
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
-        return ""  # it has ended
+        return ""  # the process has ended

@@ -1,4 +1,4 @@
-"""The command as an operator runs it: what it prints, and the sentence with which it fails."""
+"""The command as an operator runs it: its output, and the one sentence of each failure."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def environment(stores, tokens, monkeypatch):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run the command; return what it printed, or the sentence with which it ended."""
+    """Run the command; return its output, or the sentence with which it failed."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["prefix-registry", *arguments])
@@ -45,26 +45,32 @@ def test_the_version_is_printed(run):
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("serve", "the database is migrated and the bucket there already"),
-        ("local", "PostgreSQL and S3 included"),
-        ("migrate", "let the service's role use them"),
-        ("create-bucket", "prove that it takes objects"),
-        ("token", "Whoever can run this rules the registry"),
+        ("serve", "The database must be migrated"),
+        ("local", "PostgreSQL and S3 server included"),
+        ("migrate", "grant the service's role access"),
+        ("create-bucket", "check that it accepts objects"),
+        ("token", "Anyone who can run this command controls the registry"),
         ("collect", "uploads that have expired"),
-        ("scrub", "exit with status 2 if any is damaged"),
-        ("replay", "exit with status 2 if it differs"),
-        ("checkpoint", "keep it where others keep it"),
-        ("base-digest", "It is `sha256sum *.safetensors"),
+        ("scrub", "Exit with status 2 if any is damaged"),
+        ("replay", "Exit with status 2 if the decision differs"),
+        ("checkpoint", "Keep the note outside the registry"),
+        ("base-digest", "It equals `sha256sum *.safetensors"),
         ("version", "Print the version of this program"),
     ],
 )
-def test_every_command_is_listed_and_says_what_it_does(run, command, sentence):
+def test_every_command_is_listed_and_described(run, command, sentence):
     assert f" {command} " in run("--help")
-    assert sentence in " ".join(run(command, "--help").split())
+    described = " ".join(run(command, "--help").split())
+    assert sentence in described
+    assert (
+        command == "version"
+        or f"Example: prefix-registry {command}" in described
+        or (command == "migrate" and "Example: REGISTRY_MIGRATION_DATABASE_URL=" in described)
+    )
 
 
 def test_a_command_imports_no_more_than_it_needs():
-    steps = ("app.cli", "app.cli.serve", "app.main")
+    steps = ("app.cli", "app.cli.servers", "app.main")
     code = "".join(f"import sys, {each}; print(*sys.modules)\n" for each in steps)
     imported = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
@@ -81,17 +87,17 @@ def test_migrating_again_changes_nothing(run, environment):
     assert run("migrate") == "The tables are at migration 0001.\n"
 
 
-def test_the_bucket_is_made_or_found(run, environment):
+def test_the_bucket_is_created_or_found(run, environment):
     environment.setenv("REGISTRY_S3_BUCKET", "another")
-    assert run("create-bucket") == run("create-bucket") == "The bucket another takes objects.\n"
+    assert run("create-bucket") == run("create-bucket") == "The bucket another accepts objects.\n"
 
 
-def test_a_token_is_issued_to_a_principal_made_for_it(run, environment, client):
+def test_a_token_is_issued_to_a_new_principal(run, environment, client):
     token = run("token", "carol", "--grant", "publisher:acme", "--days", "2").strip()
 
     assert is_token(token)
-    answer = client.get("/v1/prefixes", headers={"Authorization": f"Bearer {token}"})
-    assert answer.status_code == 200
+    response = client.get("/v1/prefixes", headers={"Authorization": f"Bearer {token}"})
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize("grant", ["king:acme", "admin", "admin:"])
@@ -102,7 +108,7 @@ def test_a_malformed_grant_is_refused_with_the_roles(run, environment, grant):
     )
 
 
-def test_the_base_digest_is_that_of_coreutils(run, tmp_path):
+def test_the_base_digest_equals_that_of_coreutils(run, tmp_path):
     for name in ("model-2.safetensors", "model-1.safetensors", "._model-1.safetensors"):
         save_file({}, tmp_path / name, {"name": name})
     recipe = "sha256sum *.safetensors | LC_ALL=C sort -k2 | sha256sum"
@@ -153,7 +159,7 @@ def test_a_checkpoint_without_a_key_says_what_to_set(run, environment):
         ("serve", None, "REGISTRY_CHECKPOINT_KEY_FILE: {file} cannot be read (No such file or"),
     ],
 )
-def test_a_key_that_cannot_be_used_is_told(run, environment, keyed, command, removed, sentence):
+def test_an_unusable_key_is_reported(run, environment, keyed, command, removed, sentence):
     keyed.unlink()
     if removed:
         environment.delenv(f"REGISTRY_CHECKPOINT_{removed}")
@@ -161,7 +167,7 @@ def test_a_key_that_cannot_be_used_is_told(run, environment, keyed, command, rem
 
 
 def test_a_folder_without_weights_has_no_base_digest(run, tmp_path):
-    expected = f"prefix-registry: There are no *.safetensors files in {tmp_path}."
+    expected = f"prefix-registry: The folder {tmp_path} holds no *.safetensors file."
     assert run("base-digest", str(tmp_path)) == expected
 
 
@@ -184,7 +190,7 @@ def test_a_folder_without_weights_has_no_base_digest(run, tmp_path):
         pytest.param(
             "REGISTRY_DATABASE_URL",
             "postgresql+psycopg://me:secret@127.0.0.1:1/here",
-            "the database here at 127.0.0.1 does not answer: connection failed",
+            "the database here at 127.0.0.1 does not respond: connection failed",
             id="database-away",
         ),
         pytest.param(
@@ -213,11 +219,11 @@ def test_serving_fails_at_start_with_one_sentence(run, environment, changed, val
     else:
         environment.setenv(changed, value)
 
-    told = run("serve", "--port", "0")
+    output = run("serve", "--port", "0")
 
-    assert told.startswith(f"prefix-registry: {sentence}")
-    assert "secret" not in told
-    assert "\n" not in told
+    assert output.startswith(f"prefix-registry: {sentence}")
+    assert "secret" not in output
+    assert "\n" not in output
 
 
 def test_serving_before_migrating_is_refused(run, environment, an_empty_database):
@@ -227,19 +233,19 @@ def test_serving_before_migrating_is_refused(run, environment, an_empty_database
     )
 
 
-def test_migrating_names_no_role_that_is_not_given(run, environment):
+def test_migrating_needs_the_name_of_the_service_role(run, environment):
     environment.setenv("REGISTRY_DATABASE_URL", "postgresql+psycopg://127.0.0.1/registry")
     assert run("migrate") == (
-        "prefix-registry: REGISTRY_DATABASE_URL names no user, and rights go to a user."
+        "prefix-registry: REGISTRY_DATABASE_URL names no user to grant rights to."
     )
 
 
-def test_migrating_a_database_that_is_away_is_told(run, environment):
+def test_migrating_an_unavailable_database_is_reported(run, environment):
     environment.setenv("REGISTRY_MIGRATION_DATABASE_URL", "postgresql+psycopg://me@127.0.0.1:1/x")
     assert run("migrate").startswith("prefix-registry: the database refused: connection failed")
 
 
-def test_serve_answers_until_it_is_stopped(environment):
+def test_serve_responds_until_it_is_stopped(environment):
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
     with subprocess.Popen(
         command,
@@ -256,7 +262,7 @@ def test_serve_answers_until_it_is_stopped(environment):
         assert process.wait(timeout=20) == 0
 
 
-TOLD_WHERE_IT_IS_SWALLOWED = """
+SIGNAL_IN_A_FINALIZER = """
 import signal, weakref
 from fastapi import FastAPI
 from app.server import listening_socket, serve, stop_cleanly_on_signals
@@ -273,8 +279,8 @@ with listening_socket("127.0.0.1", 0) as bound:
 """
 
 
-def test_a_signal_is_not_lost_where_python_swallows_what_its_handler_raises():
-    command = [sys.executable, "-c", TOLD_WHERE_IT_IS_SWALLOWED]
+def test_a_signal_is_not_lost_if_python_swallows_the_handlers_exception():
+    command = [sys.executable, "-c", SIGNAL_IN_A_FINALIZER]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (ended.returncode, "Exception ignored" in ended.stderr) == (0, True)
 
@@ -287,7 +293,7 @@ if "--multiprocessing-fork" in sys.orig_argv:
 
 
 def test_workers_may_start_slowly_and_do_not_outlive_their_supervisor(environment, tmp_path):
-    """On a busy machine a start takes long; orphans would keep the port for themselves."""
+    """On a busy machine a start takes long, and orphaned workers would keep the port."""
     (tmp_path / "sitecustomize.py").write_text(SLOW_WORKERS)
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--workers", "2"]
     path = os.pathsep.join([str(tmp_path), *sys.path])
@@ -299,19 +305,19 @@ def test_workers_may_start_slowly_and_do_not_outlive_their_supervisor(environmen
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            # Killed, it leaves a temporary folder behind.
+            # The killed supervisor leaves a temporary folder behind.
             env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": path, "TMPDIR": str(tmp_path)},
         ) as supervisor,
     ):
         url = supervisor.stdout.readline().removeprefix("Serving ").strip()
-        answer = httpx2.get(f"{url}/healthz", timeout=60)
+        response = httpx2.get(f"{url}/healthz", timeout=60)
         supervisor.kill()
-    assert (answer.status_code, "died" in log.read_text()) == (200, False)
+    assert (response.status_code, "died" in log.read_text()) == (200, False)
     port = int(url.rpartition(":")[2])
-    eventually(lambda: can_be_listened_on(port), within_s=20)
+    eventually(lambda: is_free(port), within_s=20)
 
 
-def can_be_listened_on(port):
+def is_free(port):
     try:
         listening_socket("127.0.0.1", port).close()
     except ListenError:

@@ -1,4 +1,4 @@
-"""The way to the tables and back, on a database of its own."""
+"""Migrations: upgrading, downgrading, and agreement with the models."""
 
 import pytest
 from alembic import command
@@ -11,7 +11,7 @@ from app.db.schema import REVISION, schema_revision
 from app.db.session import sessions_on
 from app.local.postgres import SERVICE_ROLE
 
-NAME_LIMIT = 63  # PostgreSQL cuts longer names off, silently
+NAME_LIMIT = 63  # PostgreSQL silently truncates longer names
 
 
 @pytest.fixture
@@ -32,23 +32,23 @@ def tables(engine):
     return set(inspect(engine).get_table_names())
 
 
-def test_an_empty_database_is_before_the_first_migration(database):
+def test_an_empty_database_has_no_schema_revision(database):
     with sessions_on(database)() as session:
         assert schema_revision(session) is None
 
 
-def test_the_latest_migration_makes_every_table(migrated):
+def test_the_latest_migration_creates_every_table(migrated):
     assert tables(migrated) == {"alembic_version", *Base.metadata.tables}
     with sessions_on(migrated)() as session:
         assert schema_revision(session) == REVISION
 
 
-def test_the_migrations_make_exactly_what_the_models_say(migrated):
+def test_the_migrations_agree_with_the_models(migrated):
     with migrated.begin() as connection:
         command.check(alembic_config(connection))
 
 
-def test_every_migration_can_be_undone_and_done_again(migrated):
+def test_every_migration_can_be_downgraded_and_repeated(migrated):
     with migrated.begin() as connection:
         command.downgrade(alembic_config(connection), "base")
     assert tables(migrated) == {"alembic_version"}
@@ -95,5 +95,5 @@ def test_every_constraint_and_index_has_its_conventional_name(migrated):
         assert len(named["fk"]) == len(table.foreign_key_constraints)
 
 
-def test_the_migration_that_the_server_needs_is_the_last_one():
+def test_the_server_needs_the_latest_migration():
     assert ScriptDirectory.from_config(alembic_config()).get_heads() == [REVISION]

@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever asks: history is not rewritten."""
+"""Append-only tables: the database itself refuses to rewrite history, for every role."""
 
 import uuid
 
@@ -27,7 +27,7 @@ def owner(stores, tokens):
 
 @pytest.fixture(scope="module")
 def a_full_registry(app, tokens):
-    """A registry with a row in every table that is append-only."""
+    """A registry with a row in every append-only table."""
     with TestClient(app) as client:
         world = World(client, tokens)
         version = world.a_live_version()
@@ -39,7 +39,7 @@ def a_full_registry(app, tokens):
 
 
 def refused(engine, statement):
-    """Return what the database says to a statement that it must not carry out."""
+    """Return the database's error for a statement that it must refuse."""
     with engine.connect() as connection, pytest.raises(DBAPIError) as refusal:
         connection.execute(text(statement))
     return refusal.value
@@ -53,7 +53,7 @@ def test_some_tables_are_append_only():
     assert {"audit_entry", "version", "evaluation", "generation", "review"} <= set(FLAGGED)
 
 
-def test_every_append_only_table_has_a_row_to_try_it_on(sessions, a_full_registry):
+def test_every_append_only_table_has_a_row_in_the_registry(sessions, a_full_registry):
     with sessions() as session:
         bare = [name for name in FLAGGED if session.execute(select(TABLES[name])).first() is None]
     assert bare == []
@@ -61,16 +61,14 @@ def test_every_append_only_table_has_a_row_to_try_it_on(sessions, a_full_registr
 
 @pytest.mark.parametrize("table", FLAGGED)
 @pytest.mark.parametrize("statement", ["UPDATE {t} SET {c} = {c}", "DELETE FROM {t}"])
-def test_rows_are_neither_changed_nor_deleted_even_by_the_owner(
-    owner, a_full_registry, table, statement
-):
+def test_even_the_owner_cannot_change_or_delete_rows(owner, a_full_registry, table, statement):
     error = refused(owner, statement.format(t=table, c=first_column(table)))
     assert isinstance(error, IntegrityError)
     assert f"{table} is append-only" in str(error)
 
 
 @pytest.mark.parametrize("table", [*FLAGGED, "audit_chain"])
-def test_no_table_of_history_is_truncated_even_by_the_owner(owner, table):
+def test_even_the_owner_cannot_truncate_history(owner, table):
     error = refused(owner, f"TRUNCATE {table} CASCADE")
     assert isinstance(error, IntegrityError)
     assert "append-only: TRUNCATE refused" in str(error)
@@ -78,13 +76,13 @@ def test_no_table_of_history_is_truncated_even_by_the_owner(owner, table):
 
 @pytest.mark.parametrize("table", FLAGGED)
 @pytest.mark.parametrize("statement", ["UPDATE {t} SET {c} = {c}", "DELETE FROM {t}"])
-def test_the_service_has_no_right_to_try(engine, a_full_registry, table, statement):
+def test_the_service_lacks_the_rights_to_change_history(engine, a_full_registry, table, statement):
     error = refused(engine, statement.format(t=table, c=first_column(table)))
     assert isinstance(error, ProgrammingError)
     assert "permission denied" in str(error)
 
 
-def test_the_triggers_are_exactly_on_the_tables_that_are_marked(owner):
+def test_exactly_the_append_only_tables_have_triggers(owner):
     statement = text(
         "SELECT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
         "JOIN pg_proc p ON p.oid = t.tgfoid "
@@ -92,13 +90,13 @@ def test_the_triggers_are_exactly_on_the_tables_that_are_marked(owner):
         "AND t.tgenabled = 'O'"
     )
     with owner.connect() as connection:
-        kept = connection.scalars(statement, {"ending": "_is_append_only"}).all()
+        append_only = connection.scalars(statement, {"ending": "_is_append_only"}).all()
         not_truncated = connection.scalars(statement, {"ending": "_is_not_truncated"}).all()
-    assert sorted(kept) == FLAGGED
+    assert sorted(append_only) == FLAGGED
     assert sorted(not_truncated) == sorted([*FLAGGED, "audit_chain"])
 
 
-# The ends of the audit chains
+# Audit chains
 
 
 @pytest.mark.parametrize(
@@ -106,24 +104,24 @@ def test_the_triggers_are_exactly_on_the_tables_that_are_marked(owner):
     [
         pytest.param("length = length - 1", id="cut-short"),
         pytest.param("length = length + 2", id="skipped"),
-        pytest.param("head = '{digest}'", id="turned"),
+        pytest.param("head = '{digest}'", id="replaced"),
         pytest.param("subject = 'prefix:another/one'", id="renamed"),
     ],
 )
-def test_the_end_of_a_chain_only_moves_on(owner, a_full_registry, change):
+def test_a_chain_can_only_grow_by_one_entry(owner, a_full_registry, change):
     change = change.format(digest=f"sha256:{'1' * 64}")
     statement = f"UPDATE audit_chain SET {change} WHERE subject = 'registry'"  # noqa: S608 - ours
     error = refused(owner, statement)
-    assert "may only move on" in str(error)
+    assert "may only grow by one entry" in str(error)
 
 
-def test_the_end_of_a_chain_is_not_deleted(owner, a_full_registry):
+def test_a_chain_cannot_be_deleted(owner, a_full_registry):
     error = refused(owner, "DELETE FROM audit_chain WHERE subject = 'registry'")
     assert "audit_chain is append-only" in str(error)
 
 
-def test_history_hangs_on_nothing_that_could_be_deleted_or_renamed(owner):
-    """Entries and leaves refer to chains by subject, to nothing else, and nothing cascades."""
+def test_history_depends_on_no_deletable_or_renamable_row(owner):
+    """Entries refer to chains and leaves to entries, to nothing else, and nothing cascades."""
     statement = text(
         "SELECT conrelid::regclass::text, confrelid::regclass::text, confdeltype, confupdtype "
         "FROM pg_constraint WHERE contype = 'f'"
@@ -137,9 +135,7 @@ def test_history_hangs_on_nothing_that_could_be_deleted_or_renamed(owner):
     }
 
 
-def test_what_a_checkpoint_covers_is_not_deleted_even_if_the_triggers_are_off(
-    owner, a_full_registry
-):
+def test_entries_under_a_checkpoint_cannot_be_deleted_even_without_triggers(owner, a_full_registry):
     with owner.connect() as connection, connection.begin() as transaction:
         connection.execute(text("ALTER TABLE audit_entry DISABLE TRIGGER USER"))
         with pytest.raises(IntegrityError, match="fk_audit_leaf_subject_length_audit_entry"):
@@ -150,7 +146,7 @@ def test_what_a_checkpoint_covers_is_not_deleted_even_if_the_triggers_are_off(
 # The service's rights
 
 
-def rights_of_the_service(owner):
+def rights_of_service(owner):
     statement = text(
         "SELECT table_name, privilege_type FROM information_schema.role_table_grants "
         "WHERE grantee = :role AND table_schema = 'public'"
@@ -170,7 +166,7 @@ def test_the_service_has_no_more_rights_than_it_needs(owner):
             expected[name].add("UPDATE")
         if table.info == DISPOSABLE:
             expected[name].add("DELETE")
-    assert rights_of_the_service(owner) == expected
+    assert rights_of_service(owner) == expected
 
 
 @pytest.mark.parametrize(
@@ -187,15 +183,15 @@ def test_the_service_has_no_more_rights_than_it_needs(owner):
         "SET session_replication_role = replica",
     ],
 )
-def test_the_service_defines_drops_and_truncates_nothing(engine, statement):
+def test_the_service_cannot_define_drop_or_truncate(engine, statement):
     error = refused(engine, statement)
     assert "permission denied" in str(error) or "must be owner" in str(error)
 
 
-# What is refused although the code would never do it
+# Constraints that the code never violates
 
 
-def test_a_version_number_is_given_once(sessions, a_full_registry):
+def test_a_version_number_is_unique(sessions, a_full_registry):
     copied = (
         "INSERT INTO version SELECT :id, prefix_id, number, :digest, base_model_id, peft_type, "
         "virtual_tokens, dtype, parameters, key_norms, value_norms, remarks, card, lineage, "
@@ -206,13 +202,13 @@ def test_a_version_number_is_given_once(sessions, a_full_registry):
         session.execute(text(copied), values)
 
 
-def test_what_is_no_digest_is_not_stored(sessions):
+def test_a_malformed_digest_is_refused(sessions):
     statement = text("INSERT INTO damage VALUES ('sha256:short', now(), 'none')")
     with sessions() as session, pytest.raises(IntegrityError, match="sha256_is_digest"):
         session.execute(statement)
 
 
-def test_no_share_is_beyond_all_traffic(sessions, a_full_registry):
+def test_a_share_above_all_traffic_is_refused(sessions, a_full_registry):
     copied = text(
         "INSERT INTO generation_share SELECT channel_id, number, version_id, 10001 "
         "FROM generation_share LIMIT 1"

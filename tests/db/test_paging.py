@@ -1,4 +1,4 @@
-"""Lists: pages that lose and repeat nothing, and cursors that nobody can forge."""
+"""Paging: pages neither lose nor repeat rows, and invalid cursors are refused."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def full(app, tokens):
             world.evaluate({"number": 1, "digest": first_digest(world, version)})
             world.break_glass(world.request(version).json())
             world.a_prefix(name=f"voice-{seed}")
-        _, world.tokens["seer"] = world.a_principal(None, ("publisher", world.namespace))
+        _, world.tokens["insider"] = world.a_principal(None, ("publisher", world.namespace))
         world.holder, _ = world.a_principal()
         for _ in range(4):
             world.a_token(world.holder)
@@ -37,18 +37,23 @@ def first_digest(world, version):
     return world.made("GET", f"{world.path}/versions/1", by="publisher")["digest"]
 
 
-# Path, who reads it, query, and a key of its rows in the order of the list.
+# The path, the reader, the query, and a key of the rows in the order of the list.
 LISTS = {
-    "prefixes": ("/v1/prefixes", "seer", {}, lambda row: row["name"]),
-    "versions": ("{path}/versions", "seer", {}, lambda row: -row["number"]),
+    "prefixes": ("/v1/prefixes", "insider", {}, lambda row: row["name"]),
+    "versions": ("{path}/versions", "insider", {}, lambda row: -row["number"]),
     "evaluations": (
         "{path}/versions/1/evaluations",
-        "seer",
+        "insider",
         {},
         lambda row: row["recorded_at"],
     ),
-    "promotions": ("/v1/promotions", "seer", {}, lambda row: row["created_at"]),
-    "history": ("{path}/channels/production/history", "seer", {}, lambda row: -row["generation"]),
+    "promotions": ("/v1/promotions", "insider", {}, lambda row: row["created_at"]),
+    "history": (
+        "{path}/channels/production/history",
+        "insider",
+        {},
+        lambda row: -row["generation"],
+    ),
     "tokens": ("/v1/tokens", "admin", {"principal": "{holder}"}, lambda row: row["created_at"]),
     "audit": ("/v1/audit", "auditor", {"subject": "prefix:{prefix}"}, lambda row: row["sequence"]),
 }
@@ -58,10 +63,10 @@ LATEST_FIRST = {"evaluations", "promotions", "tokens"}
 def page_of(world, name, **query):
     path, by, fixed, _ = LISTS[name]
     path = path.format(path=world.path)
-    asked = {
+    params = {
         key: value.format(prefix=world.prefix, holder=world.holder) for key, value in fixed.items()
     } | query
-    return world.call("GET", path, by=by, params=asked)
+    return world.call("GET", path, by=by, params=params)
 
 
 def walk(world, name, limit):
@@ -77,26 +82,26 @@ def walk(world, name, limit):
 
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("limit", [1, 2, 5])
-def test_pages_neither_lose_nor_repeat_anything(full, name, limit):
-    whole = page_of(full, name, limit=200).json()
-    assert (len(whole["items"]) >= 5, whole["next"]) == (True, None)
-    assert walk(full, name, limit) == whole["items"]
+def test_pages_neither_lose_nor_repeat_rows(full, name, limit):
+    complete = page_of(full, name, limit=200).json()
+    assert (len(complete["items"]) >= 5, complete["next"]) == (True, None)
+    assert walk(full, name, limit) == complete["items"]
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_has_an_order(full, name):
+def test_a_list_is_ordered(full, name):
     key = LISTS[name][3]
     found = [key(row) for row in page_of(full, name, limit=200).json()["items"]]
     assert found == sorted(found, reverse=name in LATEST_FIRST)
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_the_last_page_says_so_even_if_it_is_full(full, name):
+def test_the_last_page_has_no_cursor_even_if_it_is_full(full, name):
     rows = len(page_of(full, name, limit=200).json()["items"])
     assert page_of(full, name, limit=rows).json()["next"] is None
 
 
-def test_rows_that_come_meanwhile_are_not_mixed_into_later_pages(world):
+def test_new_rows_do_not_appear_on_later_pages(world):
     for seed in range(3):
         world.a_version(seed=seed)
     path = f"{world.path}/versions"
@@ -128,7 +133,7 @@ BAD_CURSORS = [
 
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("cursor", BAD_CURSORS)
-def test_a_cursor_that_no_list_gave_out_is_refused(full, name, cursor):
+def test_an_invented_cursor_is_refused(full, name, cursor):
     response = page_of(full, name, cursor=cursor)
     assert (response.status_code, response.json()["type"]) == (400, "/problems/malformed-request")
 
@@ -142,21 +147,21 @@ def test_a_cursor_that_no_list_gave_out_is_refused(full, name, cursor):
         pytest.param("yesterday", str(UUID(int=1)), id="not-a-time"),
     ],
 )
-def test_a_cursor_of_no_time_or_id_is_refused(full, name, moment, id_):
+def test_a_cursor_with_an_invalid_time_or_id_is_refused(full, name, moment, id_):
     assert page_of(full, name, cursor=cursor_of(moment, id_)).status_code == 400
 
 
 @pytest.mark.parametrize(
-    ("given_by", "used_on"), [("prefixes", "versions"), ("history", "promotions")]
+    ("issued_by", "used_on"), [("prefixes", "versions"), ("history", "promotions")]
 )
-def test_a_cursor_of_another_list_is_refused(full, given_by, used_on):
-    cursor = page_of(full, given_by, limit=1).json()["next"]
+def test_a_cursor_of_another_list_is_refused(full, issued_by, used_on):
+    cursor = page_of(full, issued_by, limit=1).json()["next"]
     assert page_of(full, used_on, cursor=cursor).status_code == 400
 
 
 @pytest.mark.parametrize(
     "query", [{"limit": 0}, {"limit": 201}, {"limit": "all"}, {"cursor": "A" * 1025}]
 )
-def test_a_page_has_a_sensible_size(full, query):
+def test_an_invalid_page_size_is_refused(full, query):
     response = page_of(full, "prefixes", **query)
     assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")

@@ -1,4 +1,4 @@
-"""Sessions and the pool under them: what only reads, what writes, and connections that died."""
+"""Sessions and their pool: reading, writing, and replacing lost connections."""
 
 import select
 
@@ -27,11 +27,11 @@ def own(narrow, sessions):
 
 @pytest.fixture
 def pings(narrow, monkeypatch):
-    """Collect the questions whether a connection still answers."""
-    asked = []
+    """Collect the pings of connections."""
+    sent = []
     ping = narrow.dialect.do_ping
-    monkeypatch.setattr(narrow.dialect, "do_ping", lambda each: asked.append(each) or ping(each))
-    return asked
+    monkeypatch.setattr(narrow.dialect, "do_ping", lambda each: sent.append(each) or ping(each))
+    return sent
 
 
 def status(session):
@@ -43,7 +43,7 @@ def pid(own):
         return session.scalar(PID)
 
 
-def test_what_only_reads_leaves_no_transaction_open_and_what_begins_is_one(own):
+def test_only_begin_opens_a_transaction(own):
     with own() as session:
         session.execute(text("SELECT 1"))
         assert status(session) is TransactionStatus.IDLE
@@ -55,7 +55,7 @@ def test_what_only_reads_leaves_no_transaction_open_and_what_begins_is_one(own):
         assert status(session) is TransactionStatus.IDLE
 
 
-def test_what_is_not_begun_writes_nothing(own):
+def test_a_plain_session_cannot_write(own):
     with own() as session:
         session.add(AuditChain(subject="prefix:acme/unbegun", length=0, head="x"))
         with pytest.raises(TypeError, match=r"sessions\.begin\(\)"):
@@ -64,12 +64,12 @@ def test_what_is_not_begun_writes_nothing(own):
         assert session.get(AuditChain, "prefix:acme/unbegun") is None
 
 
-def test_a_connection_that_is_well_is_used_again_unasked(own, pings):
+def test_a_healthy_connection_is_reused_without_a_ping(own, pings):
     assert pid(own) == pid(own)
     assert pings == []
 
 
-def test_a_connection_that_the_server_ended_is_replaced(own, sessions, pings):
+def test_a_connection_closed_by_the_server_is_replaced(own, sessions, pings):
     ended = pid(own)
     with sessions() as other:
         other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": ended})
@@ -79,22 +79,22 @@ def test_a_connection_that_the_server_ended_is_replaced(own, sessions, pings):
     assert pid(own) == pid(own)
 
 
-def test_a_connection_that_was_told_something_is_kept(own, narrow, sessions, pings):
+def test_a_connection_with_a_pending_notification_is_kept(own, narrow, sessions, pings):
     with narrow.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("LISTEN told"))
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("LISTEN changes"))
         socket = connection.connection.driver_connection.fileno()
     listening = pid(own)
     with sessions.begin() as other:
-        other.execute(text("NOTIFY told"))
-    # The listening backend passes it on by itself, some moment after the commit.
+        other.execute(text("NOTIFY changes"))
+    # The listening backend delivers it asynchronously, some time after the commit.
     assert select.select([socket], [], [], 30)[0]
 
     assert [pid(own), pid(own)] == [listening, listening]
     assert len(pings) == 1
 
 
-def test_what_listens_to_an_engine_hears_what_only_reads(own, narrow):
-    heard = []
-    event.listen(narrow, "before_cursor_execute", lambda *each: heard.append(each[2]))
+def test_listeners_of_the_engine_receive_reading_statements(own, narrow):
+    received = []
+    event.listen(narrow, "before_cursor_execute", lambda *each: received.append(each[2]))
     pid(own)
-    assert heard == [PID.text]
+    assert received == [PID.text]

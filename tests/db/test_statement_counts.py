@@ -1,4 +1,4 @@
-"""What requests cost in SQL statements: the same, however much there is."""
+"""The number of SQL statements of requests, which does not grow with the data; and query plans."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +17,7 @@ from app.db.overview import Count, counts
 from app.db.paging import PageRequest
 from app.db.prefixes import PrefixFilter, prefixes_page
 from app.db.promotions import executed_with
-from app.db.session import present
+from app.db.session import expect
 from app.db.versions import version_at_revision, version_numbered, versions_page
 from app.domain.identity.access import SYSTEM, Grant, Role
 from app.domain.naming import PrefixName
@@ -27,9 +27,9 @@ from tests.support.statements import asked_of
 
 @pytest.fixture(scope="module")
 def statements(engine):
-    """Collect the SQL statements that run while a block does.
+    """Collect the SQL statements that are executed during a block.
 
-    The use of a token is written beside the requests, so that does not count.
+    Writes of a token's last use are left out, because they happen beside the requests.
     """
 
     @contextmanager
@@ -59,16 +59,16 @@ def relationships():
     return [relation for mapper in mappers for relation in mapper.relationships]
 
 
-def test_there_are_relationships_to_look_at():
+def test_the_relationships_are_found():
     assert len(relationships()) > 10
 
 
 @pytest.mark.parametrize("relation", relationships(), ids=str)
-def test_no_relationship_is_loaded_behind_ones_back(relation):
+def test_no_relationship_is_loaded_implicitly(relation):
     assert relation.lazy == "raise"
 
 
-def test_resolving_takes_three_statements_whatever_the_history(world, statements):
+def test_resolving_takes_three_statements_for_any_history(world, statements):
     def resolving():
         with statements() as counted:
             assert world.resolve(unit="user-1").status_code == 200
@@ -85,12 +85,12 @@ def test_resolving_takes_three_statements_whatever_the_history(world, statements
     assert after_one == resolving() <= 3
 
 
-def test_authenticating_takes_one_statement_whatever_the_grants(world, statements):
+def test_authentication_takes_one_statement_for_any_number_of_grants(world, statements):
     grants = [("reader", f"ns-{number}") for number in range(20)]
     _, token = world.a_principal(None, *grants)
     with statements() as counted:
         world.call("GET", f"/v1/base-models/{a_digest()}", by=token)
-    assert len(counted) == 2  # who it is, and the base model
+    assert len(counted) == 2  # the token, and the base model
 
 
 def fill(world, seed):
@@ -106,7 +106,7 @@ LISTS = {
     "versions": ("{path}/versions", "publisher", {}),
     "evaluations": ("{path}/versions/1/evaluations", "publisher", {}),
     "history": ("{path}/channels/production/history", "publisher", {}),
-    "promotions": ("/v1/promotions", "seer", {}),
+    "promotions": ("/v1/promotions", "insider", {}),
     "audit": ("/v1/audit", "auditor", {"subject": "prefix:{prefix}"}),
     "verification": ("/v1/audit/verify", "auditor", {"subject": "prefix:{prefix}"}),
     "gate": ("{path}/versions/1/gate", "evaluator", {"channel": "production"}),
@@ -116,18 +116,18 @@ LISTS = {
 def cost(statements, world, name):
     path, by, query = LISTS[name]
     facts = {"namespace": world.namespace, "path": world.path, "prefix": world.prefix}
-    asked = {key: value.format(**facts) for key, value in query.items()}
+    params = {key: value.format(**facts) for key, value in query.items()}
     with statements() as counted:
-        world.made("GET", path.format(**facts), by=by, params=asked)
+        world.made("GET", path.format(**facts), by=by, params=params)
     return len(counted)
 
 
 @pytest.fixture(scope="module")
 def costs(app, tokens, statements):
-    """What every list takes of a world with little in it, and with three times as much."""
+    """The number of statements of each list, with few rows and with three times as many."""
     with TestClient(app) as client:
         world = World(client, dict(tokens))
-        _, world.tokens["seer"] = world.a_principal(None, ("publisher", world.namespace))
+        _, world.tokens["insider"] = world.a_principal(None, ("publisher", world.namespace))
         fill(world, 0)
         few = {name: cost(statements, world, name) for name in LISTS}
         for seed in (1, 2):
@@ -142,9 +142,9 @@ def test_a_list_takes_as_many_statements_for_many_rows_as_for_few(costs, name):
     assert 2 <= few[name] == many[name]
 
 
-def test_a_row_that_is_not_there_although_it_must_be_is_a_failure():
+def test_a_missing_row_that_must_exist_is_an_error():
     with pytest.raises(LookupError):
-        present(None)
+        expect(None)
 
 
 def test_the_promotions_that_made_a_version_live_are_found_latest_first(world, sessions):
@@ -154,7 +154,7 @@ def test_the_promotions_that_made_a_version_live_are_found_latest_first(world, s
     world.withdraw(world.request({"number": 2}).json())
 
     with sessions() as session:
-        version = present(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
+        version = expect(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
         found = executed_with(session, version)
 
     assert [promotion.channel.name for promotion in found] == ["production"] * 2
@@ -167,18 +167,18 @@ def test_the_latest_evaluations_of_a_version_are_found(world, sessions):
     latest = world.evaluate(version).json()
 
     with sessions() as session:
-        row = present(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
+        row = expect(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
         (found,) = recent_evaluations(session, row, limit=1)
 
     assert str(found.id) == latest["id"]
 
 
 def test_a_page_of_versions_is_read_in_the_order_of_its_index(world, sessions, engine):
-    """Sorting would read every version of the prefix for each page of it."""
+    """A sort would read every version of the prefix for each page."""
     world.a_version()
     with sessions.begin() as session:
         session.execute(text("SET LOCAL enable_seqscan = off"))
-        session.execute(text("SET LOCAL enable_sort = off"))  # then only where it cannot but sort
+        session.execute(text("SET LOCAL enable_sort = off"))  # sorts only if unavoidable
         with asked_of(engine) as asked:
             versions_page(session, PrefixName(world.namespace, "voice"), PageRequest())
         plan = plan_of(session, *asked[0])
@@ -192,7 +192,7 @@ PART_OF_A_NAME = st.text("abe-._/9'\\\\%_:*&|!()<>ÄK \t", max_size=6)
 
 @pytest.fixture(scope="module")
 def many_prefixes(engine):
-    """Add prefixes to look for, more than a search looks at one by one, for a while."""
+    """Add more prefixes than a search scans, and remove them at the end."""
     add = """
         INSERT INTO prefix
             (id, namespace, name, owner_id, created_by_id, created_at, description, intended_uses)
@@ -237,20 +237,20 @@ def test_a_search_finds_every_prefix_whose_name_contains_the_text(many_prefixes,
 
 
 @pytest.mark.parametrize("part", ["many-2/a.b_1", "9", "no-such-name"])
-def test_a_search_reads_the_names_it_finds_and_a_bounded_number_of_others(
+def test_a_search_reads_the_matching_names_and_a_bounded_number_of_others(
     many_prefixes, engine, part
 ):
-    with many_prefixes.begin_nested() as undone:
-        many_prefixes.execute(text("SET LOCAL enable_seqscan = off"))  # it has no statistics here
+    with many_prefixes.begin_nested() as nested:
+        many_prefixes.execute(text("SET LOCAL enable_seqscan = off"))  # there are no statistics
         with asked_of(engine) as asked:
             searched(many_prefixes, part)
-        nearby, everywhere = (plan_of(many_prefixes, *each) for each in asked[-2:])
-        undone.rollback()
+        scan, search = (plan_of(many_prefixes, *each) for each in asked[-2:])
+        nested.rollback()
 
-    assert "Limit" in nearby
-    assert "uq_prefix_namespace_name" in nearby
-    assert "Bitmap Index Scan on ix_prefix_name_endings" in everywhere
-    assert "Seq Scan on prefix" not in nearby + everywhere
+    assert "Limit" in scan
+    assert "uq_prefix_namespace_name" in scan
+    assert "Bitmap Index Scan on ix_prefix_name_endings" in search
+    assert "Seq Scan on prefix" not in scan + search
 
 
 def counted(session, namespace="*", most=10_000):
@@ -258,13 +258,13 @@ def counted(session, namespace="*", most=10_000):
     return counts(session, caller, datetime(2026, 1, 1, tzinfo=UTC), most=most)
 
 
-def test_the_overview_counts_up_to_a_bound_and_says_so(many_prefixes):
+def test_the_overview_counts_up_to_a_limit_and_shows_it(many_prefixes):
     assert counted(many_prefixes, most=1000).prefixes == Count(1000, more=True)
     assert counted(many_prefixes, "Many-0", most=866).prefixes == Count(866)
     assert counted(many_prefixes, "Many-0", most=865).prefixes == Count(865, more=True)
 
 
-def test_the_overview_counts_what_the_caller_works_on(world, many_prefixes):
+def test_the_overview_counts_the_objects_of_the_caller(world, many_prefixes):
     world.a_live_version()
     world.a_version(seed=1)
     world.a_prefix(name="idle")

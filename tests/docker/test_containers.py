@@ -1,4 +1,4 @@
-"""The image and the compose file, as far as they can be judged without Docker."""
+"""The image and the compose file: checks that work without Docker."""
 
 import re
 import subprocess
@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
-OURS = ("api", "migrate", "bucket")
+REGISTRY_SERVICES = ("api", "migrate", "bucket")
 VARIABLES = {f"REGISTRY_{name.upper()}": field for name, field in Settings.model_fields.items()}
 
 
 def by_default(text):
-    """Return what a developer gets who sets no variable."""
+    """Return the text with the default of each variable."""
     return re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", text)
 
 
@@ -47,7 +47,7 @@ def test_the_linters_find_nothing(command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_image_has_a_tag_that_says_which():
+def test_every_image_has_an_exact_tag():
     stages = {stage for _, stage in re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)}
     bases = {base.split()[0] for base in instructions("FROM")} - stages
     for image in bases | {service["image"] for service in SERVICES.values()}:
@@ -56,7 +56,7 @@ def test_every_image_has_a_tag_that_says_which():
         assert tag not in {"", "latest"}, image
 
 
-def test_what_a_service_depends_on_is_there():
+def test_the_dependencies_of_a_service_exist():
     for name, service in SERVICES.items():
         assert set(service.get("depends_on", ())) <= set(SERVICES), name
         for volume in service.get("volumes", ()):
@@ -70,18 +70,18 @@ def test_the_api_starts_on_migrated_tables_and_a_bucket():
     }
 
 
-def test_one_service_builds_the_image_that_all_of_ours_run():
-    assert len({SERVICES[name]["image"] for name in OURS}) == 1
+def test_one_service_builds_the_image_of_all_registry_services():
+    assert len({SERVICES[name]["image"] for name in REGISTRY_SERVICES}) == 1
     assert [name for name, service in SERVICES.items() if "build" in service] == ["api"]
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_our_services_have_no_rights_and_write_only_to_memory(name):
+@pytest.mark.parametrize("name", REGISTRY_SERVICES)
+def test_registry_services_have_no_capabilities_and_write_only_to_memory(name):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert not {"cap_add", "privileged", "user", "volumes"} & set(service)
-    assert all(re.search(r"size=\d", each) for each in service["tmpfs"])
+    assert all(re.search(r"size=\d", mount) for mount in service["tmpfs"])
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -90,8 +90,8 @@ def test_no_service_gains_privileges_or_listens_beyond_this_machine(name):
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", ()))
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_the_variables_are_those_that_the_settings_know(name, monkeypatch):
+@pytest.mark.parametrize("name", REGISTRY_SERVICES)
+def test_the_variables_match_the_settings(name, monkeypatch):
     given = {key: by_default(value) for key, value in SERVICES[name]["environment"].items()}
     required = {variable for variable, field in VARIABLES.items() if field.is_required()}
 
@@ -127,7 +127,7 @@ def test_every_password_can_be_replaced_and_none_is_in_the_image():
     assert not re.search("PASSWORD|SECRET|TOKEN|KEY|REGISTRY_", " ".join(settings))
 
 
-def test_the_context_holds_what_the_dockerfile_copies_and_nothing_else():
+def test_the_build_context_has_exactly_the_copied_files():
     copied = {
         source
         for line in instructions("COPY")
@@ -147,7 +147,7 @@ def test_every_package_that_is_built_is_copied():
     assert {f"{package} {package}" for package in packages} <= set(instructions("COPY"))
 
 
-def test_the_server_is_neither_root_nor_behind_a_shell():
+def test_the_server_runs_neither_as_root_nor_in_a_shell():
     [user] = instructions("USER")
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
     assert instructions("ENTRYPOINT") == ['["prefix-registry"]']

@@ -1,4 +1,4 @@
-"""docs/security.md: whatever it says that somebody cannot do, a test shows."""
+"""docs/security.md: a test exists for everything that an attacker cannot do."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Refusals: stable codes, one each, with what a caller can act on."""
+"""Refusals: one stable code each, with a sentence and facts for the caller."""
 
 import re
 
@@ -8,7 +8,7 @@ from app.domain.errors import Fault, FaultyError, InvalidArtifactError, NotFound
 
 
 def concrete(kind=RegistryError):
-    """Return every refusal that can be raised, by its class."""
+    """Return the class of every refusal that can be raised."""
     found = [each for child in kind.__subclasses__() for each in (child, *concrete(child))]
     return [
         each for each in found if hasattr(each, "code") and each.__module__ == "app.domain.errors"

@@ -1,4 +1,4 @@
-"""Names, digests, times: one form each."""
+"""Names, digests and times have one form each."""
 
 import hashlib
 import re
@@ -56,7 +56,7 @@ def test_a_name_is_letters_and_digits_with_single_separators(text, valid):
 
 
 @given(st.tuples(*[st.from_regex(NAME_PATTERN, fullmatch=True).filter(is_name)] * 2))
-def test_hugging_face_clients_can_ask_for_every_prefix_whose_name_fits(names):
+def test_hugging_face_clients_can_request_every_prefix_of_suitable_length(names):
     namespace, name = names
     if len(namespace) + len(name) < 96:
         validate_repo_id(f"{namespace}/{name}")
@@ -106,7 +106,7 @@ def test_a_digest_names_its_algorithm():
 
 
 def test_a_document_is_hashed_in_the_canonical_form_of_rfc_8785():
-    """The text is the example of RFC 8785, section 3.2.3, less the keys that JSON shares."""
+    """The text is part of the example of RFC 8785, section 3.2.3."""
     document = {"numbers": [1e30, 4.5, 2e-3, 1e-27], "literals": [None, True, False]}
     text = b'{"literals":[null,true,false],"numbers":[1e+30,4.5,0.002,1e-27]}'
 

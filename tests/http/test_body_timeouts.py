@@ -1,4 +1,4 @@
-"""How long the server waits for a request, and how large a head it reads."""
+"""Timeouts of request heads and bodies, and the size limit of heads."""
 
 import json
 import socket
@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.http.body_timeouts import PacedBodies
-from app.http.header_limits import BoundedHeads
+from app.http.body_timeouts import BodyTimeoutMiddleware
+from app.http.header_limits import HeaderLimitedProtocol
 from tests.support.served import serving
 
 
@@ -18,22 +18,22 @@ def opened(url):
     return socket.create_connection((address.hostname, address.port), timeout=10)
 
 
-def heard(connection):
-    """Return all that the server says before it hangs up."""
-    answer = b""
+def received(connection):
+    """Return everything that the server sends before it closes the connection."""
+    response = b""
     while chunk := connection.recv(1 << 16):
-        answer += chunk
-    return answer
+        response += chunk
+    return response
 
 
-class Impatient(BoundedHeads):
+class Impatient(HeaderLimitedProtocol):
     time_s = 0.3
 
 
 @pytest.fixture(scope="module")
 def impatient(app):
-    """The URL of a server that waits for nobody."""
-    paced = PacedBodies(app, longest_pause_s=0.3, slowest_bytes_s=10_000, grace_s=0.5)
+    """The URL of a server with short timeouts."""
+    paced = BodyTimeoutMiddleware(app, longest_pause_s=0.3, slowest_bytes_s=10_000, grace_s=0.5)
     with serving(paced, http=Impatient) as url:
         yield url
 
@@ -45,52 +45,52 @@ def head_of_a_post(tokens):
     ).encode()
 
 
-def test_a_body_that_stops_coming_is_waited_for_a_while(impatient, tokens):
+def test_a_body_that_pauses_too_long_is_refused(impatient, tokens):
     with opened(impatient) as connection:
         connection.sendall(head_of_a_post(tokens) + b'{"name":')
-        answer = heard(connection)
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"/problems/request-timeout" in answer
+        response = received(connection)
+    assert response.startswith(b"HTTP/1.1 408 ")
+    assert b"/problems/request-timeout" in response
 
 
-def test_a_body_that_trickles_is_not_waited_for(impatient, tokens):
+def test_a_body_that_arrives_too_slowly_is_refused(impatient, tokens):
     with opened(impatient) as connection:
         connection.sendall(head_of_a_post(tokens))
         start = clock.monotonic()
         connection.settimeout(0.1)
-        answer = b""
-        while not answer and clock.monotonic() - start < 5:
+        response = b""
+        while not response and clock.monotonic() - start < 5:
             connection.sendall(b" ")
             try:
-                answer = connection.recv(1 << 16)
+                response = connection.recv(1 << 16)
             except TimeoutError:
                 continue
-    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert response.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_long_answer_is_no_slow_request(impatient, tokens):
-    """Once its body is there, a request may take as long as it needs."""
+def test_a_complete_request_has_no_timeout(impatient, tokens):
+    """Timeouts end when the body is complete; the response may take any time."""
     with opened(impatient) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: registry\r\n\r\n")
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: a"], ids=["nothing", "half"])
-def test_a_head_that_does_not_come_is_not_waited_for(impatient, sent):
+def test_an_incomplete_head_times_out(impatient, sent):
     with opened(impatient) as connection:
         connection.sendall(sent)
-        answer = heard(connection)
-    assert answer.startswith(b"HTTP/1.1 408 ") if sent else answer == b""
+        response = received(connection)
+    assert response.startswith(b"HTTP/1.1 408 ") if sent else response == b""
 
 
-def test_the_next_head_on_a_connection_has_its_own_time(impatient):
+def test_the_next_head_on_a_connection_has_its_own_timeout(impatient):
     with opened(impatient) as connection:
         for _ in range(3):
             clock.sleep(0.2)
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: registry\r\n\r\n")
             assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         connection.sendall(b"GET /healthz HT")
-        assert heard(connection).startswith(b"HTTP/1.1 408 ")
+        assert received(connection).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(
@@ -100,30 +100,30 @@ def test_the_next_head_on_a_connection_has_its_own_time(impatient):
         pytest.param(b"x" * 4000, id="one-line"),
     ],
 )
-def test_a_head_without_end_is_not_read(url, line):
+def test_an_endless_head_is_not_read(url, line):
     with opened(url) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: registry\r\nX-First: ")
-        answer = b""
-        with suppress(OSError):  # it hangs up on what it has not read
+        response = b""
+        with suppress(OSError):  # the server closes the connection without reading everything
             for _ in range(1000):
                 connection.sendall(line)
         with suppress(ConnectionError):
-            answer = connection.recv(1 << 16)
-    assert answer[:13] in {b"", b"HTTP/1.1 431 "}
+            response = connection.recv(1 << 16)
+    assert response[:13] in {b"", b"HTTP/1.1 431 "}
 
 
 def test_a_complete_head_that_is_too_large_is_refused_with_a_reason(url):
     head = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
     with opened(url) as connection:
         connection.sendall(head + b"X: " + b"x" * 40_000 + b"\r\n\r\n")
-        answer = heard(connection)
-    assert answer.startswith(b"HTTP/1.1 431 ")
-    assert b"application/problem+json" in answer
+        response = received(connection)
+    assert response.startswith(b"HTTP/1.1 431 ")
+    assert b"application/problem+json" in response
 
 
-def test_what_is_no_http_is_refused_as_a_problem(url):
+def test_a_request_that_is_not_http_is_refused_as_a_problem(url):
     with opened(url) as connection:
         connection.sendall(b"HELLO\r\n\r\n")
-        answer = heard(connection)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "/problems/malformed-request"
+        response = received(connection)
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(response.partition(b"\r\n\r\n")[2])["type"] == "/problems/malformed-request"

@@ -1,4 +1,4 @@
-"""A request that is sent again with its key takes effect once and gets the same answer."""
+"""A request repeated with its idempotency key takes effect once and gets the same response."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.db.idempotency import claim_key
-from app.db.models import ApiToken, KeptAnswer, Upload
+from app.db.models import ApiToken, IdempotencyRecord, Upload
 from app.domain.idempotency import KEPT_FOR
 from app.domain.identity.tokens import token_hash
 from app.services.artifacts.garbage_collection import collect
@@ -30,11 +30,11 @@ def keyed(key=None):
 
 
 def same(first, again):
-    """Whether an answer is the first one, given again."""
-    told = ("content-type", "location")
+    """Whether `again` is the stored response of `first`."""
+    names = ("content-type", "location")
     return (
         (again.status_code, again.content) == (first.status_code, first.content)
-        and [again.headers.get(name) for name in told] == [first.headers.get(name) for name in told]
+        and [again.headers.get(n) for n in names] == [first.headers.get(n) for n in names]
         and "idempotent-replayed" not in first.headers
         and again.headers.get("idempotent-replayed") == "true"
     )
@@ -45,19 +45,19 @@ def create_prefix(world, *, by="publisher", headers=None, **changes):
     return world.call("POST", "/v1/prefixes", by=by, json=body, headers=headers or {})
 
 
-# The same answer
+# Replayed responses
 
 
-def test_a_retry_gets_the_answer_of_the_first_and_changes_nothing(world):
+def test_a_retry_gets_the_first_response_and_changes_nothing(world):
     headers = keyed()
     first, again = (create_prefix(world, headers=headers) for _ in range(2))
     assert (first.status_code, same(first, again)) == (201, True)
-    assert code(create_prefix(world)) == "already-exists"  # as it would have been
+    assert code(create_prefix(world)) == "already-exists"  # without the key
     assert world.actions() == ["prefix.create"]
 
 
-def test_actions_are_taken_once(world):
-    """Each of these would refuse to be done twice."""
+def test_actions_take_effect_once(world):
+    """Without a key, each of these would refuse its repetition."""
     approved = world.a_promotion()
     withdrawn = world.request({"number": 1}).json()
     other = world.a_version(seed=1)
@@ -77,7 +77,7 @@ def test_actions_are_taken_once(world):
     assert world.verification()["valid"]
 
 
-def test_an_answer_that_was_true_then_is_given_though_it_is_not_any_more(world):
+def test_a_stored_response_is_replayed_even_if_it_is_outdated(world):
     headers = keyed()
     suite = a_suite()
     first = world.call("POST", "/v1/suites", by="admin", json=suite, headers=headers)
@@ -86,8 +86,8 @@ def test_an_answer_that_was_true_then_is_given_though_it_is_not_any_more(world):
     assert (first.status_code, plain.status_code, same(first, again)) == (201, 200, True)
 
 
-def test_a_push_is_known_by_its_parts_whatever_lies_between_them(world):
-    """An HTTP library makes a boundary of its own for each attempt."""
+def test_a_push_is_identified_by_its_parts_and_not_by_its_boundary(world):
+    """An HTTP library generates a new boundary for each attempt."""
     world.a_base()
     world.a_prefix()
     parts = {
@@ -124,21 +124,21 @@ def test_evidence_with_samples_is_recorded_once(world):
     assert len(world.made("GET", path, by="evaluator")["items"]) == 1
 
 
-def test_requests_that_come_at_once_take_effect_once(world):
+def test_concurrent_requests_take_effect_once(world):
     headers = keyed()
     calls = [lambda each: create_prefix(each, headers=headers)] * 8
-    answers = by_as_many_clients(world, calls)
-    told = {answer.status_code for answer in answers}
-    assert told <= {201, 409}
-    assert {code(answer) for answer in answers if answer.status_code == 409} <= {
+    responses = by_as_many_clients(world, calls)
+    statuses = {response.status_code for response in responses}
+    assert statuses <= {201, 409}
+    assert {code(response) for response in responses if response.status_code == 409} <= {
         "request-in-flight"
     }
-    assert 201 in told
+    assert 201 in statuses
     assert world.actions() == ["prefix.create"]
     assert create_prefix(world, headers=headers).status_code == 201
 
 
-# What a key belongs to
+# The scope of a key
 
 
 def test_a_key_is_for_one_request_only(world):
@@ -148,19 +148,19 @@ def test_a_key_is_for_one_request_only(world):
     other_path = world.call(
         "POST", "/v1/base-models", by="publisher", json=a_base_model(), headers=headers
     )
-    for answer in (other_body, other_path):
-        assert (answer.status_code, code(answer)) == (422, "idempotency-key-reused")
+    for response in (other_body, other_path):
+        assert (response.status_code, code(response)) == (422, "idempotency-key-reused")
 
 
-def test_a_key_is_its_principals_own(world):
+def test_a_key_belongs_to_its_principal(world):
     headers = keyed()
     assert create_prefix(world, headers=headers).status_code == 201
     _, other = world.a_principal(None, ("publisher", world.namespace))
     assert code(create_prefix(world, by=other, headers=headers)) == "already-exists"
 
 
-def test_a_key_that_is_at_work_elsewhere_is_told_to_wait(world, sessions):
-    """What the first request holds, until it is committed or its process is gone."""
+def test_a_key_in_flight_is_refused_until_it_is_free(world, sessions):
+    """The first request holds the key until it commits or its process ends."""
     key = str(uuid.uuid4())
     _, token = world.a_principal(None, ("publisher", world.namespace))
     with sessions.begin() as session:
@@ -190,12 +190,12 @@ def principal_of(session, token):
 )
 def test_a_key_must_be_printable_and_short(world, key):
     headers = {"Idempotency-Key": key.encode("latin-1")}
-    answer = create_prefix(world, headers=headers)
-    assert (answer.status_code, code(answer)) == (400, "malformed-request")
+    response = create_prefix(world, headers=headers)
+    assert (response.status_code, code(response)) == (400, "malformed-request")
     assert world.call("GET", world.path, by="publisher").status_code == 404
 
 
-def test_a_key_may_be_written_as_the_draft_has_it(world):
+def test_a_key_may_be_a_quoted_string_as_in_the_draft(world):
     first = create_prefix(world, headers=keyed('"a key"'))
     assert (first.status_code, same(first, create_prefix(world, headers=keyed('"a key"')))) == (
         201,
@@ -205,15 +205,15 @@ def test_a_key_may_be_written_as_the_draft_has_it(world):
 
 def test_only_a_post_needs_a_key(world):
     world.a_prefix()
-    answer = world.call("GET", world.path, by="publisher", headers={"Idempotency-Key": ""})
-    assert answer.status_code == 200
+    response = world.call("GET", world.path, by="publisher", headers={"Idempotency-Key": ""})
+    assert response.status_code == 200
 
 
 # Refusals and failures
 
 
-def test_a_refusal_that_changed_nothing_is_evaluated_anew(world):
-    """Whoever cures the cause may send the same request again."""
+def test_a_refusal_without_changes_is_not_stored(world):
+    """After the cause is fixed, the same request can be sent again."""
     headers = keyed()
     document = a_base_model()
     name, token = world.a_principal()
@@ -224,7 +224,7 @@ def test_a_refusal_that_changed_nothing_is_evaluated_anew(world):
     assert world.call("POST", "/v1/base-models", **send).status_code == 201
 
 
-def test_a_refusal_that_is_on_the_record_is_given_again(world):
+def test_a_refusal_with_an_audit_entry_is_replayed(world):
     """The gate's refusal has an audit entry, and a retry must not add another."""
     version = world.a_version()
     world.a_channel()
@@ -245,7 +245,7 @@ class BrokenStaging:
         raise RuntimeError("no signature today")
 
 
-def test_a_failure_of_ours_is_never_kept_and_leaves_nothing(world, world_on, sessions):
+def test_a_server_error_is_never_stored_and_changes_nothing(world, world_on, sessions):
     world.a_prefix()
     broken = world_on(staging=BrokenStaging())
     headers = keyed()
@@ -268,9 +268,7 @@ class FullBlobs(MemoryBlobs):
         raise RuntimeError("no room today")
 
 
-def test_a_failure_before_anything_is_changed_is_told_and_leaves_the_key_free(
-    world, world_on, caplog
-):
+def test_a_failure_before_any_change_leaves_the_key_free(world, world_on, caplog):
     world.a_base()
     world.a_prefix()
     full = world_on(blobs=FullBlobs())
@@ -278,14 +276,14 @@ def test_a_failure_before_anything_is_changed_is_told_and_leaves_the_key_free(
     headers = keyed()
 
     assert full.push(headers=headers).status_code == 500
-    assert "failed: RuntimeError at " in caplog.text  # and nothing failed after it
+    assert "failed: RuntimeError at " in caplog.text  # and no second failure followed
     assert world.push(headers=headers).status_code == 201
 
 
 # Secrets
 
 
-def test_a_token_is_never_kept_and_never_issued_twice(world, sessions):
+def test_a_token_is_never_stored_and_never_issued_twice(world, sessions):
     name, _ = world.a_principal()
     headers = keyed()
     first = world.call("POST", "/v1/tokens", by="admin", json={"principal": name}, headers=headers)
@@ -297,8 +295,10 @@ def test_a_token_is_never_kept_and_never_issued_twice(world, sessions):
     assert again.json()["made"] == first.headers["location"] == made
     assert first.json()["token"] not in again.text
     with sessions() as session:
-        kept = session.scalars(select(KeptAnswer).where(KeptAnswer.key == headers_key(headers)))
-        assert [row.body for row in kept] == [None]
+        stored = session.scalars(
+            select(IdempotencyRecord).where(IdempotencyRecord.key == headers_key(headers))
+        )
+        assert [row.body for row in stored] == [None]
     assert world.call("DELETE", made, by="admin").status_code == 204
 
 
@@ -306,7 +306,7 @@ def headers_key(headers):
     return headers["Idempotency-Key"]
 
 
-# For how long
+# Retention
 
 
 def test_a_key_is_free_again_after_a_day(world, time):
@@ -319,20 +319,20 @@ def test_a_key_is_free_again_after_a_day(world, time):
     assert create_prefix(world, name="other", headers=headers).status_code == 201
 
 
-def test_collecting_forgets_what_is_kept_no_longer(world, sessions, blobs, s3_account):
+def test_garbage_collection_deletes_expired_records(world, sessions, blobs, s3_account):
     headers = keyed()
     assert create_prefix(world, headers=headers).status_code == 201
-    now = datetime.now(UTC)  # noqa: TID251 - whoever runs the command has a clock
+    now = datetime.now(UTC)  # noqa: TID251 - the clock of the command line
 
-    def kept(at):
+    def stored_after_collection(at):
         staging = S3Staging(s3_account)
         collect(sessions, blobs, staging, grace=timedelta(days=9), dry_run=False, now=at)
         with sessions() as session:
-            key = KeptAnswer.key == headers_key(headers)
-            return session.scalar(select(func.count()).select_from(KeptAnswer).where(key))
+            key = IdempotencyRecord.key == headers_key(headers)
+            return session.scalar(select(func.count()).select_from(IdempotencyRecord).where(key))
 
-    assert kept(now) == 1
-    assert kept(now + KEPT_FOR) == 0
+    assert stored_after_collection(now) == 1
+    assert stored_after_collection(now + KEPT_FOR) == 0
 
 
 # Crashes
@@ -350,8 +350,8 @@ def dying(stores, tokens):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_a_crash_between_commit_and_answer_loses_neither(world, dying, tokens):
-    """Nor does one before the commit make anything: the effect and its answer are one thing."""
+def test_a_crash_between_commit_and_response_loses_neither(world, dying, tokens):
+    """A crash before the commit changes nothing: change and response are committed together."""
 
     def create(name, **headers):
         body = {"namespace": world.namespace, "name": name, "owner": "admin"}

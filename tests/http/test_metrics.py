@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""The metrics for Prometheus."""
 
 import os
 import subprocess
@@ -35,14 +35,14 @@ def test_requests_are_counted_by_endpoint_and_not_by_path(world):
     assert world.namespace not in world.client.get("/metrics").text
 
 
-def test_a_path_that_no_endpoint_answers_is_counted_as_none(client):
+def test_a_path_without_endpoint_is_counted_as_none(client):
     before = count(client, "none", "404")
     client.get("/nowhere/at/all")
     assert count(client, "none", "404") == before + 1
 
 
-def test_workers_answer_for_each_other(tmp_path):
-    """Two processes count into one folder, and a third one shows the sum."""
+def test_workers_report_metrics_for_each_other(tmp_path):
+    """Two processes count into one folder, and a third one reports the sum."""
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     code = "from app.http.metrics import DAMAGED_OBJECTS; DAMAGED_OBJECTS.inc()"
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The multipart body of a push: what is read, what is refused, what a broken one leaves."""
+"""The multipart body of a push: accepted forms, refusals, limits and disconnects."""
 
 import itertools
 import json
@@ -52,7 +52,7 @@ def send(world, content, *, by="publisher", kind=f"multipart/form-data; boundary
 
 
 def nested(levels):
-    """Return an object in an object, so many times."""
+    """Return an object that is nested this many levels deep."""
     return {} if levels == 0 else {"a": nested(levels - 1)}
 
 
@@ -61,7 +61,7 @@ def pushed(world):
     return [version["number"] for version in listed]
 
 
-# What is read
+# Accepted forms
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["version", "config", "weights"])))
@@ -81,7 +81,7 @@ def test_a_boundary_may_be_quoted(prefix):
     assert send(prefix, body_of(the_parts(prefix).items()), kind=kind).status_code == 201
 
 
-def test_headers_that_nobody_needs_are_ignored(prefix):
+def test_unneeded_headers_are_ignored(prefix):
     parts = [
         part(name, content, headers="Content-Type: text/plain\r\nX-Other: 1\r\n")
         for name, content in the_parts(prefix).items()
@@ -89,19 +89,19 @@ def test_headers_that_nobody_needs_are_ignored(prefix):
     assert send(prefix, b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()).status_code == 201
 
 
-def test_what_comes_before_and_after_the_parts_is_ignored(prefix):
+def test_preamble_and_epilogue_are_ignored(prefix):
     body = body_of(the_parts(prefix).items())
     assert send(prefix, b"\r\n" + body + b"an epilogue").status_code == 201
 
 
 def test_a_boundary_within_the_bytes_is_content(prefix):
-    """Weights are any bytes, line ends and dashes among them."""
+    """Weights may contain any bytes, including line ends and dashes."""
     parts = the_parts(prefix) | {"weights": b"\r\n--boundary-of-another\r\n--"}
     response = send(prefix, body_of(parts.items()))
     assert code(response) == "invalid-artifact"
 
 
-# What is refused
+# Refusals
 
 
 @pytest.mark.parametrize("name", ["version", "config", "weights"])
@@ -136,14 +136,14 @@ def test_a_part_without_a_name_is_unknown(prefix):
     assert fault_codes(response) == ["unknown-part"]
 
 
-def test_all_that_is_wrong_with_the_parts_is_told_at_once(prefix):
+def test_all_faults_of_the_parts_are_reported_at_once(prefix):
     parts = the_parts(prefix)
     sent = [("readme", b""), ("config", parts["config"]), ("config", parts["config"])]
     response = send(prefix, body_of(sent))
     assert fault_codes(response) == ["unknown-part", "repeated-part", "missing", "missing"]
 
 
-def test_endlessly_many_unknown_parts_are_not_all_listed(prefix):
+def test_the_number_of_reported_faults_is_limited(prefix):
     response = send(prefix, body_of([("readme", b"")] * 5000))
     assert response.status_code == 422
     assert len(response.json()["faults"]) < 100
@@ -164,7 +164,7 @@ def test_another_content_type_is_not_supported(prefix, kind):
     assert (response.status_code, code(response)) == (415, "unsupported-media-type")
 
 
-def test_a_boundary_beyond_reason_is_refused(prefix):
+def test_an_overlong_boundary_is_refused(prefix):
     boundary = "b" * 300
     body = body_of(the_parts(prefix).items(), boundary=boundary)
     response = send(prefix, body, kind=f"multipart/form-data; boundary={boundary}")
@@ -188,7 +188,7 @@ def test_a_malformed_body_is_refused(prefix, body):
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
-def test_a_body_that_breaks_off_is_refused_and_leaves_nothing(prefix, kept):
+def test_an_incomplete_body_is_refused_and_stores_nothing(prefix, kept):
     body = body_of(the_parts(prefix).items())
 
     response = send(prefix, body[: int(len(body) * kept)])
@@ -227,13 +227,13 @@ def test_a_description_with_invalid_fields_is_refused(prefix, described):
     assert (response.status_code, code(response)) == (422, "invalid-request"), response.text
 
 
-def test_a_description_may_be_nested_a_little(prefix):
+def test_a_description_may_be_nested_within_the_limit(prefix):
     described = {"base_model": prefix.base, "lineage": nested(12)}
     parts = the_parts(prefix) | {"version": json.dumps(described).encode()}
     assert send(prefix, body_of(parts.items())).json()["lineage"] == nested(12)
 
 
-# What is too large
+# Size limits
 
 
 @pytest.mark.parametrize(
@@ -270,12 +270,12 @@ def test_a_body_announced_beyond_all_limits_is_refused_unread(prefix, url, token
     )
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(head.encode())
-        answer = connection.recv(1 << 16)
-    assert answer.startswith(b"HTTP/1.1 413 ")
+        response = connection.recv(1 << 16)
+    assert response.startswith(b"HTTP/1.1 413 ")
 
 
 def streamed(prefix, url, tokens, chunks):
-    """Send a body without saying how long it will be."""
+    """Send a body without announcing its length."""
     headers = {
         "Authorization": f"Bearer {tokens['publisher']}",
         "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
@@ -291,18 +291,18 @@ def test_a_streamed_body_is_read(prefix, url, tokens):
 
 @pytest.mark.parametrize("name", ["weights", "readme"])
 def test_a_streamed_part_is_refused_once_it_is_too_large(prefix, url, tokens, name):
-    """The server answers before the client is done, so the body must stop."""
+    """The server responds before it has read the whole body, which therefore must be finite."""
     opened = part(name, b"").removesuffix(b"\r\n")
     chunks = itertools.chain([opened], itertools.repeat(b" " * (1 << 16), 64))
     response = streamed(prefix, url, tokens, chunks)
     assert (response.status_code, code(response)) == (413, "too-large")
 
 
-# Whoever hangs up
+# Disconnects
 
 
 @pytest.mark.parametrize("announced", ["Content-Length: 3000", "Transfer-Encoding: chunked"])
-def test_a_client_that_hangs_up_leaves_nothing(prefix, url, tokens, announced):
+def test_a_client_that_disconnects_leaves_nothing(prefix, url, tokens, announced):
     address = urlsplit(url)
     head = (
         f"POST {prefix.path}/versions HTTP/1.1\r\nHost: {address.netloc}\r\n"

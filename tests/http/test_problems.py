@@ -1,4 +1,4 @@
-"""Every refusal, provoked: its code, its status, and its shape as RFC 9457 has it."""
+"""Every refusal, provoked: its code, its status and its RFC 9457 document."""
 
 import asyncio
 import json
@@ -14,13 +14,13 @@ from app.db.idempotency import claim_key
 from app.db.models import Principal
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
-from app.http.body_timeouts import PacedBodies
+from app.http.body_timeouts import BodyTimeoutMiddleware
 from app.http.problems import MEDIA_TYPE, STATUS
 from tests.conftest import LIMITS
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import a_base_model, a_digest, a_policy, a_suite, code, results
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "problems.md"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "reference" / "problems.md"
 
 
 class BrokenBlobs(MemoryBlobs):
@@ -31,7 +31,7 @@ class BrokenBlobs(MemoryBlobs):
 
 
 class Stage:
-    """What a refusal may need besides a world: broken parts, and hands on the real ones."""
+    """A world in which every refusal can be provoked, by replacing or tampering with its parts."""
 
     def __init__(self, world, world_on, tamper, request):
         self.world = world
@@ -44,7 +44,7 @@ class Stage:
         return self._request.getfixturevalue("administered")
 
     def world_on(self, **replaced):
-        """Return the same world on a server some of whose parts are others."""
+        """Return the same world on a server with some parts replaced."""
         other = self._world_on(**replaced)
         other.namespace, other.prefix, other.path = (
             self.world.namespace,
@@ -59,7 +59,7 @@ def stage(world, world_on, tamper, request):
     return Stage(world, world_on, tamper, request)
 
 
-# One function for each class of refusal; its name is the class's.
+# One function for each class of refusal, named after its code.
 
 
 def audit_log_broken(stage):
@@ -198,7 +198,7 @@ def upload_incomplete(stage):
 
 
 def with_a_key(stage, key="a key of this test's", **changes):
-    """Create a principal, who names the test apart, with an idempotency key."""
+    """Create a principal, named after the test's namespace, with an idempotency key."""
     headers = {"Idempotency-Key": f'"{stage.world.namespace} {key}"'}
     body = {"name": f"p-{stage.world.namespace}", "kind": "human"} | changes
     return stage.world.call("POST", "/v1/principals", by="admin", json=body, headers=headers)
@@ -232,7 +232,7 @@ def headers_too_large(stage):
 
 def request_timeout(stage):
     world = stage.world
-    paced = PacedBodies(world.client.app, longest_pause_s=0.01)
+    paced = BodyTimeoutMiddleware(world.client.app, longest_pause_s=0.01)
 
     async def stalled(scope, receive, send):
         async def nothing():
@@ -322,7 +322,7 @@ def subject_changed(stage):
     return stage.world.review(promotion, by="approver-1", subject_digest=a_digest())
 
 
-# What the framework refuses, or nobody foresaw
+# Refusals by the framework, and unexpected errors
 
 
 def no_such_path(stage):
@@ -383,7 +383,7 @@ def test_every_refusal_is_provoked_and_a_problem_document(stage, error):
 
 
 @pytest.mark.parametrize("provoke", OTHERS)
-def test_what_nobody_raised_is_a_problem_document_too(stage, provoke):
+def test_framework_refusals_and_failures_are_problem_documents_too(stage, provoke):
     call, status, problem = OTHERS[provoke]
     require_problem(call(stage), status, problem)
 
@@ -391,7 +391,7 @@ def test_what_nobody_raised_is_a_problem_document_too(stage, provoke):
 @pytest.mark.parametrize(
     "error", [each for each in REFUSALS if issubclass(each, FaultyError)], ids=lambda e: e.code
 )
-def test_what_was_sent_wrongly_is_told_fault_by_fault(stage, error):
+def test_an_invalid_request_is_reported_fault_by_fault(stage, error):
     faults = PROVOKED_BY[error](stage).json()["faults"]
     assert faults
     for fault in faults:
@@ -399,16 +399,16 @@ def test_what_was_sent_wrongly_is_told_fault_by_fault(stage, error):
         assert re.fullmatch(r"[a-z_-]+", fault["code"])
 
 
-def test_codes_are_told_apart():
+def test_codes_are_unique():
     codes = [error.code for error in REFUSALS]
     assert len(set(codes)) == len(codes)
 
 
-def test_every_refusal_has_a_status_and_no_status_is_left_over():
+def test_the_statuses_cover_exactly_the_refusals():
     assert set(STATUS) == set(REFUSALS)
 
 
-def test_every_error_of_the_domain_is_looked_at():
+def test_every_error_of_the_domain_is_tested():
     declared = {each for each in vars(errors).values() if isinstance(each, type)}
     declared = {each for each in declared if issubclass(each, RegistryError)}
     assert declared - {RegistryError, FaultyError} == set(REFUSALS)
@@ -422,34 +422,34 @@ def test_the_documentation_lists_exactly_the_codes_with_their_status():
     assert [row[0] for row in rows] == sorted(expected)
 
 
-def test_a_method_that_is_not_allowed_is_told_which_are(stage):
+def test_a_405_lists_the_allowed_methods(stage):
     response = no_such_method(stage)
     assert response.headers["allow"] == "GET, POST"
-    assert response.json()["detail"] == "/v1/prefixes answers GET, POST."
+    assert response.json()["detail"] == "/v1/prefixes allows GET, POST."
 
 
-def test_a_method_that_one_endpoint_answers_is_told(stage):
+def test_a_405_lists_the_only_allowed_method(stage):
     response = stage.world.call("PUT", "/v1/audit", by="reader")
     assert (response.status_code, response.headers["allow"]) == (405, "GET")
 
 
-def test_a_failure_is_told_without_what_is_secret(stage):
+def test_a_failure_response_contains_no_secret(stage):
     response = a_bug(stage)
     assert "hunter2" not in response.text
     assert "Traceback" not in response.text
 
 
-def test_a_failure_is_in_the_log_with_its_cause(stage, caplog):
+def test_a_failure_is_logged_with_its_cause(stage, caplog):
     a_bug(stage)
     assert "GET /v1/resolve/" in caplog.text
     assert "RuntimeError" in caplog.text
 
 
-def test_what_is_wrong_on_our_side_is_in_the_log(stage, caplog):
+def test_a_server_side_refusal_is_logged(stage, caplog):
     unavailable(stage)
     assert "unavailable: The object store" in caplog.text
 
 
-def test_what_is_wrong_on_the_callers_side_is_not_in_the_log(stage, caplog):
+def test_a_client_side_refusal_is_not_logged(stage, caplog):
     not_found(stage)
     assert caplog.text == ""

@@ -1,9 +1,11 @@
-"""What is refused because readers could take it for something else, or not notice it."""
+"""Ambiguous or ignored input: query parameters, times, names, reasons and JSON bodies."""
 
 import json
 
 import pytest
+from fastapi.routing import iter_route_contexts
 
+from app.http.query_parameters import declared_parameters
 from tests.support.builders import a_suite, code
 
 
@@ -15,14 +17,43 @@ from tests.support.builders import a_suite, code
     ],
 )
 def test_a_parameter_that_would_be_ignored_is_refused(world, query, fault):
-    """A mistyped channel would be answered with what `production` serves."""
+    """Without the check, a mistyped channel would return the version of `production`."""
     world.a_live_version()
     response = world.call("GET", f"/v1/resolve/{world.prefix}?{query}", by="reader")
     assert (response.status_code, code(response)) == (422, "invalid-request")
     assert [each["code"] for each in response.json()["faults"]] == [fault]
 
 
-def test_parameters_are_checked_below_v1_alone(world):
+def test_a_refusal_names_the_parameters_that_may_be_sent(world):
+    world.a_live_version()
+    path = f"/v1/resolve/{world.prefix}?chanel=staging"
+    assert world.call("GET", path, by="reader").json()["faults"][0]["message"] == (
+        "There is no parameter 'chanel'; send any of base_model, channel, unit, wait."
+    )
+    assert world.call("GET", "/v1/me?x=1", by="reader").json()["faults"][0]["message"] == (
+        "There is no parameter 'x' here, nor any other."
+    )
+
+
+def test_the_parameters_of_every_route_are_those_of_the_openapi_document(app):
+    """A parameter that only one of them lists would be refused or ignored."""
+    paths = app.openapi()["paths"]
+    compared = 0
+    for route in iter_route_contexts(app.routes):
+        for method in route.methods or ():
+            operation = paths.get(route.path_format, {}).get(method.lower())
+            if operation is not None and route.path_format.startswith("/v1/"):
+                documented = {
+                    each["name"]: each["schema"].get("type") == "array"
+                    for each in operation.get("parameters", [])
+                    if each["in"] == "query"
+                }
+                assert declared_parameters(route.dependant) == documented, route.path_format
+                compared += 1
+    assert compared > 50
+
+
+def test_parameters_are_checked_only_below_v1(world):
     world.a_live_version()
     for path in ("/healthz?x=1", f"/api/models/{world.prefix}?expand=siblings&expand=sha"):
         assert world.call("GET", path, by="reader").status_code == 200
@@ -49,7 +80,7 @@ def test_a_time_is_a_date_with_an_hour_and_an_offset(world, at):
         pytest.param("\u00a0", id="blank"),
     ],
 )
-def test_a_name_that_could_pass_for_another_is_refused(world, name):
+def test_a_name_that_looks_like_another_is_refused(world, name):
     world.a_suite()
     harness = {"name": name, "version": "1"}
     response = world.evaluate(world.a_version(), harness=harness)
@@ -70,7 +101,7 @@ def test_principals_suites_and_personas_are_named_in_ascii(world, name):
 
 
 @pytest.mark.parametrize("reason", ["", " ", "\n\t", "\u00a0\u2003" * 20, "a\u202eb" * 10])
-def test_a_reason_must_say_something(world, reason):
+def test_a_reason_must_not_be_blank(world, reason):
     version = world.a_live_version()
     promotion = world.request(world.an_evaluated_version(seed=1)).json()
     evaluation = world.evaluate(version).json()
@@ -99,7 +130,7 @@ def test_json_with_two_meanings_is_refused(world):
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
-def test_a_body_that_is_not_said_to_be_json_is_not_read_as_json(world, kind):
+def test_a_body_with_another_content_type_is_not_read_as_json(world, kind):
     response = world.call(
         "POST",
         "/v1/suites",

@@ -1,4 +1,4 @@
-"""What every request gets: an id, headers, an end in time, and an answer that tells no secret."""
+"""Request ids, response headers, and failures that reveal no secret."""
 
 import json
 import logging
@@ -26,21 +26,21 @@ CANARY = "canary-4b1d-hunter2"
 # Ids
 
 
-def test_an_answer_has_the_id_that_the_client_gave(client):
+def test_a_response_has_the_request_id_of_the_client(client):
     given = "trace.1-A_b"
     response = client.get("/healthz", headers={"X-Request-Id": given})
     assert response.headers["x-request-id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\tb", "<b>", "a,b"])
-def test_an_id_that_cannot_be_copied_anywhere_is_replaced(client, given):
+def test_a_malformed_request_id_is_replaced(client, given):
     response = client.get("/healthz", headers={"X-Request-Id": given})
     assert re.fullmatch(r"[0-9a-f]{32}", response.headers["x-request-id"])
 
 
-def test_every_kind_of_answer_has_an_id_of_its_own(world, world_on):
+def test_every_kind_of_response_has_its_own_request_id(world, world_on):
     world.a_live_version()
-    answers = [
+    responses = [
         world.client.get("/v1/prefixes"),
         world.client.get("/nowhere"),
         world.client.delete("/v1/prefixes"),
@@ -48,15 +48,15 @@ def test_every_kind_of_answer_has_an_id_of_its_own(world, world_on):
         world.call("POST", "/v1/suites", by="admin", headers={"Idempotency-Key": ""}),
         failing(world, world_on),
     ]
-    assert [each.status_code for each in answers] == [401, 404, 405, 401, 400, 500]
-    assert len({each.headers["x-request-id"] for each in answers}) == len(answers)
+    assert [each.status_code for each in responses] == [401, 404, 405, 401, 400, 500]
+    assert len({each.headers["x-request-id"] for each in responses}) == len(responses)
 
 
 # Headers
 
 
 @pytest.mark.parametrize("path", ["/v1/prefixes", "/healthz", "/nowhere", "/api/models/a/b"])
-def test_an_answer_says_what_a_browser_may_do_with_it(client, path):
+def test_a_response_has_security_headers(client, path):
     headers = client.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["content-security-policy"].startswith("default-src 'none'")
@@ -65,20 +65,20 @@ def test_an_answer_says_what_a_browser_may_do_with_it(client, path):
     assert "strict-transport-security" not in headers
 
 
-def test_what_has_a_tag_may_be_kept_by_whom_it_was_sent_to(world):
+def test_a_response_with_an_etag_may_be_cached_privately(world):
     world.a_version()
     world.a_channel()
     response = world.call("GET", f"{world.path}/channels/production", by="publisher")
     assert response.headers["cache-control"] == "private, no-cache"
 
 
-def test_https_alone_is_demanded_where_it_was_configured(parts):
+def test_hsts_is_sent_if_it_is_configured(parts):
     with TestClient(app_of(parts, hsts_max_age_s=31_536_000)) as client:
         headers = client.get("/healthz").headers
     assert headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_the_documentation_may_load_what_it_needs(client):
+def test_the_documentation_page_may_load_its_scripts(client):
     response = client.get("/docs")
     policy = response.headers["content-security-policy"]
     for loaded in re.findall(r'(?:src|href)="(https://[^/"]+)', response.text):
@@ -89,20 +89,20 @@ def test_the_documentation_may_load_what_it_needs(client):
 
 
 class BrokenBlobs(MemoryBlobs):
-    """A store whose errors say too much."""
+    """A store whose errors contain secrets."""
 
     def presigned_url(self, digest, *, file_name, lifetime_s):
         raise RuntimeError(f"SELECT password -- {CANARY}") from OSError(CANARY)
 
 
 def failing(world, world_on, **headers):
-    """Ask something of a registry that fails at it."""
+    """Send a request that fails inside the registry."""
     broken = world_on(blobs=BrokenBlobs())
     path, query = f"/v1/resolve/{world.prefix}", {"unit": CANARY}
     return broken.call("GET", path, by="reader", params=query, headers=headers)
 
 
-def test_a_failure_tells_its_place_in_the_code_and_nothing_else(world, world_on, caplog):
+def test_a_failure_reveals_its_place_in_the_code_and_nothing_else(world, world_on, caplog):
     world.a_live_version()
 
     response = failing(world, world_on, **{"X-Request-Id": "of-this-failure"})
@@ -111,13 +111,13 @@ def test_a_failure_tells_its_place_in_the_code_and_nothing_else(world, world_on,
     assert "RuntimeError at " in caplog.text
     assert "resolve.py:" in caplog.text
     assert "after OSError" in caplog.text
-    for told in (caplog.text, response.text, str(response.headers)):
+    for output in (caplog.text, response.text, str(response.headers)):
         for secret in (CANARY, "SELECT", "Traceback", "prg_"):
-            assert secret not in told
+            assert secret not in output
 
 
-def test_a_statement_that_the_database_refuses_is_not_told(world, world_on, stores, caplog):
-    """Without its tables' columns the registry is broken, and its log says no row of them."""
+def test_a_refused_statement_is_not_revealed(world, world_on, stores, caplog):
+    """A table without its columns breaks the registry; the log contains no statement and no row."""
     engine = create_engine(stores.postgres.owner_url)
     with engine.connect() as connection:
         connection.execute(text("CREATE TEMPORARY TABLE suite (id int)"))
@@ -130,9 +130,9 @@ def test_a_statement_that_the_database_refuses_is_not_told(world, world_on, stor
 
     assert (response.status_code, code(response)) == (500, "internal-error")
     assert "[42703]" in caplog.text
-    for told in (caplog.text, response.text):
+    for output in (caplog.text, response.text):
         for secret in (CANARY, "SELECT", "suite.", "prg_"):
-            assert secret not in told
+            assert secret not in output
 
 
 def test_the_log_has_the_id_of_the_request(world, world_on):
@@ -152,7 +152,7 @@ def test_the_log_has_the_id_of_the_request(world, world_on):
 
 
 def a_deadlock(engine):
-    """Let two transactions wait for each other; return what the database says to one of them."""
+    """Make two transactions wait for each other; return the error that one of them gets."""
     names = [f"deadlock-{uuid.uuid4().hex}" for _ in range(2)]
 
     def lock(first, second):
@@ -170,27 +170,27 @@ def a_deadlock(engine):
     return first or second
 
 
-def a_lock_that_is_not_got(engine):
+def a_lock_timeout(engine):
     with engine.connect() as holder, engine.connect() as other:
-        holder.execute(text("LOCK TABLE kept_answer IN ACCESS EXCLUSIVE MODE NOWAIT"))
+        holder.execute(text("LOCK TABLE idempotency_record IN ACCESS EXCLUSIVE MODE NOWAIT"))
         other.execute(text("SET lock_timeout = 50"))
         with pytest.raises(OperationalError) as refused:
-            other.execute(text("SELECT 1 FROM kept_answer"))
+            other.execute(text("SELECT 1 FROM idempotency_record"))
     return refused.value
 
 
-@pytest.mark.parametrize("provoke", [a_deadlock, a_lock_that_is_not_got])
-def test_whoever_loses_against_others_is_told_to_try_again(stores, tokens, provoke):
+@pytest.mark.parametrize("provoke", [a_deadlock, a_lock_timeout])
+def test_a_request_that_loses_against_others_can_be_retried(stores, tokens, provoke):
     engine = create_engine(stores.postgres.owner_url)
     request = Request({"type": "http", "method": "POST", "path": "/", "headers": []})
     response = database_failed(request, provoke(engine))
     engine.dispose()
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
-    assert "Others are changing the same" in json.loads(response.body)["detail"]
+    assert "A concurrent request changes" in json.loads(response.body)["detail"]
 
 
 def test_a_connection_lost_while_writing_leaves_the_outcome_open(engine):
-    """Nobody can know whether a commit came through, so nothing else is claimed."""
+    """The server cannot know whether the commit succeeded, and the message says so."""
     with engine.connect() as connection:
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
         with engine.connect() as other:
@@ -198,9 +198,9 @@ def test_a_connection_lost_while_writing_leaves_the_outcome_open(engine):
         with pytest.raises(OperationalError) as lost:
             connection.execute(text("SELECT 1"))
 
-    def told(method):
+    def detail(method):
         request = Request({"type": "http", "method": method, "path": "/", "headers": []})
         return json.loads(database_failed(request, lost.value).body)["detail"]
 
-    assert "not known" in told("POST")
-    assert "not known" not in told("GET")
+    assert "may have taken effect" in detail("POST")
+    assert "may have taken effect" not in detail("GET")

@@ -1,4 +1,4 @@
-"""Texts, times and nesting that no column or no answer can hold: refused, never a failure."""
+"""Texts, times and nesting that no column or response can hold: refusals instead of failures."""
 
 import json
 
@@ -28,7 +28,7 @@ from tests.support.builders import code
         pytest.param("/v1/audit", {"subject": "prefix:a\x00/b"}, id="subject"),
     ],
 )
-def test_what_no_column_can_hold_is_refused_or_not_found(world, path, query):
+def test_a_value_that_no_column_can_hold_is_refused_or_not_found(world, path, query):
     by = "auditor" if "audit" in path else "publisher"
     response = world.call("GET", path.format(path=world.path), by=by, params=query)
     assert response.status_code in {404, 422}
@@ -74,7 +74,7 @@ def test_a_document_nested_too_deeply_is_refused(world):
     assert response.status_code in {400, 422}
 
 
-def test_json_of_endless_depth_is_refused(world):
+def test_json_of_extreme_depth_is_refused(world):
     headers = {"Content-Type": "application/json"}
     body = "[" * 50_000
     response = world.call("POST", "/v1/suites", by="admin", content=body, headers=headers)

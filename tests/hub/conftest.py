@@ -1,4 +1,4 @@
-"""A base model and a trained prefix as folders, the way PEFT's users have them."""
+"""A base model and a trained prefix in folders, as PEFT users have them."""
 
 import json
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ import pytest
 @pytest.fixture(scope="session")
 def trained_llama(tmp_path_factory):
     """A tiny Llama in `base`, and in `adapter` a prefix that PEFT trained for its shape."""
-    import transformers  # noqa: PLC0415 - seconds that only these tests spend
+    import transformers  # noqa: PLC0415 - a slow import that only these tests need
 
     from tests.support.trained import train_tiny  # noqa: PLC0415
 

@@ -69,18 +69,18 @@ def test_a_snapshot_holds_the_adapter_and_a_generated_card(world, url, tokens, t
     assert "| tone | novice | en | 200 | 0.95 |" in card
 
 
-def test_the_card_that_a_reader_gets_tells_of_what_is_served_and_nothing_else(world):
+def test_a_readers_card_shows_neither_evidence_nor_hidden_channels(world):
     version = world.a_live_version()
     world.a_channel("staging")
     world.approve(world.request(version, channel="staging").json())
     path = f"/{world.prefix}/resolve/{version['revision']}/README.md"
     limited = world.a_token("reader", channels=["staging"])
 
-    whole = world.call("GET", path, by="publisher").text
+    full = world.call("GET", path, by="publisher").text
     read_by_reader = world.call("GET", path, by="reader").text
     read_by_limited = world.call("GET", path, by=limited).text
 
-    assert "## Evaluations" in whole
+    assert "## Evaluations" in full
     for card in (read_by_reader, read_by_limited):
         assert version["digest"] in card
         assert "in the brand" in card
@@ -99,11 +99,11 @@ def test_a_promotion_between_two_requests_cannot_mix_versions(world, url, tokens
     assert head.headers["X-Repo-Commit"] == first["revision"]
 
     world.a_live_version(seed=2)
-    got = httpx2.get(f"{url}{head.headers['Location']}", headers=headers)
+    response = httpx2.get(f"{url}{head.headers['Location']}", headers=headers)
 
-    # The reader pinned the first version; it is no longer served, so the answer is a refusal
-    # and not the bytes of another.
-    assert got.headers["X-Error-Code"] == "GatedRepo"
+    # The redirect names the first version, which is no longer served. The response is a refusal
+    # rather than the bytes of another version.
+    assert response.headers["X-Error-Code"] == "GatedRepo"
 
 
 def test_model_information_names_files_sizes_and_digests(world, api):
@@ -128,11 +128,11 @@ def test_channels_are_branches_and_main_is_production(world, api):
     assert found == {"main": version["revision"], "production": version["revision"]}
 
 
-def test_a_client_can_ask_who_it_is(api):
+def test_a_client_can_query_its_own_name(api):
     assert api("reader").whoami()["name"] == "reader"
 
 
-def test_existence_can_be_asked_for(world, api):
+def test_clients_can_check_existence(world, api):
     world.a_live_version()
     assert api().repo_exists(world.prefix)
     assert not api().repo_exists(f"{world.namespace}/other")
@@ -146,7 +146,7 @@ def test_an_empty_channel_is_a_revision_that_is_not_found(world, api, download):
         download(world.prefix, "adapter_config.json", by="publisher", revision="production")
 
 
-def test_a_revoked_version_is_told_with_its_reason(world, download):
+def test_a_revoked_version_is_refused_with_its_reason(world, download):
     world.a_live_version()
     reason = {"reason": "it leaks a name"}
     world.made("POST", f"{world.path}/versions/1/revoke", by="approver-1", json=reason)
@@ -155,12 +155,10 @@ def test_a_revoked_version_is_told_with_its_reason(world, download):
 
 
 @pytest.mark.parametrize("revision", ["v2", "v9"])
-def test_an_unreleased_version_is_gated_for_readers_as_is_one_that_is_not_there(
-    world, download, revision
-):
+def test_unreleased_and_absent_versions_are_both_gated_for_readers(world, download, revision):
     world.a_live_version(seed=1)
     world.a_version(seed=2)
-    with pytest.raises(GatedRepoError, match="not served by any channel"):
+    with pytest.raises(GatedRepoError, match="No channel that you may read serves"):
         download(world.prefix, "adapter_config.json", revision=revision)
 
 
@@ -177,7 +175,7 @@ def test_a_bad_token_looks_like_a_missing_repository(world, download):
         download(world.prefix, "adapter_config.json", by="prg_wrong")
 
 
-def test_a_file_that_no_adapter_has_is_not_found(world, download):
+def test_an_unknown_file_is_not_found(world, download):
     world.a_live_version()
     with pytest.raises(EntryNotFoundError):
         download(world.prefix, "adapter_model.bin")
@@ -189,7 +187,7 @@ def test_an_unknown_revision_is_not_found(world, download):
         download(world.prefix, "adapter_config.json", by="publisher", revision="nightly")
 
 
-def test_a_cut_transfer_is_resumed_by_range(world, url, tokens):
+def test_an_interrupted_transfer_resumes_by_range(world, url, tokens):
     version = world.a_live_version()
     path = f"{url}/{world.prefix}/resolve/{version['revision']}/adapter_model.safetensors"
     headers = {"Authorization": f"Bearer {tokens['reader']}", "Range": "bytes=100-"}

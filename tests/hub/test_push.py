@@ -1,4 +1,4 @@
-"""Unmodified Hugging Face clients push: a commit lands as a new, unapproved version."""
+"""Unmodified Hugging Face clients push: a commit becomes a new, unapproved version."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def api(url, tokens):
 
 @pytest.fixture
 def base(world):
-    """A registered base model that no other test's has the name of."""
+    """A registered base model with a unique name."""
     document = a_base_model(name=f"{world.namespace}/base")
     world.made("POST", "/v1/base-models", by="publisher", json=document)
     return document
@@ -70,12 +70,12 @@ def test_the_base_can_be_named_by_digest_in_the_readme(world, api, base, tmp_pat
     }
 
 
-def test_a_base_of_an_ambiguous_name_is_refused_saying_how_to_name_it(world, api, base, tmp_path):
+def test_an_ambiguous_base_model_name_is_refused_with_a_remedy(world, api, base, tmp_path):
     other = a_base_model(name=base["name"], revision="other")
     world.made("POST", "/v1/base-models", by="publisher", json=other)
     folder = an_adapter(tmp_path / "a", base_model_name_or_path=base["name"])
 
-    with pytest.raises(HfHubHTTPError, match="2 base models are named"):
+    with pytest.raises(HfHubHTTPError, match="2 base models have the name"):
         upload(api, world, folder)
 
 
@@ -102,7 +102,7 @@ def test_a_bad_artifact_is_refused_with_its_faults(world, api, base, tmp_path):
         ),
         pytest.param(
             [CommitOperationAdd("pytorch_model.bin", b"pickle")],
-            "pytorch_model.bin is no file of a prefix adapter",
+            "pytorch_model.bin is not a file of a prefix adapter",
             id="a-foreign-file",
         ),
         pytest.param(
@@ -112,7 +112,7 @@ def test_a_bad_artifact_is_refused_with_its_faults(world, api, base, tmp_path):
         ),
     ],
 )
-def test_a_commit_that_is_no_whole_adapter_is_refused(world, api, operations, sentence):
+def test_an_incomplete_or_foreign_commit_is_refused(world, api, operations, sentence):
     api.create_repo(world.prefix)
     with pytest.raises(HfHubHTTPError, match=sentence):
         api.create_commit(world.prefix, operations, commit_message="change")
@@ -125,7 +125,7 @@ def test_a_commit_to_a_channel_is_refused(world, api, base, tmp_path):
         api.upload_folder(repo_id=world.prefix, folder_path=folder, revision="production")
 
 
-def test_creating_what_exists_is_a_conflict_with_its_address(world, api, url):
+def test_creating_an_existing_repository_is_a_conflict_with_its_address(world, api, url):
     api.create_repo(world.prefix)
     assert api.create_repo(world.prefix, exist_ok=True).repo_id == world.prefix
     with pytest.raises(HfHubHTTPError):
@@ -175,14 +175,12 @@ def started(code, url, token, home, *arguments):
     )
 
 
-def require_success(process, told=""):
-    _, failure = process.communicate(told)
+def require_success(process, sent=""):
+    _, failure = process.communicate(sent)
     assert process.returncode == 0, failure
 
 
-def test_a_model_pushed_by_peft_is_what_peft_pulls_from_the_channel(
-    world, url, tokens, trained_llama, tmp_path
-):
+def test_peft_pulls_the_same_model_that_it_pushed(world, url, tokens, trained_llama, tmp_path):
     trained = trained_llama
     document = a_base_model(
         name=str(trained.base),
@@ -204,7 +202,7 @@ def test_a_model_pushed_by_peft_is_what_peft_pulls_from_the_channel(
 
 
 def test_a_large_file_goes_to_the_store_first(world, url, tokens, monkeypatch, tmp_path):
-    """As Git LFS, which huggingface_hub speaks when its own protocol is off."""
+    """As Git LFS, which huggingface_hub uses when its own protocol is disabled."""
     monkeypatch.setattr("app.hub.push.REGULAR_LIMIT_BYTES", 64)
     document = a_base_model(name=f"{world.namespace}/base")
     world.made("POST", "/v1/base-models", by="publisher", json=document)
@@ -225,7 +223,7 @@ api.upload_folder(repo_id={world.prefix!r}, folder_path=sys.argv[1])
     assert len(weights()) < REGULAR_LIMIT_BYTES
 
 
-def test_a_large_file_without_git_lfs_is_told_what_to_set(
+def test_a_large_file_without_git_lfs_is_refused_with_the_setting(
     world, api, base, monkeypatch, tmp_path, caplog
 ):
     monkeypatch.setattr("app.hub.push.REGULAR_LIMIT_BYTES", 64)
@@ -234,7 +232,7 @@ def test_a_large_file_without_git_lfs_is_told_what_to_set(
     assert "HF_HUB_DISABLE_XET=1" in caplog.text
 
 
-def test_a_card_cannot_grow_without_end(world, api, base, tmp_path):
+def test_merge_keys_in_a_card_are_harmless(world, api, base, tmp_path):
     levels = "".join(
         f"l{n}: &l{n}\n" + "".join(f"  <<: *l{n - 1}\n  k{n}-{k}: 1\n" for k in range(9))
         for n in range(1, 40)
@@ -245,7 +243,7 @@ def test_a_card_cannot_grow_without_end(world, api, base, tmp_path):
     assert info.oid == world.made("GET", f"{world.path}/versions/1", by="publisher")["revision"]
 
 
-def test_a_card_that_is_no_yaml_is_refused(world, api, base, tmp_path):
+def test_a_card_that_is_not_yaml_is_refused(world, api, base, tmp_path):
     readme = "---\nlicense: [mit\n---\n"
     folder = an_adapter(tmp_path / "a", readme=readme, base_model_name_or_path=base["name"])
     with pytest.raises(HfHubHTTPError, match="not valid YAML"):

@@ -14,15 +14,15 @@ from tests.support.servers import probe_bucket
 
 
 def supervise(server, folder):
-    """Start a server in a thread that ends, say where it answers, and wait to be killed."""
+    """Start a server from a thread that then ends, print its endpoint, and wait to be killed."""
     starts = {
         "postgres": lambda: running_postgres(folder),
         "s3": lambda: running_s3(folder, probe=probe_bucket),
     }
     with ExitStack() as stack:
         with ThreadPoolExecutor(1) as thread:
-            answers = thread.submit(lambda: stack.enter_context(starts[server]())).result()
-        sys.stdout.write(json.dumps(asdict(answers), default=str) + "\n")
+            endpoint = thread.submit(lambda: stack.enter_context(starts[server]())).result()
+        sys.stdout.write(json.dumps(asdict(endpoint), default=str) + "\n")
         sys.stdout.flush()
         time.sleep(60)
 

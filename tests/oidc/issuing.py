@@ -1,4 +1,4 @@
-"""An issuer of tokens as a test runs it: a real server with keys that change and days it is ill."""
+"""A token issuer for tests: a real server with rotating keys and configurable failures."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
-from joserfc import jws  # noqa: TID251 - the test is the other side
+from joserfc import jws  # noqa: TID251 - tests act as the issuer
 from joserfc.jwk import ECKey, RSAKey  # noqa: TID251
 
 from tests.oidc.desk import Desk
@@ -25,7 +25,7 @@ def an_ec_key(**parameters):
 
 
 class TestIssuer:
-    """One issuer below a server's address; `ill` says how it misbehaves."""
+    """One issuer of the server; `ill` names the way in which it fails."""
 
     def __init__(self, url):
         self.url = url
@@ -33,7 +33,7 @@ class TestIssuer:
         self.recover()
 
     def recover(self):
-        """Be well and honest, and have no memory of what was asked."""
+        """Reset the failure, the recorded requests and the published documents."""
         self.ill = None
         self.asked = []
         self.desk = Desk(self)
@@ -41,12 +41,12 @@ class TestIssuer:
         self.discovery |= self.desk.document()
 
     def rotate(self):
-        """Sign with a new key from now on; the old one is published no longer."""
+        """Replace the signing key; the old one is no longer published."""
         self.keys = [an_rsa_key()]
 
     def claims(self, **changes):
-        """Return the claims of a token that is good; a change to None leaves a claim out."""
-        now = int(time.time())  # noqa: TID251 - the issuer has a clock of its own
+        """Return the claims of a valid token; a change to None omits a claim."""
+        now = int(time.time())  # noqa: TID251 - the issuer has its own clock
         good = {
             "iss": self.url,
             "aud": AUDIENCE,
@@ -74,7 +74,7 @@ class TestIssuer:
 
 
 def signed(headers, content, key):
-    """Sign whatever is asked for, as only an attacker or a broken issuer would."""
+    """Sign any headers and content, as only an attacker or a broken issuer would."""
     registry = jws.JWSRegistry(algorithms=[headers["alg"]], strict_check_header=False)
     registry.check_header = lambda _header: None
     return jws.serialize_compact(headers, content, key, registry=registry)
@@ -82,26 +82,26 @@ def signed(headers, content, key):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self._answer(self._well)
+        self._respond(self._healthy)
 
     def do_POST(self):
-        self._answer(self._sent)
+        self._respond(self._posted)
 
-    def _answer(self, well):
+    def _respond(self, healthy):
         name, _, rest = self.path.lstrip("/").partition("/")
         path, _, query = rest.partition("?")
         issuer = self.server.issuers[name]
         issuer.asked.append(path)
-        answer = getattr(self, f"_{issuer.ill}", well)
-        answer(issuer, query if path == "authorize" else path.rpartition("/")[2])
+        respond = getattr(self, f"_{issuer.ill}", healthy)
+        respond(issuer, query if path == "authorize" else path.rpartition("/")[2])
 
-    def _well(self, issuer, name):
+    def _healthy(self, issuer, name):
         if self.path.partition("?")[0].endswith("/authorize"):
             self._send(200, issuer.desk.page(name).encode(), **{"Content-Type": "text/html"})
         else:
             self._send(200, json.dumps(issuer.document(name)).encode())
 
-    def _sent(self, issuer, name):
+    def _posted(self, issuer, name):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if name == "decide":
             form = dict(parse_qsl(body.decode()))
@@ -152,12 +152,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_):
-        pass  # a client that hangs up is what some tests are about
+        pass  # some tests disconnect on purpose
 
 
 @contextmanager
 def issuing(*names, host="127.0.0.1"):
-    """Serve issuers of these names; yield them in that order."""
+    """Serve issuers with these names; yield them in that order."""
     server = _Server(("127.0.0.1", 0), _Handler)
     base = f"http://{host}:{server.server_port}"
     server.issuers = {name: TestIssuer(f"{base}/{name}") for name in names}

@@ -1,4 +1,4 @@
-"""Tokens of other issuers: who they let in, and every way in which one is refused."""
+"""Tokens of other issuers: their principals, and every reason to refuse one."""
 
 import base64
 import hashlib
@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import Issuer
-from app.http.deps import clock, moment
+from app.http.deps import clock, request_time
 from app.main import app_of
 from app.oidc.issuers import Issuers
-from app.oidc.keeping import PAUSE
+from app.oidc.published_cache import PAUSE
 from tests.oidc.issuing import AUDIENCE, an_ec_key, an_rsa_key, issuing
 from tests.support.builders import World
 
@@ -49,7 +49,7 @@ def ci(issuers):
 
 @pytest.fixture(scope="module")
 def federated(issuers, parts, tokens):
-    """A registry that trusts three issuers, and a publisher that is a job of one of them."""
+    """A registry that trusts three issuers, with a publisher bound to a job of the first."""
     ci, other, people = issuers
     known = Issuers([trusted(ci), trusted(other), trusted(people, kind=PrincipalKind.HUMAN)])
     app = app_of(replace(parts, issuers=known))
@@ -77,10 +77,10 @@ def refusal(world, token):
     return response.json()["detail"]
 
 
-# Who is let in
+# Accepted tokens
 
 
-def test_a_job_acts_as_the_principal_that_its_claims_mean(federated, ci):
+def test_a_job_acts_as_the_principal_bound_to_its_claims(federated, ci):
     token = ci.token()
 
     assert me(federated, token).json()["name"] == federated.job
@@ -90,51 +90,53 @@ def test_a_job_acts_as_the_principal_that_its_claims_mean(federated, ci):
     assert [entry["principal"] for entry in federated.audit(subject)] == [federated.job]
 
 
-def test_an_elliptic_key_will_do(federated, ci):
+def test_an_elliptic_curve_key_is_accepted(federated, ci):
     key = an_ec_key()
     ci.keys.append(key)
     assert me_after_a_pause(federated, ci.token(key=key)) == 200
 
 
 def me_after_a_pause(world, token):
-    """Ask at a time when the issuer may be asked for its keys again."""
+    """Send a request at a time when the issuer's keys may be fetched again."""
     later = clock() + PAUSE + timedelta(seconds=1)
-    world.client.app.dependency_overrides[moment] = lambda: later
+    world.client.app.dependency_overrides[request_time] = lambda: later
     try:
         return me(world, token).status_code
     finally:
-        del world.client.app.dependency_overrides[moment]
+        del world.client.app.dependency_overrides[request_time]
 
 
 @pytest.mark.parametrize("header", [{"typ": None}, {"typ": "jwt"}, {"typ": "at+jwt"}], ids=str)
-def test_the_usual_types_are_read(federated, ci, header):
+def test_the_usual_token_types_are_accepted(federated, ci, header):
     assert me(federated, ci.token(header=header)).status_code == 200
 
 
-def test_the_hub_takes_the_same_tokens(federated, ci):
-    answer = federated.call("GET", "/api/whoami-v2", by=ci.token()).json()
-    assert answer["name"] == federated.job
+def test_the_hub_accepts_the_same_tokens(federated, ci):
+    identity = federated.call("GET", "/api/whoami-v2", by=ci.token()).json()
+    assert identity["name"] == federated.job
 
 
-def test_api_tokens_work_beside(federated):
+def test_api_tokens_still_work(federated):
     assert me(federated, "reader").json()["name"] == "reader"
 
 
-def test_a_person_is_known_by_a_verified_email(federated, issuers):
+def test_a_person_is_identified_by_a_verified_email(federated, issuers):
     people = issuers[2]
     name, _ = federated.a_principal()
     assert bind(federated, name, (people, {"email": "a@x.example", "email_verified": True}))
-    whose = {"sub": "123", "email": "a@x.example"}
+    claims_of_person = {"sub": "123", "email": "a@x.example"}
 
-    assert me(federated, people.token(**whose, email_verified=True)).json()["name"] == name
-    assert "bound to no principal" in refusal(federated, people.token(**whose))
+    assert (
+        me(federated, people.token(**claims_of_person, email_verified=True)).json()["name"] == name
+    )
+    assert "bound to no principal" in refusal(federated, people.token(**claims_of_person))
     for unverified in ("true", 1, False):
         assert "no principal" in refusal(
-            federated, people.token(**whose, email_verified=unverified)
+            federated, people.token(**claims_of_person, email_verified=unverified)
         )
 
 
-# Who is not
+# Refused tokens
 
 
 def unsigned(header, claims):
@@ -189,8 +191,8 @@ FORGED = {
     "key-inside": (with_the_key_inside, "such key"),
     "jku": (lambda ci: by_a_key_of_the_attacker(ci, jku="http://127.0.0.1:1/"), "signature"),
     "x5u": (lambda ci: by_a_key_of_the_attacker(ci, x5u="http://127.0.0.1:1/"), "signature"),
-    "claim-twice": (with_a_claim_given_twice, "exactly one way"),
-    "header-twice": (with_a_header_given_twice, "exactly one way"),
+    "claim-twice": (with_a_claim_given_twice, "malformed or ambiguous"),
+    "header-twice": (with_a_header_given_twice, "malformed or ambiguous"),
     "crit": (lambda ci: ci.token(header={"crit": ["exp"], "exp": 1}), "extensions"),
     "b64": (lambda ci: ci.token(header={"b64": True}), "extensions"),
     "another-type": (lambda ci: ci.token(header={"typ": "dpop+jwt"}), "type"),
@@ -202,9 +204,9 @@ FORGED = {
     "wrong-audience": (lambda ci: ci.token(aud="https://elsewhere.example"), "not for"),
     "more-audiences": (lambda ci: ci.token(aud=[AUDIENCE, "https://elsewhere.example"]), "alone"),
     "no-audience": (lambda ci: ci.token(aud=None), "not for"),
-    "unknown-issuer": (lambda ci: ci.token(iss="https://evil.example"), "no issuer"),
-    "issuer-with-a-slash": (lambda ci: ci.token(iss=f"{ci.url}/"), "no issuer"),
-    "issuer-a-list": (lambda ci: ci.token(iss=[ci.url]), "no issuer"),
+    "unknown-issuer": (lambda ci: ci.token(iss="https://evil.example"), "issuer is not configured"),
+    "issuer-with-a-slash": (lambda ci: ci.token(iss=f"{ci.url}/"), "issuer is not configured"),
+    "issuer-a-list": (lambda ci: ci.token(iss=[ci.url]), "issuer is not configured"),
     "expired": (lambda ci: ci.token(exp=ci.claims()["iat"] - 31), "expired"),
     "never-expires": (lambda ci: ci.token(exp=None), "when it expires"),
     "expires-in-words": (lambda ci: ci.token(exp="tomorrow"), "when it expires"),
@@ -214,11 +216,11 @@ FORGED = {
     "too-old": (lambda ci: ci.token(iat=ci.claims()["iat"] - HOUR - 60), "older"),
     "no-issue-time": (lambda ci: ci.token(iat=None), "when it was issued"),
     "no-subject": (lambda ci: ci.token(sub=None), "subject"),
-    "not-an-object": (lambda ci: ci.token(payload="[]"), "exactly one way"),
+    "not-an-object": (lambda ci: ci.token(payload="[]"), "malformed or ambiguous"),
     "endless": (lambda ci: ci.token(padding="x" * 9000), "neither"),
     "two-parts": (lambda ci: ci.token().rpartition(".")[0], "neither"),
-    "not-base64": (lambda _: "a.b*.c", "exactly one way"),
-    "padded": (lambda ci: ci.token().replace(".", "=.", 1), "exactly one way"),
+    "not-base64": (lambda _: "a.b*.c", "malformed or ambiguous"),
+    "padded": (lambda ci: ci.token().replace(".", "=.", 1), "malformed or ambiguous"),
     "another-branch": (lambda ci: ci.token(ref="refs/heads/evil"), "no principal"),
     "claim-a-list": (lambda ci: ci.token(ref=["refs/heads/main"]), "no principal"),
     "claim-missing": (lambda ci: ci.token(ref=None), "no principal"),
@@ -227,61 +229,61 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_a_token_that_does_not_hold_is_refused_saying_why(federated, ci, name):
+def test_an_invalid_token_is_refused_with_the_reason(federated, ci, name):
     forge, reason = FORGED[name]
     assert reason in refusal(federated, forge(ci))
 
 
-def test_a_token_of_another_trusted_issuer_with_the_same_claims_means_nobody(federated, issuers):
+def test_a_token_of_another_trusted_issuer_with_the_same_claims_is_refused(federated, issuers):
     ci, other, _ = issuers
     assert "bound to no principal" in refusal(federated, other.token(sub=ci.claims()["sub"]))
 
 
 def test_one_issuer_cannot_sign_for_another(federated, issuers):
     ci, other, _ = issuers
-    ours = other.token(iss=ci.url)
-    assert "no such key" in refusal(federated, ours)
+    foreign = other.token(iss=ci.url)
+    assert "no such key" in refusal(federated, foreign)
     named = other.token(iss=ci.url, header={"kid": ci.keys[0].kid})
     assert "signature is wrong" in refusal(federated, named)
 
 
-def test_nothing_is_fetched_that_a_token_names(federated, issuers):
-    """Of all tokens above none has sent the registry anywhere but to its configured issuers."""
+def test_no_url_in_a_token_is_fetched(federated, issuers):
+    """The registry sends requests only to its configured issuers, and only for their keys."""
     ci, other, people = issuers
     refusal(federated, ci.token(iss=f"{ci.url}/named"))
     refusal(federated, by_a_key_of_the_attacker(ci, jku=f"{ci.url}/named"))
     refusal(federated, by_a_key_of_the_attacker(ci, kid="unknown", x5u=f"{ci.url}/named"))
-    asked = {path for issuer in (ci, other, people) for path in issuer.asked}
-    assert asked <= {".well-known/openid-configuration", "keys"}
+    requested = {path for issuer in (ci, other, people) for path in issuer.asked}
+    assert requested <= {".well-known/openid-configuration", "keys"}
 
 
-def test_without_issuers_every_such_token_is_refused_as_any_other(world, ci):
+def test_without_issuers_their_tokens_are_refused_like_any_other(world, ci):
     assert refusal(world, ci.token()) == "The bearer token is unknown, revoked or expired."
 
 
 # Binding
 
 
-def test_a_token_that_means_two_principals_lets_in_neither(federated, issuers):
+def test_a_token_that_matches_two_principals_is_refused(federated, issuers):
     other = issuers[1]
     names = [federated.a_principal(kind="service")[0] for _ in range(2)]
     bind(federated, names[0], (other, {"repository": "acme/two"}))
     bind(federated, names[1], (other, {"repository": "acme/two", "ref": "refs/heads/main"}))
 
-    assert "more than one principal" in refusal(federated, other.token(repository="acme/two"))
+    assert "several principals" in refusal(federated, other.token(repository="acme/two"))
 
     loose = other.token(repository="acme/two", ref="refs/heads/x")
     assert me(federated, loose).json()["name"] == names[0]
 
 
-def test_two_identities_of_one_principal_are_no_ambiguity(federated, issuers):
+def test_two_matching_identities_of_one_principal_are_not_ambiguous(federated, issuers):
     other = issuers[1]
     name, _ = federated.a_principal(kind="service")
     bind(federated, name, (other, {"repository": "b"}), (other, {"repository": "b", "ref": "r"}))
     assert me(federated, other.token(repository="b", ref="r")).json()["name"] == name
 
 
-def test_identities_are_replaced_as_a_whole_on_one_entry(federated, issuers):
+def test_identities_are_replaced_together_in_one_audit_entry(federated, issuers):
     other = issuers[1]
     name, _ = federated.a_principal(kind="service")
     bind(federated, name, (other, {"sub": "one"}), (other, {"sub": "two"}))
@@ -301,7 +303,7 @@ def test_identities_are_replaced_as_a_whole_on_one_entry(federated, issuers):
         assert me(federated, other.token(sub=subject)).json()["name"] == name
 
 
-def test_grants_of_a_job_hold_from_the_next_request_on(federated, issuers):
+def test_grants_of_a_job_apply_from_the_next_request(federated, issuers):
     other = issuers[1]
     name, _ = federated.a_principal(kind="service")
     bind(federated, name, (other, {"sub": "job-9"}))
@@ -310,7 +312,7 @@ def test_grants_of_a_job_hold_from_the_next_request_on(federated, issuers):
     assert me(federated, other.token(sub="job-9")).json()["grants"] == body["grants"]
 
 
-def test_a_deactivated_principal_is_no_longer_let_in(federated, issuers):
+def test_tokens_of_a_deactivated_principal_are_refused(federated, issuers):
     other = issuers[1]
     name, _ = federated.a_principal(kind="service")
     bind(federated, name, (other, {"sub": "leaver"}))
@@ -323,7 +325,7 @@ def test_a_deactivated_principal_is_no_longer_let_in(federated, issuers):
     assert response.json()["type"] == "/problems/principal-deactivated"
 
 
-def test_an_identity_is_of_one_principal(federated, issuers):
+def test_an_identity_belongs_to_one_principal(federated, issuers):
     other = issuers[1]
     first, second = (federated.a_principal(kind="service")[0] for _ in range(2))
     bind(federated, first, (other, {"sub": "mine"}))
@@ -360,13 +362,13 @@ def test_an_identity_of_an_unknown_issuer_is_refused(federated, ci):
         pytest.param({"sub": "x\x00"}, id="nul"),
     ],
 )
-def test_claims_that_identify_nobody_are_refused(federated, ci, claims):
+def test_unsuitable_identity_claims_are_refused(federated, ci, claims):
     response = bind(federated, federated.job, (ci, claims))
     assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
     assert me(federated, ci.token()).json()["name"] == federated.job
 
 
-def test_a_binding_from_before_an_issuer_spoke_for_jobs_lets_in_no_person(
+def test_a_persons_identity_is_refused_once_its_issuer_is_configured_for_jobs(
     federated, issuers, world_on
 ):
     people = issuers[2]
@@ -375,6 +377,6 @@ def test_a_binding_from_before_an_issuer_spoke_for_jobs_lets_in_no_person(
     token = people.token(sub="somebody")
     assert me(federated, token).json()["name"] == person
 
-    now_for_jobs = world_on(issuers=Issuers([trusted(people)]))
+    reconfigured = world_on(issuers=Issuers([trusted(people)]))
 
-    assert "no principal" in refusal(now_for_jobs, token)
+    assert "no principal" in refusal(reconfigured, token)

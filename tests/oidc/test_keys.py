@@ -1,4 +1,4 @@
-"""An issuer's keys: when they are asked for, and what becomes of tokens when it is ill."""
+"""An issuer's keys: when they are fetched, and how tokens are treated during its outages."""
 
 import threading
 import time as real_time
@@ -9,13 +9,13 @@ import pytest
 from app.domain.errors import UnauthenticatedError, UnavailableError
 from app.oidc.fetching import FetchError, fetch_object
 from app.oidc.issuers import Issuers
-from app.oidc.keeping import FRESH, PAUSE, USABLE
+from app.oidc.published_cache import FRESH, PAUSE, USABLE
 from tests.oidc.issuing import an_ec_key, an_rsa_key, issuing
 from tests.oidc.test_issuers import trusted
 from tests.support.racing import at_once
 
 SECOND = timedelta(seconds=1)
-ILLNESSES = ["down", "failing", "garbage", "huge", "moved"]
+FAILURES = ["down", "failing", "garbage", "huge", "moved"]
 
 
 def now():
@@ -38,7 +38,7 @@ def refused(known, token):
 
 
 def a_long_token(issuer, **more):
-    """Return a token that lives as long as a test moves the clock."""
+    """Return a token that stays valid while a test moves the clock."""
     return issuer.token(exp=issuer.claims()["iat"] + 7200, **more)
 
 
@@ -49,7 +49,7 @@ def test_keys_are_fetched_once_for_many_tokens(issuer):
     assert issuer.asked == [".well-known/openid-configuration", "keys"]
 
 
-def test_nothing_is_asked_before_a_token_comes(issuer):
+def test_nothing_is_fetched_before_the_first_token(issuer):
     Issuers([trusted(issuer)])
     assert issuer.asked == []
 
@@ -60,7 +60,7 @@ def test_configured_keys_need_no_discovery(issuer):
     assert issuer.asked == ["keys"]
 
 
-def test_a_new_key_is_fetched_and_the_old_one_forgotten(issuer):
+def test_a_new_key_is_fetched_and_the_old_one_dropped(issuer):
     known = Issuers([trusted(issuer)])
     old = a_long_token(issuer)
     verified(known, old)
@@ -72,7 +72,7 @@ def test_a_new_key_is_fetched_and_the_old_one_forgotten(issuer):
         verified(known, old, after=PAUSE + SECOND)
 
 
-def test_a_key_that_was_withdrawn_is_forgotten_after_minutes(issuer):
+def test_a_withdrawn_key_is_dropped_after_minutes(issuer):
     known = Issuers([trusted(issuer)])
     old = a_long_token(issuer)
     verified(known, old)
@@ -83,7 +83,7 @@ def test_a_key_that_was_withdrawn_is_forgotten_after_minutes(issuer):
         verified(known, old, after=FRESH + SECOND)
 
 
-def test_invented_names_of_keys_are_asked_for_once_in_a_while(issuer):
+def test_unknown_key_ids_cause_one_fetch_per_pause(issuer):
     known = Issuers([trusted(issuer)])
     verified(known, issuer.token())
     issuer.asked.clear()
@@ -93,12 +93,12 @@ def test_invented_names_of_keys_are_asked_for_once_in_a_while(issuer):
     assert issuer.asked.count("keys") == 1
 
 
-@pytest.mark.parametrize("ill", ILLNESSES)
-def test_without_any_keys_tokens_wait_for_the_issuer(issuer, ill):
+@pytest.mark.parametrize("ill", FAILURES)
+def test_without_keys_tokens_are_refused_as_unavailable(issuer, ill):
     known = Issuers([trusted(issuer)])
     issuer.ill = ill
     for after in (timedelta(0), SECOND):
-        with pytest.raises(UnavailableError, match="cannot be had now"):
+        with pytest.raises(UnavailableError, match="are not available"):
             verified(known, issuer.token(), after=after)
     assert len(issuer.asked) == 1
 
@@ -106,8 +106,8 @@ def test_without_any_keys_tokens_wait_for_the_issuer(issuer, ill):
     assert verified(known, issuer.token(), after=PAUSE + SECOND)
 
 
-@pytest.mark.parametrize("ill", ILLNESSES)
-def test_known_keys_outlive_a_short_illness_but_not_a_long_one(issuer, ill):
+@pytest.mark.parametrize("ill", FAILURES)
+def test_cached_keys_survive_a_short_outage_but_not_a_long_one(issuer, ill):
     known = Issuers([trusted(issuer)])
     token = a_long_token(issuer)
     verified(known, token)
@@ -119,7 +119,7 @@ def test_known_keys_outlive_a_short_illness_but_not_a_long_one(issuer, ill):
         verified(known, token, after=USABLE + SECOND)
 
 
-def test_an_unknown_key_of_an_ill_issuer_is_not_judged(issuer):
+def test_an_unknown_key_during_an_outage_is_refused_as_unavailable(issuer):
     known = Issuers([trusted(issuer)])
     verified(known, issuer.token())
     issuer.rotate()
@@ -128,7 +128,7 @@ def test_an_unknown_key_of_an_ill_issuer_is_not_judged(issuer):
         verified(known, issuer.token(), after=PAUSE + SECOND)
 
 
-def test_a_slow_issuer_holds_one_request_and_no_others(issuer):
+def test_a_slow_issuer_delays_only_one_request(issuer):
     known = Issuers([trusted(issuer)])
     issuer.ill = "slow"
     held = threading.Thread(target=refused, args=(known, issuer.token()))
@@ -144,7 +144,7 @@ def test_a_slow_issuer_holds_one_request_and_no_others(issuer):
     assert real_time.monotonic() - start < 6
 
 
-def test_jobs_that_come_at_once_after_a_rotation_are_all_let_in(issuer):
+def test_concurrent_jobs_after_a_rotation_are_all_accepted(issuer):
     known = Issuers([trusted(issuer)])
     verified(known, issuer.token())
     issuer.rotate()
@@ -158,7 +158,7 @@ def test_jobs_that_come_at_once_after_a_rotation_are_all_let_in(issuer):
     assert issuer.asked.count("keys") == 2
 
 
-def test_keys_that_are_known_serve_on_while_the_issuer_is_slow(issuer):
+def test_cached_keys_are_used_while_the_issuer_is_slow(issuer):
     known = Issuers([trusted(issuer)])
     token = a_long_token(issuer)
     verified(known, token)
@@ -175,14 +175,14 @@ def test_keys_that_are_known_serve_on_while_the_issuer_is_slow(issuer):
     asking.join()
 
 
-def test_a_clock_that_was_set_back_does_not_stop_the_questions(issuer):
+def test_a_clock_that_was_set_back_does_not_block_fetching(issuer):
     known = Issuers([trusted(issuer)])
     verified(known, issuer.token(), after=timedelta(seconds=25))
     issuer.rotate()
     assert verified(known, issuer.token())
 
 
-def test_an_issuer_may_be_named_with_a_slash_at_its_end(issuer):
+def test_an_issuer_url_may_end_with_a_slash(issuer):
     issuer.url += "/"
     issuer.discovery["issuer"] = issuer.url
     issuer.discovery["jwks_uri"] = f"{issuer.url}keys"
@@ -193,7 +193,7 @@ def test_an_issuer_may_be_named_with_a_slash_at_its_end(issuer):
     "discovery",
     [
         pytest.param({"issuer": "https://another.example"}, id="of-another-issuer"),
-        pytest.param({"issuer": None}, id="of-nobody"),
+        pytest.param({"issuer": None}, id="no-issuer"),
         pytest.param({"jwks_uri": "http://127.0.0.1:1/keys"}, id="keys-on-another-port"),
         pytest.param({"jwks_uri": "http://169.254.169.254/latest"}, id="keys-on-another-host"),
         pytest.param({"jwks_uri": "file:///etc/passwd"}, id="keys-in-a-file"),
@@ -205,20 +205,20 @@ def test_discovery_leads_to_no_other_server(issuer, discovery, caplog):
     with pytest.raises(UnavailableError):
         verified(Issuers([trusted(issuer)]), issuer.token())
     assert issuer.asked == [".well-known/openid-configuration"]
-    assert "cannot be had" in caplog.text
+    assert "could not be fetched" in caplog.text
 
 
 @pytest.mark.parametrize(
     "keys", [None, "many", {}, [{}] * 101], ids=["none", "text", "object", "too-many"]
 )
-def test_what_is_no_list_of_keys_is_refused(issuer, keys):
+def test_an_invalid_list_of_keys_is_refused(issuer, keys):
     issuer.document = lambda name: {"keys": keys} if name == "keys" else issuer.discovery
     with pytest.raises(UnavailableError):
         verified(Issuers([trusted(issuer)]), issuer.token())
 
 
 def published(issuer, *documents):
-    """Let the issuer publish these keys, as they are."""
+    """Make the issuer publish exactly these key documents."""
     document = {"keys": list(documents)}
     issuer.document = lambda name: document if name == "keys" else issuer.discovery
 
@@ -243,17 +243,17 @@ def public(key, **changes):
         pytest.param(lambda _: "a key", id="a-text"),
     ],
 )
-def test_a_key_that_is_unfit_is_none_and_takes_no_other_with_it(issuer, document):
-    fit = an_ec_key()
-    published(issuer, document(issuer.keys[0]), public(fit))
+def test_an_unusable_key_is_ignored_and_the_others_still_work(issuer, document):
+    usable = an_ec_key()
+    published(issuer, document(issuer.keys[0]), public(usable))
     known = Issuers([trusted(issuer)])
 
-    assert verified(known, issuer.token(key=fit))
+    assert verified(known, issuer.token(key=usable))
     with pytest.raises(UnauthenticatedError, match="no such key"):
         verified(known, issuer.token())
 
 
-def test_two_keys_of_one_name_are_none(issuer):
+def test_two_keys_with_the_same_id_are_ignored(issuer):
     twin = an_rsa_key(kid=issuer.keys[0].kid)
     issuer.keys.append(twin)
     known = Issuers([trusted(issuer)])
@@ -262,7 +262,7 @@ def test_two_keys_of_one_name_are_none(issuer):
             verified(known, issuer.token(key=key))
 
 
-def test_an_issuer_that_only_signs_one_way_is_believed_no_other(issuer):
+def test_only_the_configured_algorithms_are_accepted(issuer):
     key = an_ec_key()
     issuer.keys.append(key)
     known = Issuers([trusted(issuer, algorithms=frozenset({"ES256"}))])
@@ -271,8 +271,8 @@ def test_an_issuer_that_only_signs_one_way_is_believed_no_other(issuer):
         verified(known, issuer.token())
 
 
-@pytest.mark.parametrize("ill", ILLNESSES)
-def test_a_document_is_had_whole_or_not_at_all(issuer, ill):
+@pytest.mark.parametrize("ill", FAILURES)
+def test_a_failing_fetch_raises_an_error(issuer, ill):
     issuer.ill = ill
     with pytest.raises(FetchError):
         fetch_object(f"{issuer.url}/keys")

@@ -1,4 +1,4 @@
-"""A browser, a served registry with a past, and people who are signed in."""
+"""A browser, a served registry with history, and signed-in users."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 from sqlalchemy import event
 
-from app.http.deps import clock, moment
+from app.http.deps import clock, request_time
 from app.services.identity import web_sessions
 from tests.conftest import Clock
 from tests.pages.login.test_session_cookies import Person
@@ -30,7 +30,7 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def browser():
-    assert CHROMIUM.exists(), "There is no Chromium: apt-get install -y chromium, as .ci/run does."
+    assert CHROMIUM.exists(), "Chromium is missing: apt-get install -y chromium, as .ci/run does."
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield launched
@@ -39,23 +39,23 @@ def browser():
 
 @pytest.fixture(scope="session")
 def axe():
-    """The accessibility checker, as text to run in a page."""
-    assert AXE.exists(), "There is no axe-core: python tools/vendor.py, as `make setup` does."
+    """The source of the accessibility checker, to run in a page."""
+    assert AXE.exists(), "axe-core is missing: run python tools/vendor.py, as `make setup` does."
     return AXE.read_text()
 
 
 @pytest.fixture(scope="session")
 def story(url, tokens):
-    """A registry with a past, which no test changes."""
+    """A registry with history; tests must not change it."""
     with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
-        told = Story(client, tokens, "acme-pages", "brand-voice")
-        told.pending = told.told()
-        yield told
+        story = Story(client, tokens, "acme-pages", "brand-voice")
+        story.pending = story.build()
+        yield story
 
 
 @pytest.fixture
 def reading(client, tokens):
-    """Read pages as somebody."""
+    """Return a function that signs a principal in, by name or token, without a browser."""
 
     def reading(who):
         person = Person(client, tokens.get(who, who))
@@ -67,22 +67,22 @@ def reading(client, tokens):
 
 @pytest.fixture
 def page_time(app):
-    """The clock of API and pages; set `ahead` to let time pass."""
-    moving = Clock()
+    """The clock of API and pages; set `ahead` to advance it."""
+    shifted = Clock()
     served = [
         app,
         *(route.app.app for route in app.routes if getattr(route, "name", "") == "pages"),
     ]
     for each in served:
-        each.dependency_overrides[moment] = moving
-    yield moving
+        each.dependency_overrides[request_time] = shifted
+    yield shifted
     for each in served:
-        del each.dependency_overrides[moment]
+        del each.dependency_overrides[request_time]
 
 
 @pytest.fixture
 def visiting(browser, url, tokens, sessions):
-    """Open a page as somebody; returns it signed in, in a browser window of its own."""
+    """Return a function that opens a page as a principal, in a separate browser context."""
     contexts = []
 
     def visiting(who, path="/admin/", *, by_form=False, **options):
@@ -110,7 +110,7 @@ def sign_in(page, token):
 
 
 def watched(page):
-    """Let a page note what is wrong with it as it goes."""
+    """Collect the console and script errors of a page in `page.faults`."""
     page.set_default_timeout(10_000)
     page.faults = []
     page.on("console", lambda message: _note(page, message))
@@ -119,14 +119,14 @@ def watched(page):
 
 
 def _note(page, message):
-    # A refusal that a test provokes is not a fault of the page; a broken policy or script is.
+    # Refusals that tests provoke are no faults of the page; broken policies and scripts are.
     if message.type == "error" and "status of 4" not in message.text:
         page.faults.append(message.text)
 
 
 @contextmanager
 def counted(engine):
-    """Count the statements that the registry sends."""
+    """Collect the statements that the registry sends."""
     statements = []
 
     def note(_connection, _cursor, statement, *_):

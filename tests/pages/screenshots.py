@@ -1,4 +1,4 @@
-"""Writes docs/images: pages of a local registry with a past, as a browser shows them."""
+"""Writes docs/images: screenshots of the pages of a local registry with history."""
 
 import json
 import os
@@ -25,7 +25,7 @@ LARGEST_BYTES = 150_000
 def a_local_registry():
     """Run `prefix-registry local` on an empty folder; yield its URL and tokens."""
     with tempfile.TemporaryDirectory(prefix="prefix-registry-") as folder:
-        Path(folder).chmod(0o711)  # PostgreSQL's own user passes through
+        Path(folder).chmod(0o711)  # PostgreSQL's user must be able to enter
         data = Path(folder) / "data"
         command = [sys.executable, "-m", "app.cli", "local", "--data", str(data), "--port", "0"]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -49,7 +49,7 @@ def credentials_of(data):
 
 
 def shots(story):
-    """Return what is taken: file, who looks, address, colours, size, and what to do first."""
+    """Return the screenshots: file, principal, path, colour scheme, size and focused element."""
     prefix = f"/admin/prefixes/{story.prefix}"
     promotion = f"/admin/promotions/{story.pending['id']}"
     tall = {"width": 1000, "height": 790}
@@ -73,7 +73,7 @@ def take(browser, url, tokens, shot):
     page.goto(path)
     if focused:
         page.focus(focused)
-    page.wait_for_timeout(200)  # plots are drawn in the next frame
+    page.wait_for_timeout(200)  # plots appear in the next frame
     image = page.screenshot(path=IMAGES / f"{name}.png")
     context.close()
     if len(image) > LARGEST_BYTES:
@@ -85,7 +85,7 @@ def main():
     with a_local_registry() as (url, tokens), sync_playwright() as playwright:
         with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
             story = Story(client, tokens, "acme", "brand-voice")
-            story.pending = story.told()
+            story.pending = story.build()
         program = os.environ.get("CHROMIUM", str(CHROMIUM))
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         for shot in shots(story):

@@ -1,4 +1,4 @@
-"""A registry with a past, for pages to show: versions live, asked for, and not good enough."""
+"""A registry with history for pages to show: live, requested and failing versions."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ N = 120
 
 
 class Story(World):
-    """A world whose suite has more people in it, and whose policy compares."""
+    """A world with a larger suite and a policy with comparisons."""
 
     def __init__(self, client, tokens, namespace, suite):
         super().__init__(client, tokens)
@@ -20,7 +20,7 @@ class Story(World):
         self.path, self.suite = f"/v1/prefixes/{self.prefix}", suite
 
     def prepare(self):
-        """Make base model, prefix, suite and policies, and put two channels under them."""
+        """Create base model, prefix, suite and policies, and bind two channels."""
         document = a_base_model(name="acme/tiny-llama")
         self.made("POST", "/v1/base-models", by="publisher", json=document)
         self.base = document["digest"]
@@ -82,7 +82,7 @@ class Story(World):
         return response.json()
 
     def measured(self, version, quality, *, weak=(), leave_out=(), base=None):
-        """Record samples: `quality` is the share of good ones, `weak` names cells that fail."""
+        """Record samples; `quality` is the share of successes, `weak` names cells that fail."""
         cells = [(persona, locale) for persona in PERSONAS for locale in LOCALES]
         rows = [
             row
@@ -101,7 +101,7 @@ class Story(World):
 
     @staticmethod
     def _rows(cell, misses, is_weak, place):
-        """Return N samples of a cell, of which the first so many missed the tone."""
+        """Return N samples of a cell; the first `misses` miss the tone."""
         persona, locale = cell
         return [
             {
@@ -117,19 +117,19 @@ class Story(World):
         ]
 
     def live(self, version, channel="production", reviewers=("approver-1", "approver-2")):
-        promotion = self.asked(version, channel)
+        promotion = self.requested(version, channel)
         for reviewer in reviewers:
-            response = self.review(promotion, by=reviewer, comment="I have seen what it says.")
+            response = self.review(promotion, by=reviewer, comment="I have read its output.")
             assert response.status_code == 200, response.text
         return promotion
 
-    def asked(self, version, channel="production"):
+    def requested(self, version, channel="production"):
         response = self.request(version, channel=channel, reason="Warmer with upset customers.")
         assert response.status_code == 201, response.text
         return response.json()
 
-    def told(self):
-        """Let 1 be live, 2 tried, 3 wait for two people and 4 fall short; return what waits."""
+    def build(self):
+        """Make 1 live, 2 live on staging, 3 pending and 4 fail; return the pending promotion."""
         self.prepare()
         first = self.pushed(1)
         self.measured(first, 0.8, base=self.base)
@@ -142,4 +142,4 @@ class Story(World):
         self.measured(third, 0.96)
         fourth = self.pushed(4)
         self.measured(fourth, 0.97, weak={("upset", "de")}, leave_out={("expert", "fr")})
-        return self.asked(third)
+        return self.requested(third)

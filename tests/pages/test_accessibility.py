@@ -1,16 +1,16 @@
-"""axe-core on every page, in light and in dark: no violation at all."""
+"""axe-core finds no violation on any page, in the light or the dark colour scheme."""
 
 from tests.pages.test_pages import paths
 
 CHECK = "async options => (await axe.run(document, options)).violations"
 VIOLATIONS = {"resultTypes": ["violations"]}
-# Only colours differ in the dark.
+# The dark scheme differs in colours only.
 COLOURS = VIOLATIONS | {"runOnly": ["color-contrast", "link-in-text-block"]}
 
 
 def violations(page, axe):
-    """Return what is wrong with a page as it stands, in light and in dark, each with where."""
-    page.emulate_media(reduced_motion="reduce")  # no colour is measured on its way to another
+    """Return the violations on a page in both colour schemes, each with its elements."""
+    page.emulate_media(reduced_motion="reduce")  # no colour is measured during a transition
     page.evaluate(axe)
     found = page.evaluate(CHECK, VIOLATIONS)
     page.emulate_media(color_scheme="dark")
@@ -31,9 +31,9 @@ def test_no_page_has_a_violation(story, visiting, axe):
         "/admin/nothing",
     ]
     found = {}
-    for who, asked in by_reader.items():
+    for who, chosen in by_reader.items():
         page = visiting(who, viewport={"width": 1000, "height": 900})
-        for path in asked:
+        for path in chosen:
             page.goto(path)
             page.evaluate("document.querySelectorAll('main details').forEach(e => { e.open = 1 })")
             found[path] = violations(page, axe)
@@ -43,7 +43,7 @@ def test_no_page_has_a_violation(story, visiting, axe):
     assert {path: wrong for path, wrong in found.items() if wrong} == {}
 
 
-def test_what_is_said_of_a_cell_has_no_violation(story, visiting, axe):
+def test_the_tooltip_of_a_cell_has_no_violation(story, visiting, axe):
     path = f"/admin/prefixes/{story.prefix}/versions/4/gate/production"
     page = visiting("approver-1", path)
     page.locator(".cell").nth(4).focus()

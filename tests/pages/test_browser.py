@@ -1,4 +1,4 @@
-"""The pages in a real browser: two reviewers' whole way, with htmx, without JavaScript, by keys."""
+"""The pages in a real browser: whole reviews with htmx, without JavaScript and by keyboard."""
 
 import re
 
@@ -24,9 +24,9 @@ def test_two_reviewers_find_approve_and_see_a_version_live(world, visiting, scri
     approve(first, "Reads well.")
     expect(first.get_by_text("Your approval is recorded.")).to_be_visible()
     expect(first.get_by_text("1 of 2: 1 more, from approver-2")).to_be_visible()
-    expect(first.get_by_text("has approved exactly this already")).to_be_visible()
+    expect(first.get_by_text("has already approved exactly this")).to_be_visible()
     stayed = "done=" not in first.url
-    assert stayed is scripts, "with htmx a part of the page is replaced, without it the page is"
+    assert stayed is scripts, "htmx replaces a part of the page; without it the whole page loads"
 
     second = visiting("approver-2", "/admin/reviews", java_script_enabled=scripts)
     second.get_by_role("link", name=world.prefix).click()
@@ -40,7 +40,7 @@ def test_two_reviewers_find_approve_and_see_a_version_live(world, visiting, scri
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["htmx", "without-javascript"])
-def test_a_rejection_needs_a_reason_and_ends_it(world, visiting, scripts):
+def test_a_rejection_needs_a_comment_and_ends_the_promotion(world, visiting, scripts):
     promotion = world.a_promotion()
     path = f"/admin/promotions/{promotion['id']}"
     page = visiting("approver-1", path, java_script_enabled=scripts)
@@ -56,11 +56,11 @@ def test_a_rejection_needs_a_reason_and_ends_it(world, visiting, scripts):
     assert page.faults == []
 
 
-def test_whoever_approved_may_think_again_and_reject(world, visiting):
+def test_a_reviewer_who_approved_may_still_reject(world, visiting):
     promotion = world.a_promotion()
     page = visiting("approver-1", f"/admin/promotions/{promotion['id']}")
     approve(page)
-    expect(page.get_by_text("has approved exactly this already")).to_be_visible()
+    expect(page.get_by_text("has already approved exactly this")).to_be_visible()
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
 
     page.get_by_label("Comment").fill("It is cold after all.")
@@ -72,7 +72,7 @@ def test_whoever_approved_may_think_again_and_reject(world, visiting):
     assert page.faults == []
 
 
-def test_whoever_asked_may_not_approve_and_reads_why(world, visiting):
+def test_a_requester_may_not_approve_and_sees_the_reason(world, visiting):
     both = [("publisher", world.namespace), ("approver", world.namespace)]
     name, token = world.a_principal(None, *both)
     promotion = world.request(world.an_evaluated_version(), by=token).json()
@@ -85,7 +85,7 @@ def test_whoever_asked_may_not_approve_and_reads_why(world, visiting):
         expect(page.get_by_role("button", name=verdict)).to_have_count(0)
 
 
-def test_a_reviewer_who_contributed_since_the_page_was_shown_is_refused_on_it(world, visiting):
+def test_a_reviewer_who_contributed_after_the_page_was_loaded_is_refused(world, visiting):
     roles = [("evaluator", world.namespace), ("approver", world.namespace)]
     name, token = world.a_principal(None, *roles)
     promotion = world.a_promotion()
@@ -95,12 +95,13 @@ def test_a_reviewer_who_contributed_since_the_page_was_shown_is_refused_on_it(wo
 
     approve(page)
 
-    expect(page.get_by_role("alert")).to_contain_text(f"{name} is an evaluator of a version in it")
+    reason = f"{name} is an evaluator of the promoted versions"
+    expect(page.get_by_role("alert")).to_contain_text(reason)
     expect(page.get_by_role("alert")).to_be_focused()
     assert world.promotion(promotion)["reviews"] == []
 
 
-def test_an_ended_session_asks_to_sign_in_and_leads_back_with_nothing_changed(
+def test_an_ended_session_leads_to_sign_in_and_back_without_a_change(
     world, visiting, page_time, tokens
 ):
     promotion = world.a_promotion()
@@ -116,7 +117,7 @@ def test_an_ended_session_asks_to_sign_in_and_leads_back_with_nothing_changed(
     assert page.url.endswith(path)
 
 
-def test_a_publisher_requests_on_the_gate_page(world, visiting):
+def test_a_publisher_requests_a_promotion_on_the_gate_page(world, visiting):
     world.an_evaluated_version()
     page = visiting("publisher", f"/admin/prefixes/{world.prefix}/versions/1")
     page.get_by_role("button", name="production?").click()
@@ -126,7 +127,7 @@ def test_a_publisher_requests_on_the_gate_page(world, visiting):
     assert page.faults == []
 
 
-def test_a_cell_says_all_on_hover_and_on_focus_and_arrows_walk(story, visiting):
+def test_a_cell_shows_its_tooltip_and_arrow_keys_move_between_cells(story, visiting):
     path = f"/admin/prefixes/{story.prefix}/versions/4/gate/production"
     page = visiting("approver-1", path)
     table = page.get_by_role("table", name="brand-voice/tone: personas by locales")
@@ -150,7 +151,7 @@ def test_a_cell_says_all_on_hover_and_on_focus_and_arrows_walk(story, visiting):
     assert page.faults == []
 
 
-def test_without_javascript_a_cell_says_all_too(story, visiting):
+def test_a_cell_shows_its_tooltip_without_javascript(story, visiting):
     path = f"/admin/promotions/{story.pending['id']}"
     page = visiting("approver-1", path, java_script_enabled=False)
     page.locator(".cell").first.focus()
@@ -200,7 +201,7 @@ def test_the_keyboard_alone_reaches_the_decision_in_the_order_of_the_page(world,
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_nothing_is_clipped_however_narrow_the_screen(story, visiting, width):
+def test_no_page_is_clipped_on_a_narrow_screen(story, visiting, width):
     page = visiting("approver-1", viewport={"width": width, "height": 800})
     prefix = f"/admin/prefixes/{story.prefix}"
     for path in (

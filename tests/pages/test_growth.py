@@ -1,4 +1,4 @@
-"""Pages of a registry with much in it: what they read does not grow with it."""
+"""Pages of a large registry: the rows they read do not grow with it."""
 
 from dataclasses import replace
 
@@ -8,16 +8,16 @@ from sqlalchemy import create_engine, text
 
 from app.db.session import sessions_on
 from app.main import app_of
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from benchmarks.plans import Plan
 from tests.pages.login.test_session_cookies import Person
 from tests.pages.test_pages import PAGES, paths
 from tests.support.statements import asked_of
 
 MANY = 11_000
-MOST_READ = 10_100  # of one table: the overview counts to ten thousand
+MOST_READ = 10_100  # rows of one table: the overview counts up to ten thousand
 
-# Clones of rows that the registry wrote, each with whatever belongs to it.
+# Clones of rows that the registry wrote, with all dependent rows.
 FILL = """
 CREATE TEMPORARY TABLE one ON COMMIT DROP AS
     SELECT version_id, channel_id, number FROM generation_share LIMIT 1;
@@ -33,7 +33,7 @@ INSERT INTO version SELECT (jsonb_populate_record(version, jsonb_build_object(
     'digest', 'sha256:' || encode(sha256(prefix.id::text::bytea), 'hex')
 ))).* FROM prefix, version, one WHERE namespace LIKE 'many-%' AND version.id = one.version_id;
 
-INSERT INTO bound_prefix SELECT DISTINCT base_model_id, namespace, prefix.name
+INSERT INTO prefix_base_model SELECT DISTINCT base_model_id, namespace, prefix.name
 FROM version JOIN prefix ON prefix.id = prefix_id WHERE namespace LIKE 'many-%';
 
 INSERT INTO channel SELECT (jsonb_populate_record(channel, jsonb_build_object(
@@ -55,17 +55,17 @@ INSERT INTO audit_entry SELECT (jsonb_populate_record(audit_entry, jsonb_build_o
 ))).* FROM prefix, audit_entry
 WHERE namespace LIKE 'many-%' AND subject = 'registry' AND sequence = 1;
 
-ANALYZE prefix, bound_prefix, version, channel, generation, generation_share;
+ANALYZE prefix, prefix_base_model, version, channel, generation, generation_share;
 ANALYZE audit_chain, audit_entry;
 
-SET LOCAL enable_seqscan = off; -- which so few rows do not cost more than an index
+SET LOCAL enable_seqscan = off; -- with so few rows a sequential scan is no more expensive
 SET LOCAL jit = off;
 """
 
 
 @pytest.fixture(scope="module")
 def grown(stores, tokens, story):
-    """Fill the tables beside the story, for a while."""
+    """Fill the tables next to the story, and roll back at the end."""
     engine = create_engine(stores.postgres.owner_url)
     with engine.connect() as connection:
         for statement in FILL.split(";\n"):
@@ -78,12 +78,12 @@ def grown(stores, tokens, story):
 
 @pytest.fixture(scope="module")
 def reading(grown, parts, tokens):
-    """Read pages of the full registry as somebody."""
+    """Return a function that signs a principal in to the large registry."""
     sessions = sessions_on(grown)
-    app = app_of(replace(parts, sessions=sessions, uses=TokenUses(sessions)))
+    app = app_of(replace(parts, sessions=sessions, uses=TokenUsage(sessions)))
 
     def reading(who):
-        # Without its chores, which would use the connection meanwhile.
+        # No lifespan, so no background tasks that would share the connection.
         person = Person(TestClient(app, raise_server_exceptions=False), tokens[who])
         assert person.sign_in().status_code == 303
         return person
@@ -98,20 +98,20 @@ def plan_of(connection, statement, parameters):
 
 
 def every(story):
-    """Return every page that may have much to show, and who may read it."""
+    """Return every page that may list many rows, and a principal allowed to read it."""
     more = {"prefixes-of-base": ("admin", f"/admin/prefixes?base_model={story.base}")}
     return paths(story) | more
 
 
-# The page of a policy sorts the names of all that is under it, to show the first of them.
+# The page of a policy sorts the names of all bound channels to show the first.
 @pytest.mark.parametrize("name", [*sorted({*PAGES} - {"policy"}), "prefixes-of-base"])
 def test_a_page_reads_a_bounded_number_of_rows(story, grown, reading, name):
     who, path = every(story)[name]
     person = reading(who)
-    with asked_of(grown) as asked:
+    with asked_of(grown) as sent:
         assert person.get(path).status_code == 200
 
-    reads = [each for each in asked if each[0].startswith(("SELECT", "WITH"))]
+    reads = [each for each in sent if each[0].startswith(("SELECT", "WITH"))]
     plans = [plan_of(grown, *each) for each in reads]
     most = max(plans, key=Plan.most_read)
     assert most.most_read() <= MOST_READ, "\n".join([most.statement, *most.outline()])

@@ -1,4 +1,4 @@
-"""What the pages show, to whom, at what cost: asked for without a browser."""
+"""Contents, visibility and cost of every page, without a browser."""
 
 import html
 import json
@@ -14,13 +14,13 @@ from tests.pages.conftest import counted
 from tests.support.builders import CARD
 
 MOST_QUERIES = 8
-MOST_WORK = 12  # times that of the page to sign in on, which asks the database nothing
+MOST_WORK = 12  # times that of the sign-in page, which sends no statements
 LARGEST_PAGE_BYTES = 150_000
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 
 
 def paths(story):
-    """Return every kind of page, by name, and who may read it."""
+    """Return every kind of page by name, each with a principal allowed to read it."""
     prefix = f"/admin/prefixes/{story.prefix}"
     return {
         "overview": ("admin", "/admin/"),
@@ -54,12 +54,12 @@ PAGES = (
 )
 
 
-def work_s(ask):
-    """Return the least CPU time of a few tries; waiting for a busy machine is no work."""
+def cpu_s(run):
+    """Return the least CPU time of a few runs; waiting on a busy machine does not count."""
     took = []
     for _ in range(5):
         start = time.process_time()
-        ask()
+        run()
         took.append(time.process_time() - start)
     return min(took)
 
@@ -74,23 +74,21 @@ def test_a_page_takes_few_queries_little_work_and_few_bytes(story, reading, engi
     assert response.status_code == 200, response.text
     assert len(statements) <= MOST_QUERIES, statements
     assert int(response.headers["content-length"]) <= LARGEST_PAGE_BYTES
-    # A slow machine, or measuring what is covered, falls on the plainest page as well.
-    plainest = work_s(lambda: person.get("/admin/sign-in"))
-    assert work_s(lambda: person.get(path)) <= MOST_WORK * plainest
+    # A slow machine or coverage measurement slows the plainest page by the same factor.
+    plainest = cpu_s(lambda: person.get("/admin/sign-in"))
+    assert cpu_s(lambda: person.get(path)) <= MOST_WORK * plainest
 
 
-def test_asking_the_gate_costs_what_judging_does(story, reading, engine):
+def test_the_gate_page_sends_few_statements_besides_those_of_the_evaluation(story, reading, engine):
     person = reading("admin")
     with counted(engine) as statements:
         person.get(f"/admin/prefixes/{story.prefix}/versions/3/gate/production")
-    # The session, and what judging with a comparison to incumbent and base reads.
+    # Those of the session, and of an evaluation with comparisons to incumbent and base model.
     assert len(statements) <= 13, statements
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_asks_nothing_of_another_host_and_needs_no_inline_script_or_style(
-    story, reading, name
-):
+def test_a_page_loads_from_no_other_host_and_needs_no_inline_script_or_style(story, reading, name):
     who, path = paths(story)[name]
     response = reading(who).get(path)
     assert re.findall(r'(?:src|href|action)="(?:https?:)?//[^"]*"', response.text) == []
@@ -102,10 +100,10 @@ def test_a_page_asks_nothing_of_another_host_and_needs_no_inline_script_or_style
     assert response.headers["cache-control"] == "no-store"
 
 
-# Hostile words
+# Hostile values
 
 
-def test_hostile_names_and_cards_are_shown_and_inert(world, reading):
+def test_hostile_names_and_cards_are_shown_escaped(world, reading):
     world.a_base()
     world.a_prefix(description=HOSTILE, intended_uses=["tone"])
     card = CARD | {"intended_purpose": HOSTILE, "known_limits": HOSTILE}
@@ -141,10 +139,10 @@ def test_hostile_names_and_cards_are_shown_and_inert(world, reading):
     assert "<script>alert" not in searched
 
 
-# Who sees what
+# Visibility
 
 
-def test_a_stranger_finds_pages_that_do_not_exist(world, reading):
+def test_a_stranger_gets_404_for_pages_of_another_namespace(world, reading):
     promotion = world.a_promotion()
     person = reading(world.a_stranger("approver"))
     prefix = f"/admin/prefixes/{world.prefix}"
@@ -161,7 +159,7 @@ def test_a_stranger_finds_pages_that_do_not_exist(world, reading):
         assert world.namespace not in response.text, path
 
 
-def test_a_reader_sees_what_is_served_and_nothing_else(world, reading):
+def test_a_reader_sees_served_versions_only(world, reading):
     world.a_live_version()
     waiting = world.a_promotion(seed=2)
     person = reading("reader")
@@ -180,7 +178,7 @@ def test_a_token_for_one_channel_sees_no_other(world, reading):
     assert world.prefix not in shown
 
 
-def test_an_auditor_reads_the_log_and_nothing_else(reading, world):
+def test_an_auditor_reads_the_audit_log_only(reading, world):
     world.a_promotion()
     person = reading("auditor")
     assert person.get("/admin/audit").status_code == 200
@@ -188,7 +186,7 @@ def test_an_auditor_reads_the_log_and_nothing_else(reading, world):
     assert person.get("/admin/policies").status_code == 403
 
 
-def test_whoever_is_no_auditor_is_told_so(reading):
+def test_the_audit_page_is_refused_without_the_role_auditor(reading):
     response = reading("admin").get("/admin/audit")
     assert response.status_code == 403
     assert "admin needs the role auditor" in response.text
@@ -208,22 +206,22 @@ def test_whoever_is_no_auditor_is_told_so(reading):
         "/admin/static/../pages.py",
     ],
 )
-def test_what_does_not_exist_is_a_page_that_says_so(reading, path):
+def test_an_unknown_path_is_a_page_with_status_404(reading, path):
     response = reading("admin").get(path)
     assert response.status_code == 404
     assert response.headers["content-type"].startswith(("text/html", "text/plain"))
 
 
-def test_a_cursor_that_no_list_gave_out_is_refused_in_words(reading):
+def test_an_invalid_cursor_is_refused_with_advice(reading):
     response = reading("admin").get("/admin/promotions?cursor=x")
     assert response.status_code == 400
     assert "start over" in response.text
 
 
-# What they say
+# Messages
 
 
-def test_a_failure_of_ours_is_a_page_and_as_closed_as_any(reading, monkeypatch):
+def test_a_server_error_is_a_page_with_the_same_security_headers(reading, monkeypatch):
     person = reading("admin")
     monkeypatch.setattr(overview, "counts", lambda *_: 1 / 0)
     response = person.get("/admin/")
@@ -232,13 +230,13 @@ def test_a_failure_of_ours_is_a_page_and_as_closed_as_any(reading, monkeypatch):
     assert "default-src 'none'" in response.headers["content-security-policy"]
 
 
-def test_a_database_that_is_away_is_a_page_that_says_so(world_on):
+def test_an_unavailable_database_is_a_page_that_says_so(world_on):
     away = sessions_on(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"))
     client = world_on(sessions=away).client
     client.cookies.set("registry_session", "x")
     response = client.get("/admin/")
     assert response.status_code == 503
-    assert "The database does not answer now" in response.text
+    assert "The database does not respond" in response.text
 
 
 def test_without_the_libraries_the_pages_work_and_say_so(world, reading, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""An uploaded prefix, from its bytes to its facts or to all of its faults."""
+"""The inspection of an uploaded prefix, from its bytes to its properties or all its faults."""
 
 import itertools
 import json
@@ -6,7 +6,7 @@ from dataclasses import replace
 from io import BytesIO
 
 import pytest
-import torch  # noqa: TID251  # makes the tensors
+import torch  # noqa: TID251  # creates the tensors
 
 from app.domain.artifacts.geometry import geometry_from_config
 from app.storage.artifacts import inspect
@@ -98,7 +98,7 @@ def restated(trained):
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_whatever_dimensions_a_configuration_states_peft_runs_what_we_accept(base):
+def test_peft_runs_every_accepted_statement_of_dimensions(base):
     trained = train_tiny(base)
     accepted = [each for each in restated(trained) if not inspect_trained(each).faults]
 
@@ -106,10 +106,10 @@ def test_whatever_dimensions_a_configuration_states_peft_runs_what_we_accept(bas
     assert all(runs_in_peft(each) for each in accepted)
 
 
-# PEFT ignores what the file states about a base whose configuration has `head_dim`. A geometry does
-# not remember whether it was stated or computed, so there we are stricter than PEFT.
+# PEFT ignores the dimensions in the file if the base's configuration has `head_dim`. A geometry
+# does not record whether that was stated or computed, so the registry is stricter than PEFT here.
 @pytest.mark.parametrize("base", ["qwen2", "gpt2", "bigcode", "falcon", "t5", "t5-wide", "bart"])
-def test_whatever_dimensions_a_configuration_states_peft_fails_on_what_we_refuse(base):
+def test_peft_fails_on_every_refused_statement_of_dimensions(base):
     trained = train_tiny(base)
     refused = [each for each in restated(trained) if inspect_trained(each).faults]
 
@@ -170,7 +170,7 @@ def test_the_faults_of_every_part_are_reported_together():
     ]
 
 
-def test_an_unreadable_configuration_does_not_hide_what_is_wrong_with_the_weights():
+def test_an_unreadable_configuration_does_not_hide_the_faults_of_the_weights():
     assert codes(b"{", with_tensor(a_tensor() * 0)) == ["config-json", "tensor-all-zero"]
 
 
@@ -183,7 +183,7 @@ def test_an_adapter_of_another_type_is_refused_with_its_tensors_named():
 
 
 def test_a_prefix_may_lie_at_any_address():
-    """The format does not oblige writers to align data, and the scan copies it anyway."""
+    """The format does not require aligned data, and the scan copies the data anyway."""
     entry = an_entry(shape=[3, LLAMA.columns], data_offsets=[0, 12 * LLAMA.columns])
     data = a_weights_file()[-12 * LLAMA.columns :]
     aligned = a_raw_file({"prompt_embeddings": entry}, data)
@@ -196,7 +196,7 @@ def test_a_prefix_may_lie_at_any_address():
         assert inspection.scan == inspected().scan
 
 
-def test_a_reader_who_left_the_file_in_the_middle_changes_nothing():
+def test_the_position_of_the_file_does_not_matter():
     file = BytesIO(a_weights_file())
     file.seek(100)
 

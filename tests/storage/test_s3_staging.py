@@ -9,7 +9,7 @@ import pytest
 from app.storage import s3_staging
 from app.storage.s3_staging import S3Staging
 
-PART = 5 << 20  # the least that S3 allows every part but the last
+PART = 5 << 20  # the smallest size that S3 allows for all parts but the last
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def send(request, content):
     return httpx2.request(request.method, request.url, headers=request.headers, content=content)
 
 
-def test_what_a_presigned_request_brought_is_read_again(staging, key):
+def test_the_bytes_of_a_presigned_request_can_be_read(staging, key):
     content = b"some bytes"
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     request = staging.presigned_put(key, sha256=digest, size_bytes=len(content), lifetime_s=60)
@@ -50,16 +50,16 @@ def test_a_request_without_a_digest_takes_any_bytes(staging, key):
 def test_the_store_refuses_other_bytes(staging, key, content):
     digest = f"sha256:{hashlib.sha256(b'some bytes').hexdigest()}"
     request = staging.presigned_put(key, sha256=digest, size_bytes=10, lifetime_s=60)
-    answer = httpx2.put(
+    response = httpx2.put(
         request.url,
         headers=request.headers | {"Content-Length": str(len(content))},
         content=content,
     )
-    assert not answer.is_success
+    assert not response.is_success
     assert content_at(staging, key) is None
 
 
-def test_parts_are_put_together_and_finishing_twice_changes_nothing(staging, key, monkeypatch):
+def test_parts_are_assembled_and_finishing_twice_changes_nothing(staging, key, monkeypatch):
     monkeypatch.setattr(s3_staging, "PART_BYTES", PART)
     content = bytes(range(256)) * (PART // 256) + b"the rest"
     upload = staging.begin(key)
@@ -74,12 +74,12 @@ def test_parts_are_put_together_and_finishing_twice_changes_nothing(staging, key
     assert content_at(staging, key) == content
 
 
-def test_finishing_before_any_part_came_leaves_nothing(staging, key):
+def test_finishing_without_any_part_stores_nothing(staging, key):
     staging.finish(key, staging.begin(key))
     assert content_at(staging, key) is None
 
 
-def test_discarding_removes_what_came_and_may_be_repeated(staging, key):
+def test_discarding_removes_the_upload_and_may_be_repeated(staging, key):
     request = staging.presigned_put(key, sha256=None, size_bytes=3, lifetime_s=60)
     send(request, b"any")
     upload = staging.begin(key)

@@ -1,4 +1,4 @@
-"""The file with the key that signs checkpoints: read, or refused with one sentence."""
+"""The file with the key that signs checkpoints: read, or refused in one sentence."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -23,7 +23,7 @@ def public_pem(key):
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def test_a_new_key_signs_what_its_public_key_verifies(tmp_path):
+def test_the_public_key_of_a_new_key_verifies_its_signatures(tmp_path):
     file = tmp_path / "key.pem"
     file.write_text(a_new_key())
     signer = signer_from(file, origin="registry.test/audit")
@@ -39,7 +39,7 @@ def test_a_signer_does_not_show_its_key(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
         pytest.param(None, "cannot be read (No such file or directory)", id="missing"),
         pytest.param(b"", "holds no private key in PEM", id="empty"),
@@ -55,11 +55,11 @@ def test_a_signer_does_not_show_its_key(tmp_path):
         ),
     ],
 )
-def test_what_is_no_key_is_refused_without_quoting_it(tmp_path, content, told):
+def test_a_file_without_a_usable_key_is_refused_without_quoting_it(tmp_path, content, reason):
     file = tmp_path / "key.pem"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ValueError, match=r"key\.pem") as refusal:
         signer_from(file, origin="registry.test/audit")
-    assert told in str(refusal.value)
+    assert reason in str(refusal.value)
     assert "hunter2" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""Reading every element of a prefix, held against torch on the whole tensor at once."""
+"""The scan of a prefix's elements, compared with torch on the whole tensor at once."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-import torch  # noqa: TID251  # what the scan is held against
+import torch  # noqa: TID251  # the reference for the scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
 class Trickle(BytesIO):
-    """A file that hands out less than asked, as a socket may."""
+    """A file that returns fewer bytes than requested, as a socket may."""
 
     def read(self, size=-1):
         return super().read(min(size, 1000))
@@ -40,7 +40,7 @@ def norms(tensor, geometry=LLAMA):
 
 
 def run_python(code, *arguments):
-    """Run code in a process of its own, and return what it printed."""
+    """Run code in a separate process, and return its output."""
     command = [sys.executable, "-c", code, *arguments]
     root = Path(app.__file__).parents[1]
     return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
@@ -60,8 +60,8 @@ def test_the_norms_are_those_of_the_whole_tensor(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_tensor_of_many_windows_is_read_whole(dtype):
-    # Layers that no window ends at.
+def test_a_tensor_of_many_windows_is_read_completely(dtype):
+    # The geometry is chosen so that no window ends at the end of a layer.
     geometry = replace(LLAMA, layers=7, kv_heads=1, head_dim=24)
     rows = 3 * WINDOW_ELEMENTS // geometry.columns + 1
     tensor = torch.randn(rows, geometry.columns).to(dtype)
@@ -73,7 +73,7 @@ def test_a_tensor_of_many_windows_is_read_whole(dtype):
     assert found.value_norms == pytest.approx(values)
 
 
-def test_a_segment_larger_than_a_window_is_read_whole():
+def test_a_segment_larger_than_a_window_is_read_completely():
     geometry = replace(LLAMA, layers=1, head_dim=65_536, attention_heads=4, kv_heads=4)
     tensor = torch.randn(2, geometry.columns)
 
@@ -84,7 +84,7 @@ def test_a_segment_larger_than_a_window_is_read_whole():
     assert (found.key_norms, found.value_norms) == (pytest.approx(keys), pytest.approx(values))
 
 
-def test_a_file_that_hands_out_little_at_a_time_is_read_whole():
+def test_a_file_that_returns_few_bytes_at_a_time_is_read_completely():
     tensor = a_tensor(rows=50)
 
     assert scanned(tensor, file_type=Trickle) == scanned(tensor)
@@ -171,8 +171,8 @@ def test_a_scan_of_64_mib_holds_less_than_16_mib_more(tmp_path):
     assert int(rise_kib) < 16 * 1024
 
 
-# Prints how many KiB the peak of the process's memory rose. The first scan, of one row, loads what
-# any scan needs; the peak is then reset, and the second scan is of the whole file.
+# Prints by how many KiB the peak of the process's memory rises. The first scan, of one row, loads
+# everything that a scan needs; then the peak is reset, and the second scan reads the whole file.
 MEASURE = """
 import re, sys
 from dataclasses import replace

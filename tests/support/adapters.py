@@ -1,10 +1,10 @@
-"""Builds the files of a prefix by hand, right or wrong to the byte."""
+"""Builders of prefix files, valid or with exact defects."""
 
 import json
 import struct
 from collections.abc import Mapping
 
-import torch  # noqa: TID251  # what tests hold app/storage/tensors.py against
+import torch  # noqa: TID251  # the reference for app/storage/tensors.py
 from safetensors.torch import save
 
 from app.domain.artifacts.geometry import Geometry
@@ -36,7 +36,7 @@ _CONFIG = {
 
 
 def a_config(*, without: tuple[str, ...] = (), **changes: object) -> bytes:
-    """Return the configuration of a prefix for `LLAMA`, changed."""
+    """Return the configuration of a prefix for `LLAMA`, with changes."""
     document = _CONFIG | changes
     return json.dumps({k: v for k, v in document.items() if k not in without}).encode()
 
@@ -44,7 +44,7 @@ def a_config(*, without: tuple[str, ...] = (), **changes: object) -> bytes:
 def a_tensor(
     rows: int = TOKENS, columns: int = LLAMA.columns, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
-    """Return numbers from 1 upwards, so that each element differs from its neighbours."""
+    """Return the numbers from 1 upwards, so that neighbouring elements differ."""
     return torch.arange(1, rows * columns + 1).reshape(rows, columns).to(dtype)
 
 
@@ -54,11 +54,11 @@ def a_weights_file(**tensors: torch.Tensor) -> bytes:
 
 
 def a_raw_file(header: bytes | Mapping[str, object], data: bytes = b"") -> bytes:
-    """Return a file with exactly this header, right or wrong, before exactly this data."""
+    """Return a file with this header, valid or not, and this data."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
 
 
 def an_entry(**changes: object) -> dict[str, object]:
-    """Return a header's entry for one float, changed."""
+    """Return a header's entry for one float, with changes."""
     return {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} | changes

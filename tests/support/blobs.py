@@ -1,4 +1,4 @@
-"""A store in memory, to inject the faults that a real one seldom has."""
+"""An in-memory object store for faults that a real one seldom has."""
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -8,10 +8,9 @@ from app.storage.blobs import StoredBlob, missing
 
 
 class MemoryBlobs:
-    """Blobs that work, until they are told to go away.
+    """Blobs in memory, unavailable while `is_away` is set.
 
-    `puts_left` is how many objects can still be stored before the store goes away; None means
-    any number.
+    The store becomes unavailable after `puts_left` more objects; None means no limit.
     """
 
     def __init__(self, *, puts_left=None):

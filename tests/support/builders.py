@@ -1,4 +1,4 @@
-"""Builds what a test is not about, through the API and with sensible defaults."""
+"""Builders of test data through the API, with sensible defaults."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ def a_digest():
 
 
 def a_base_model(**changes):
-    """Return the facts of a base model whose geometry is that of `tests.support.adapters.LLAMA`."""
+    """Return the document of a base model with the geometry of `tests.support.adapters.LLAMA`."""
     names = ("model_type", "layers", "attention_heads", "kv_heads", "head_dim", "hidden_size")
     document = {
         "name": "tiny/llama",
@@ -66,7 +66,7 @@ def a_suite(**changes):
 
 
 def a_policy(suite, **changes):
-    """Return a policy that two humans and 100 good samples of every cell satisfy."""
+    """Return a policy that needs two humans and 100 good samples in every cell."""
     document = {
         "name": f"policy-{uuid.uuid4().hex[:8]}",
         "approvals": {"required": 2},
@@ -92,12 +92,12 @@ def results(metric="tone", value=0.95, samples=200, personas=PERSONAS, locales=L
 
 
 def weights(seed=0):
-    """Return a weights file that differs from that of any other seed."""
+    """Return a weights file that is unique to `seed`."""
     return a_weights_file(prompt_embeddings=a_tensor() + seed)
 
 
 class World:
-    """One test's corner of the registry, and who acts in it."""
+    """One test's namespace in the registry, and the principals that act in it."""
 
     def __init__(self, client, tokens):
         self.client = client
@@ -109,13 +109,13 @@ class World:
         self.base = None
 
     def on_its_own_client(self):
-        """Return the same world for another thread, which must not share a client."""
+        """Return a copy for another thread; threads must not share a client."""
         other = copy.copy(self)
         other.client = TestClient(self.client.app, raise_server_exceptions=False)
         return other
 
     def call(self, method, path, *, by, **arguments):
-        """Send a request as one of the first principals, or with a token."""
+        """Send a request as one of the initial principals, or with a token."""
         token = self.tokens.get(by, by)
         headers = {"Authorization": f"Bearer {token}"} | arguments.pop("headers", {})
         return self.client.request(method, path, headers=headers, **arguments)
@@ -141,12 +141,12 @@ class World:
         return self.made("POST", "/v1/tokens", by="admin", json=body)["token"]
 
     def a_stranger(self, role="admin"):
-        """Return a token of somebody who may do everything, but in another namespace."""
+        """Return a token whose role holds in another namespace only."""
         _, token = self.a_principal(None, (role, f"other-{uuid.uuid4().hex[:8]}"))
         return token
 
     def a_base(self):
-        """Register a base model of the test's own unless there is one; return its digest."""
+        """Register a base model for the test unless there is one; return its digest."""
         if self.base is None:
             document = a_base_model()
             self.made("POST", "/v1/base-models", by="publisher", json=document)
@@ -165,13 +165,13 @@ class World:
             "config": a_config(),
             "weights": weights(seed),
         } | parts
-        # Each part has a file's name: httpx writes a bare string as a form field otherwise.
+        # Each part needs a file name: httpx sends a bare string as a form field.
         named = {name: (name, content) for name, content in files.items() if content is not None}
         path = f"{self.path}/versions"
         return self.call("POST", path, by=by, files=named, headers=headers or {})
 
     def a_version(self, seed=0):
-        """Push a version of the test's prefix; make base model and prefix if need be."""
+        """Push a version; create base model and prefix if there are none."""
         if self.base is None:
             self.a_base()
             self.a_prefix()
@@ -215,7 +215,7 @@ class World:
         return self.made("POST", "/v1/policies", by="admin", json=document)
 
     def a_channel(self, name="production", **policy):
-        """Bind a channel of the test's prefix to a policy made for it."""
+        """Bind a channel of the test's prefix to a new policy."""
         response = self.bind(self.a_policy(**policy), name)
         assert response.status_code == 200, response.text
         return response.json()
@@ -226,7 +226,7 @@ class World:
         return self.call("PUT", path, by=by, json=body, headers=headers or {})
 
     def an_evaluated_version(self, seed=0):
-        """Return a version with evidence that passes the policy of a channel `production`."""
+        """Return a version with evidence that passes the policy of channel `production`."""
         version = self.a_version(seed)
         if self.suite is None:
             self.a_channel()
@@ -240,7 +240,7 @@ class World:
         return self.call("POST", f"{self.path}/promotions", by=by, json=body)
 
     def a_promotion(self, seed=0):
-        """Return a pending promotion of a fresh, evaluated version."""
+        """Return a pending promotion of a new, evaluated version."""
         response = self.request(self.an_evaluated_version(seed))
         assert response.status_code == 201, response.text
         return response.json()
@@ -259,7 +259,7 @@ class World:
         return response.json()
 
     def a_live_version(self, seed=0):
-        """Return a version that channel `production` serves to everybody."""
+        """Return a version that channel `production` serves to all traffic."""
         version = self.an_evaluated_version(seed)
         response = self.request(version)
         assert response.status_code == 201, response.text
@@ -267,11 +267,11 @@ class World:
         return version
 
     def promotion(self, promotion):
-        """Return a promotion as it is now."""
+        """Return the current document of a promotion."""
         return self.made("GET", f"/v1/promotions/{promotion['id']}", by="publisher")
 
     def replayed(self, promotion):
-        """Return a promotion's decision beside the same decision made again."""
+        """Return a promotion's decision and its replay."""
         return self.made("GET", f"/v1/promotions/{promotion['id']}/replay", by="publisher")
 
     def pulls(self, number, *, by="approver-1"):

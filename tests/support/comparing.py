@@ -1,4 +1,4 @@
-"""Compares a candidate with a reference in few words."""
+"""Comparisons of a candidate with a reference."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ DAY = timedelta(days=1)
 
 
 def compared(candidate, reference, *, metric="tone", margin=0.05, confidence=0.95, least=1):
-    """Return the finding on evaluations, or on the values that they scored for equal samples."""
+    """Return the finding on two evaluations, given as such or as values of paired samples."""
     key = a_key(metric)
     if not isinstance(candidate, Evaluation):
         candidate = a_scored_evaluation("ours", candidate, key=key)
@@ -23,7 +23,7 @@ def compared(candidate, reference, *, metric="tone", margin=0.05, confidence=0.9
 
 
 def pairs_of(both, only_candidate, only_reference, neither):
-    """Return what two systems scored on pairs of these counts."""
+    """Return the scores of two systems with these counts of paired successes and failures."""
     ours = [1] * (both + only_candidate) + [0] * (only_reference + neither)
     theirs = [1] * both + [0] * only_candidate + [1] * only_reference + [0] * neither
     return ours, theirs

@@ -1,4 +1,4 @@
-"""A server that dies where a request tells it to, and starts again; run as a program by a test."""
+"""A server that exits where a request says so, and restarts; tests run it as a program."""
 
 import os
 
@@ -13,7 +13,7 @@ DEATH = 77
 
 
 class Dying:
-    """Ends the process before the first byte of an answer, if the request says `moment`."""
+    """Exits before the first byte of a response, if the request's header `X-Die` is `moment`."""
 
     def __init__(self, app, moment):
         self.app = app

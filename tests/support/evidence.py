@@ -1,4 +1,4 @@
-"""Builds what a gate reads: suites, cells, samples, evaluations, rules, policies, candidates."""
+"""Builders of a gate's inputs: suites, cells, samples, evaluations, rules, candidates."""
 
 import hashlib
 from array import array
@@ -9,7 +9,14 @@ from app.domain.evidence.evaluation import Cell, CellKey, Evaluation, EvidenceKi
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 from app.domain.governance.cells import References, rule_findings
 from app.domain.governance.comparison import Reference
-from app.domain.governance.gate import Candidate, Incumbent, PolicyRef, Result, VersionRef, decide
+from app.domain.governance.gate import (
+    Candidate,
+    GateResult,
+    Incumbent,
+    PolicyRef,
+    VersionRef,
+    decide,
+)
 from app.domain.governance.policies import Approvals, Policy, Rule
 from app.domain.naming import sha256_digest
 
@@ -24,7 +31,7 @@ LATENCY = Metric("latency", MetricKind.MEAN, higher_is_better=False)
 
 
 def an_id(name):
-    """Return an id that is the same wherever the same name is used."""
+    """Return the id of a name; equal names have equal ids."""
     return uuid5(UUID(int=0), str(name))
 
 
@@ -60,11 +67,11 @@ def a_cell(mean=0.95, samples=200, stderr=None):
 
 
 def an_evaluation(name="first", *, cells=None, **changes):
-    """Return a complete, fresh evaluation, all of whose cells for tone are good.
+    """Return a complete, recent evaluation whose cells for tone are all good.
 
     Args:
-        name: Makes its id and digest.
-        cells: Replaces those cells; a single Cell stands for every one of tone.
+        name: Determines the id and digest.
+        cells: Replaces the cells; a single Cell is used for every cell of tone.
         changes: Fields of the evaluation.
     """
     if not isinstance(cells, dict):
@@ -83,7 +90,7 @@ def an_evaluation(name="first", *, cells=None, **changes):
 
 
 def scores(values, names=None):
-    """Return one score per sample; samples of equal names pair, and are named 0, 1, ... here."""
+    """Return one score per sample; equal names pair, and the default names are 0, 1, ..."""
     values = [float(value) for value in values]
     names = range(len(values)) if names is None else names
     keys = [
@@ -93,7 +100,7 @@ def scores(values, names=None):
 
 
 def shares(successes, samples=100):
-    """Return the scores of a proportion: first its successes, then its failures."""
+    """Return the scores of a proportion: successes first, then failures."""
     return [1] * successes + [0] * (samples - successes)
 
 
@@ -113,7 +120,7 @@ def the_base(*evaluations):
 
 
 def a_rule(metric="tone", **changes):
-    """Return a completed rule; it demands at least 0.85 of 100 samples unless told otherwise."""
+    """Return a completed rule; by default it requires at least 0.85 on 100 samples."""
     facts = {"personas": PERSONAS, "locales": LOCALES, "min_samples": 100, "at_least": 0.85}
     return Rule(f"brand-voice/{metric}", **facts | changes)
 
@@ -152,8 +159,8 @@ def the_decision(policy, *candidates, incumbent=None, now=NOW):
 
 
 def passes(policy, *evaluations, **candidate):
-    """Whether the gate opens for a candidate with this evidence."""
-    return the_decision(policy, a_candidate(*evaluations, **candidate)).result is Result.PASSED
+    """Whether a candidate with this evidence passes the gate."""
+    return the_decision(policy, a_candidate(*evaluations, **candidate)).result is GateResult.PASSED
 
 
 def the_findings(rule, *evaluations, incumbent=None, base=None, disqualified=None):

@@ -1,4 +1,4 @@
-"""What evaluation tools really wrote, and sending it; `make.sh` beside the files made them."""
+"""Real files of evaluation tools, and requests to import them; `make.sh` wrote the files."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def the_samples(run, task):
 
 
 def a_task(task="voice_novice", persona="novice", locale="en", **metrics):
-    """Return where a task's scores belong; metrics are `acc="tone"`, of the filter `none`."""
+    """Return the mapping of a task's scores; metrics are `acc="tone"`, of the filter `none`."""
     metrics = {f"{metric},none": name for metric, name in metrics.items()} or {"acc,none": "tone"}
     return {"task": task, "persona": persona, "locale": locale, "metrics": metrics}
 
@@ -45,7 +45,7 @@ def where(world, version, base):
 
 
 def send(world, version, tool, described, files, *, base=None, by="evaluator"):
-    """Send a run of a tool; `described` replaces or adds to what is said of it."""
+    """Send a run of a tool; `described` replaces or adds fields of its description."""
     path, digest = where(world, version, base)
     claim = {"suite": world.suite, "suite_version": "1", "digest": digest}
     parts = [("evaluation", ("evaluation", json.dumps(claim | described)))]
@@ -53,7 +53,7 @@ def send(world, version, tool, described, files, *, base=None, by="evaluator"):
 
 
 def send_lm_eval(world, version, run, maps, *, samples=None, results=None, **sending):
-    """Send a run of lm-eval that is among the fixtures, or with other content."""
+    """Send a run of lm-eval from the fixtures, or with other content."""
     path = the_results(run)
     files = [("results", (path.name, path.read_bytes() if results is None else results))]
     for each in [the_samples(run, m["task"]) for m in maps] if samples is None else samples:
@@ -63,7 +63,7 @@ def send_lm_eval(world, version, run, maps, *, samples=None, results=None, **sen
 
 
 def send_inspect(world, version, log, *, content=None, described=None, base=None, **metrics):
-    """Send a log of Inspect that is among the fixtures, or with other content."""
+    """Send a log of Inspect from the fixtures, or with other content."""
     mapped = {
         "persona": {"metadata": "persona"},
         "locale": {"value": "en"},

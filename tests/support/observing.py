@@ -1,4 +1,4 @@
-"""What tests of local servers look at: which processes live in a folder, and when they end."""
+"""Observation of local servers: the processes of a folder, and waiting for conditions."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def living(folder):
-    """Return the processes that hold the folder's lock, ours included: number to name."""
+    """Return the processes that hold the folder's lock, this one included: pid to name."""
     lock = (folder / "lock").stat()
     found = {}
     for opened in Path("/proc").glob("[0-9]*/fd/*"):
@@ -27,7 +27,7 @@ def living(folder):
 
 
 def kill(folder, name):
-    """Kill -9 every process of that name in the folder; return when they are gone."""
+    """Send SIGKILL to every process of that name in the folder; return when all have ended."""
     for pid in [pid for pid, each in living(folder).items() if each == name]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -48,7 +48,7 @@ def eventually(holds, *, within_s=5.0):
 
 @contextmanager
 def supervised(server, folder):
-    """Run a server under another Python process: `facts` to reach it, `kill()` to kill that."""
+    """Run a server under another Python process: `facts` describe it, `kill()` ends the parent."""
     command = [sys.executable, "-m", "tests.local.supervisor", server, str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:

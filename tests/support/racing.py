@@ -1,11 +1,11 @@
-"""Runs calls at the same moment, each in a thread of its own."""
+"""Concurrent calls, each in a separate thread."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 
 def at_once(*calls):
-    """Start all of `calls` together; return what each returned, in their order."""
+    """Start all `calls` at the same time; return their results in order."""
     ready = Barrier(len(calls))
 
     def run(call):
@@ -17,6 +17,6 @@ def at_once(*calls):
 
 
 def by_as_many_clients(world, calls):
-    """Run `calls`, each a function of a world, at once and each on a client of its own."""
+    """Run `calls` at the same time; each takes a copy of the world with a separate client."""
     worlds = [(world.on_its_own_client(), call) for call in calls]
     return at_once(*(lambda each=each, call=call: call(each) for each, call in worlds))

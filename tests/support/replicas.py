@@ -1,4 +1,4 @@
-"""Two real servers on the same stores, and callers that never stop asking them."""
+"""Real servers on the same stores, and clients that send requests in a loop."""
 
 import asyncio
 import json
@@ -20,13 +20,13 @@ from tests.support.observing import eventually
 
 @dataclass
 class Replica:
-    """A server's process and where it answers."""
+    """A server's process and its URL."""
 
     process: subprocess.Popen
     url: str
 
     def ask(self, path, token, **headers):
-        """Return status and document (None without one) of a GET on a new connection."""
+        """Send a GET on a new connection; return the status and the document or None."""
         with closing(self.connection()) as connection:
             return answer(connection, path, token, **headers)
 
@@ -53,7 +53,7 @@ def answer(connection, path, token, **headers):
 
 @contextmanager
 def replica(stores):
-    """Run one server on migrated stores, from its first answer to the end of the block."""
+    """Run one server on migrated stores, from its first response to the end of the block."""
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
     with subprocess.Popen(
         command,
@@ -68,7 +68,8 @@ def replica(stores):
             eventually(started.lives, within_s=60)
             yield started
         finally:
-            # Told to end, it no longer lets others wait for it; one that stands still is woken.
+            # A stopped process must continue first. A clean end releases its lease, so that no
+            # other server waits for it.
             process.send_signal(signal.SIGCONT)
             process.terminate()
             process.wait(timeout=30)
@@ -76,7 +77,7 @@ def replica(stores):
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: when it was asked for and came, and what it said."""
+    """One response: its start and end times, its status and version."""
 
     begun: float
     ended: float
@@ -86,7 +87,7 @@ class Answer:
 
 @dataclass
 class Load:
-    """Callers that ask for one path again and again, each on its own connection."""
+    """Clients that request one path in a loop, each on its own connection."""
 
     answers: list = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -100,13 +101,13 @@ class Load:
                 self.answers.append(Answer(begun, time.monotonic(), status, version))
 
     def since(self, moment):
-        """Return the answers to what was asked after `moment`."""
+        """Return the responses to requests sent after `moment`."""
         return [each for each in list(self.answers) if each.begun > moment]
 
 
 @contextmanager
 def load(replicas, path, token, *, callers=2):
-    """Let `callers` ask each of `replicas` until the block ends; it begins with answers."""
+    """Run `callers` clients for each replica until the block ends; start after some responses."""
     loaded = Load()
     threads = [
         threading.Thread(target=loaded.run, args=(each, path, token))
@@ -125,6 +126,6 @@ def load(replicas, path, token, *, callers=2):
 
 
 def apart(coroutine):
-    """Run a coroutine in a thread of its own: a browser's loop may be running in this one."""
+    """Run a coroutine in a new thread, as Playwright's event loop may be running in this one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, coroutine).result()

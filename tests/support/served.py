@@ -1,4 +1,4 @@
-"""The application behind a real socket, for clients that bring their own HTTP."""
+"""The application on a real socket, for clients with their own HTTP stack."""
 
 import threading
 from contextlib import contextmanager
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from app.http.header_limits import BoundedHeads
+from app.http.header_limits import HeaderLimitedProtocol
 from app.server import listening_socket, url_of
 
 
 @contextmanager
-def serving(app, *, http=BoundedHeads, port=0):
-    """Serve `app` from a thread, on a free port unless told; yield its URL."""
+def serving(app, *, http=HeaderLimitedProtocol, port=0):
+    """Serve `app` from a thread, on a free port by default; yield its URL."""
     config = uvicorn.Config(app, http=http, log_level="critical", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     with listening_socket("127.0.0.1", port) as bound:

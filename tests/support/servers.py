@@ -1,4 +1,4 @@
-"""The real servers, started once per session (per worker under xdist), and clients for them."""
+"""The real servers, started once per session (per worker under xdist), and their clients."""
 
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ from app.storage.blobs import key_of
 @pytest.fixture(scope="session")
 def stores(server_folder):
     with running_stores(server_folder) as stores:
-        # Nothing outlives the tests, so no commit of theirs need wait for the disk.
+        # No data outlives the tests, so commits need not wait for the disk.
         engine = create_engine(stores.postgres.service_url)
         with engine.begin() as connection:
             connection.execute(text("ALTER ROLE CURRENT_USER SET synchronous_commit = off"))
@@ -38,7 +38,7 @@ def s3_server(stores):
 
 @pytest.fixture(scope="session")
 def server_folder():
-    """A folder that `nobody` can enter, which pytest's own temporary folders are not."""
+    """A folder that the unprivileged database user can enter, unlike pytest's temporary folders."""
     folder = Path(tempfile.mkdtemp(prefix="prefix-registry-"))
     folder.chmod(0o711)
     yield folder
@@ -46,7 +46,7 @@ def server_folder():
 
 
 def s3_client(endpoint, **credentials):
-    """Return a client that neither retries nor waits; close it."""
+    """Return a client without retries and with short timeouts; the caller closes it."""
     return boto3.client(
         "s3",
         endpoint_url=endpoint.endpoint_url,
@@ -58,9 +58,9 @@ def s3_client(endpoint, **credentials):
 
 
 def probe_bucket(endpoint):
-    """Make the bucket, write an object that is not empty and delete it, or raise."""
+    """Create the bucket, write a non-empty object and delete it, or raise."""
     with closing(s3_client(endpoint)) as client:
-        # A request that comes while the server starts may never be answered.
+        # A request during the server's start may never get a response.
         client.meta.config.read_timeout = 1
         with suppress(client.exceptions.BucketAlreadyOwnedByYou):
             client.create_bucket(Bucket=endpoint.bucket)
@@ -70,7 +70,7 @@ def probe_bucket(endpoint):
 
 @pytest.fixture
 def tamper(s3_server):
-    """Put other bytes in the place of an object, or none, until the test ends."""
+    """Return a function that replaces or deletes an object until the test ends."""
     with closing(s3_client(s3_server)) as client, ExitStack() as stack:
 
         def tamper(digest, content):
@@ -94,7 +94,7 @@ def an_empty_database(postgres_server):
 
 @contextmanager
 def empty_database(postgres_server):
-    """Make a database, yield its URL as its owner, and drop it."""
+    """Create a database, yield its URL as its owner, and drop it."""
     name = f"empty_{uuid.uuid4().hex}"
     owner = make_url(postgres_server.owner_url)
     engine = create_engine(owner, isolation_level="AUTOCOMMIT")

@@ -1,4 +1,4 @@
-"""What is sent to the database, as tests look at it."""
+"""The statements that a block sends to the database."""
 
 from contextlib import contextmanager
 
@@ -8,13 +8,13 @@ from sqlalchemy import event
 @contextmanager
 def asked_of(engine):
     """Collect statements with their parameters."""
-    asked = []
+    sent = []
 
     def note(_connection, _cursor, statement, parameters, *_rest):
-        asked.append((statement, parameters))
+        sent.append((statement, parameters))
 
     event.listen(engine, "before_cursor_execute", note)
     try:
-        yield asked
+        yield sent
     finally:
         event.remove(engine, "before_cursor_execute", note)

@@ -1,4 +1,4 @@
-"""Tensor files that must be refused, each with the fault codes that say why."""
+"""Tensor files that must be refused, each with its fault codes."""
 
 import json
 import struct
@@ -6,7 +6,7 @@ import zipfile
 from io import BytesIO
 
 import numpy as np
-import torch  # noqa: TID251  # makes the files that people rename
+import torch  # noqa: TID251  # writes the formats that users rename
 
 from app.domain.artifacts.safetensors_header import HEAD_BYTES, HEADER_LIMIT_BYTES, parse
 from app.domain.strict_json import DEPTH_LIMIT
@@ -18,7 +18,7 @@ def parsed(file):
 
 
 def a_text(text):
-    """A file whose header is this text and whose data is one float."""
+    """Return a file with this header and one float as data."""
     return a_raw_file(text.encode(), bytes(4))
 
 
@@ -51,7 +51,7 @@ ONE = {"a": an_entry()}
 INNER = json.dumps(an_entry())
 DEEP = "[" * (DEPTH_LIMIT + 1) + "]" * (DEPTH_LIMIT + 1)
 
-# Files that the library refuses too.
+# Files that safetensors refuses too.
 BAD = {
     "empty-file": (b"", ["container-empty"]),
     "shorter-than-a-length": (b"\x08\x00", ["container-truncated"]),
@@ -172,7 +172,7 @@ BAD = {
     "text": (b"Not found: no such file", ["container-header-length"]),
 }
 
-# Files that the library accepts; the module docstring says why we do not.
+# Files that safetensors accepts; the docstring of safetensors_header says why we do not.
 STRICTER = {
     "header-over-1-mib": (
         a_text(json.dumps(ONE) + " " * HEADER_LIMIT_BYTES),

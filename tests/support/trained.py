@@ -1,4 +1,4 @@
-"""Trains real prefixes with PEFT, on models small enough for a test."""
+"""Real prefixes, trained with PEFT on models small enough for a test."""
 
 import json
 import tempfile
@@ -16,7 +16,7 @@ from tests.support.adapters import TOKENS
 
 @dataclass(frozen=True)
 class Trained:
-    """A prefix that PEFT trained and saved, and the base model it was trained on."""
+    """A prefix that PEFT trained and saved, and the configuration of its base model."""
 
     base_config: dict[str, object]
     base_parameters: int
@@ -42,7 +42,7 @@ _BART = {
 }
 _MULTI_QUERY = {"num_attention_heads": 1, "token_dim": 8}
 
-# Configuration class, its arguments, and what the adapter's configuration has to say besides.
+# Configuration class, its arguments, and further settings that the adapter needs.
 BASES = {
     "llama": ("LlamaConfig", _GATED | {"num_hidden_layers": 4, "num_key_value_heads": 2}, {}),
     "mistral": ("MistralConfig", _GATED | {"num_hidden_layers": 2, "num_key_value_heads": 2}, {}),
@@ -85,10 +85,10 @@ BASES = {
 
 @cache
 def train_tiny(base: str, peft_type: str = "PREFIX_TUNING", **settings: object) -> Trained:
-    """Train a prefix for one of `BASES`, two steps, and return what PEFT saves."""
+    """Train a prefix for one of `BASES` for two steps; return the files that PEFT saves."""
     torch.manual_seed(0)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        # What the libraries warn of is not ours to mend.
+        # The libraries' warnings do not concern this project.
         warnings.simplefilter("ignore")
         name, arguments, needed = BASES[base]
         config = getattr(transformers, name)(**arguments)
@@ -110,7 +110,7 @@ def train_tiny(base: str, peft_type: str = "PREFIX_TUNING", **settings: object) 
 
 
 def runs_in_peft(prefix: Trained) -> bool:
-    """Whether PEFT loads a prefix onto a fresh base model, and the two run together."""
+    """Whether PEFT loads the prefix onto a new base model and the result runs."""
     config = transformers.AutoConfig.for_model(**prefix.base_config)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
@@ -137,11 +137,11 @@ def _settings_class(peft_type: str) -> type:
 
 
 def _cache_shape(model: torch.nn.Module) -> tuple[int, ...]:
-    """Return the shape of one layer's keys as the model itself caches them."""
+    """Return the shape of one layer's keys in the model's own cache."""
     ids = torch.arange(5).unsqueeze(0)
     inputs = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
-    kept = model(input_ids=ids, use_cache=True, **inputs).past_key_values
-    return tuple(next(iter(getattr(kept, "self_attention_cache", kept)))[0].shape)
+    cached = model(input_ids=ids, use_cache=True, **inputs).past_key_values
+    return tuple(next(iter(getattr(cached, "self_attention_cache", cached)))[0].shape)
 
 
 def _train(model: torch.nn.Module, settings: peft.PeftConfig, folder: str) -> None:

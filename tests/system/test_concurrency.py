@@ -1,4 +1,4 @@
-"""The same things at the same moment, from real threads against the real database."""
+"""Concurrent requests from real threads against the real database."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ THREADS = 8
 
 @pytest.fixture
 def prefix(world):
-    """An empty prefix, and the base model that it is pushed for."""
+    """An empty prefix and a base model."""
     world.a_base()
     world.a_prefix()
     return world
@@ -37,7 +37,7 @@ def reviewing(promotion, *, by, verdict="approve"):
 
 
 def require_linear_history(world):
-    """Assert what holds after any race: one entry a generation, no gaps, an intact chain."""
+    """Assert one audit entry for each generation, no gaps, and an intact chain."""
     numbers = [generation["generation"] for generation in world.history()]
     assert numbers == list(range(len(numbers), 0, -1))
     assert world.channel()["generation"] == len(numbers)
@@ -51,7 +51,7 @@ def require_linear_history(world):
 # Checkpoints
 
 
-def test_checkpoints_at_once_are_one(world):
+def test_concurrent_checkpoints_are_one(world):
     world.a_prefix()
     calls = [lambda world: world.call("POST", "/v1/audit/checkpoints", by="admin")] * 4
 
@@ -61,8 +61,8 @@ def test_checkpoints_at_once_are_one(world):
     assert len({response.json()["note"] for response in responses}) == 1
 
 
-def test_nobody_who_writes_waits_for_a_checkpoint(prefix, administered):
-    """The checkpoint is taken, and not committed, while its chains move on."""
+def test_writers_do_not_wait_for_a_checkpoint(prefix, administered):
+    """The checkpoint is taken but not committed while its chains grow."""
     administered[0].checkpoint()
     assert prefix.push().status_code == 201
     prefix.a_prefix(name="another")
@@ -72,7 +72,7 @@ def test_nobody_who_writes_waits_for_a_checkpoint(prefix, administered):
 
 
 @pytest.mark.parametrize("pushes", [2, 16])
-def test_pushes_at_once_are_numbered_without_a_gap(prefix, pushes):
+def test_concurrent_pushes_are_numbered_without_a_gap(prefix, pushes):
     calls = [lambda world, seed=seed: world.push(seed=seed) for seed in range(pushes)]
 
     responses = by_as_many_clients(prefix, calls)
@@ -84,7 +84,7 @@ def test_pushes_at_once_are_numbered_without_a_gap(prefix, pushes):
     assert prefix.verification()["valid"]
 
 
-def test_refused_pushes_in_between_consume_no_number(prefix):
+def test_refused_concurrent_pushes_consume_no_number(prefix):
     calls = [lambda world, seed=seed: world.push(seed=seed) for seed in range(4)]
     broken = [lambda world: world.push(weights=b"no tensors")] * 4
 
@@ -95,7 +95,7 @@ def test_refused_pushes_in_between_consume_no_number(prefix):
     assert sorted(numbers) == [1, 2, 3, 4]
 
 
-def test_the_same_content_at_once_is_one_version(prefix):
+def test_concurrent_pushes_of_the_same_content_are_one_version(prefix):
     responses = by_as_many_clients(prefix, [World.push] * THREADS)
 
     assert statuses(responses) == {201: 1, 200: THREADS - 1}
@@ -116,7 +116,7 @@ def test_pushes_to_different_prefixes_do_not_wait_for_each_other(prefix, session
 
 
 @pytest.mark.parametrize("required", [1, 2])
-def test_two_last_approvals_at_once_execute_once(world, required):
+def test_two_concurrent_last_approvals_execute_once(world, required):
     version = world.a_version()
     world.a_channel(approvals={"required": required})
     world.evaluate(version)
@@ -133,7 +133,7 @@ def test_two_last_approvals_at_once_execute_once(world, required):
     require_linear_history(world)
 
 
-def test_an_approval_racing_a_rejection_is_one_or_the_other(world):
+def test_only_one_of_a_concurrent_approval_and_rejection_succeeds(world):
     version = world.a_version()
     world.a_channel(approvals={"required": 1})
     world.evaluate(version)
@@ -154,7 +154,7 @@ def test_an_approval_racing_a_rejection_is_one_or_the_other(world):
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_a_revoked_version_is_never_live_whoever_was_first(world, attempt):
+def test_a_version_revoked_during_an_approval_is_never_live(world, attempt):
     version = world.a_version()
     world.a_channel(approvals={"required": 1})
     world.evaluate(version)
@@ -172,7 +172,7 @@ def test_a_revoked_version_is_never_live_whoever_was_first(world, attempt):
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_two_promotions_of_one_channel_racing_execute_one(world, attempt):
+def test_only_one_of_two_concurrent_promotions_of_a_channel_executes(world, attempt):
     versions = [world.a_version(seed) for seed in (1, 2)]
     world.a_channel(approvals={"required": 1})
     for version in versions:
@@ -190,7 +190,7 @@ def test_two_promotions_of_one_channel_racing_execute_one(world, attempt):
     require_linear_history(world)
 
 
-def test_an_approval_racing_worse_evidence_never_executes_on_it(world):
+def test_an_approval_concurrent_with_worse_evidence_never_executes_on_it(world):
     version = world.a_version()
     world.a_channel(approvals={"required": 1})
     world.evaluate(version)
@@ -212,7 +212,7 @@ def test_an_approval_racing_worse_evidence_never_executes_on_it(world):
     require_linear_history(world)
 
 
-def test_rollbacks_and_promotions_at_once_leave_a_linear_history(world):
+def test_concurrent_rollbacks_and_promotions_leave_a_linear_history(world):
     world.a_live_version(seed=1)
     world.a_live_version(seed=2)
     promotion = world.a_promotion(seed=3)
@@ -231,7 +231,7 @@ def test_rollbacks_and_promotions_at_once_leave_a_linear_history(world):
     require_linear_history(world)
 
 
-def test_no_answer_after_a_revocation_serves_the_version(world):
+def test_no_response_after_a_revocation_serves_the_version(world):
     version = world.a_live_version()
     acknowledged = []
 
@@ -248,12 +248,12 @@ def test_no_answer_after_a_revocation_serves_the_version(world):
 
     *found, _ = by_as_many_clients(world, [*[resolve_for_a_while] * 3, revoke])
 
-    answers = Counter(answer for each in found for answer in each)
-    assert set(answers) <= {(False, 200), (False, 410), (True, 410)}
-    assert answers[True, 410] > 0
+    responses = Counter(response for each in found for response in each)
+    assert set(responses) <= {(False, 200), (False, 410), (True, 410)}
+    assert responses[True, 410] > 0
 
 
-# Registering the same
+# Identical registrations
 
 
 @pytest.mark.parametrize(
@@ -263,13 +263,13 @@ def test_no_answer_after_a_revocation_serves_the_version(world):
         pytest.param("/v1/suites", a_suite(), "admin", id="suite"),
     ],
 )
-def test_registering_the_same_at_once_makes_it_once(world, path, document, by):
+def test_concurrent_identical_registrations_create_one_object(world, path, document, by):
     calls = [lambda world: world.call("POST", path, by=by, json=document)] * THREADS
     assert statuses(by_as_many_clients(world, calls)) == {201: 1, 200: THREADS - 1}
     assert world.verification("registry")["valid"]
 
 
-def test_creating_the_same_policy_at_once_makes_one_version(world):
+def test_concurrent_creations_of_the_same_policy_make_one_version(world):
     world.a_suite()
     document = a_policy(world.suite)
     calls = [lambda world: world.call("POST", "/v1/policies", by="admin", json=document)]
@@ -280,7 +280,7 @@ def test_creating_the_same_policy_at_once_makes_one_version(world):
     assert {response.json()["version"] for response in responses} == {1}
 
 
-def test_creating_different_texts_of_a_policy_at_once_numbers_them_without_a_gap(world):
+def test_concurrent_policy_texts_are_numbered_without_a_gap(world):
     world.a_suite()
     document = a_policy(world.suite)
 
@@ -296,7 +296,7 @@ def test_creating_different_texts_of_a_policy_at_once_numbers_them_without_a_gap
     assert versions == list(range(1, THREADS + 1))
 
 
-def test_creating_the_same_prefix_at_once_makes_one(world):
+def test_concurrent_creations_of_the_same_prefix_make_one(world):
     body = {"namespace": world.namespace, "name": "voice", "owner": "admin"}
     calls = [lambda world: world.call("POST", "/v1/prefixes", by="publisher", json=body)]
     responses = by_as_many_clients(world, calls * THREADS)
@@ -304,14 +304,14 @@ def test_creating_the_same_prefix_at_once_makes_one(world):
     assert world.actions() == ["prefix.create"]
 
 
-def test_creating_the_same_principal_at_once_makes_one(world):
+def test_concurrent_creations_of_the_same_principal_make_one(world):
     body = {"name": f"twin-{world.namespace}", "kind": "human"}
     calls = [lambda world: world.call("POST", "/v1/principals", by="admin", json=body)]
     responses = by_as_many_clients(world, calls * THREADS)
     assert statuses(responses) == {201: 1, 409: THREADS - 1}
 
 
-def test_binding_the_same_channel_at_once_records_it_once(world):
+def test_concurrent_identical_bindings_are_recorded_once(world):
     world.a_version()
     policy = world.a_policy()
     responses = by_as_many_clients(world, [lambda world: world.bind(policy)] * THREADS)
@@ -319,7 +319,7 @@ def test_binding_the_same_channel_at_once_records_it_once(world):
     assert world.actions().count("channel.bind") == 1
 
 
-def test_revoking_a_token_at_once_records_it_once(world):
+def test_concurrent_revocations_of_a_token_are_recorded_once(world):
     name, _ = world.a_principal()
     issued = world.made("POST", "/v1/tokens", by="admin", json={"principal": name})
     before = world.verification("registry")["entries"]
@@ -329,19 +329,19 @@ def test_revoking_a_token_at_once_records_it_once(world):
     assert world.verification("registry")["entries"] == before + 1
 
 
-# Locks that must not meet
+# Order of locks
 
 
 @pytest.mark.parametrize("attempt", range(6))
-def test_nobody_waits_in_a_circle_whatever_befalls_a_principal_at_once(world, sessions, attempt):
-    """Each locks the registry's chain first, and only then what of the principal it changes."""
+def test_concurrent_changes_of_a_principal_do_not_deadlock(world, sessions, attempt):
+    """Each change locks the registry's chain first, and then the principal's rows."""
     name, token = world.a_principal(None, ("reader", world.namespace))
     path = f"/v1/principals/{name}"
     grants = {"principal": name, "grants": [{"role": "reader", "namespace": "acme"}]}
     issued = world.made("POST", "/v1/tokens", by="admin", json={"principal": name})
     opened = web_sessions.sign_in(sessions, token=token, now=clock())
 
-    def asking(method, path, **body):
+    def admin_call(method, path, **body):
         another = world.on_its_own_client()
         return lambda: another.call(method, path, by="admin", **body).status_code
 
@@ -349,44 +349,44 @@ def test_nobody_waits_in_a_circle_whatever_befalls_a_principal_at_once(world, se
         with suppress(UnauthenticatedError):
             web_sessions.sign_in(sessions, token=issued["token"], now=clock())
 
-    answered = at_once(
-        asking("PUT", "/v1/grants", json=grants),
-        asking("PUT", f"{path}/identities", json={"identities": []}),
-        asking("POST", "/v1/tokens", json={"principal": name}),
-        asking("DELETE", f"/v1/tokens/{issued['id']}"),
-        asking("DELETE", path),
+    outcomes = at_once(
+        admin_call("PUT", "/v1/grants", json=grants),
+        admin_call("PUT", f"{path}/identities", json={"identities": []}),
+        admin_call("POST", "/v1/tokens", json={"principal": name}),
+        admin_call("DELETE", f"/v1/tokens/{issued['id']}"),
+        admin_call("DELETE", path),
         signing_in,
         lambda: web_sessions.sign_out(sessions, visit=opened, now=clock()),
     )
 
-    assert set(answered) <= {200, 201, 204, 409, None}
+    assert set(outcomes) <= {200, 201, 204, 409, None}
     assert world.verification("registry")["valid"]
 
 
 @contextmanager
-def meanwhile(call):
-    """Run `call` in another thread while the block runs; yield what it will return."""
+def in_thread(call):
+    """Run `call` in another thread while the block runs; yield its future."""
     with ThreadPoolExecutor(1) as thread:
         yield thread.submit(call)
 
 
 def test_creating_a_prefix_that_exists_does_not_wait_for_a_push_to_it(prefix, sessions):
-    """A push holds the prefix, then the chain; whoever took them in turn would deadlock it."""
+    """A push locks the prefix, then the chain; the reverse order would deadlock."""
     body = {"namespace": prefix.namespace, "name": "voice", "owner": "admin"}
     call = partial(prefix.call, "POST", "/v1/prefixes", by="publisher", json=body)
     with sessions.begin() as session:
         lock_prefix(session, PrefixName(prefix.namespace, "voice"))
-        with meanwhile(call) as response:
+        with in_thread(call) as response:
             assert response.result(timeout=5).status_code == 409
 
 
-def test_what_a_principal_does_does_not_wait_for_a_change_of_its_grants(world, sessions):
-    """A change of grants holds the principal, then the chain; registering needs both too."""
+def test_a_principal_s_requests_do_not_wait_for_a_change_of_its_grants(world, sessions):
+    """A change of grants locks the principal, then the chain; a registration needs both too."""
     name, token = world.a_principal(None, ("publisher", world.namespace))
     call = partial(world.call, "POST", "/v1/base-models", by=token, json=a_base_model())
     with sessions.begin() as session:
         lock_principal(session, name)
-        with meanwhile(call) as response:
+        with in_thread(call) as response:
             assert response.result(timeout=5).status_code == 201
 
 
@@ -405,12 +405,12 @@ def roll_back(world, generation):
         assert world.rollback(generation).status_code in {200, 409, 410}
 
 
-def resolve(world, answers):
+def resolve(world, responses):
     for _ in range(25):
-        asked = monotonic()
+        sent_at = monotonic()
         response = world.resolve()
         if response.status_code == 200:
-            answers.append((asked, response.json()["version"]))
+            responses.append((sent_at, response.json()["version"]))
 
 
 def revoke(world, version, revoked):
@@ -419,24 +419,24 @@ def revoke(world, version, revoked):
     revoked[version["number"]] = monotonic()
 
 
-def test_sixteen_people_at_one_channel_leave_a_linear_history_and_nothing_revoked_live(world):
+def test_sixteen_concurrent_clients_leave_a_linear_history_and_no_revoked_version_live(world):
     versions = [world.an_evaluated_version(seed=seed) for seed in range(6)]
     world.bind(world.a_policy(approvals={"required": 1}))
     for version in versions[:3]:
         world.review(world.request(version).json(), by="approver-1")
-    answers, revoked = [], {}
+    responses, revoked = [], {}
 
     calls = [
         *(partial(promote, version=version) for version in versions),
         *(partial(roll_back, generation=generation) for generation in (1, 2, 3)),
         *(partial(revoke, version=version, revoked=revoked) for version in versions[1:4]),
-        *[partial(resolve, answers=answers)] * 4,
+        *[partial(resolve, responses=responses)] * 4,
     ]
     assert len(calls) == 16
     by_as_many_clients(world, calls)
 
     require_linear_history(world)
-    late = [number for asked, number in answers if asked > revoked.get(number, asked)]
+    late = [number for sent_at, number in responses if sent_at > revoked.get(number, sent_at)]
     assert late == []
     live = {share["version"] for share in world.channel()["allocation"]}
     assert live.isdisjoint(revoked)

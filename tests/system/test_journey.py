@@ -1,4 +1,4 @@
-"""The main job over HTTP, from an empty registry to a pulled artifact."""
+"""The main journey over HTTP, from an empty registry to a pulled artifact."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""What one push costs the server in memory, measured on the process that serves."""
+"""The memory that a push takes, measured on the serving process."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ROW_BYTES = LAYERS * 2 * KV_HEADS * HEAD_DIM * 4
 
 @pytest.fixture(scope="module")
 def server(stores, tokens):
-    """A server in a process of its own, on the same stores: its number and a client."""
+    """A server in a separate process on the same stores: its process id and a client."""
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
     environment = os.environ | stores.environment | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
@@ -36,7 +36,7 @@ def server(stores, tokens):
 
 @contextmanager
 def extra_memory_mib(pid):
-    """Yield a list that then holds the peak above what the process held before."""
+    """Yield a list to which the process's additional peak memory is appended at the end."""
     before = resident_mib(pid, "VmRSS")
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # starts a new peak
     measured = []
@@ -50,7 +50,7 @@ def resident_mib(pid, name):
 
 
 def push(world, digest, rows, folder):
-    """Push a prefix of that many virtual tokens, from a file, as any client streams one."""
+    """Push a prefix with `rows` virtual tokens from a file, streamed as any client does."""
     shape, size = [rows, ROW_BYTES // 4], rows * ROW_BYTES
     entry = {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
     weights = folder / "weights"
@@ -84,7 +84,7 @@ def test_pushing_64_mib_takes_less_than_32_mib_of_memory(server, tokens, tmp_pat
     base = a_base_model(architecture=architecture, parameters=8_000_000_000)
     world.made("POST", "/v1/base-models", by="publisher", json=base)
     world.a_prefix()
-    push(world, base["digest"], 1, tmp_path)  # loads what only the first push loads
+    push(world, base["digest"], 1, tmp_path)  # the first push loads modules
 
     with extra_memory_mib(pid) as measured:
         push(world, base["digest"], 64 * MIB // ROW_BYTES, tmp_path)

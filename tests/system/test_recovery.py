@@ -1,4 +1,4 @@
-"""The stores go away under a serving registry and come back; it recovers by itself."""
+"""Recovery: the stores of a serving registry become unavailable and come back."""
 
 import re
 
@@ -22,7 +22,7 @@ def folder(server_folder, request):
 
 @pytest.fixture
 def serving(monkeypatch):
-    """Return a function that serves on stores and gives a world in that registry."""
+    """Return a function that serves a registry on given stores and returns a world in it."""
     clients = []
 
     def serving(stores):
@@ -46,7 +46,7 @@ def refused(response):
     return response.json()["type"] == "/problems/unavailable"
 
 
-def test_a_database_that_went_away_is_told_and_found_again(folder, s3_server, serving):
+def test_the_registry_recovers_from_an_outage_of_the_database(folder, s3_server, serving):
     port = free_port()
     with running_postgres(folder, port=port) as postgres:
         world = serving(Stores(postgres, s3_server))
@@ -63,7 +63,9 @@ def test_a_database_that_went_away_is_told_and_found_again(folder, s3_server, se
         assert world.push(seed=2).json()["number"] == 2
 
 
-def test_a_store_that_went_away_is_told_and_found_again(folder, postgres_server, tokens, serving):
+def test_the_registry_recovers_from_an_outage_of_the_store(
+    folder, postgres_server, tokens, serving
+):
     port = free_port()
     with running_s3(folder, probe=probe_bucket, port=port) as s3:
         world = serving(Stores(postgres_server, s3))
@@ -73,7 +75,7 @@ def test_a_store_that_went_away_is_told_and_found_again(folder, postgres_server,
     path = f"{world.path}/versions/1/files/adapter_config.json"
     assert refused(world.call("GET", path, by="reader"))
     assert world.client.get("/readyz").json()["storage"] == "failing"
-    assert world.resolve().status_code == 200  # what needs no bytes goes on
+    assert world.resolve().status_code == 200  # resolving needs no bytes
     assert world.actions()[-1] == "promotion.execute"  # and the failed push left nothing
 
     with running_s3(folder, probe=probe_bucket, port=port):

@@ -1,4 +1,4 @@
-"""Two servers answer from memory under load: what was acknowledged, neither of them contradicts."""
+"""Two servers serve from caches under load; neither contradicts an acknowledged change."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ def replicas(stores, tokens):
 
 @pytest.fixture
 def world(replicas, tokens):
-    """A world on the first replica, one of whose versions is live."""
+    """A world on the first replica, with a live version and an evaluated one."""
     with httpx2.Client(base_url=replicas[0].url, timeout=30, trust_env=False) as client:
         world = World(client, tokens)
         world.a_live_version(seed=OLD)
@@ -37,12 +37,12 @@ def path_of(world, query=""):
     return f"/v1/resolve/{world.prefix}{query}"
 
 
-def rolled_back(world, number):
-    """Serve version 1 or 2 again, each from the generation of that number."""
+def roll_back_to(world, number):
+    """Serve version 1 or 2 again, by rolling back to the generation of the same number."""
     assert world.rollback(number).status_code == 200
 
 
-def both_live_once(world):
+def promote_second_version(world):
     """Promote version 2, so that generations 1 and 2 serve versions 1 and 2."""
     world.approve(world.request({"number": NEW}).json())
 
@@ -50,8 +50,8 @@ def both_live_once(world):
 @pytest.mark.parametrize(
     "headers", [{}, {"Idempotency-Key": "revoke-it-once"}], ids=["plain", "keyed"]
 )
-def test_no_answer_asked_for_after_a_revocation_carries_the_version(world, replicas, headers):
-    both_live_once(world)
+def test_no_request_after_a_revocation_resolves_to_the_version(world, replicas, headers):
+    promote_second_version(world)
     with load(replicas, path_of(world), world.tokens["reader"]) as asked:
         assert asked.answers[-1].version == NEW
         begun = time.monotonic()
@@ -70,16 +70,16 @@ def test_no_answer_asked_for_after_a_revocation_carries_the_version(world, repli
     took = acknowledged - begun
     assert [each for each in late if each.version == NEW] == []
     assert {each.status for each in late} == {410}
-    assert took < LEASE_S  # every replica confirmed; nobody's lease had to run out
+    assert took < LEASE_S  # every replica confirmed before its lease expired
 
 
-def test_no_answer_asked_for_after_a_move_is_of_before_it(world, replicas, record_property):
-    both_live_once(world)
+def test_no_request_after_a_rollback_gets_the_earlier_generation(world, replicas, record_property):
+    promote_second_version(world)
     times = []
     with load(replicas, path_of(world), world.tokens["reader"]) as asked:
         for number in (1, 2) * 5:
             begun = time.monotonic()
-            rolled_back(world, number)
+            roll_back_to(world, number)
             acknowledged = time.monotonic()
             times.append(acknowledged - begun)
             eventually(lambda since=acknowledged: len(asked.since(since)) > 40, within_s=20)
@@ -104,7 +104,7 @@ def remove_grants(world, name, token):
 
 
 @pytest.mark.parametrize("end", [revoke_token, deactivate, remove_grants])
-def test_whoever_lost_access_gets_nothing_from_any_replica(world, replicas, end):
+def test_a_principal_without_access_is_refused_by_every_replica(world, replicas, end):
     name, token = world.a_principal(None, ("reader", world.namespace))
     with load(replicas, path_of(world), token, callers=1) as asked:
         assert asked.answers[-1].status == 200
@@ -115,7 +115,7 @@ def test_whoever_lost_access_gets_nothing_from_any_replica(world, replicas, end)
     assert {each.status for each in asked.since(acknowledged)} == {refusal}
 
 
-def test_what_an_operator_changes_by_hand_is_heard_of_too(world, replicas, stores):
+def test_a_manual_change_in_the_database_invalidates_caches(world, replicas, stores):
     _, token = world.a_principal(None, ("reader", world.namespace))
     for each in replicas:
         assert each.ask(path_of(world), token)[0] == 200
@@ -128,8 +128,8 @@ def test_what_an_operator_changes_by_hand_is_heard_of_too(world, replicas, store
         eventually(lambda each=each: each.ask(path_of(world), token)[0] == 401)
 
 
-def test_a_replica_that_stood_still_does_not_resolve_what_was_revoked_meanwhile(world, replicas):
-    both_live_once(world)
+def test_a_replica_that_was_suspended_does_not_resolve_a_revoked_version(world, replicas):
+    promote_second_version(world)
     _, paused = replicas
     reader = world.tokens["reader"]
     assert paused.ask(path_of(world), reader)[1]["version"] == NEW
@@ -149,10 +149,8 @@ def test_a_replica_that_stood_still_does_not_resolve_what_was_revoked_meanwhile(
     assert paused.ask(path_of(world), reader)[0] == 410
 
 
-def test_a_replica_that_hears_nothing_asks_the_database_until_it_hears_again(
-    world, replicas, stores
-):
-    both_live_once(world)
+def test_a_replica_without_notifications_queries_the_database(world, replicas, stores):
+    promote_second_version(world)
     reader = world.tokens["reader"]
     engine = create_engine(stores.postgres.service_url, isolation_level="AUTOCOMMIT")
     cut = (
@@ -163,7 +161,7 @@ def test_a_replica_that_hears_nothing_asks_the_database_until_it_hears_again(
     with load(replicas, path_of(world), reader) as asked, engine.connect() as connection:
         for number in (1, 2):
             assert connection.scalar(text(cut)) == len(replicas)
-            rolled_back(world, number)
+            roll_back_to(world, number)
             acknowledged = time.monotonic()
             eventually(lambda since=acknowledged: len(asked.since(since)) > 40, within_s=20)
             late = asked.since(acknowledged)
@@ -172,9 +170,9 @@ def test_a_replica_that_hears_nothing_asks_the_database_until_it_hears_again(
     engine.dispose()
 
 
-async def watching(replica, path, token, etag, watchers, moved):
-    """Let `watchers` wait on one replica; return when each was answered, and with what."""
-    limits = httpx2.Limits(max_connections=watchers)
+async def wait_for_change(replica, path, token, etag, waiters, change):
+    """Let `waiters` wait on one replica; return each response with its time."""
+    limits = httpx2.Limits(max_connections=waiters)
     headers = {"Authorization": f"Bearer {token}", "If-None-Match": etag}
     async with httpx2.AsyncClient(
         base_url=replica.url, headers=headers, timeout=40, limits=limits, trust_env=False
@@ -184,32 +182,32 @@ async def watching(replica, path, token, etag, watchers, moved):
             response = await client.get(path, params={"wait": "30"})
             return time.monotonic(), response.status_code, response.json().get("version")
 
-        waiting = [asyncio.create_task(watch()) for _ in range(watchers)]
+        waiting = [asyncio.create_task(watch()) for _ in range(waiters)]
         await asyncio.sleep(2)
         assert not any(each.done() for each in waiting)
-        acknowledged = await asyncio.to_thread(moved)
+        acknowledged = await asyncio.to_thread(change)
         return acknowledged, await asyncio.gather(*waiting)
 
 
-def test_whoever_waits_for_a_change_is_told_at_once(world, replicas, record_property):
-    both_live_once(world)
+def test_waiters_get_a_change_at_once(world, replicas, record_property):
+    promote_second_version(world)
     reader = world.tokens["reader"]
     path = path_of(world)
     etag = world.resolve().headers["etag"]
 
-    def moved():
-        rolled_back(world, 1)
+    def change():
+        roll_back_to(world, 1)
         return time.monotonic()
 
-    acknowledged, told = apart(watching(replicas[1], path, reader, etag, 100, moved))
+    acknowledged, answered = apart(wait_for_change(replicas[1], path, reader, etag, 100, change))
 
-    assert {(status, version) for _, status, version in told} == {(200, 1)}
-    last = max(at for at, _, _ in told) - acknowledged
-    record_property("the last was told after ms", round(last * 1000))
+    assert {(status, version) for _, status, version in answered} == {(200, 1)}
+    last = max(at for at, _, _ in answered) - acknowledged
+    record_property("the last was answered after ms", round(last * 1000))
     assert last < 10
 
 
-def test_whoever_waits_in_vain_is_told_that_nothing_changed(world, replicas):
+def test_a_waiter_without_a_change_gets_304(world, replicas):
     etag = world.resolve().headers["etag"]
     begun = time.monotonic()
     status, _ = replicas[1].ask(
@@ -219,7 +217,7 @@ def test_whoever_waits_in_vain_is_told_that_nothing_changed(world, replicas):
     assert 1 <= time.monotonic() - begun < 5
 
 
-def test_a_server_that_is_told_to_end_lets_nobody_wait(world, stores):
+def test_a_server_that_shuts_down_answers_its_waiters(world, stores):
     etag = world.resolve().headers["etag"]
     with replica(stores) as ending:
         connection = ending.connection()

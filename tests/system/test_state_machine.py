@@ -1,7 +1,7 @@
-"""The real services against a simple model of what a registry must and must not do.
+"""The real services against a simple model of a registry's required behaviour.
 
-Hypothesis picks what people do, in any order; the model, some dictionaries, says what the answer
-has to be. After every step the channel serves exactly what the model says.
+Hypothesis picks the callers' actions in any order. The model, a few dictionaries, predicts each
+response. After every step the channel serves exactly the allocation that the model predicts.
 """
 
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ class Promotion:
 
 
 class Registry(RuleBasedStateMachine):
-    """One prefix with one channel, and everything that people do to it."""
+    """One prefix with one channel, and all actions of callers on it."""
 
     app = tokens = sessions = None  # set by the test
 
@@ -64,24 +64,24 @@ class Registry(RuleBasedStateMachine):
         self.policies = {n: self.world.a_policy(approvals={"required": n}) for n in (1, 2)}
         assert self.world.bind(self.policies[2]).status_code == 200
 
-    # What people do
+    # Actions
 
     @rule(data=st.data())
     def act(self, data):
-        """Do one thing. A rule for each would let Hypothesis leave whole kinds out of a run."""
+        """Do one action. With a rule for each, Hypothesis might leave kinds out of a run."""
         data.draw(st.sampled_from(self._possible()))(data)
 
     def _possible(self):
-        """Return what can be done, what brings a promotion on several times as often."""
+        """Return the possible actions; those that advance a promotion occur several times."""
         often = [self.approve, self.approve] if self._pending() else []
         if len(self._pending()) < 3:
             often.append(self.request)
-        seldom = [self.push, self.evaluate, self.void, self.bind]
+        others = [self.push, self.evaluate, self.void, self.bind]
         if self.promotions:
-            seldom += [self.reject, self.withdraw, self.break_glass]
+            others += [self.reject, self.withdraw, self.break_glass]
         if len(self.live) > 1:
-            seldom += [self.break_in, self.roll_back, self.revoke]
-        return often * 3 + seldom
+            others += [self.request_with_break_glass, self.roll_back, self.revoke]
+        return often * 3 + others
 
     def push(self, data=None):
         number = len(self.versions) + 1
@@ -115,7 +115,7 @@ class Registry(RuleBasedStateMachine):
         wanted = {first: share} | ({second: 10_000 - share} if share < 10_000 else {})
         allocation = [{"version": n, "weight": weight} for n, weight in wanted.items()]
         response = self.world.request(allocation=allocation)
-        assert (response.status_code, _code(response)) == self._answer_to(wanted)
+        assert (response.status_code, _code(response)) == self._expected_response(wanted)
         if response.status_code == 201:
             self.promotions.append(Promotion(response.json(), wanted))
 
@@ -158,16 +158,16 @@ class Registry(RuleBasedStateMachine):
         if state == "executed":
             self._execute(promotion.wanted, promotion)
 
-    def break_in(self, data):
+    def request_with_break_glass(self, data):
         number = self._any(data, sorted(self.versions))
         reason = "nothing else would mend it in time"
         version = self.versions[number].document
         response = self.world.request(version, by="admin", break_glass=True, reason=reason)
-        answer = self._answer_to({number: 10_000})
-        if answer in {(201, None), (409, "gate-not-passed")}:
-            answer = 201, None
+        expected = self._expected_response({number: 10_000})
+        if expected in {(201, None), (409, "gate-not-passed")}:
+            expected = 201, None
             self._execute({number: 10_000})
-        assert (response.status_code, _code(response)) == answer
+        assert (response.status_code, _code(response)) == expected
 
     def roll_back(self, data):
         generation = data.draw(st.integers(1, len(self.live) - 1))
@@ -207,7 +207,7 @@ class Registry(RuleBasedStateMachine):
             for promotion in self._pending():
                 promotion.approvals.clear()
 
-    # What must hold
+    # Invariants
 
     @invariant()
     def the_channel_serves_what_the_model_says(self):
@@ -264,7 +264,7 @@ class Registry(RuleBasedStateMachine):
     def _gate_passes(self, wanted):
         return all(self.versions[number].passes for number in self._growing(wanted))
 
-    def _answer_to(self, wanted):
+    def _expected_response(self, wanted):
         if any(self.versions[number].revoked for number in wanted):
             return 410, "version-revoked"
         if wanted == self.live[-1]:
@@ -294,7 +294,7 @@ def _weights(allocation):
 
 
 @pytest.mark.parametrize("examples", [5])
-def test_whatever_people_do_the_registry_does_what_the_model_says(app, tokens, sessions, examples):
+def test_the_registry_agrees_with_the_model_for_any_actions(app, tokens, sessions, examples):
     class Bound(Registry):
         pass
 

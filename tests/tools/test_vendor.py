@@ -1,4 +1,4 @@
-"""The pages' libraries: fixed to the byte, from no particular address, and copied whole."""
+"""The pages' libraries: pinned by hash, independent of a host, and copied completely."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,13 @@ def test_every_package_is_locked_by_its_hash_and_not_to_a_host():
         assert "resolved" not in facts, path
 
 
-def test_what_is_asked_for_is_an_exact_version():
-    asked = json.loads((ROOT / "package.json").read_text())
-    for name, version in (asked["dependencies"] | asked["devDependencies"]).items():
+def test_every_requested_version_is_exact():
+    manifest = json.loads((ROOT / "package.json").read_text())
+    for name, version in (manifest["dependencies"] | manifest["devDependencies"]).items():
         assert LOCKED[f"node_modules/{name}"]["version"] == version
 
 
-def test_what_browsers_load_is_copied_with_the_licences_and_nothing_is_left_over(tmp_path):
+def test_files_for_browsers_are_copied_with_their_licences_and_old_ones_are_removed(tmp_path):
     target = tmp_path / "vendor"
     target.mkdir()
     (target / "old.js").touch()

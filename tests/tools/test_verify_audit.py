@@ -1,4 +1,4 @@
-"""The stand-alone verifier: it accepts what the registry exports, and names every tampering."""
+"""The stand-alone verifier: it accepts exports of the registry and names every tampering."""
 
 import importlib.util
 import json
@@ -60,7 +60,7 @@ ED25519 = [
 
 
 class Log:
-    """The audit log of a registry of its own, as an auditor holds it: files in a folder."""
+    """The audit log of a separate registry, and an auditor's folder of its exports and notes."""
 
     def __init__(self, world, owner, folder):
         self.world = world
@@ -68,7 +68,7 @@ class Log:
         self.folder = folder
 
     def keep(self, name, path, **query):
-        """Keep an answer of the registry in a file."""
+        """Save a response of the registry to a file."""
         response = self.world.call("GET", f"/v1/audit/{path}", by="auditor", params=query)
         assert response.status_code == 200, response.text
         file = self.folder / name
@@ -82,14 +82,14 @@ class Log:
 
 @pytest.fixture(scope="module")
 def log(stores, parts, tmp_path_factory):
-    """A log with two checkpoints, and an entry after the second."""
+    """A log with two checkpoints and one entry after the second."""
     postgres = stores.postgres
     with empty_database(postgres) as owner_url:
         database = make_url(owner_url).database
         service = make_url(postgres.service_url).set(database=database)
         service_url = service.render_as_string(hide_password=False)
-        there = replace(postgres, owner_url=owner_url, service_url=service_url)
-        tokens = prepare(Stores(there, stores.s3), {})
+        separate = replace(postgres, owner_url=owner_url, service_url=service_url)
+        tokens = prepare(Stores(separate, stores.s3), {})
         engine, owner = engine_for(service_url), create_engine(owner_url)
         with TestClient(app_of(replace(parts, sessions=sessions_on(engine)))) as client:
             world = World(client, tokens)
@@ -111,7 +111,7 @@ def log(stores, parts, tmp_path_factory):
 
 @pytest.fixture
 def verify(capsys):
-    """Run the verifier; return its exit status and what it printed."""
+    """Return a function that runs the verifier and returns its exit status and output."""
 
     def verify(*arguments):
         status = verify_audit.main([str(each) for each in arguments])
@@ -122,7 +122,7 @@ def verify(capsys):
 
 @pytest.fixture
 def tampered(log, tmp_path):
-    """Write the export anew after a change to its documents; return the file."""
+    """Return a function that writes a changed copy of the export and returns its file."""
 
     def tampered(change):
         documents = [json.loads(line) for line in log.export.read_text().splitlines()]
@@ -134,7 +134,7 @@ def tampered(log, tmp_path):
 
 
 def is_of(name, sequence=None):
-    """Return whether a document is an entry of the prefix `name`, and the one numbered so."""
+    """Return a predicate for entries of the prefix `name`, or for its entry `sequence`."""
 
     def matches(document):
         return (
@@ -164,7 +164,7 @@ def swapped(first, second):
 
 
 def resealed(matches, **members):
-    """Change an entry, and seal it and all that follow anew, as whoever owns the tables can."""
+    """Change an entry, then reseal it and all later ones, as the owner of the tables can."""
 
     def reseal(documents):
         heads = {}
@@ -186,7 +186,7 @@ def is_leaf(document):
     return "index" in document
 
 
-# What is as it was
+# Intact logs
 
 
 def test_an_export_holds_with_nothing_but_the_standard_library(log):
@@ -208,37 +208,37 @@ def test_one_chain_holds_without_any_checkpoint(log, verify):
     assert verify(chain) == (0, "9 entries in 1 chains are as sealed.\n")
 
 
-def test_one_chain_is_under_a_checkpoint(log, verify):
+def test_a_checkpoint_covers_one_chain(log, verify):
     subject = f"prefix:{log.world.prefix}"
     chain = log.keep("chain.jsonl", "export", subject=subject)
     size = log.older.read_text().split("\n")[1]
     proof = log.keep("proof.json", "proofs/inclusion", subject=subject, size=size)
-    asked = ("--key", log.key, "--checkpoint", log.older, "--inclusion", proof)
-    status, told = verify(chain, *asked)
+    options = ("--key", log.key, "--checkpoint", log.older, "--inclusion", proof)
+    status, output = verify(chain, *options)
     assert status == 0
-    assert f"older.note covers {subject} to 8." in told
+    assert f"older.note covers {subject} up to entry 8." in output
     short = chain.with_name("short.jsonl")
     short.write_text("".join(chain.read_text().splitlines(keepends=True)[:7]))
-    status, told = verify(short, *asked)
-    assert (status, "entry 8 is missing" in told) == (1, True)
+    status, output = verify(short, *options)
+    assert (status, "entry 8 is missing" in output) == (1, True)
 
 
 def test_a_checkpoint_extends_an_older_one(log, verify):
     sizes = [note.read_text().split("\n")[1] for note in (log.older, log.newer)]
     proof = log.keep("grown.json", "proofs/consistency", first=sizes[0], second=sizes[1])
     notes = ("--checkpoint", log.older, "--checkpoint", log.newer)
-    asked = ("--key", log.key, "--consistency", proof)
-    status, told = verify(*notes, *asked)
-    assert (status, "newer.note extends" in told) == (0, True)
-    status, told = verify(*notes[2:], *notes[:2], *asked)
-    assert (status, told.startswith("BROKEN: The proof does not show")) == (1, True)
+    options = ("--key", log.key, "--consistency", proof)
+    status, output = verify(*notes, *options)
+    assert (status, "newer.note extends" in output) == (0, True)
+    status, output = verify(*notes[2:], *notes[:2], *options)
+    assert (status, output.startswith("BROKEN: The proof does not show")) == (1, True)
 
 
-# What was tampered with, and shows without a checkpoint
+# Tampering that shows without a checkpoint
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param(
             changed(is_of("voice", 2), facts={"version": 7}),
@@ -261,19 +261,19 @@ def test_a_checkpoint_extends_an_older_one(log, verify):
             id="previous",
         ),
         pytest.param(
-            without(is_of("voice", 5)), "entry 6 stands where entry 5 was expected", id="removed"
+            without(is_of("voice", 5)), "entry 6 appears where entry 5 was expected", id="removed"
         ),
         pytest.param(
-            without(is_of("voice", 1)), "entry 2 stands where entry 1 was expected", id="beginning"
+            without(is_of("voice", 1)), "entry 2 appears where entry 1 was expected", id="beginning"
         ),
         pytest.param(
             swapped(is_of("voice", 3), is_of("voice", 4)),
-            "entry 4 stands where entry 3 was expected",
+            "entry 4 appears where entry 3 was expected",
             id="reordered",
         ),
         pytest.param(
             lambda documents: [*documents, documents[-1]],
-            "entry 17 stands where entry 18 was expected",
+            "entry 17 appears where entry 18 was expected",
             id="repeated",
         ),
         pytest.param(
@@ -285,17 +285,17 @@ def test_a_checkpoint_extends_an_older_one(log, verify):
             changed(is_of("voice", 2), note="by the way"), "is neither an entry", id="member-added"
         ),
         pytest.param(
-            changed(is_of("voice", 2), facts={"share": 0.5}), "is no integer", id="fraction"
+            changed(is_of("voice", 2), facts={"share": 0.5}), "is not an integer", id="fraction"
         ),
         pytest.param(
             changed(is_of("voice", 2), facts={"bytes": 2**53}), "beyond 2**53", id="large-number"
         ),
         pytest.param(
             changed(is_of("voice", 2), facts={"name": "\ud800"}),
-            "voice: entry 2 holds what the log cannot hold",
+            "voice: entry 2 has a value that the log cannot contain",
             id="half-a-surrogate",
         ),
-        pytest.param(lambda documents: [*documents, [1]], "is no JSON object", id="no-object"),
+        pytest.param(lambda documents: [*documents, [1]], "is not a JSON object", id="no-object"),
         pytest.param(
             lambda documents: sorted(documents, key=is_leaf),
             "is neither an entry nor a leaf in its place",
@@ -303,50 +303,52 @@ def test_a_checkpoint_extends_an_older_one(log, verify):
         ),
         pytest.param(
             without(lambda document: document.get("index") == 0),
-            "Leaf 1 stands where leaf 0 was expected",
+            "Leaf 1 appears where leaf 0 was expected",
             id="leaf-removed",
         ),
-        pytest.param(changed(is_leaf, length="1"), "leaf 0 names no entry", id="leaf-of-nothing"),
+        pytest.param(
+            changed(is_leaf, length="1"), "leaf 0 does not name an entry", id="leaf-of-nothing"
+        ),
         pytest.param(
             lambda documents: [documents[0], documents[0] | {"index": 1, "head": "another"}],
             "leaf 0 and leaf 1 disagree on entry",
             id="leaves-disagree",
         ),
-        # The leaves are part of an export of all chains, and say where chains ended.
+        # The leaves are part of an export of all chains and record the chains' ends.
         pytest.param(
             without(is_of("voice", 9)),
-            "voice: entry 9 is missing, which leaf",
+            "voice: entry 9 is missing, although leaf",
             id="end-removed",
         ),
         pytest.param(without(is_of("another")), "the whole chain is missing", id="chain-removed"),
         pytest.param(
             resealed(is_of("voice", 3), principal="mallory"),
-            "voice: entry 8 was rewritten, or one before it: leaf",
+            "voice: entry 8 or an earlier one was rewritten: leaf",
             id="resealed",
         ),
     ],
 )
-def test_tampering_is_named(tampered, verify, change, told):
+def test_tampering_is_named(tampered, verify, change, message):
     status, printed = verify(tampered(change))
     assert (status, printed.startswith("BROKEN: ")) == (1, True)
-    assert told in printed
+    assert message in printed
 
 
 @pytest.mark.parametrize(
     "line", ['{"a": 1, "a": 2}', "{", '"\\ud800', "[" * 100_000, '{"a": NaN}', "\x00", "5"]
 )
-def test_what_is_no_line_of_a_log_is_named(tmp_path, verify, line):
+def test_an_invalid_line_is_named(tmp_path, verify, line):
     file = tmp_path / "export.jsonl"
     file.write_text(f"{line}\n")
     status, printed = verify(file)
-    assert (status, printed.startswith("BROKEN: Line 1 is no")) == (1, True)
+    assert (status, printed.startswith("BROKEN: Line 1 is not")) == (1, True)
 
 
-# What shows only with a checkpoint: whoever tampers changes the leaves too
+# Tampering that only a checkpoint shows, because the leaves were changed as well
 
 
 def releaved(change):
-    """Change the entries, and make leaves that fit what is left."""
+    """Change the entries, and make leaves that fit the result."""
 
     def consistent(documents):
         documents = change(documents)
@@ -363,7 +365,7 @@ def releaved(change):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param(without(is_of("voice", 9)), "newer.note covers", id="end-removed"),
         pytest.param(without(is_of("another")), "older.note was signed for", id="chain-removed"),
@@ -376,7 +378,7 @@ def releaved(change):
         pytest.param(without(is_leaf), "older.note covers", id="no-leaves"),
     ],
 )
-def test_a_perfect_forgery_is_caught_by_a_checkpoint(log, tampered, verify, change, told):
+def test_a_perfect_forgery_is_caught_by_a_checkpoint(log, tampered, verify, change, message):
     forged = tampered(releaved(change))
     assert verify(forged)[0] == 0
     notes = ("--checkpoint", log.older, "--checkpoint", log.newer)
@@ -384,19 +386,19 @@ def test_a_perfect_forgery_is_caught_by_a_checkpoint(log, tampered, verify, chan
     status, printed = verify(forged, "--key", log.key, *notes)
 
     assert (status, printed.startswith("BROKEN: ")) == (1, True)
-    assert told in printed
+    assert message in printed
 
 
 def test_a_database_administrator_who_rewrites_history_is_caught_by_an_older_checkpoint(
     log, parts, verify, tmp_path
 ):
-    """The triggers dropped, a promotion's approver replaced, everything sealed and signed anew."""
+    """The forgery disables the triggers, replaces a principal, and reseals and signs everything."""
     subject = f"prefix:{log.world.prefix}"
     with log.owner.connect() as connection, connection.begin() as transaction:
         served = app_of(replace(parts, sessions=sessions_on(connection)))
         world = World(TestClient(served), log.world.tokens)
         rewrite(connection, subject)
-        world.checkpoint()  # the registry has nothing left to compare with
+        world.checkpoint()  # the registry has no earlier state to compare with
         verdict = world.made("GET", "/v1/audit/verify", by="auditor", params={"subject": subject})
         export = world.call("GET", "/v1/audit/export", by="auditor").text
         transaction.rollback()
@@ -410,12 +412,12 @@ def test_a_database_administrator_who_rewrites_history_is_caught_by_an_older_che
 
 
 def rewrite(connection, subject):
-    """Make `mallory` the author of the first entry, and all that follows from it fit."""
+    """Make `mallory` the principal of the first entry, and reseal all later ones."""
     tables = ("audit_entry", "audit_chain", "audit_leaf", "audit_node", "audit_checkpoint")
     for table in tables:
         connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
     for table in tables[2:]:
-        connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - ours
+        connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - fixed names
     exported = connection.execute(
         text("SELECT sequence, previous FROM audit_entry WHERE subject = :s ORDER BY sequence"),
         {"s": subject},
@@ -454,24 +456,24 @@ def reseal_row(connection, subject, sequence, previous):
     return changed["hash"]
 
 
-# Checkpoints that are not to be trusted
+# Checkpoints that cannot be trusted
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "message"),
     [
         pytest.param("\n\n", "\nmore\n\n", "signature by registry.test/audit does not", id="line"),
         pytest.param("registry.test/audit\n", "another.log\n", "does not hold", id="origin"),
-        pytest.param("\N{EM DASH} ", "- ", "no key that was given", id="signature-line"),
+        pytest.param("\N{EM DASH} ", "- ", "none of the given keys", id="signature-line"),
         pytest.param("\n\n", "\n", "does not hold", id="no-blank-line"),
     ],
 )
-def test_a_checkpoint_that_was_changed_is_not_trusted(log, tmp_path, verify, before, after, told):
+def test_a_changed_checkpoint_is_not_trusted(log, tmp_path, verify, before, after, message):
     note = tmp_path / "changed.note"
     note.write_text(log.older.read_text().replace(before, after, 1))
     status, printed = verify(log.export, "--key", log.key, "--checkpoint", note)
-    assert (status, printed.startswith(f"BROKEN: {note} is not to be trusted")) == (1, True)
-    assert told in printed
+    assert (status, printed.startswith(f"BROKEN: {note} cannot be trusted")) == (1, True)
+    assert message in printed
 
 
 def test_signatures_of_witnesses_whose_keys_are_unknown_do_not_matter(log, tmp_path, verify):
@@ -486,17 +488,17 @@ def test_another_note_of_the_same_key_is_no_checkpoint(log, signer, tmp_path, ve
     note = tmp_path / "another.note"
     note.write_text(published_note.signed_note("registry.test/audit\nhello\n", signer))
     status, printed = verify(log.export, "--key", log.key, "--checkpoint", note)
-    assert (status, "no checkpoint of registry.test/audit" in printed) == (1, True)
+    assert (status, "not a checkpoint of registry.test/audit" in printed) == (1, True)
 
 
 @pytest.mark.parametrize("key", ["", "name", "a+b+c", published_note.VERIFIER_KEY[:-4]])
-def test_what_is_no_key_is_told(log, capsys, key):
+def test_an_invalid_key_is_reported(log, capsys, key):
     arguments = [str(log.export), "--key", key, "--checkpoint", str(log.older)]
     assert verify_audit.main(arguments) == 2
-    assert "is no Ed25519 key" in capsys.readouterr().err
+    assert "is not an Ed25519 key" in capsys.readouterr().err
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path, capsys):
+def test_a_missing_file_is_reported(tmp_path, capsys):
     assert verify_audit.main([str(tmp_path / "none.jsonl")]) == 2
     assert "No such file" in capsys.readouterr().err
 
@@ -504,12 +506,12 @@ def test_a_file_that_is_not_there_is_told(tmp_path, capsys):
 @pytest.mark.parametrize(
     "proof", ["{}", '{"path": 5}', '{"leaf": {}, "index": 0, "path": []}', '{"leaf": 1}']
 )
-def test_a_proof_of_another_form_proves_nothing(log, tmp_path, verify, proof):
+def test_a_malformed_proof_is_refused(log, tmp_path, verify, proof):
     file = tmp_path / "proof.json"
     file.write_text(proof)
-    asked = ("--key", log.key, "--checkpoint", log.older)
-    assert verify(log.export, *asked, "--inclusion", file)[0] == 1
-    both = (*asked, "--checkpoint", log.newer, "--consistency", file)
+    options = ("--key", log.key, "--checkpoint", log.older)
+    assert verify(log.export, *options, "--inclusion", file)[0] == 1
+    both = (*options, "--checkpoint", log.newer, "--consistency", file)
     assert verify(*both)[0] == 1
 
 
@@ -529,7 +531,7 @@ def test_options_that_do_not_fit_together_are_refused(arguments, capsys):
     assert "usage: verify_audit" in capsys.readouterr().err
 
 
-# Its own arithmetic, against what is published and against the registry's
+# The verifier's arithmetic, against published test vectors and the registry
 
 
 @pytest.mark.parametrize(("key", "message", "signature"), ED25519)
@@ -586,12 +588,12 @@ def test_the_published_consistency_paths_lead_to_the_roots(first, second):
 
 
 def test_members_are_in_the_order_of_their_utf_16_code_units():
-    """A character beyond the first plane sorts by its surrogates, so before those above them."""
+    """A character beyond the first plane sorts by its surrogates, before U+E000 and later ones."""
     assert verify_audit.canonical({"\ufb33": 1, "\U0001f600": 2, "\u20ac": 3}) == (
         '{"\u20ac":3,"\U0001f600":2,"\ufb33":1}'.encode()
     )
 
 
 @given(FACTS | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.none()))
-def test_its_canonical_json_is_that_of_the_registry(facts):
+def test_the_canonical_json_is_that_of_the_registry(facts):
     assert verify_audit.canonical(facts) == rfc8785.dumps(facts)

@@ -1,10 +1,9 @@
-"""The tables, by concept."""
+"""The tables, in one module for each concept."""
 
-from app.db.models.answers import KeptAnswer
 from app.db.models.artifacts import (
     BaseModelRow,
-    BoundPrefix,
     Prefix,
+    PrefixBaseModel,
     Pull,
     Revocation,
     Version,
@@ -35,15 +34,16 @@ from app.db.models.governance import (
     PromotionShare,
     ReviewRow,
 )
+from app.db.models.idempotency import IdempotencyRecord
 from app.db.models.identity import (
     ApiToken,
-    IdentityRow,
+    FederatedIdentityRow,
+    LoginAttempt,
     Principal,
     RoleGrant,
-    SignInAttempt,
     WebSession,
 )
-from app.db.models.storage import BlobLease, Damage, Upload
+from app.db.models.storage import BlobPin, Damage, Upload
 from app.db.models.workers import WorkerLease
 
 __all__ = [
@@ -57,8 +57,7 @@ __all__ = [
     "AuditNode",
     "Base",
     "BaseModelRow",
-    "BlobLease",
-    "BoundPrefix",
+    "BlobPin",
     "Channel",
     "Damage",
     "EvaluationCell",
@@ -66,12 +65,14 @@ __all__ = [
     "EvaluationRow",
     "EvaluationScores",
     "EvaluationVoid",
+    "FederatedIdentityRow",
     "Generation",
     "GenerationShare",
-    "IdentityRow",
-    "KeptAnswer",
+    "IdempotencyRecord",
+    "LoginAttempt",
     "PolicyRow",
     "Prefix",
+    "PrefixBaseModel",
     "Principal",
     "Promotion",
     "PromotionShare",
@@ -79,7 +80,6 @@ __all__ = [
     "ReviewRow",
     "Revocation",
     "RoleGrant",
-    "SignInAttempt",
     "SuiteRow",
     "Upload",
     "Version",

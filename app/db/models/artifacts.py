@@ -1,4 +1,4 @@
-"""Base models, prefixes, their versions and files: what is stored."""
+"""Tables of artifacts: base models, prefixes, versions, files, pulls and revocations."""
 
 from datetime import datetime
 from typing import Any
@@ -56,7 +56,7 @@ class BaseModelRow(Base):
 
 
 class Prefix(Base):
-    """A named line of versions. Its row orders version numbers and its audit chain."""
+    """A named series of versions. A lock on its row serialises version numbers and audit chain."""
 
     __tablename__ = "prefix"
     __table_args__ = (
@@ -65,7 +65,7 @@ class Prefix(Base):
             "ix_prefix_name_endings",
             text("name_endings(namespace, name)"),
             postgresql_using="gin",
-            # New names would wait in a list that every search reads from end to end.
+            # With fast updates, new names go to a pending list that every search scans.
             postgresql_with={"fastupdate": "off"},
         ),
         CheckConstraint("last_number >= 0", name="last_number_not_negative"),
@@ -93,13 +93,13 @@ class Prefix(Base):
         return PrefixName(self.namespace, self.name)
 
 
-class BoundPrefix(Base):
-    """That a prefix has a version for a base model, so that no list has to look at versions.
+class PrefixBaseModel(Base):
+    """Records that a prefix has a version for a base model, so that lists need not read versions.
 
-    Names, not an id: the key is then the order in which the prefixes of a base model are listed.
+    It holds names instead of an id, so that the primary key is in the order of the lists.
     """
 
-    __tablename__ = "bound_prefix"
+    __tablename__ = "prefix_base_model"
     __table_args__ = (
         ForeignKeyConstraint(["namespace", "name"], ["prefix.namespace", "prefix.name"]),
         {"info": APPEND_ONLY},
@@ -111,7 +111,7 @@ class BoundPrefix(Base):
 
 
 class Version(Base):
-    """One immutable upload of a prefix; that it was revoked is a row of its own."""
+    """An immutable version of a prefix; its revocation is a separate row."""
 
     __tablename__ = "version"
     __table_args__ = (
@@ -159,7 +159,7 @@ class Version(Base):
 
 
 class VersionFile(Base):
-    """One file of a version. The bytes lie in the object store under their digest."""
+    """A file of a version. The object store holds its bytes under their digest."""
 
     __tablename__ = "version_file"
     __table_args__ = (
@@ -176,7 +176,7 @@ class VersionFile(Base):
 
 
 class Pull(Base):
-    """How often a principal pulled a version in one way: whom to tell when it is recalled."""
+    """How often a principal pulled a version in one way, so that a recall can notify it."""
 
     __tablename__ = "pull"
     __table_args__ = (CheckConstraint("times > 0", name="times_positive"),)
@@ -192,7 +192,7 @@ class Pull(Base):
 
 
 class Revocation(Base):
-    """That a version may never be served again, and why."""
+    """The revocation of a version, which is never served again, with the reason."""
 
     __tablename__ = "revocation"
     __table_args__ = ({"info": APPEND_ONLY},)

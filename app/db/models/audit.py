@@ -1,4 +1,4 @@
-"""The audit log: one hash chain per subject, and the Merkle tree that binds them together."""
+"""Tables of the audit log: a hash chain for each subject, and a Merkle tree over the chains."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from app.db.models.base import APPEND_ONLY, Base, is_digest
 
 
 class AuditChain(Base):
-    """The end of one subject's chain; its row is the lock that orders appends to it."""
+    """The length and latest hash of a subject's chain; a lock on its row serialises appends."""
 
     __tablename__ = "audit_chain"
     __table_args__ = (
@@ -25,7 +25,7 @@ class AuditChain(Base):
 
 
 class AuditEntry(Base):
-    """One sealed event. `principal` and `facts` carry the names of that day beside the ids."""
+    """A sealed event. `principal` and `facts` hold the names at that time besides the ids."""
 
     __tablename__ = "audit_entry"
     __table_args__ = (
@@ -50,13 +50,13 @@ class AuditEntry(Base):
 
 
 class AuditLeaf(Base):
-    """The end of a chain as a checkpoint found it: a leaf of the tree, in the tree's order."""
+    """A leaf of the tree: the length and latest hash of a chain when a checkpoint was taken."""
 
     __tablename__ = "audit_leaf"
     __table_args__ = (
         is_digest("head"),
         CheckConstraint("index >= 0", name="index_not_negative"),
-        # An entry that a checkpoint covers cannot go while its leaf is there.
+        # An entry that a checkpoint covers cannot be deleted while its leaf exists.
         ForeignKeyConstraint(
             ["subject", "length"], ["audit_entry.subject", "audit_entry.sequence"]
         ),
@@ -71,7 +71,7 @@ class AuditLeaf(Base):
 
 
 class AuditNode(Base):
-    """The hash of a complete subtree, which no later leaf changes; level 0 are the leaves."""
+    """The hash of a complete subtree, which later leaves never change; level 0 is the leaves."""
 
     __tablename__ = "audit_node"
     __table_args__ = (
@@ -85,7 +85,7 @@ class AuditNode(Base):
 
 
 class AuditCheckpoint(Base):
-    """A signed statement that the tree had so many leaves, and this root."""
+    """A signed statement of the tree's size and root."""
 
     __tablename__ = "audit_checkpoint"
     __table_args__ = (

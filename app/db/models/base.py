@@ -1,4 +1,4 @@
-"""What every table shares: naming of constraints, column types, the append-only mark."""
+"""The base of all tables: constraint names, column types, and the marks of a table's rights."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -8,11 +8,11 @@ from sqlalchemy import CheckConstraint, DateTime, Double, Enum, MetaData, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass
 
-# Rows of a table marked so are never updated or deleted: a trigger made by its migration
-# refuses both, and TRUNCATE, to every role; the service's role is not granted them either.
+# Rows of a table with this mark are never updated or deleted. A trigger of its migration refuses
+# UPDATE, DELETE and TRUNCATE for every role, and the service role is not granted them.
 APPEND_ONLY: Final = {"append_only": True}
 
-# Rows of a table marked so may be deleted, and the service's role is granted that.
+# Rows of a table with this mark may be deleted, and the service role is granted DELETE.
 DISPOSABLE: Final = {"disposable": True}
 
 
@@ -48,5 +48,5 @@ def one_of(values: type[StrEnum]) -> Enum:
 
 
 def is_digest(column: str) -> CheckConstraint:
-    """Return a CHECK that `column` holds `sha256:<64 hex>`."""
+    """Return a CHECK that `column` holds `sha256:` and 64 hex digits."""
     return CheckConstraint(f"{column} ~ '^sha256:[0-9a-f]{{64}}$'", name=f"{column}_is_digest")

@@ -1,4 +1,4 @@
-"""Suites, evaluations and their cells: what was measured."""
+"""Tables of evidence: suites, evaluations, their cells, files and scores."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from app.domain.evidence.evaluation import EvidenceKind
 
 
 class SuiteRow(Base):
-    """A registered suite version; `metrics` holds name, kind, direction and range of each."""
+    """A registered suite version; `document` describes its metrics, personas and locales."""
 
     __tablename__ = "suite"
     __table_args__ = (
@@ -35,7 +35,7 @@ class SuiteRow(Base):
 
 
 class EvaluationRow(Base):
-    """One run of a suite on a version or, as the control run, on a bare base model."""
+    """A run of a suite on a version or, as a control run, on a bare base model."""
 
     __tablename__ = "evaluation"
     __table_args__ = (
@@ -83,7 +83,7 @@ class EvaluationRow(Base):
 
 
 class EvaluationCell(Base):
-    """One aggregate of an evaluation: metric x persona x locale."""
+    """An aggregate of an evaluation, for one metric, persona and locale."""
 
     __tablename__ = "evaluation_cell"
     __table_args__ = (
@@ -104,7 +104,7 @@ class EvaluationCell(Base):
 
 
 class EvaluationFile(Base):
-    """One file that an evaluation was recorded from. Its bytes lie under their digest."""
+    """A file of an evaluation. The object store holds its bytes under their digest."""
 
     __tablename__ = "evaluation_file"
     __table_args__ = (
@@ -123,10 +123,10 @@ class EvaluationFile(Base):
 
 
 class EvaluationScores(Base):
-    """The samples of one cell, packed so that a comparison reads them at once.
+    """The samples of a cell, packed so that a comparison can read them quickly.
 
-    Derived from the rows that were sent: sample keys as 64-bit and scores as double precision
-    numbers, in the byte order of every machine this runs on (little-endian).
+    They are derived from the submitted samples: keys as 64-bit integers and scores as double
+    precision numbers, both little-endian, as on every supported machine.
     """
 
     __tablename__ = "evaluation_scores"
@@ -141,7 +141,7 @@ class EvaluationScores(Base):
 
 
 class EvaluationVoid(Base):
-    """That an evaluation no longer counts, and why; the evaluation itself stays."""
+    """The voiding of an evaluation, which then no longer counts but is kept, with the reason."""
 
     __tablename__ = "evaluation_void"
     __table_args__ = ({"info": APPEND_ONLY},)

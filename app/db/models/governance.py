@@ -1,4 +1,4 @@
-"""Policies, channels, promotions and reviews: what was demanded, decided and moved."""
+"""Tables of governance: policies, channels, generations, promotions and reviews."""
 
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ _PENDING = text(f"state = '{PromotionState.PENDING}'")
 
 
 class PolicyRow(Base):
-    """One text of a policy; a new text is a new version."""
+    """An immutable version of a policy; a new text is a new version."""
 
     __tablename__ = "policy"
     __table_args__ = (
@@ -48,7 +48,7 @@ class PolicyRow(Base):
 
 
 class Channel(Base):
-    """A named pointer of a prefix. What it serves is its latest generation."""
+    """A named pointer of a prefix, which serves its latest generation."""
 
     __tablename__ = "channel"
     __table_args__ = (UniqueConstraint("prefix_id", "name"),)
@@ -65,7 +65,7 @@ class Channel(Base):
 
 
 class Generation(Base):
-    """One executed change of a channel: what it served from then on, and why."""
+    """An executed change of a channel: its new allocation, and the reason."""
 
     __tablename__ = "generation"
     __table_args__ = (
@@ -113,7 +113,7 @@ class GenerationShare(Base):
 
 
 class Promotion(Base):
-    """A request to move a channel, with the gate's decision and its outcome."""
+    """A request to change a channel's allocation, with the gate's decision and the outcome."""
 
     __tablename__ = "promotion"
     __table_args__ = (
@@ -138,11 +138,11 @@ class Promotion(Base):
     decision: Mapped[dict[str, Any]]
     evidence_digest: Mapped[str]
     subject_digest: Mapped[str]
-    # When what is under review last changed: older approvals are void, and a wait begins anew.
+    # When the approval subject last changed: earlier approvals lapsed and the wait restarted.
     subject_since: Mapped[datetime]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    # When it executes by itself: set once only the policy's wait is left.
+    # When it executes automatically; set once only the policy's wait remains.
     due_at: Mapped[datetime | None] = mapped_column(default=None)
     closed_at: Mapped[datetime | None] = mapped_column(default=None)
     closing_reason: Mapped[str | None] = mapped_column(default=None)
@@ -157,18 +157,18 @@ class Promotion(Base):
     channel: Mapped[Channel] = relationship(lazy="raise", init=False, repr=False)
     requested_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
 
-    # A list reads these instead of whole decisions, most of which nobody looks into.
+    # Lists read these instead of complete decisions, which are large and rarely needed.
     decision_outline: Mapped[dict[str, Any] | None] = query_expression(repr=False)
     decision_json: Mapped[str | None] = query_expression(repr=False)
 
     @property
     def outline(self) -> dict[str, Any]:
-        """The decision without its findings, or with them: result, candidates, evaluations."""
+        """The decision's result, candidates and evaluations; findings may be missing."""
         return self.decision if self.decision_outline is None else self.decision_outline
 
 
 class PromotionShare(Base):
-    """A version's share of what a promotion asks for, in basis points."""
+    """A version's share of the traffic that a promotion requests, in basis points."""
 
     __tablename__ = "promotion_share"
     __table_args__ = (
@@ -186,7 +186,7 @@ class PromotionShare(Base):
 
 
 class ReviewRow(Base):
-    """One reviewer's verdict on one exact subject: bytes with weights, evidence, policy."""
+    """A reviewer's verdict on one exact approval subject: the allocation, evidence and policy."""
 
     __tablename__ = "review"
     __table_args__ = (

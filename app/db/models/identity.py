@@ -1,4 +1,4 @@
-"""Principals, their grants, their identities elsewhere, their tokens and their sessions."""
+"""Tables of identity: principals, grants, federated identities, tokens, sessions and logins."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from app.domain.identity.access import PrincipalKind, Role
 
 
 class Principal(Base):
-    """Somebody or something that acts: a person, a pipeline, a fleet."""
+    """A principal, which acts in the registry: a human, a pipeline or a fleet."""
 
     __tablename__ = "principal"
 
@@ -29,17 +29,17 @@ class Principal(Base):
         default_factory=list,
         repr=False,
     )
-    identities: Mapped[list["IdentityRow"]] = relationship(
+    identities: Mapped[list["FederatedIdentityRow"]] = relationship(
         lazy="raise",
         cascade="all, delete-orphan",
-        order_by="IdentityRow.issuer, IdentityRow.claims",
+        order_by="FederatedIdentityRow.issuer, FederatedIdentityRow.claims",
         default_factory=list,
         repr=False,
     )
 
 
 class RoleGrant(Base):
-    """One role of one principal in one namespace, or in all of them (`*`)."""
+    """A role of a principal in one namespace, or in all of them (`*`)."""
 
     __tablename__ = "role_grant"
     __table_args__ = (
@@ -53,10 +53,10 @@ class RoleGrant(Base):
     namespace: Mapped[str]
 
 
-class IdentityRow(Base):
-    """Whoever bears an issuer's token with these claims is the principal."""
+class FederatedIdentityRow(Base):
+    """Claims of an issuer's tokens that are bound to a principal."""
 
-    __tablename__ = "identity"
+    __tablename__ = "federated_identity"
     __table_args__ = (UniqueConstraint("issuer", "claims"), {"info": DISPOSABLE})
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
@@ -66,7 +66,7 @@ class IdentityRow(Base):
 
 
 class ApiToken(Base):
-    """A bearer token, known only by its hash."""
+    """A bearer token, of which only the hash is stored."""
 
     __tablename__ = "api_token"
 
@@ -83,10 +83,10 @@ class ApiToken(Base):
 
 
 class WebSession(Base):
-    """A way into the pages, dead with what it was opened with: a token, or a binding of claims.
+    """A signed-in session of the pages, which ends with the token or identity that opened it.
 
-    The cookie's value is random, changes while the session lasts, and is known only by its
-    hash; the one before stays good for the requests that were on their way when it changed.
+    The cookie's value is random and replaced while the session lasts; only its hash is stored. The
+    previous value stays valid for a moment, for requests in flight during the replacement.
     """
 
     __tablename__ = "web_session"
@@ -99,7 +99,9 @@ class WebSession(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
     token_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_token.id"), index=True)
-    identity_id: Mapped[UUID | None] = mapped_column(ForeignKey("identity.id"), index=True)
+    identity_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("federated_identity.id"), index=True
+    )
     hash: Mapped[str] = mapped_column(unique=True, repr=False)
     form_token: Mapped[str] = mapped_column(repr=False)
     created_at: Mapped[datetime]
@@ -109,13 +111,13 @@ class WebSession(Base):
     former_hash: Mapped[str | None] = mapped_column(default=None, repr=False)
 
 
-class SignInAttempt(Base):
-    """A sign-in that was begun and waits for the issuer's answer; taking it away is using it.
+class LoginAttempt(Base):
+    """An OIDC login that waits for the issuer's response; deleting it uses it up.
 
-    Neither what the issuer sends back nor what the browser keeps is here, but for its hash.
+    Of the state in the issuer's response and of the browser's cookie, only hashes are stored.
     """
 
-    __tablename__ = "sign_in_attempt"
+    __tablename__ = "login_attempt"
     __table_args__ = (Index(None, "expires_at"), {"info": DISPOSABLE})
 
     state_hash: Mapped[str] = mapped_column(primary_key=True, repr=False)

@@ -1,4 +1,4 @@
-"""What is on its way into the object store, and what is known to be damaged there."""
+"""Tables of stored objects: direct uploads, pins against collection, and damage marks."""
 
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -10,9 +10,9 @@ from app.db.models.base import DISPOSABLE, Base, is_digest
 
 
 class Upload(Base):
-    """Bytes that a client sends straight to the store, under a name of their own.
+    """An upload that a client sends straight to the object store, under a separate key.
 
-    Nothing refers to them: a push reads them, checks them, and stores them under their digest.
+    Nothing refers to it: a push reads the bytes, checks them, and stores them under their digest.
     """
 
     __tablename__ = "upload"
@@ -38,14 +38,14 @@ class Upload(Base):
         return f"uploads/{self.id}"
 
 
-class BlobLease(Base):
-    """That somebody is about to refer to an object, so that it must not be collected.
+class BlobPin(Base):
+    """A pin that protects an object from collection until a row refers to it.
 
-    A push takes the lease before it stores the object; collecting holds the row while it looks
+    A push pins the object before it stores it. A collection locks the pin's row while it checks
     for references and deletes, so the two cannot overlap on one digest.
     """
 
-    __tablename__ = "blob_lease"
+    __tablename__ = "blob_pin"
     __table_args__ = (is_digest("sha256"), Index(None, "expires_at"), {"info": DISPOSABLE})
 
     sha256: Mapped[str] = mapped_column(primary_key=True)
@@ -53,7 +53,7 @@ class BlobLease(Base):
 
 
 class Damage(Base):
-    """That stored bytes are missing or not those of their digest, until they are found intact."""
+    """Marks an object as missing or corrupt, until a scrub finds it intact again."""
 
     __tablename__ = "damage"
     __table_args__ = (is_digest("sha256"), {"info": DISPOSABLE})

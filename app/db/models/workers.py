@@ -1,4 +1,4 @@
-"""The processes that answer from memory, and what each of them has heard of."""
+"""The table of worker leases: the processes that serve from caches."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from app.db.models.base import DISPOSABLE, Base
 
 
 class WorkerLease(Base):
-    """One process that may answer from memory; `confirmed` is the last barrier it met."""
+    """A process that may serve from its cache; `confirmed` is the last barrier it confirmed."""
 
     __tablename__ = "worker_lease"
     __table_args__ = ({"info": DISPOSABLE},)

@@ -1,1 +1,1 @@
-"""Rules on files: safetensors headers, adapter configurations, geometry, manifests."""
+"""Rules on artifacts: safetensors headers, adapter configurations, geometry, manifests."""

@@ -1,4 +1,4 @@
-"""`adapter_config.json`: what it says of a prefix, and what it may not ask of its reader."""
+"""`adapter_config.json`: the settings of a prefix, and the settings that are refused."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _OTHER_TYPES: Final[Mapping[str, str]] = {
     "IA3": "rescaling of activations",
 }
 
-# Each makes PEFT import, open or replace something besides the prefix.
+# Settings that make PEFT import, open or replace something other than the prefix.
 _CHANGES_LOADING: Final[Mapping[str, str]] = {
     "auto_mapping": "makes PEFT import the library it names",
     "modules_to_save": "makes PEFT replace modules of the base model",
@@ -42,11 +42,11 @@ _CHANGES_LOADING: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class AdapterConfig:
-    """The settings of a prefix; None where the file leaves one to PEFT.
+    """The settings of a prefix; None where the file leaves a setting to PEFT.
 
     `heads` and `token_dim` are those of the key-value cache, except in files that state the query
-    heads of a grouped-query base. `projected` tells that the tensor came out of a projection, so
-    that one cannot train on from it.
+    heads of a grouped-query base. `projected` means that the tensor is the output of a
+    projection, so that training cannot continue from it.
     """
 
     peft_type: str
@@ -64,11 +64,11 @@ class AdapterConfig:
 
 
 def parse_config(data: bytes) -> tuple[AdapterConfig | None, tuple[Fault, ...]]:
-    """Return what the file says, and everything that is wrong with it.
+    """Return the settings in the file, and all their faults.
 
-    The configuration is returned beside its faults when it is that of a prefix whose length is
-    known, so that later checks can add theirs. Only one without faults may be used. Keys we do not
-    know are left alone.
+    The settings are returned together with their faults if they describe a prefix of known
+    length, so that later checks can add faults. Only settings without faults may be used. Unknown
+    keys are ignored.
     """
     if len(data) > CONFIG_LIMIT_BYTES:
         message = f"The configuration has {len(data):,} bytes of at most {CONFIG_LIMIT_BYTES:,}."
@@ -83,7 +83,7 @@ def parse_config(data: bytes) -> tuple[AdapterConfig | None, tuple[Fault, ...]]:
 
 
 def _config(reader: "_Reader") -> AdapterConfig | None:
-    reader.refuse_what_changes_loading()
+    reader.refuse_changes_of_loading()
     peft_type = reader.peft_type()
     virtual_tokens = reader.virtual_tokens()
     frozen_tokens = reader.count("num_frozen_tokens", least=0, limit=VIRTUAL_TOKENS_LIMIT)
@@ -109,7 +109,7 @@ def _config(reader: "_Reader") -> AdapterConfig | None:
 
 
 class _Reader:
-    """Reads one setting after another, and collects what is wrong with them."""
+    """Reads one setting after another, and collects their faults."""
 
     def __init__(self, document: Mapping[str, object]) -> None:
         self._document = document
@@ -118,7 +118,7 @@ class _Reader:
     def refuse(self, code: str, message: str) -> None:
         self.faults.append(Fault(code, message))
 
-    def refuse_what_changes_loading(self) -> None:
+    def refuse_changes_of_loading(self) -> None:
         for key, effect in _CHANGES_LOADING.items():
             if self._document.get(key) is not None:
                 self.refuse("config-changes-loading", f"`{key}` {effect}. Set it to null.")
@@ -132,7 +132,7 @@ class _Reader:
             given += f" (a {_OTHER_TYPES[value]})"
         self.refuse(
             "config-peft-type",
-            f"`peft_type` is {given}; this registry holds {' and '.join(PEFT_TYPES)}.",
+            f"`peft_type` is {given}; this registry accepts {' and '.join(PEFT_TYPES)}.",
         )
         return None
 
@@ -145,20 +145,20 @@ class _Reader:
     def task_type(self) -> str | None:
         value = self.text("task_type")
         if value is not None and value not in TASK_TYPES:
-            self.refuse("config-task-type", f"`task_type` is none of {', '.join(TASK_TYPES)}.")
+            self.refuse("config-task-type", f"`task_type` must be one of {', '.join(TASK_TYPES)}.")
             return None
         return value
 
     def count(self, key: str, *, limit: int, least: int = 1) -> int | None:
         value = self._document.get(key)
-        # bool is an int to Python; `true` is no count.
+        # In Python bool is a kind of int, but `true` is not a count.
         if value is not None and type(value) is not int:
             self.refuse("config-wrong-type", f"`{key}` is not an integer.")
             return None
         if value is not None and not least <= value <= limit:
             self.refuse(
                 "config-out-of-range",
-                f"`{key}` is {value}, which is not within {least} to {limit:,}.",
+                f"`{key}` is {value}; it must lie between {least} and {limit:,}.",
             )
             return None
         return value
@@ -177,12 +177,12 @@ class _Reader:
         if value is not None and not _is_safe(value):
             self.refuse(
                 "config-unsafe-text",
-                f"`{key}` is not at most {_TEXT_LIMIT} printable characters without '<' and '>'.",
+                f"`{key}` must be at most {_TEXT_LIMIT} printable characters without '<' and '>'.",
             )
             return None
         return value
 
 
 def _is_safe(text: str) -> bool:
-    # Control and bidirectional characters forge what a terminal, a log or a page shows.
+    # Control and bidirectional characters can forge the display of terminals, logs and pages.
     return len(text) <= _TEXT_LIMIT and text.isprintable() and not {"<", ">"} & set(text)

@@ -1,4 +1,4 @@
-"""What else a file may be, told by its first bytes, so that a refusal can say what to do."""
+"""Other file formats, detected by their first bytes, so that a refusal can suggest a remedy."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -21,12 +21,12 @@ _SIGNATURES: Final[Mapping[bytes, str]] = {
 _HTML: Final = (b"<!doctype", b"<html", b"<?xml")
 
 
-def recognised(head: bytes) -> str | None:
-    """Return what the bytes start, as a noun phrase, or None for a format we do not know."""
+def detected_format(head: bytes) -> str | None:
+    """Return the format of a file that starts with these bytes, as a noun phrase; or None."""
     if head.startswith(b"PK\x03\x04"):
         return _archive(head)
     if head.lstrip().lower().startswith(_HTML):
-        return "a web page, perhaps the answer to a download that needed a login"
+        return "a web page, perhaps the response to a download that needs a login"
     if head.lstrip().startswith(b"{"):
         return "JSON text"
     return next((kind for magic, kind in _SIGNATURES.items() if head.startswith(magic)), None)

@@ -7,7 +7,7 @@ from typing import Final
 
 MODEL_TYPE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
-# Several times the largest published model; they bound what later arithmetic and scans can cost.
+# Several times the largest published model, to bound the cost of later arithmetic and scans.
 LIMITS: Final[Mapping[str, int]] = {
     "layers": 10_000,
     "attention_heads": 65_536,
@@ -18,8 +18,8 @@ LIMITS: Final[Mapping[str, int]] = {
 }
 WIDTH_LIMIT: Final = 1_048_576
 
-# What model families call the same thing. The encoder comes first: PEFT sizes a prefix for an
-# encoder-decoder model by its encoder.
+# The keys of different model families for one dimension. Encoder keys come first, because PEFT
+# sizes a prefix for an encoder-decoder model by its encoder.
 _LAYERS = ("encoder_layers", "num_hidden_layers", "num_layers", "n_layer")
 _HEADS = ("encoder_attention_heads", "num_attention_heads", "num_heads", "n_head")
 _HIDDEN_SIZE = ("hidden_size", "d_model", "n_embd", "n_embed")
@@ -27,8 +27,8 @@ _KV_HEADS = ("num_key_value_heads", "num_kv_heads")
 _HEAD_DIM = ("head_dim", "d_kv")
 _CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length")
 
-# Keys of models whose layers differ in width, whose keys and values do, or that say how many
-# heads they share in words of their own: a derivation would be a guess.
+# Keys of models whose layers, or keys and values, differ in width, or that state the number of
+# shared heads in non-standard ways: a derivation would be a guess.
 _UNDERIVABLE = (
     "attn_config",
     "block_configs",
@@ -40,20 +40,20 @@ _UNDERIVABLE = (
     "per_layer_config",
 )
 _ATTENTION = frozenset({"attention", "full_attention", "sliding_attention", "chunked_attention"})
-# Their configuration class takes multi-query attention for granted.
+# Models whose configuration class defaults to multi-query attention.
 _MULTI_QUERY = frozenset({"falcon", "gpt_bigcode"})
 
 
 class GeometryError(ValueError):
-    """A configuration that does not say what a prefix's shape depends on."""
+    """A configuration from which the shape of a prefix cannot be derived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Element counts of a base model; `context_window` is in tokens, None without a limit.
 
-    `kv_heads` counts the heads of the key-value cache: fewer than `attention_heads` where
-    queries share them. For an encoder-decoder model `layers` is the encoder's count, as in PEFT.
+    `kv_heads` counts the heads of the key-value cache: fewer than `attention_heads` if queries
+    share them. For an encoder-decoder model `layers` counts the encoder's layers, as in PEFT.
     """
 
     model_type: str
@@ -66,18 +66,20 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(MODEL_TYPE_PATTERN, self.model_type):
-            raise ValueError("The model type is a short name of letters, digits, '.', '_', '-'.")
+            raise ValueError(
+                "The model type must be a short name of letters, digits, '.', '_' and '-'."
+            )
         for name, limit in LIMITS.items():
             value: int | None = getattr(self, name)
             if value is not None and not 1 <= value <= limit:
-                raise ValueError(f"{name} is {value}, which is not within 1 to {limit:,}.")
+                raise ValueError(f"{name} is {value}; it must lie between 1 and {limit:,}.")
         if self.attention_heads % self.kv_heads:
             raise ValueError(
                 f"{self.attention_heads} attention heads cannot share {self.kv_heads} key-value"
                 " heads evenly."
             )
         if self.width > WIDTH_LIMIT:
-            raise ValueError(f"kv_heads x head_dim is {self.width:,}, beyond {WIDTH_LIMIT:,}.")
+            raise ValueError(f"kv_heads x head_dim is {self.width:,}, above {WIDTH_LIMIT:,}.")
 
     @property
     def width(self) -> int:
@@ -93,11 +95,11 @@ class Geometry:
 def geometry_from_config(config: Mapping[str, object]) -> Geometry:
     """Return the geometry that a Hugging Face `config.json` describes.
 
-    The language model of a multimodal model is its `text_config`.
+    For a multimodal model it is the geometry of the language model, in `text_config`.
 
     Raises:
-        GeometryError: A key is missing or has a value that makes no sense, or the model has
-            layers that one prefix cannot fit.
+        GeometryError: A key is missing or has an invalid value, or the model has layers that one
+            prefix cannot fit.
     """
     text = _text_config(config)
     _refuse_underivable(text)
@@ -125,7 +127,7 @@ def _text_config(config: Mapping[str, object]) -> Mapping[str, object]:
 
 def _refuse_underivable(config: Mapping[str, object]) -> None:
     if found := next((key for key in _UNDERIVABLE if config.get(key) is not None), None):
-        raise _cannot_derive(f"A model with `{found}` has no one shape of key and value.")
+        raise _cannot_derive(f"A model with `{found}` has no uniform shape of keys and values.")
     kinds = config.get("layer_types")
     others = {str(kind) for kind in kinds} - _ATTENTION if isinstance(kinds, Iterable) else set()
     if others:
@@ -143,7 +145,7 @@ def _kv_heads(config: Mapping[str, object], heads: int) -> int:
 
 
 def _context_window(config: Mapping[str, object]) -> int | None:
-    # T5 files carry a stale `n_positions`, but relative positions have no end.
+    # T5 files carry a stale `n_positions`, but relative positions are unlimited.
     if "relative_attention_num_buckets" in config:
         return None
     return _optional_integer(config, _CONTEXT)
@@ -152,7 +154,7 @@ def _context_window(config: Mapping[str, object]) -> int | None:
 def _split(hidden_size: int, heads: int) -> int:
     if hidden_size % heads:
         raise _cannot_derive(
-            f"`head_dim` is missing and {hidden_size} does not divide by {heads} heads."
+            f"`head_dim` is missing, and {hidden_size} is not divisible by {heads} heads."
         )
     return hidden_size // heads
 
@@ -169,7 +171,7 @@ def _optional_integer(config: Mapping[str, object], names: tuple[str, ...]) -> i
     if key is None:
         return None
     value = config[key]
-    # bool is an int to Python, and a head count of `true` to nobody.
+    # In Python bool is a kind of int, but `true` is not a count of heads.
     if type(value) is not int or value < 1:
         raise _cannot_derive(f"`{key}` is not a positive integer.")
     return value

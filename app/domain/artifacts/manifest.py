@@ -1,4 +1,4 @@
-"""What a version is: its files, its base model and its type, in one canonical document."""
+"""The manifest of a version: its files, base model and type in one canonical document."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class ArtifactFile:
 
 
 def manifest_of(files: Iterable[ArtifactFile], *, base_model: str, peft_type: str) -> Json:
-    """Return the manifest; equal content gives equal manifests, in whatever order it came."""
+    """Return the manifest; the order of `files` does not affect it."""
     return {
         "schema": "prefix-registry/manifest/v1",
         "base_model": base_model,

@@ -1,4 +1,4 @@
-"""Whether a configuration and a tensor file are a prefix for a base model, and which."""
+"""A prefix for a base model: its properties, and the checks of its configuration and tensors."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from app.domain.strict_json import shown
 
 PROMPT_TENSOR: Final = "prompt_embeddings"
 
-# safetensors' names of the element types that PEFT writes, and torch's names of the same.
+# The element types that PEFT writes: safetensors' names, and torch's names for them.
 DTYPES: Final[Mapping[str, str]] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 _CACHE_ELEMENT_BYTES: Final = 2
-# A grouped-query model without `num_key_value_heads`, so that PEFT takes the file's word.
+# Grouped-query models without `num_key_value_heads`: PEFT uses the values in the file for them.
 _TAKEN_LITERALLY: Final = frozenset({"falcon"})
 
 
 @dataclass(frozen=True, slots=True)
-class PrefixFacts:
-    """What a prefix is, and what it costs.
+class PrefixProperties:
+    """The properties of a prefix, and its cost.
 
     Attributes:
         dtype: torch's name of the stored element type.
         parameters: Elements of the tensor.
-        parameter_fraction: `parameters` over those of the base model.
-        kv_cache_bytes: What the prefix adds to one sequence's key-value cache in 16 bits, in
-            which most bases are served: PEFT casts a prefix to the type of its base.
-        context_share: Virtual tokens over the base's context window, None without a window.
-        remarks: Sentences about what is odd but works.
+        parameter_fraction: `parameters` divided by the number of the base model's parameters.
+        kv_cache_bytes: Bytes that the prefix adds to one sequence's key-value cache at 16 bits,
+            the type of most served bases: PEFT casts a prefix to the type of its base.
+        context_share: Virtual tokens divided by the base's context window; None without a window.
+        remarks: Sentences about unusual settings that still work.
     """
 
     peft_type: str
@@ -49,7 +49,7 @@ class PrefixFacts:
 
 @dataclass(frozen=True, slots=True)
 class TensorScan:
-    """What reading every element of a prefix found.
+    """The result of reading every element of a prefix.
 
     `key_norms` and `value_norms` are the L2 norms over all virtual tokens, one for each layer;
     they are finite only if the prefix is. `first_non_finite` is a (row, layer) pair.
@@ -70,12 +70,12 @@ class TensorScan:
 
 
 def kv_cache_bytes(parameters: int) -> int:
-    """Return what so many elements add to one sequence's key-value cache in 16 bits."""
+    """Return the bytes that the elements add to one sequence's key-value cache at 16 bits."""
     return parameters * _CACHE_ELEMENT_BYTES
 
 
 def context_share(virtual_tokens: int, geometry: Geometry) -> float | None:
-    """Return the part of the base's context window that is taken, None if it has none."""
+    """Return the share of the base's context window that is used; None if it has no window."""
     window = geometry.context_window
     return virtual_tokens / window if window else None
 
@@ -86,13 +86,13 @@ def check_prefix(
     *,
     geometry: Geometry,
     base_parameters: int,
-) -> tuple[PrefixFacts | None, tuple[Fault, ...]]:
-    """Return the facts of a prefix, or every reason why it is not one for this base model.
+) -> tuple[PrefixProperties | None, tuple[Fault, ...]]:
+    """Return the properties of a prefix, or every reason why it does not fit this base model.
 
-    A part that could not be read is None, and is not judged again.
+    A part that could not be read is None, and its faults are not reported again.
 
-    What PEFT does not check, this does: it loads, among others, a prefix for another base whose
-    layers x kv_heads x head_dim happen to multiply to the same number of columns.
+    The checks go beyond those of PEFT, which also loads a prefix for another base if layers x
+    kv_heads x head_dim happens to give the same number of columns.
     """
     faults: list[Fault] = []
     entry = file and _prompt_entry(file)
@@ -106,7 +106,7 @@ def check_prefix(
         faults += _row_faults(config, entry)
     if faults or not config or not entry:
         return None, tuple(faults)
-    return _facts(config, entry, geometry, base_parameters), ()
+    return _properties(config, entry, geometry, base_parameters), ()
 
 
 def scannable(file: TensorFile, geometry: Geometry) -> TensorEntry | None:
@@ -116,7 +116,7 @@ def scannable(file: TensorFile, geometry: Geometry) -> TensorEntry | None:
 
 
 def content_faults(scan: TensorScan) -> tuple[Fault, ...]:
-    """Return what is wrong with the numbers of a prefix."""
+    """Return the faults in the elements of a prefix."""
     if scan.first_non_finite:
         row, layer = scan.first_non_finite
         message = (
@@ -141,18 +141,18 @@ def _name_faults(file: TensorFile) -> list[Fault]:
 
 
 def _extra(name: str) -> Fault:
-    # PEFT loads by name into base model and prefix alike (set_peft_model_state_dict).
+    # PEFT loads tensors by name, into the base model too (set_peft_model_state_dict).
     reason = (
         "PEFT would copy it over the base model's own weight"
         if name.startswith("base_model.")
-        else f"a prefix is `{PROMPT_TENSOR}` and nothing else"
+        else f"a prefix consists of `{PROMPT_TENSOR}` and nothing else"
     )
     return Fault("tensor-extra", f"The file also holds the tensor {shown(name)}: {reason}.")
 
 
 def _entry_faults(entry: TensorEntry, geometry: Geometry) -> Iterator[Fault]:
     if entry.dtype not in DTYPES:
-        message = f"`{PROMPT_TENSOR}` is {entry.dtype}; a prefix is {', '.join(DTYPES)}."
+        message = f"`{PROMPT_TENSOR}` is {entry.dtype}; it must be one of {', '.join(DTYPES)}."
         yield Fault("tensor-dtype", message)
     match entry.shape:
         case [rows, columns]:
@@ -207,21 +207,21 @@ def _head_faults(config: AdapterConfig, geometry: Geometry) -> Iterator[Fault]:
 
 
 def _heads_and_token_dim(config: AdapterConfig, geometry: Geometry) -> tuple[int, int]:
-    """Return what PEFT works with: it fills what the file leaves out with the query side's."""
+    """Return the values that PEFT uses: it fills missing ones from the query side."""
     return config.heads or geometry.attention_heads, config.token_dim or geometry.hidden_size
 
 
 def _may_state_query_heads(geometry: Geometry) -> bool:
-    # On these bases PEFT computes both anew, and older releases saved what they started from.
+    # On these bases PEFT recomputes both values, and older releases saved the original ones.
     grouped = geometry.kv_heads < geometry.attention_heads
     return grouped and geometry.model_type not in _TAKEN_LITERALLY
 
 
-def _facts(
+def _properties(
     config: AdapterConfig, entry: TensorEntry, geometry: Geometry, base_parameters: int
-) -> PrefixFacts:
+) -> PrefixProperties:
     parameters = config.virtual_tokens * geometry.columns
-    return PrefixFacts(
+    return PrefixProperties(
         peft_type=config.peft_type,
         virtual_tokens=config.virtual_tokens,
         layers=geometry.layers,
@@ -244,4 +244,4 @@ def _remarks(config: AdapterConfig, geometry: Geometry) -> Iterator[str]:
             f" {geometry.kv_heads}; PEFT corrects it on loading."
         )
     if config.projected:
-        yield "The tensor came out of a projection that is not saved: it cannot be trained on from."
+        yield "The tensor is the output of an unsaved projection, so it cannot be trained further."

@@ -1,4 +1,4 @@
-"""Pulls: who came by a version, how, and how often."""
+"""Pulls: which principal obtained a version, in which way, and how often."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from uuid import UUID
 
 
 class PullWay(StrEnum):
-    """How a principal came by a version: it was told where to fetch it, or fetched it here."""
+    """How a principal obtained a version: its address from `resolve`, or its bytes from here."""
 
     RESOLVE = "resolve"
     DOWNLOAD = "download"
@@ -22,7 +22,7 @@ class PullKey:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often something happened, first and last."""
+    """The number of pulls, and the times of the first and the last."""
 
     times: int
     first_at: datetime

@@ -1,16 +1,16 @@
 """The safetensors container, read from its first bytes and its size without loading the rest.
 
 A file is eight bytes of header length (little-endian), the header (a JSON object of tensor name to
-dtype, shape and data offsets), then the tensors' bytes. We accept a subset of what the safetensors
-library accepts; where we are stricter, two readers could otherwise disagree about a file, or the
-difference serves only an attacker:
+dtype, shape and data offsets), then the tensors' bytes. The registry accepts a subset of the files
+that the safetensors library accepts. It is stricter where two readers could otherwise disagree
+about a file, or where the difference serves only an attacker. It refuses:
 
 - a header over 1 MiB (the library: 100 MB): one tensor needs about a hundred bytes, and 1 MiB still
   holds the names of a large model's tensors, so that a file of another kind is refused by name;
-- a repeated key, which the library resolves to either value;
+- a repeated key, for which the library may take either value;
 - space before the header's `{`, which the format forbids;
-- nesting the library would skip in keys it ignores; such keys themselves; an entry written as a
-  list; `__metadata__: null`.
+- keys that the library ignores, and any nesting in them; an entry written as a list;
+  `__metadata__: null`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeGuard
 
-from app.domain.artifacts.file_signatures import recognised
+from app.domain.artifacts.file_signatures import detected_format
 from app.domain.errors import Fault
 from app.domain.strict_json import NotStrictJsonError, read_object, shown
 
 LENGTH_BYTES: Final = 8
 HEADER_LIMIT_BYTES: Final = 1_048_576
-# What to read of a file before calling `parse`.
+# The bytes that `parse` needs from the start of a file.
 HEAD_BYTES: Final = LENGTH_BYTES + HEADER_LIMIT_BYTES
 
 _METADATA: Final = "__metadata__"
@@ -60,7 +60,7 @@ class TensorEntry:
 
 @dataclass(frozen=True, slots=True)
 class TensorFile:
-    """What a header says, in the order of the header."""
+    """The content of a header, in the header's order."""
 
     entries: tuple[TensorEntry, ...]
     metadata: Mapping[str, str]
@@ -73,10 +73,10 @@ class _BadEntryError(ValueError):
 
 
 def parse(head: bytes, *, size_bytes: int) -> tuple[TensorFile | None, tuple[Fault, ...]]:
-    """Return what the header says, and every fault of the container.
+    """Return the content of the header, and every fault of the container.
 
-    The file is returned beside its faults whenever each of its entries makes sense by itself, so
-    that later checks can add theirs. Only a file without faults may be used.
+    The file is returned together with its faults if each of its entries is valid by itself, so
+    that later checks can add faults. Only a file without faults may be used.
 
     Args:
         head: The first `HEAD_BYTES` of the file, or all of a shorter one.
@@ -90,8 +90,8 @@ def parse(head: bytes, *, size_bytes: int) -> tuple[TensorFile | None, tuple[Fau
         document = read_object(header)
     except NotStrictJsonError as error:
         return None, (_json_fault(error),)
-    early = [Fault("container-header-start", "The header does not start with '{'.")]
-    faults = [] if header.startswith(b"{") else early
+    misplaced = [Fault("container-header-start", "The header does not start with '{'.")]
+    faults = [] if header.startswith(b"{") else misplaced
     metadata, metadata_faults = _metadata(document.pop(_METADATA, {}))
     entries, entry_faults = _entries(document, data_start=LENGTH_BYTES + length)
     faults += metadata_faults + entry_faults
@@ -101,13 +101,13 @@ def parse(head: bytes, *, size_bytes: int) -> tuple[TensorFile | None, tuple[Fau
     return TensorFile(tuple(entries), metadata), tuple(faults)
 
 
-def limited(faults: Iterable[Fault], what: str) -> list[Fault]:
-    """Return the first few faults of one kind, and one that counts the rest of them."""
+def limited(faults: Iterable[Fault], plural: str) -> list[Fault]:
+    """Return the first few faults of one kind, and one more that counts the others."""
     found = list(faults)
     rest = len(found) - _NAMED_FAULTS
     if rest <= 0:
         return found
-    last = Fault(found[-1].code, f"{rest:,} more {what} are refused likewise.")
+    last = Fault(found[-1].code, f"{rest:,} more {plural} are refused for the same reason.")
     return [*found[:_NAMED_FAULTS], last]
 
 
@@ -117,16 +117,16 @@ def _length_fault(head: bytes, length: int, size_bytes: int) -> Fault | None:
     if length <= HEADER_LIMIT_BYTES and LENGTH_BYTES + length <= len(head):
         return None if length else Fault("container-header-length", "The header is empty.")
     if length > HEADER_LIMIT_BYTES:
-        return _absurd_length(head, length)
+        return _excessive_length(head, length)
     return Fault(
         "container-truncated",
         f"The file ends inside its header, after {size_bytes:,} bytes. Upload it again.",
     )
 
 
-def _absurd_length(head: bytes, length: int) -> Fault:
-    # Only now: a true length of 640 bytes starts like a pickle.
-    if kind := recognised(head):
+def _excessive_length(head: bytes, length: int) -> Fault:
+    # Checked only now, because a valid header length of 640 bytes starts like a pickle.
+    if kind := detected_format(head):
         return Fault("container-other-format", f"The file is {kind}, not safetensors.")
     return Fault(
         "container-header-length",
@@ -180,7 +180,7 @@ def _entry(name: str, value: object, data_start: int) -> TensorEntry:
 
 
 def _is_counts(value: object) -> TypeGuard[list[int]]:
-    # bool is an int to Python; `true` is no dimension.
+    # In Python bool is a kind of int, but `true` is not a dimension.
     return isinstance(value, list) and all(
         type(item) is int and 0 <= item <= _COUNT_LIMIT for item in value
     )
@@ -197,7 +197,7 @@ def _require_size(name: str, bits: int, shape: list[int], size_bytes: int) -> No
     elements = 1
     for dimension in shape:
         elements *= dimension
-        # In this order, as readers multiply: a later zero does not undo their overflow.
+        # Checked after each factor, as readers multiply: a later zero does not undo an overflow.
         if elements > _COUNT_LIMIT:
             raise _BadEntryError(
                 "container-shape", f"The shape of {shown(name)} has too many elements to count."
@@ -232,6 +232,6 @@ def _end_faults(end: int, size_bytes: int) -> list[Fault]:
         )
         return [Fault("container-truncated", message)]
     if end < size_bytes:
-        message = f"{size_bytes - end:,} bytes after the last tensor belong to none."
+        message = f"{size_bytes - end:,} bytes after the last tensor belong to no tensor."
         return [Fault("container-trailing-bytes", message)]
     return []

@@ -1,1 +1,1 @@
-"""Rules on proof: the hash chain, Merkle trees and signed checkpoints."""
+"""Rules on the audit log: the hash chain, Merkle trees and signed checkpoints."""

@@ -1,4 +1,4 @@
-"""The audit chain: what an entry is, how it is sealed, and where a chain breaks."""
+"""The audit chain: its entries, how they are sealed, and where a chain breaks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,16 @@ Facts = Mapping[str, Json]
 
 
 def subject_of(prefix: PrefixName) -> str:
-    """Return the chain on which a prefix's events are kept."""
+    """Return the subject whose chain records a prefix's events."""
     return f"prefix:{prefix}"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened: `action` is `subject.verb`, `facts` carry stable ids and that day's names."""
+    """An action and its facts.
+
+    `action` is `object.verb`; `facts` hold stable ids, and names as they were at that time.
+    """
 
     subject: str
     at: datetime
@@ -32,14 +35,14 @@ class Event:
     facts: Facts
 
 
-def happened(subject: str, action: str, facts: Facts, *, caller: Caller, now: datetime) -> Event:
-    """Return the event that `caller` did `action`."""
+def audit_event(subject: str, action: str, facts: Facts, *, caller: Caller, now: datetime) -> Event:
+    """Return the event of `caller` performing `action`."""
     return Event(subject, now, caller.name, caller.id, action, facts)
 
 
 @dataclass(frozen=True, slots=True)
 class SealedEvent:
-    """An event at its place in its subject's chain."""
+    """An event at its position in its subject's chain."""
 
     event: Event
     sequence: int
@@ -48,10 +51,10 @@ class SealedEvent:
 
 
 def document_of(event: Event, *, sequence: int, previous: str) -> dict[str, Json]:
-    """Return what is hashed, which is also the exported line without its own hash.
+    """Return the document that is hashed: an exported line without its `hash`.
 
     Raises:
-        TypeError: A fact holds a float. JSON libraries print floats differently, and a chain
+        TypeError: A fact contains a float. JSON libraries print floats differently, and a chain
             must verify with any of them.
     """
     facts = dict(event.facts)
@@ -90,10 +93,9 @@ class Verification:
 
 
 def verify(subject: str, entries: Iterable[SealedEvent], *, length: int, head: str) -> Verification:
-    """Walk a chain in order and say where it first differs from what was sealed.
+    """Walk a chain in order and return where it first differs from the sealed one.
 
-    `length` and `head` are what the chain's end was recorded as, so that cutting off its last
-    entries shows too.
+    `length` and `head` are the recorded end of the chain, so that a truncated chain is found too.
     """
     count, last, first_break = 0, GENESIS, None
     for entry in entries:
@@ -112,7 +114,7 @@ def _is_sealed(entry: SealedEvent, *, length: int, head: str) -> bool:
     try:
         return entry == seal(entry.event, length=length, head=head)
     except (TypeError, ValueError):
-        # Facts that cannot be hashed were never sealed; an intruder may write them all the same.
+        # Facts that cannot be hashed were never sealed, but an intruder can still write them.
         return False
 
 

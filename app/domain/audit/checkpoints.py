@@ -1,4 +1,4 @@
-"""Checkpoints of the audit log: what its leaves are, and the signed note over its root.
+"""Checkpoints of the audit log: the leaves of its tree, and the signed note over its root.
 
 The note is a C2SP tlog-checkpoint (https://c2sp.org/tlog-checkpoint) in a C2SP signed note.
 """
@@ -21,9 +21,9 @@ _ED25519: Final = b"\x01"
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """The end of one chain when a checkpoint was taken: its length, and its last entry's hash.
+    """The end of one chain at a checkpoint: its length, and its last entry's hash.
 
-    As an entry holds the hash of the one before, a leaf stands for all entries up to it.
+    An entry contains the hash of the previous one, so a leaf covers all entries up to that end.
     """
 
     subject: str
@@ -51,36 +51,36 @@ class Signer(Protocol):
 
 
 def is_origin(text: str) -> bool:
-    """Whether `text` can name a log and its key: no spaces, no plus signs, no controls."""
+    """Return whether `text` can name a log: no spaces, plus signs or control characters."""
     return re.fullmatch(ORIGIN_PATTERN, text) is not None
 
 
 def verifier_key(signer: Signer) -> str:
-    """Return the public key as verifiers of signed notes take it: `<name>+<key id>+<key>`."""
+    """Return the public key in the format for verifiers of signed notes: `<name>+<id>+<key>`."""
     key = base64.b64encode(_ED25519 + signer.public_key).decode()
     return f"{signer.origin}+{_key_id(signer).hex()}+{key}"
 
 
 def signed_checkpoint(size: int, root: bytes, signer: Signer) -> str:
-    """Return the signed note that the log had `size` leaves with the root hash `root`."""
+    """Return the signed note of a log with `size` leaves and the root hash `root`."""
     text = f"{signer.origin}\n{size}\n{base64.b64encode(root).decode()}\n"
     return signed_note(text, signer)
 
 
 def signed_note(text: str, signer: Signer) -> str:
-    """Return `text`, which ends its last line, with the signer's signature line."""
+    """Return `text`, which ends with a line break, followed by the signer's signature line."""
     signature = base64.b64encode(_key_id(signer) + signer.sign(text.encode())).decode()
     return f"{text}\n\N{EM DASH} {signer.origin} {signature}\n"
 
 
 def is_signed_by(signer: Signer, note: str) -> bool:
-    """Whether a note of this log names the signer's key; the signature is not verified."""
+    """Return whether a note names the signer's key; the signature is not verified."""
     _, name, signature = note.rstrip("\n").rpartition("\n")[2].split(" ")
     return (name, base64.b64decode(signature)[:4]) == (signer.origin, _key_id(signer))
 
 
 def digest_of(hashed: bytes) -> str:
-    """Return a node's hash as the API writes digests."""
+    """Return a node's hash in the API's notation for digests."""
     return f"sha256:{hashed.hex()}"
 
 

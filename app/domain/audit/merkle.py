@@ -1,12 +1,12 @@
-"""Merkle trees as RFC 9162 (and RFC 6962) hashes them: roots, proofs, and their verification.
+"""Merkle trees as hashed by RFC 9162 (and RFC 6962): their roots, and the paths of proofs.
 
-A tree grows at its right end only. Its complete subtrees never change once they are there, so
-each is kept under its `Coordinate`; every root and every proof, of any size that the tree ever
-had, is put together from a number of them that grows with the logarithm of the size.
+A tree grows only at its right end. Its complete subtrees never change, so each is stored under
+its `Coordinate`. Every root and every proof, for any size that the tree ever had, combines a
+number of these subtrees that grows with the logarithm of the size.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
@@ -23,7 +23,7 @@ class Coordinate(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The leaves `start` to `end` (not included), as a node of some tree covers them."""
+    """The leaves that a node covers: from `start` up to, but not including, `end`."""
 
     start: int
     end: int
@@ -53,7 +53,7 @@ def complete_subtrees(span: Span) -> list[Coordinate]:
 def growth(
     size: int, right_edge: Mapping[Coordinate, bytes], leaf_hashes: Iterable[bytes]
 ) -> Iterator[tuple[Coordinate, bytes]]:
-    """Yield each complete subtree that a tree of `size` leaves gains by `leaf_hashes`.
+    """Yield each complete subtree that a tree of `size` leaves gains with these leaves.
 
     `right_edge` holds the hashes of `complete_subtrees(Span(0, size))`.
     """
@@ -69,7 +69,7 @@ def growth(
 
 
 def hash_of(span: Span, nodes: Mapping[Coordinate, bytes]) -> bytes:
-    """Return the hash over the leaves of `span` from those of its complete subtrees."""
+    """Return the hash over the leaves of `span` from the hashes of its complete subtrees."""
     parts = [nodes[each] for each in complete_subtrees(span)]
     if not parts:
         return EMPTY_ROOT
@@ -103,7 +103,7 @@ def inclusion_path(index: int, size: int) -> list[Span]:
 
 
 def consistency_path(first: int, second: int) -> list[Span]:
-    """Return the spans whose hashes prove that the tree of `first` leaves begins that of `second`.
+    """Return the spans whose hashes prove that a tree of `second` leaves starts with `first`.
 
     RFC 9162, section 2.1.4.1.
 
@@ -111,7 +111,7 @@ def consistency_path(first: int, second: int) -> list[Span]:
         ValueError: `first` is not between 1 and `second`.
     """
     if not 1 <= first <= second:
-        raise ValueError(f"no tree of {first} leaves begins one of {second}")
+        raise ValueError(f"a tree of {second} leaves does not start with one of {first}")
     start, end = 0, second
     path = []
     while end != first:
@@ -125,67 +125,6 @@ def consistency_path(first: int, second: int) -> list[Span]:
     if start > 0:
         path.append(Span(start, end))
     return path[::-1]
-
-
-def proves_inclusion(
-    leaf: bytes, *, index: int, size: int, path: Sequence[bytes], root: bytes
-) -> bool:
-    """Whether `path` shows that the leaf hashed `leaf` is number `index` under `root`.
-
-    RFC 9162, section 2.1.3.2.
-    """
-    if not 0 <= index < size:
-        return False
-    roots = _climbed(index, size - 1, leaf, path)
-    return roots is not None and roots[1] == root
-
-
-def proves_consistency(
-    *, first: int, second: int, first_root: bytes, second_root: bytes, path: Sequence[bytes]
-) -> bool:
-    """Whether `path` shows that the tree under `second_root` begins with that under `first_root`.
-
-    RFC 9162, section 2.1.4.2.
-    """
-    if first == second:
-        return not path and first_root == second_root
-    hashes = list(path)
-    if first > 0 and first & (first - 1) == 0:
-        hashes.insert(0, first_root)  # a complete tree is its own first node
-    if not 1 <= first < second or not hashes:
-        return False
-    node, last = first - 1, second - 1
-    while node & 1:
-        node, last = node >> 1, last >> 1
-    return _climbed(node, last, hashes[0], hashes[1:]) == (first_root, second_root)
-
-
-def _climbed(
-    node: int, last: int, start: bytes, path: Sequence[bytes]
-) -> tuple[bytes, bytes] | None:
-    """Climb from a node by the hashes beside the way; None if they do not end at a root.
-
-    Args:
-        node: The number of the node on its level.
-        last: The number of the last node on that level.
-        start: The node's hash.
-        path: The hashes beside the way up.
-
-    Returns:
-        The root of the tree that ends with the node, and the root of the whole tree.
-    """
-    old = new = start
-    for sibling in path:
-        if last == 0:
-            return None
-        if node & 1 or node == last:
-            old, new = node_hash(sibling, old), node_hash(sibling, new)
-            while node and not node & 1:
-                node, last = node >> 1, last >> 1
-        else:
-            new = node_hash(new, sibling)
-        node, last = node >> 1, last >> 1
-    return (old, new) if last == 0 else None
 
 
 def _left_leaves(count: int) -> int:

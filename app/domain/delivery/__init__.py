@@ -1,1 +1,1 @@
-"""Rules on serving: what a channel serves, cache leases, conditional requests."""
+"""Rules on delivery: the served versions of a channel, cache leases, conditional requests."""

@@ -1,7 +1,7 @@
-"""When what a process remembers may be answered, and which changes wait until all have forgotten.
+"""Cache leases: how long a process may serve from its cache, and which writes wait for it.
 
-A process answers from memory only for so long after it has proved that it heard of every change
-until then. Whoever changes something need therefore wait no longer than that.
+A process serves from its cache only for a limited time after it has proved that it received every
+invalidation up to then. A write therefore never waits longer than that for its invalidation.
 """
 
 import math
@@ -10,18 +10,18 @@ from typing import Final
 LEASE_S: Final = 2.0
 PROOF_EVERY_S: Final = 0.5
 
-# How long a change waits for processes that do not confirm it: all their leases have run out
-# then, also if their clocks run a little slower than ours.
+# How long a write waits for processes that do not confirm its invalidation: by then all their
+# leases have expired, even if their clocks run slightly slower than this one.
 LONGEST_WAIT_S: Final = LEASE_S + 0.05
 
-# A process that has not proved anything for so long answers from the database, whatever clocks
-# say meanwhile, until it begins anew.
+# A process without a proof for this long loses its registration, and serves from the database
+# until it registers again, regardless of clocks.
 ABANDONED_S: Final = 5 * LEASE_S
 
-# What only adds something new changes no answer that anybody can remember, and neither does what
-# moves a promotion without executing it: nothing is answered from those but by the database.
-# Every other action waits, also one that is not known yet.
-_CHANGES_NO_ANSWER: Final = frozenset(
+# Actions that leave every cached response valid: they add an object, or move a promotion without
+# executing it, and responses about those always come from the database. Every other action waits,
+# including actions that are not known yet.
+_WITHOUT_INVALIDATION: Final = frozenset(
     {
         "base-model.register",
         "evaluation.record",
@@ -43,19 +43,19 @@ _CHANGES_NO_ANSWER: Final = frozenset(
 )
 
 
-def waits(action: str) -> bool:
-    """Return whether an action is acknowledged only once every process has heard of it."""
-    return action not in _CHANGES_NO_ANSWER
+def requires_invalidation(action: str) -> bool:
+    """Return whether a write waits until every process has invalidated its cache."""
+    return action not in _WITHOUT_INVALIDATION
 
 
 class Lease:
-    """For how long memory may be answered from, in seconds of a clock that only counts on."""
+    """The time until which a cache may be served from, in seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._until = -math.inf
 
     def renew(self, begun: float) -> None:
-        """Note a proof: whatever was committed before `begun` has been heard of."""
+        """Record a proof: every invalidation committed before `begun` has been received."""
         self._until = begun + LEASE_S
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Conditions on what a request finds (RFC 9110, 13): what it was, or that there is nothing."""
+"""Conditional requests (RFC 9110, section 13): entity tags, and the preconditions of writes."""
 
 import re
 from dataclasses import dataclass
@@ -7,58 +7,59 @@ from typing import Final
 from app.domain.errors import MalformedRequestError, PreconditionFailedError
 from app.domain.naming import Json, canonical_digest
 
-ANYTHING: Final = "*"
+WILDCARD: Final = "*"
 _TAG: Final = re.compile(r'\s*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)|\s*,')
 
 
-def entity_tag(*facts: Json) -> str:
-    """Return the strong tag of whatever these facts determine."""
-    return f'"{canonical_digest(facts).removeprefix("sha256:")[:32]}"'
+def entity_tag(*values: Json) -> str:
+    """Return the strong entity tag of the object that these values determine."""
+    return f'"{canonical_digest(values).removeprefix("sha256:")[:32]}"'
 
 
 def is_named(tag: str, header: str | None) -> bool:
-    """Whether an If-None-Match header names what has `tag`, so that it need not be sent again.
+    """Return whether an If-None-Match header lists `tag`, so that the body can be left out.
 
-    A header that cannot be read asks for nothing to be left out.
+    A malformed header lists nothing.
     """
     if header is None:
         return False
     try:
-        named = _tags(header)
+        listed = _tags(header)
     except MalformedRequestError:
         return False
-    return ANYTHING in named or tag in {each.removeprefix("W/") for each in named}
+    return WILDCARD in listed or tag in {each.removeprefix("W/") for each in listed}
 
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """What a write demands of what it finds; nothing by default."""
+    """The state that a write demands of its object; none by default."""
 
     if_match: str | None = None
     if_none_match: str | None = None
 
     def require(self, kind: str, tag: str | None) -> None:
-        """Raise unless the condition holds for what has `tag`, None if there is nothing.
+        """Raise unless the condition holds for an object with `tag`; None if there is none.
 
         Raises:
-            PreconditionFailedError: There is something else, or nothing, or anything at all.
-            MalformedRequestError: A header is no list of entity tags.
+            PreconditionFailedError: The object has another tag, is missing, or exists although
+                it must not.
+            MalformedRequestError: A header is not a list of entity tags.
         """
         if self.if_match is not None:
-            wanted = _tags(self.if_match)
-            if tag is None or (ANYTHING not in wanted and tag not in wanted):
+            admitted = _tags(self.if_match)
+            if tag is None or (WILDCARD not in admitted and tag not in admitted):
                 found = "does not exist" if tag is None else f"has changed; its ETag is {tag} now"
                 raise PreconditionFailedError(f"{kind} {found}. Read it again, then decide.")
         if self.if_none_match is not None and tag is not None:
-            wanted = _tags(self.if_none_match)
-            if ANYTHING in wanted or tag in {each.removeprefix("W/") for each in wanted}:
-                raise PreconditionFailedError(f"{kind} exists already, with the ETag {tag}.")
+            excluded = _tags(self.if_none_match)
+            if WILDCARD in excluded or tag in {each.removeprefix("W/") for each in excluded}:
+                raise PreconditionFailedError(f"{kind} already exists, with the ETag {tag}.")
 
 
 def _tags(header: str) -> frozenset[str]:
     """Return the entity tags that a header lists, or `*` alone."""
-    if header.strip() == ANYTHING:
-        return frozenset({ANYTHING})
+    if header.strip() == WILDCARD:
+        return frozenset({WILDCARD})
     found, position = set(), 0
     while position < len(header):
         match = _TAG.match(header, position)

@@ -1,4 +1,4 @@
-"""What a channel serves now: everything that an answer to a fleet is made of."""
+"""The served state of a channel: everything that a response to a fleet contains."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -20,7 +20,7 @@ class ServedFile:
 
 @dataclass(frozen=True, slots=True)
 class ServedVersion:
-    """A version with its part of the traffic, in basis points."""
+    """A version with its share of the traffic, `weight` in basis points."""
 
     id: UUID
     number: int
@@ -53,7 +53,7 @@ class ServedChannel:
         return any(version.id == version_id for version in self.versions)
 
     def version_for(self, unit: str | None) -> ServedVersion | None:
-        """Return what serves `unit`, which is always the same for one generation."""
+        """Return the version that serves `unit`, always the same one in one generation."""
         shares = [Share(version.number, version.weight) for version in self.versions]
         chosen = share_of(unit, shares, salt=str(self.id))
         return None if chosen is None else self.versions[shares.index(chosen)]
@@ -62,7 +62,7 @@ class ServedChannel:
         """Raise unless `version` is for the base model that the caller says it runs.
 
         Raises:
-            BaseModelMismatchError: It is for another one.
+            BaseModelMismatchError: The version is for another base model.
         """
         if base_model is not None and base_model != version.base_model:
             raise BaseModelMismatchError(

@@ -1,1 +1,1 @@
-"""Rules on measurements: suites, evaluations, samples and reports."""
+"""Rules on evidence: suites, evaluations, samples and reports."""

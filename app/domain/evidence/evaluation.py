@@ -1,4 +1,4 @@
-"""Evidence: the cells of an evaluation, and what makes a reported result contradict its suite."""
+"""Evaluations: their cells, and the checks of reported results against a suite."""
 
 import math
 from array import array
@@ -13,7 +13,7 @@ from app.domain.evidence.suites import Metric, MetricKind, Suite
 
 
 class EvidenceKind(StrEnum):
-    """Whether the cells were recomputed from one row per sample, or are taken on trust."""
+    """Whether the cells were recomputed from one row per sample, or only reported."""
 
     SAMPLES = "samples"
     AGGREGATES = "aggregates"
@@ -31,7 +31,7 @@ class CellKey:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One aggregate: `samples` is n, `stderr` the standard error of the mean where it is known."""
+    """One aggregate: `samples` is n, `stderr` the standard error of the mean if it is known."""
 
     samples: int
     mean: float
@@ -39,8 +39,8 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What an evaluator reports for one cell."""
+class CellResult:
+    """The result that an evaluator reports for one cell."""
 
     key: CellKey
     cell: Cell
@@ -58,7 +58,7 @@ class Scores:
     values: "array[float]" = field(default_factory=lambda: array("d"))
 
     def cell(self) -> Cell:
-        """Return n, mean and standard error. Exact summation: the order of rows is nothing."""
+        """Return n, mean and standard error, summed exactly, so row order does not matter."""
         n, mean = len(self.values), exact_mean(self.values)
         if n == 1:
             return Cell(n, mean)
@@ -67,9 +67,9 @@ class Scores:
 
 
 def exact_mean(values: Sequence[float]) -> float:
-    """Return the mean, whatever the order of the values; it never leaves their range.
+    """Return the mean, independent of the order of the values and always within their range.
 
-    Dividing rounds: 30 times 0.1 must give 0.1, or equal scores would seem to have a spread.
+    Division rounds: 30 times 0.1 must give 0.1, otherwise equal scores would seem to have a spread.
     """
     mean = math.fsum(values) / len(values)
     return min(max(mean, min(values)), max(values))
@@ -79,7 +79,7 @@ def exact_mean(values: Sequence[float]) -> float:
 class Evaluation:
     """One dated, immutable set of cells for one artifact by one suite version.
 
-    `scores` holds the samples of those cells that a policy compares; else it is empty.
+    `scores` holds the samples of the cells that a policy compares; otherwise it is empty.
     """
 
     id: UUID
@@ -93,20 +93,20 @@ class Evaluation:
     scores: Mapping[CellKey, Scores] = field(default_factory=dict)
 
 
-# Reported values are rounded: 0.333 of 3 samples is one success. Half a unit in the third
-# decimal is what evaluation tools print.
+# Reported values are rounded: 0.333 of 3 samples is one success. Evaluation tools print three
+# decimals, so they are off by up to half a unit in the third.
 _ROUNDING = 5e-4
 
 
-def result_faults(suite: Suite, results: Sequence[Result]) -> tuple[Fault, ...]:
-    """Return everything in which the results contradict the suite; empty means none."""
+def result_faults(suite: Suite, results: Sequence[CellResult]) -> tuple[Fault, ...]:
+    """Return every contradiction between the results and the suite."""
     faults = list(_duplicates(results))
     for result in results:
         faults += _cell_faults(suite, result)
     return tuple(faults)
 
 
-def _duplicates(results: Iterable[Result]) -> Iterable[Fault]:
+def _duplicates(results: Iterable[CellResult]) -> Iterable[Fault]:
     seen: set[CellKey] = set()
     for result in results:
         if result.key in seen:
@@ -114,7 +114,7 @@ def _duplicates(results: Iterable[Result]) -> Iterable[Fault]:
         seen.add(result.key)
 
 
-def _cell_faults(suite: Suite, result: Result) -> Iterable[Fault]:
+def _cell_faults(suite: Suite, result: CellResult) -> Iterable[Fault]:
     key, cell = result.key, result.cell
     if key.persona not in suite.personas:
         yield Fault("unknown-persona", _unknown("persona", key.persona, suite, suite.personas))
@@ -123,7 +123,7 @@ def _cell_faults(suite: Suite, result: Result) -> Iterable[Fault]:
     if cell.samples < 1:
         yield Fault("no-samples", f"{key} has no samples; leave the cell out.")
     if cell.stderr is not None and not (math.isfinite(cell.stderr) and cell.stderr >= 0):
-        yield Fault("stderr-out-of-range", f"The stderr of {key} must be a number from 0 up.")
+        yield Fault("stderr-out-of-range", f"The stderr of {key} must be finite and at least 0.")
     metric = suite.metric(key.metric)
     if metric is None:
         names = [metric.name for metric in suite.metrics]
@@ -139,7 +139,7 @@ def _value_faults(metric: Metric, key: CellKey, cell: Cell) -> Iterable[Fault]:
         yield Fault("value-out-of-range", message)
     elif metric.kind is MetricKind.PROPORTION and possible_successes(cell) is None:
         message = (
-            f"{key}: {cell.mean} of {cell.samples} samples is no whole number of successes; "
+            f"{key}: {cell.mean} of {cell.samples} samples is not a whole number of successes; "
             "a proportion scores each sample 0 or 1."
         )
         yield Fault("not-a-proportion", message)
@@ -149,9 +149,9 @@ def possible_successes(cell: Cell) -> tuple[int, int] | None:
     """Return the fewest and the most successes that a reported proportion can stand for.
 
     An exact value stands for one count; a rounded one for every count that rounds to it, so
-    that a gate can take the count that is worse for the candidate. None: it is no proportion.
+    that a gate can use the count that is worse for the candidate. None if it is no proportion.
     """
-    if not 0 <= cell.mean <= 1:  # nor is NaN, with which nothing compares
+    if not 0 <= cell.mean <= 1:  # NaN fails this comparison too
         return None
     product = cell.mean * cell.samples
     if math.isclose(product, round(product), rel_tol=1e-9, abs_tol=1e-6):

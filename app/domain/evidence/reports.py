@@ -1,17 +1,17 @@
-"""What an evaluator reports of a run: on which suite and artifact, and what it measured."""
+"""An evaluator's report of a run: its suite, its artifact and its results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.errors import Fault, InvalidEvaluationError
-from app.domain.evidence.evaluation import Result
+from app.domain.evidence.evaluation import CellResult
 from app.domain.naming import Json
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Of which suite version a run is, and on which artifact, by digest."""
+    """The suite version and the artifact, by digest, that a run claims to have evaluated."""
 
     suite: str
     suite_version: str
@@ -24,13 +24,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a run was made, and what it measured.
+    """The circumstances of a run, and its results.
 
     Attributes:
-        partial_reasons: Why the run has not measured the whole, in sentences; empty if it has.
-        results: Aggregates. With samples they may be left out; if given, they must agree.
-        sparse: Whether a sample need not have every metric, because several tasks or filters
-            share a persona; then a sample without a score is told by `partial_reasons` alone.
+        partial_reasons: Why the run is incomplete, in sentences; empty if it is complete.
+        results: Aggregates. They are optional if samples are sent, and must agree with them.
+        sparse: Whether samples may lack metrics, because several tasks or filters share a
+            persona; then only `partial_reasons` mention samples without a score.
     """
 
     harness: Mapping[str, Json]
@@ -38,16 +38,16 @@ class Report:
     started_at: datetime
     finished_at: datetime
     partial_reasons: Sequence[str] = ()
-    results: Sequence[Result] = ()
+    results: Sequence[CellResult] = ()
     sparse: bool = False
 
 
 def refused(faults: Sequence[Fault]) -> InvalidEvaluationError:
-    """Return the refusal of an evaluation for everything that is wrong with it."""
+    """Return the refusal of an evaluation with all its faults."""
     return InvalidEvaluationError("The evaluation is refused; see faults.", faults)
 
 
 def require_none(faults: Sequence[Fault]) -> None:
-    """Raise InvalidEvaluationError with all the faults, if there are any."""
+    """Raise InvalidEvaluationError with all the faults if there are any."""
     if faults:
         raise refused(faults)

@@ -7,48 +7,48 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from app.domain.errors import Fault
-from app.domain.evidence.evaluation import CellKey, Result, Scores
+from app.domain.evidence.evaluation import CellKey, CellResult, Scores
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 from app.domain.strict_json import NotStrictJsonError, unique
 
 LINE_LIMIT_BYTES: Final = 64 * 1024
 FAULT_LIMIT: Final = 20
 _KEY_BYTES: Final = 8
-# Evaluators print rounded aggregates: half a unit in the third decimal, relative above 1.
-# The excess lets binary fractions round either way: 1/16 may be printed as 0.062 or 0.063.
+# Evaluators print rounded aggregates: they may differ by half a unit in the third decimal, relative
+# above 1. The excess lets ties round either way: 1/16 may be printed as 0.062 or as 0.063.
 _AGREEMENT: Final = 5e-4 * (1 + 1e-9)
 # Squares of scores are summed, and must not overflow.
 GREATEST_SCORE: Final = 1e100
-# Made once: json.loads would make one for every row.
+# One decoder for all rows: json.loads would create one for each.
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=unique)
 _FIELDS: Final = frozenset({"id", "persona", "locale", "prompt_sha256", "scores"})
 
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """All rows of an evaluation, by cell; `uneven` names cells that miss some of the samples."""
+    """All rows of an evaluation, by cell; `uneven` lists the cells that lack some samples."""
 
     scores: Mapping[CellKey, Scores]
     uneven: tuple[CellKey, ...]
 
-    def results(self) -> list[Result]:
+    def results(self) -> list[CellResult]:
         """Return the recomputed aggregates, by cell."""
-        return [Result(key, self.scores[key].cell()) for key in sorted(self.scores)]
+        return [CellResult(key, self.scores[key].cell()) for key in sorted(self.scores)]
 
 
 def read_samples(
     lines: Iterable[bytes], suite: Suite, *, sparse: bool = False
 ) -> tuple[SampleSet | None, tuple[Fault, ...]]:
-    """Return the samples of a JSON Lines file, or what is wrong with it, the first faults only.
+    """Return the samples of a JSON Lines file, or its first faults.
 
-    Unless they are `sparse`, a cell is uneven that lacks some samples of its persona and locale.
-    Memory grows with the numbers, not with the text: some 100 bytes for each row.
+    Unless rows are `sparse`, a cell that lacks samples of its persona and locale is uneven.
+    Memory grows with the numbers, not with the text: about 100 bytes for each row.
     """
     reader = _Reader(suite)
     faults: list[Fault] = []
     for number, line in enumerate(lines, start=1):
         found = list(reader.take(line))
-        # Whoever sent the files of another tool has not seen the lines that were made of them.
+        # Lines converted from another tool's files are unknown to their sender: name the sample.
         place = f"Sample {reader.name}" if sparse and reader.name else f"Line {number}"
         faults += [Fault(fault.code, f"{place}: {fault.message}") for fault in found]
         if len(faults) >= FAULT_LIMIT:
@@ -60,12 +60,12 @@ def read_samples(
 
 
 def agrees(reported: float, recomputed: float) -> bool:
-    """Whether a reported mean is the recomputed one, up to the rounding of what tools print."""
+    """Return whether a reported mean equals the recomputed one, up to the rounding of tools."""
     return abs(reported - recomputed) <= _AGREEMENT * max(1.0, abs(recomputed))
 
 
-def disagreements(samples: SampleSet, reported: Sequence[Result]) -> Iterator[Fault]:
-    """Yield a fault for each reported aggregate that the samples do not bear out."""
+def disagreements(samples: SampleSet, reported: Sequence[CellResult]) -> Iterator[Fault]:
+    """Yield a fault for each reported aggregate that the samples do not confirm."""
     for result in reported:
         scores = samples.scores.get(result.key)
         if scores is None:
@@ -81,7 +81,7 @@ def disagreements(samples: SampleSet, reported: Sequence[Result]) -> Iterator[Fa
 
 
 class _Reader:
-    """Takes rows in turn and sorts their scores by cell."""
+    """Reads rows one after another, and groups their scores by cell."""
 
     def __init__(self, suite: Suite) -> None:
         self._suite = suite
@@ -92,13 +92,13 @@ class _Reader:
         self.scores: dict[CellKey, Scores] = {}
 
     def take(self, line: bytes) -> Iterator[Fault]:
-        """Add a row, or yield what is wrong with it; `name` then shows its sample, if any."""
+        """Add a row, or yield its faults; `name` is then its sample's id, if it has one."""
         self.name = ""
         if not line.strip():
             return
         row, fault = _parsed(line)
         if fault is not None or row is None:
-            yield fault or Fault("not-json", "It is no JSON object.")
+            yield fault or Fault("not-json", "It is not a JSON object.")
             return
         faults = list(self._faults(row))
         yield from faults
@@ -115,16 +115,16 @@ class _Reader:
 
     def _faults(self, row: dict[str, object]) -> Iterator[Fault]:
         if unknown := sorted(set(row) - _FIELDS):
-            yield Fault("unknown-field", f"There is no field {unknown[0][:40]!r}.")
+            yield Fault("unknown-field", f"The field {unknown[0][:40]!r} is unknown.")
         identity = row.get("id")
         if not isinstance(identity, str) or not identity:
-            yield Fault("sample-id", "id must be text that names the sample.")
+            yield Fault("sample-id", "id must be a string that names the sample.")
         else:
             self.name = f"{identity[:120]!r}"
             yield from self._repetition(identity)
         prompt = row.get("prompt_sha256")
         if not (prompt is None or isinstance(prompt, str)):
-            yield Fault("prompt", "prompt_sha256 must be text.")
+            yield Fault("prompt", "prompt_sha256 must be a string.")
         for name, known in (("persona", self._suite.personas), ("locale", self._suite.locales)):
             if row.get(name) not in known:
                 message = f"{name} is {row.get(name)!r:.80}; {self._suite} has {', '.join(known)}."
@@ -139,7 +139,7 @@ class _Reader:
     def _repetition(self, identity: str) -> Iterator[Fault]:
         digest = _hash(identity)
         if digest in self._seen:
-            yield Fault("duplicate-sample", f"The sample {identity[:80]!r} came before.")
+            yield Fault("duplicate-sample", f"The sample {identity[:80]!r} occurs twice.")
         self._seen.add(digest)
 
     def _score_faults(self, name: str, value: object) -> Iterator[Fault]:
@@ -156,7 +156,7 @@ class _Reader:
     def _add(self, row: Mapping[str, object]) -> None:
         identity, persona, locale = str(row["id"]), str(row["persona"]), str(row["locale"])
         scores = cast("Mapping[str, float | None]", row["scores"])
-        # The length keeps apart what would read the same end to end.
+        # The length distinguishes pairs whose concatenations are equal.
         key = _hash(f"{len(identity)}:{identity}{row.get('prompt_sha256') or ''}")
         self._rows[persona, locale] = self._rows.get((persona, locale), 0) + 1
         for name, value in scores.items():
@@ -191,11 +191,11 @@ def _parsed(line: bytes) -> tuple[dict[str, object] | None, Fault | None]:
     except NotStrictJsonError as error:
         return None, Fault(error.problem.value, f"In it {error}.")
     except (ValueError, RecursionError):
-        return None, Fault("not-json", "It is no JSON in UTF-8.")
+        return None, Fault("not-json", "It is not JSON in UTF-8.")
     return (row, None) if isinstance(row, dict) else (None, None)
 
 
 def _hash(text: str) -> int:
-    """Return 64 bits of a hash; of a million samples two collide once in 37 million files."""
+    """Return 64 bits of a hash; among a million samples two collide once in 37 million files."""
     data = text.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(data, digest_size=_KEY_BYTES).digest(), "big")

@@ -1,4 +1,4 @@
-"""Suites: what an evaluation measures, registered before anyone may report a number for it."""
+"""Suites: the definition of a measurement, registered before results can be reported for it."""
 
 import math
 from collections import Counter
@@ -26,7 +26,7 @@ class Metric:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the greatest value that one sample, and so any mean, can have."""
+        """The least and the greatest value that a sample, and therefore a mean, can have."""
         if self.kind is MetricKind.PROPORTION:
             return 0.0, 1.0
         low = -math.inf if self.minimum is None else self.minimum
@@ -55,7 +55,7 @@ class Suite:
 
 
 def suite_faults(suite: Suite) -> tuple[Fault, ...]:
-    """Return everything that makes the suite contradict itself; empty means it may stand."""
+    """Return every contradiction within the suite."""
     faults = [
         *_repeated("persona", suite.personas),
         *_repeated("locale", suite.locales),

@@ -1,4 +1,4 @@
-"""How a channel's traffic is split over versions, and which version a unit gets."""
+"""Allocations: how a channel's traffic is split between versions, and which one a unit gets."""
 
 import hashlib
 import math
@@ -14,7 +14,7 @@ _HASH_SPAN: Final = 2**64
 
 @dataclass(frozen=True, slots=True, order=True)
 class Share:
-    """A version, by number, and its part of the traffic in basis points."""
+    """A version, by number, and its share of the traffic in basis points."""
 
     version: int
     weight: int
@@ -24,7 +24,7 @@ Allocation = tuple[Share, ...]
 
 
 def allocation_faults(shares: Sequence[Share]) -> tuple[Fault, ...]:
-    """Return everything that keeps `shares` from being a split of all traffic."""
+    """Return every reason why `shares` are not a split of all traffic."""
     faults = []
     total = sum(share.weight for share in shares)
     if total != ALL_TRAFFIC:
@@ -45,18 +45,18 @@ def allocation_faults(shares: Sequence[Share]) -> tuple[Fault, ...]:
 
 
 def growing(before: Iterable[Share], after: Iterable[Share]) -> Allocation:
-    """Return the shares of `after` that are new or larger: what a gate has to judge."""
+    """Return the shares of `after` that are new or larger; the gate evaluates these."""
     weights = {share.version: share.weight for share in before}
     return tuple(share for share in after if share.weight > weights.get(share.version, 0))
 
 
 def heaviest(shares: Iterable[Share]) -> Share | None:
-    """Return the share with most traffic, the older version on a tie; None if there is none."""
+    """Return the share with the most traffic, on a tie the older version; None if none exists."""
     return max(shares, key=lambda share: (share.weight, -share.version), default=None)
 
 
 def without(shares: Iterable[Share], version: int) -> Allocation:
-    """Return the split with `version` taken out and the others grown in proportion.
+    """Return the split without `version`, with the other shares grown in proportion.
 
     Rounding goes to the largest remainders, so the weights still sum to ALL_TRAFFIC.
     """
@@ -73,7 +73,7 @@ def without(shares: Iterable[Share], version: int) -> Allocation:
 
 
 def share_of(unit: str | None, shares: Sequence[Share], *, salt: str) -> Share | None:
-    """Return the share that serves `unit`, always the same one for the same split.
+    """Return the share that serves `unit`; the same split always gives the same share.
 
     Weighted rendezvous hashing (Thaler & Ravishankar 1998; weights as in Schindelhauer &
     Schomaker 2005): each share draws -weight / ln(u) with u hashed from salt, unit and version,

@@ -1,4 +1,4 @@
-"""Reviews: who may give one, which of them count, and what a promotion still waits for."""
+"""Reviews: eligible reviewers, the approvals that count, and the number of them required."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Reviewer:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A verdict about one exact thing; `subject_digest` binds it (see `subject_digest`)."""
+    """A verdict on one approval subject, which its digest identifies (see `subject_digest`)."""
 
     reviewer_id: UUID
     verdict: Verdict
@@ -38,7 +38,7 @@ Contributors = Mapping[Contributor, frozenset[UUID]]
 
 
 def subject_digest(allocation: Mapping[str, int], evidence_digest: str, policy_digest: str) -> str:
-    """Return the digest of what a reviewer decides on: bytes with weights, evidence, policy."""
+    """Return the digest of an approval subject: weights by artifact digest, evidence, policy."""
     return canonical_digest(
         {
             "allocation": dict(allocation),
@@ -48,7 +48,7 @@ def subject_digest(allocation: Mapping[str, int], evidence_digest: str, policy_d
     )
 
 
-def bar_to_review(
+def review_refusal_reason(
     approvals: Approvals, reviewer: Reviewer, contributors: Contributors
 ) -> str | None:
     """Return why `reviewer` may not review this promotion, or None if it may."""
@@ -56,35 +56,37 @@ def bar_to_review(
         return f"{reviewer.name} is a service, and the policy demands human reviewers."
     for role in approvals.exclude:
         if reviewer.id in contributors.get(role, frozenset()):
-            return f"{reviewer.name} is {_WORDS[role]}, whom the policy excludes from reviewing."
+            return f"{reviewer.name} is {_TITLES[role]}, and the policy excludes such reviewers."
     return None
 
 
-_WORDS = {
-    Contributor.AUTHOR: "the author of a version in it",
+_TITLES = {
+    Contributor.AUTHOR: "an author of the promoted versions",
     Contributor.OWNER: "the owner of the prefix",
     Contributor.REQUESTER: "the requester",
-    Contributor.EVALUATOR: "an evaluator of a version in it",
+    Contributor.EVALUATOR: "an evaluator of the promoted versions",
 }
 
 
 def approved_already(name: str) -> str:
-    """Say why somebody may not approve the same once more."""
-    return f"{name} has approved exactly this already; another reviewer must."
+    """Return why a reviewer may not approve the same subject twice."""
+    return f"{name} has already approved exactly this; another reviewer must approve it."
 
 
 def eligible(
     approvals: Approvals, approvers: Iterable[Reviewer], contributors: Contributors
 ) -> tuple[Reviewer, ...]:
-    """Return those of `approvers` who may review, by name."""
-    allowed = [each for each in approvers if bar_to_review(approvals, each, contributors) is None]
+    """Return the eligible reviewers among `approvers`, sorted by name."""
+    allowed = [
+        each for each in approvers if review_refusal_reason(approvals, each, contributors) is None
+    ]
     return tuple(sorted(allowed))
 
 
 def required_approvals(policy: Policy, growing: Allocation) -> int:
-    """Return how many approvals the growing shares need: fewer for a canary, if it stays one.
+    """Return how many approvals the growing shares need; a canary may need fewer.
 
-    The shares count together, or ten canaries could replace all that a channel serves.
+    The shares are added up; otherwise ten canaries could replace the whole allocation.
     """
     canary = policy.canary
     weight = sum(share.weight for share in growing)
@@ -94,20 +96,20 @@ def required_approvals(policy: Policy, growing: Allocation) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """What is under review, and since when it is that without a break."""
+class ApprovalSubject:
+    """The digest under review, and the time since which it has not changed."""
 
     digest: str
     since: datetime
 
 
-def standing(
-    approvals: Approvals, reviews: Iterable[Review], *, subject: Subject, now: datetime
+def counted_approvals(
+    approvals: Approvals, reviews: Iterable[Review], *, subject: ApprovalSubject, now: datetime
 ) -> tuple[Review, ...]:
-    """Return the approvals that count now: of exactly this subject and not expired.
+    """Return the approvals that count now: of exactly this subject, and not expired.
 
-    One given before the subject last changed is void, even if it changed back since: what its
-    reviewer saw in between is not known.
+    An approval from before the subject's last change is void, even if the subject has changed
+    back since: the reviewer may have seen another one.
     """
     return tuple(
         review

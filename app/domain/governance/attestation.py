@@ -1,4 +1,4 @@
-"""A decision as an in-toto statement with a SLSA Verification Summary.
+"""A gate decision as an in-toto statement with a SLSA Verification Summary.
 
 https://in-toto.io/Statement/v1 · https://slsa.dev/spec/v1.1/verification_summary
 """
@@ -6,29 +6,29 @@ https://in-toto.io/Statement/v1 · https://slsa.dev/spec/v1.1/verification_summa
 from collections.abc import Mapping
 from typing import Final
 
-from app.domain.governance.gate import Decision, Result
+from app.domain.governance.gate import Decision, GateResult
 from app.domain.naming import Json, PrefixName, rfc3339
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 VERIFICATION_SUMMARY: Final = "https://slsa.dev/verification_summary/v1"
 MEDIA_TYPE: Final = "application/vnd.in-toto+json"
 
-# Levels of one's own may not begin with SLSA_; a failed verification lists FAILED.
+# Custom levels must not begin with SLSA_; a failed verification lists FAILED.
 _LEVEL: Final = "PREFIX_REGISTRY_GATE"
 
 
 def statement(
     decision: Decision, findings: Json, *, prefix: PrefixName, channel: str
 ) -> dict[str, Json]:
-    """Return the statement that the gate gave `decision` on putting versions on a channel.
+    """Return the statement that the gate made `decision` on serving versions on a channel.
 
     Args:
-        decision: What the gate decided.
-        findings: The decision's findings as they are stored, word for word.
-        prefix: Whose versions they are.
-        channel: Where they were to be served.
+        decision: The gate's decision.
+        findings: The stored findings of the decision, word for word.
+        prefix: The prefix of the versions.
+        channel: The channel on which they were to be served.
     """
-    passed = decision.result is Result.PASSED
+    passed = decision.result is GateResult.PASSED
     return {
         "_type": STATEMENT,
         "subject": [

@@ -1,4 +1,4 @@
-"""One rule against its cells: what was measured, what was demanded, what would satisfy it."""
+"""The evaluation of one rule: a finding for each of its demands on each of its cells."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ Disqualify = Callable[[Evaluation], str | None]
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What a candidate may be compared with; no incumbent if the candidate is it, or none is."""
+    """The references of a candidate; `incumbent` is None if there is no other version served."""
 
     incumbent: Reference | None
     base: Reference
@@ -31,11 +31,11 @@ def rule_findings(
     references: References,
     disqualify: Disqualify,
 ) -> Iterable[Finding]:
-    """Yield a finding per demand and cell.
+    """Yield a finding for each demand and cell.
 
-    Every evaluation that measured a cell counts: one failure fails it, so running again until
-    green does not help. At least one must also be qualified to speak for the candidate. The
-    order in which evaluations are given does not matter.
+    Every evaluation that measured a cell counts: one failure fails the cell, so repeating an
+    evaluation until it passes does not help. At least one of them must also qualify as evidence
+    for the candidate. The order of the evaluations does not matter.
     """
     complete = [each for each in evaluations if not each.partial]
     complete.sort(key=lambda each: (each.finished_at, each.id))
@@ -60,7 +60,7 @@ class _Limit:
 
 
 def _limits(rule: Rule) -> list[_Limit]:
-    """Return the limits a cell is held against; one that is only compared must still exist."""
+    """Return the limits on a cell; a rule that only compares still demands samples."""
     limits = []
     if rule.at_least is not None:
         limits.append(_Limit("at_least", rule.at_least))
@@ -87,17 +87,17 @@ def _limit_finding(
         need = "" if rule.min_samples is None else f" with at least {rule.min_samples} samples"
         message = f"No complete evaluation measured {key}; record one{need}."
         return replace(blank, message=message)
-    judged = [_judge(rule, limit, key, blank, evaluation) for evaluation in measured]
-    return _worst_or_qualified(key, blank, measured, judged, disqualify)
+    tested = [_test(rule, limit, key, blank, evaluation) for evaluation in measured]
+    return _worst_or_qualified(key, blank, measured, tested, disqualify)
 
 
-def _judge(
+def _test(
     rule: Rule, limit: _Limit, key: CellKey, blank: Finding, evaluation: Evaluation
 ) -> Finding:
     cell, suite = evaluation.cells[key], evaluation.suite
     observed = cell.mean if math.isfinite(cell.mean) else None
-    seen = replace(blank, observed=observed, samples=cell.samples, evaluation=evaluation.id)
-    failed, least = replace(seen, outcome=Outcome.FAILED), _least(rule)
+    tested = replace(blank, observed=observed, samples=cell.samples, evaluation=evaluation.id)
+    failed, least = replace(tested, outcome=Outcome.FAILED), _least(rule)
     if cell.samples < least:
         message = (
             f"{key} has {cell.samples} samples; the rule demands {least} in every evaluation of it."
@@ -109,24 +109,24 @@ def _judge(
         return replace(failed, message=message)
     if limit.demand == "samples":
         message = f"{key} has {cell.samples} samples; {least} were demanded."
-        return replace(seen, outcome=Outcome.PASSED, message=message)
+        return replace(tested, outcome=Outcome.PASSED, message=message)
     bound = _bound(metric, cell, limit, rule.confidence)
     if bound is None:
         return replace(failed, message=_untestable(metric, key, cell))
-    return _verdict(replace(seen, bound=bound), bound, limit, key, rule.confidence)
+    return _verdict(replace(tested, bound=bound), bound, limit, key, rule.confidence)
 
 
 def _untestable(metric: Metric, key: CellKey, cell: Cell) -> str:
     if metric.kind is MetricKind.PROPORTION:
-        return f"{key} cannot be tested: {cell.mean} of {cell.samples} is no number of successes."
+        return f"{key} cannot be tested: {cell.mean} of {cell.samples} is not a success count."
     return (
-        f"{key} cannot be tested: it takes {means.SMALLEST_SAMPLE} samples and a stderr "
-        f"to bound a mean, and there are {cell.samples}."
+        f"{key} cannot be tested: a bound on a mean needs {means.SMALLEST_SAMPLE} samples and a "
+        f"stderr, and there are {cell.samples} samples."
     )
 
 
 def _bound(metric: Metric, cell: Cell, limit: _Limit, confidence: float) -> float | None:
-    """Return the one-sided bound on the side of the limit; None where none can be had."""
+    """Return the one-sided bound on the side of the limit; None if there is none."""
     lower = limit.demand == "at_least"
     if metric.kind is MetricKind.MEAN:
         return _mean_bound(metric, cell, confidence, lower=lower)
@@ -155,7 +155,7 @@ def _mean_bound(metric: Metric, cell: Cell, confidence: float, *, lower: bool) -
 
 
 def _verdict(
-    seen: Finding, bound: float, limit: _Limit, key: CellKey, confidence: float
+    tested: Finding, bound: float, limit: _Limit, key: CellKey, confidence: float
 ) -> Finding:
     lower = limit.demand == "at_least"
     passed = bound >= limit.value if lower else bound <= limit.value
@@ -163,12 +163,12 @@ def _verdict(
     shown = f"At {100 * confidence:.10g} % confidence {key} is {side} {bound:.4g}"
     if passed:
         message = f"{shown}; {limit.value:g} was demanded."
-        return replace(seen, outcome=Outcome.PASSED, message=message)
+        return replace(tested, outcome=Outcome.PASSED, message=message)
     message = (
-        f"{shown} ({seen.observed:.4g} over {seen.samples} samples), and {limit.value:g} was "
+        f"{shown} ({tested.observed:.4g} over {tested.samples} samples), and {limit.value:g} was "
         "demanded; a better version or more samples would show it."
     )
-    return replace(seen, outcome=Outcome.FAILED, message=message)
+    return replace(tested, outcome=Outcome.FAILED, message=message)
 
 
 def _margin_findings(
@@ -208,27 +208,27 @@ def _comparison(
 ) -> Finding:
     blank = replace(blank, demand=reference.demand, margin=margin.value)
     measured = [each for each in evaluations if key in each.cells]
-    # Aggregates cannot be paired; their limits count, and here the runs with samples speak.
+    # Aggregates cannot be paired: if some evaluations have samples, only those are compared.
     measured = [each for each in measured if key in each.scores] or measured
-    judged = [compare(margin, key, blank, each, reference) for each in measured]
-    return _worst_or_qualified(key, blank, measured, judged, disqualify)
+    compared = [compare(margin, key, blank, each, reference) for each in measured]
+    return _worst_or_qualified(key, blank, measured, compared, disqualify)
 
 
 def _worst_or_qualified(
     key: CellKey,
     blank: Finding,
     measured: Sequence[Evaluation],
-    judged: Sequence[Finding],
+    findings: Sequence[Finding],
     disqualify: Disqualify,
 ) -> Finding:
-    """Return the first failure, else what a qualified evaluation found; there must be one."""
+    """Return the first failure, otherwise the finding from a qualified evaluation, if any."""
     if not measured:
         return replace(blank, message=f"No complete evaluation measured {key}; record one.")
-    for finding in judged:
+    for finding in findings:
         if finding.outcome is Outcome.FAILED:
             return finding
     reasons = [disqualify(evaluation) for evaluation in measured]
     if None in reasons:
-        return judged[reasons.index(None)]
+        return findings[reasons.index(None)]
     message = f"{key} was measured, but the evaluation {reasons[-1]}; record another."
-    return replace(judged[-1], outcome=Outcome.FAILED, message=message)
+    return replace(findings[-1], outcome=Outcome.FAILED, message=message)

@@ -1,4 +1,4 @@
-"""A candidate against a reference, sample by sample: is it worse by no more than a margin?"""
+"""The comparison of a candidate with a reference, sample by sample, within a margin."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,14 @@ from app.domain.evidence.suites import Metric, MetricKind
 from app.domain.governance.findings import Finding, Outcome
 from app.domain.statistics import means, paired
 
-# So many samples of both must pair: who chose the samples that do not could choose the outcome.
+# The share of the larger set of samples that must pair; with fewer pairs, an evaluator could
+# decide the outcome by leaving samples out.
 PAIR_COVERAGE: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the candidate is compared with, by name, and what was measured of it."""
+    """The incumbent or base model of a comparison: its name and its evaluations."""
 
     demand: Literal["incumbent", "base"]
     name: str
@@ -25,7 +26,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """By how much the candidate may be worse, shown at which confidence, on how many pairs."""
+    """The largest deficit that is admitted, with the confidence and the pairs to show it."""
 
     value: float
     confidence: float
@@ -35,17 +36,17 @@ class Margin:
 def compare(
     margin: Margin, key: CellKey, blank: Finding, candidate: Evaluation, reference: Reference
 ) -> Finding:
-    """Return whether one evaluation of the candidate shows it within the margin.
+    """Return a finding on whether one evaluation shows the candidate within the margin.
 
-    It is held against every evaluation of the reference, paired on equal samples with equal
-    prompts of the same suite version. Proportions are held to the exact paired bound, means to
-    the paired t bound (docs/statistics.md).
+    It is compared with every evaluation of the reference, paired on equal samples with equal
+    prompts of the same suite version. Proportions use the exact paired bound, means the paired t
+    bound (docs/concepts/statistics.md).
     """
     blank = replace(blank, demand=reference.demand, margin=margin.value, evaluation=candidate.id)
     failed = replace(blank, outcome=Outcome.FAILED)
     ours = candidate.scores.get(key)
     if ours is None:
-        message = f"{key} was recorded without samples, which a comparison takes; record them."
+        message = f"{key} was recorded without samples, which a comparison needs; record them."
         return replace(failed, message=message)
     others = _comparable(reference.evaluations, candidate, key)
     if not others:
@@ -55,8 +56,8 @@ def compare(
         )
         return replace(failed, message=message)
     findings = [_compared(margin, key, blank, candidate, each, reference) for each in others]
-    closing = (finding for finding in findings if finding.closes)
-    return next(closing, findings[-1])
+    blocking = (finding for finding in findings if finding.blocks)
+    return next(blocking, findings[-1])
 
 
 def _comparable(
@@ -64,7 +65,7 @@ def _comparable(
 ) -> list[Evaluation]:
     """Return the reference's complete evaluations of the cell by the same suite version.
 
-    All of them, not the latest: one bad run of the reference would else lower the bar.
+    All of them, not only the latest: otherwise a bad run of the reference would lower the bar.
     """
     same = [
         each
@@ -85,11 +86,11 @@ def _compared(
     ours, theirs = candidate.scores[key], other.scores[key]
     pairs = _pairs(ours, theirs)
     larger = max(len(ours.keys), len(theirs.keys))
-    wanted = max(margin.least_pairs, math.ceil(PAIR_COVERAGE * larger))
-    if len(pairs) < wanted:
+    needed = max(margin.least_pairs, math.ceil(PAIR_COVERAGE * larger))
+    if len(pairs) < needed:
         message = (
             f"{len(pairs)} samples of {key} pair with those of {reference.name} by id and prompt; "
-            f"it takes {wanted}, the candidate has {len(ours.keys)} and the reference "
+            f"{needed} are needed, the candidate has {len(ours.keys)} and the reference "
             f"{len(theirs.keys)}."
         )
         return replace(blank, outcome=Outcome.FAILED, samples=len(pairs), message=message)
@@ -101,7 +102,7 @@ def _compared(
 
 
 def _pairs(ours: Scores, theirs: Scores) -> list[tuple[float, float]]:
-    if ours.keys == theirs.keys:  # as a rule: the same samples in the same order
+    if ours.keys == theirs.keys:  # the usual case: the same samples in the same order
         return list(zip(ours.values, theirs.values, strict=True))
     by_key = dict(zip(theirs.keys, theirs.values, strict=True))
     return [
@@ -121,17 +122,17 @@ def _verdict(
 ) -> Finding:
     higher = metric.higher_is_better
     demanded = 0.0 - margin.value if higher else margin.value
-    seen = replace(blank, demanded=demanded)
+    compared = replace(blank, demanded=demanded)
     differences = [ours - theirs for ours, theirs in pairs]
     if not all(map(math.isfinite, differences)):
-        message = f"{key} cannot be compared: a score is no finite number; void the evaluation."
-        return replace(seen, outcome=Outcome.FAILED, message=message)
+        message = f"{key} cannot be compared: a score is not a finite number; void the evaluation."
+        return replace(compared, outcome=Outcome.FAILED, message=message)
     difference = exact_mean(differences)
     bound = _bound(metric, pairs, difference, margin.confidence, lower=higher)
-    seen = replace(seen, observed=difference)
+    compared = replace(compared, observed=difference)
     if bound is None:
         message = f"{key} cannot be compared: its {len(pairs)} differences have no bound."
-        return replace(seen, outcome=Outcome.FAILED, message=message)
+        return replace(compared, outcome=Outcome.FAILED, message=message)
     passed = bound >= demanded if higher else bound <= demanded
     side = "at least" if higher else "at most"
     message = (
@@ -140,7 +141,7 @@ def _verdict(
         f"demanded{'.' if passed else '; a better version or more samples would show it.'}"
     )
     outcome = Outcome.PASSED if passed else Outcome.FAILED
-    return replace(seen, bound=bound, outcome=outcome, message=message)
+    return replace(compared, bound=bound, outcome=outcome, message=message)
 
 
 def _bound(

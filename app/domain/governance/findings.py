@@ -1,4 +1,4 @@
-"""What the gate says of one demand."""
+"""Findings: the gate's results for single demands."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +23,7 @@ class CellRef:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one demand found: `bound` is the confidence bound that was held against `demanded`.
+    """The result of one demand; `bound` is the confidence bound compared with `demanded`.
 
     A comparison's `observed`, `bound` and `demanded` are differences, candidate - reference.
     """
@@ -42,6 +42,6 @@ class Finding:
     evaluation: UUID | None = None
 
     @property
-    def closes(self) -> bool:
-        """Whether the gate stays shut on this; what does not apply was said, not held against."""
+    def blocks(self) -> bool:
+        """Whether the finding keeps the gate closed; a demand that does not apply never does."""
         return self.outcome not in (Outcome.PASSED, Outcome.NOT_APPLICABLE)

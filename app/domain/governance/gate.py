@@ -15,7 +15,7 @@ from app.domain.governance.policies import Contributor, Policy, Rule
 from app.domain.naming import Json, canonical_digest, rfc3339
 
 
-class Result(StrEnum):
+class GateResult(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
 
@@ -26,8 +26,8 @@ class VersionRef:
     digest: str
 
 
-class Subject(StrEnum):
-    """Whose evaluation it was that the gate read."""
+class EvidenceRole(StrEnum):
+    """The role of the evaluated version or base model in a decision."""
 
     CANDIDATE = "candidate"
     INCUMBENT = "incumbent"
@@ -38,12 +38,12 @@ class Subject(StrEnum):
 class EvaluationRef:
     id: UUID
     digest: str
-    of: Subject
+    of: EvidenceRole
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Who decided. The version changes whenever the same input could give another answer."""
+    """The program that decided; `version` changes if equal input could give another decision."""
 
     id: str
     version: str
@@ -61,7 +61,7 @@ class PolicyRef:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the gate knows of a version whose traffic would grow."""
+    """A version whose share would grow, with the gate's input about it."""
 
     ref: VersionRef
     peft_type: str
@@ -75,14 +75,14 @@ class Candidate:
     control_runs: tuple[Evaluation, ...] = ()
 
     def is_contributor(self, principal_id: UUID, roles: Iterable[Contributor]) -> bool:
-        """Whether the principal is author or owner, as far as `roles` names those."""
+        """Return whether the principal is the author or owner and `roles` names that role."""
         ids = {Contributor.AUTHOR: self.author_id, Contributor.OWNER: self.owner_id}
         return any(ids.get(role) == principal_id for role in roles)
 
 
 @dataclass(frozen=True, slots=True)
 class Incumbent:
-    """The version that serves most of the channel's traffic now, and what it scored."""
+    """The version that serves most of the channel's traffic now, and its evaluations."""
 
     ref: VersionRef
     evaluations: tuple[Evaluation, ...] = ()
@@ -90,9 +90,9 @@ class Incumbent:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The gate's full answer; recomputed from the same input it comes out the same."""
+    """The gate's complete decision; equal input always gives an equal decision."""
 
-    result: Result
+    result: GateResult
     evaluated_at: datetime
     policy: PolicyRef
     candidates: tuple[VersionRef, ...]
@@ -103,17 +103,17 @@ class Decision:
 
     @property
     def unmet(self) -> tuple[Finding, ...]:
-        """The findings that keep the gate shut."""
-        return tuple(finding for finding in self.findings if finding.closes)
+        """The findings that keep the gate closed."""
+        return tuple(finding for finding in self.findings if finding.blocks)
 
     @property
     def shortfalls(self) -> list[str]:
-        """What keeps the gate shut, in words for the audit log."""
+        """The messages of the findings that keep the gate closed, for the audit log."""
         return [f"{finding.rule}: {finding.message}" for finding in self.unmet]
 
     @property
     def evidence_digest(self) -> str:
-        """The digest of all that a reviewer's word is about besides the policy."""
+        """The digest of the evidence that a review covers."""
         incumbent = None if self.incumbent is None else self.incumbent.digest
         return canonical_digest(
             {
@@ -131,7 +131,7 @@ def decide(
     incumbent: Incumbent | None,
     now: datetime,
 ) -> Decision:
-    """Judge every candidate by every rule; never stop at the first failure.
+    """Evaluate every rule for every candidate, without stopping at the first failure.
 
     The cells form an intersection-union test (Berger 1982): each is tested at the rule's own
     level, and demanding all of them keeps that level without a correction for their number.
@@ -141,9 +141,9 @@ def decide(
         for candidate in candidates
         for finding in _candidate_findings(policy, candidate, incumbent, now)
     )
-    closed = not findings or any(finding.closes for finding in findings)
+    closed = not findings or any(finding.blocks for finding in findings)
     return Decision(
-        result=Result.FAILED if closed else Result.PASSED,
+        result=GateResult.FAILED if closed else GateResult.PASSED,
         evaluated_at=now,
         policy=policy_ref,
         candidates=tuple(candidate.ref for candidate in candidates),
@@ -156,11 +156,11 @@ def decide(
 def _inputs(
     candidates: Sequence[Candidate], incumbent: Incumbent | None
 ) -> Iterable[EvaluationRef]:
-    """Yield every evaluation that the decision was made from, each once."""
+    """Yield every evaluation on which the decision is based, each once."""
     read = [
-        *((Subject.CANDIDATE, each) for one in candidates for each in one.evaluations),
-        *((Subject.INCUMBENT, each) for each in (incumbent.evaluations if incumbent else ())),
-        *((Subject.BASE, each) for one in candidates for each in one.control_runs),
+        *((EvidenceRole.CANDIDATE, each) for one in candidates for each in one.evaluations),
+        *((EvidenceRole.INCUMBENT, each) for each in (incumbent.evaluations if incumbent else ())),
+        *((EvidenceRole.BASE, each) for one in candidates for each in one.control_runs),
     ]
     seen: set[UUID] = set()
     for of, evaluation in read:
@@ -200,7 +200,7 @@ def _disqualifier(policy: Policy, rule: Rule, candidate: Candidate, now: datetim
 def _disqualification(
     policy: Policy, rule: Rule, candidate: Candidate, evaluation: Evaluation, now: datetime
 ) -> str | None:
-    """Return why the evaluation cannot speak for the candidate; its failures still count."""
+    """Return why the evaluation does not qualify as evidence; its failures still count."""
     demand = policy.evidence
     if rule.suite_version not in (None, evaluation.suite.version):
         return f"is by {evaluation.suite}, and the rule demands version {rule.suite_version}"
@@ -210,7 +210,7 @@ def _disqualification(
         earliest = rfc3339(now - demand.max_age)
         return f"finished before {earliest}, the earliest that the policy admits"
     if candidate.is_contributor(evaluation.evaluator_id, demand.exclude_evaluators):
-        return "was recorded by a contributor whom the policy excludes"
+        return "was recorded by a contributor that the policy excludes"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The moves a promotion can make: one table."""
+"""The states of a promotion, and the transitions between them in one table."""
 
 from enum import StrEnum
 from typing import Final
@@ -15,7 +15,7 @@ class PromotionState(StrEnum):
     SUPERSEDED = "superseded"
 
 
-# How many characters a reason for breaking the glass has, at least.
+# The minimum number of characters in the reason for a break-glass allocation.
 SHORTEST_EXCUSE: Final = 20
 
 TRANSITIONS: Final[dict[PromotionState, frozenset[PromotionState]]] = {
@@ -29,7 +29,7 @@ TRANSITIONS: Final[dict[PromotionState, frozenset[PromotionState]]] = {
 
 
 class GenerationKind(StrEnum):
-    """Why a channel came to serve what it serves."""
+    """The operation that created a generation of a channel."""
 
     PROMOTION = "promotion"
     ROLLBACK = "rollback"

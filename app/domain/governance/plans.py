@@ -1,4 +1,4 @@
-"""Plans: how many samples a policy's cells need, if the system is truly as good as assumed."""
+"""Sample plans: how many samples a policy's cells need if the system is as good as assumed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ POWERS: Final = (0.8, 0.9)
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What is taken to be true of the system.
+    """Assumptions about the true performance of the system.
 
     Attributes:
         better_by: How far it is on the right side of each limit, in the metric's own unit.
-        discordance: On which share of samples it and what it is compared with differ.
-        standard_deviation: That of one sample of a mean, or of a difference of two, where known.
+        discordance: The share of samples on which the system and its reference differ.
+        standard_deviation: That of one sample's score, or of a difference of two, if known.
     """
 
     better_by: float
@@ -32,8 +32,8 @@ class Assumptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
-    """With `samples` in a cell, the system passes there with probability `power`."""
+class RequiredSamples:
+    """With `samples` in a cell, the system passes that cell with probability `power`."""
 
     power: float
     samples: int
@@ -41,10 +41,10 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one demand of a rule takes in each of its `cells`.
+    """The samples that one demand of a rule needs in each of its `cells`.
 
-    `fewest` is with how many the best possible evidence could pass. An empty `needed` says in
-    `message` why there is no plan.
+    `fewest` is the number with which perfect evidence passes. If `needed` is empty, `message` says
+    why there is no plan.
     """
 
     rule: str
@@ -52,7 +52,7 @@ class Plan:
     limit: float
     cells: int
     fewest: int
-    needed: tuple[Needed, ...]
+    needed: tuple[RequiredSamples, ...]
     message: str
 
 
@@ -84,7 +84,7 @@ def _limit_plan(
 
     fewest = max(fewest_samples(rule, metric), rule.min_samples or 1)
     blank = Plan(rule.metric, demand, limit, cells, fewest, (), "")
-    return _filled(blank, samples, f"if the truth is {truth:g}")
+    return _filled(blank, samples, f"If the truth is {truth:g}")
 
 
 def _margin_plan(
@@ -100,21 +100,23 @@ def _margin_plan(
 
     blank = Plan(rule.metric, name, margin, cells, rule.min_samples or 1, (), "")
     differing = f" and {100 * assumed.discordance:g} % of the samples differ" if proportion else ""
-    return _filled(blank, samples, f"if it is as good as its {name}{differing}")
+    return _filled(blank, samples, f"If it is as good as its {name}{differing}")
 
 
 def _deviation(assumed: Assumptions) -> float:
     if assumed.standard_deviation is None:
-        raise ValueError("A mean is planned from the standard deviation of one sample; state it.")
+        raise ValueError("A plan for a mean needs the standard deviation of one sample; state it.")
     return assumed.standard_deviation
 
 
 def _filled(blank: Plan, samples: Callable[[float], int], assumption: str) -> Plan:
-    """Return the plan with the samples for each power, or with why there are none."""
+    """Return the plan with the samples for each power, or with the reason why there are none."""
     try:
-        needed = tuple(Needed(power, max(samples(power), blank.fewest)) for power in POWERS)
+        needed = tuple(
+            RequiredSamples(power, max(samples(power), blank.fewest)) for power in POWERS
+        )
     except ValueError as error:
         return replace(blank, message=str(error))
     shown = " and ".join(f"{100 * each.power:g} % with {each.samples}" for each in needed)
-    message = f"A cell passes, {assumption}, with probability {shown} samples."
+    message = f"{assumption}, a cell passes with probability {shown} samples."
     return replace(blank, needed=needed, message=message)

@@ -1,4 +1,4 @@
-"""Policies: what a channel demands, as one immutable document, and what makes one unworkable."""
+"""Policies: the demands of a channel as one immutable document, and the faults of one."""
 
 import math
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from app.domain.statistics.proportions import smallest_n_that_can_pass
 
 
 class Contributor(StrEnum):
-    """How a principal can have contributed to a promotion, and so be barred from reviewing it."""
+    """A contribution to a promotion, for which a policy can exclude a principal as reviewer."""
 
     AUTHOR = "author"
     OWNER = "owner"
@@ -24,17 +24,17 @@ class Contributor(StrEnum):
 
 EVERY_CONTRIBUTOR: Final = tuple(Contributor)
 
-# How long a request for a promotion stands before it expires.
+# How long a promotion may be pending before it expires.
 REQUEST_LIFETIME: Final = timedelta(days=30)
 
-# How near to 0 or 1 the limit of a proportion may be: to show a millionth takes three million
-# samples without a miss, and much less takes more than anybody can record.
+# The least distance of a proportion's limit from 0 and 1: showing one millionth takes three million
+# samples without a miss, and showing much less takes more samples than can be recorded.
 _FINEST_LIMIT: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """Who must agree, and for how long an agreement stands. Silence means the strict reading."""
+    """The approvals that a promotion needs, and how long one is valid; the defaults are strict."""
 
     required: int = 1
     exclude: tuple[Contributor, ...] = EVERY_CONTRIBUTOR
@@ -70,7 +70,7 @@ class CanaryApprovals:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """Up to `max_weight` basis points of traffic, fewer approvals are enough; the gate is not."""
+    """Up to `max_weight` basis points need only these approvals; the gate stays the same."""
 
     max_weight: int
     approvals: CanaryApprovals
@@ -78,7 +78,7 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """By how much the candidate may be worse, in the metric's own direction and unit."""
+    """How much worse the candidate may be, in the metric's own direction and unit."""
 
     incumbent: float | None = None
     base: float | None = None
@@ -86,10 +86,10 @@ class Margins:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One metric's demands; every persona x locale named is a cell that must exist and pass.
+    """The demands on one metric; every persona x locale is a cell that must exist and pass.
 
-    With `suite_version`, an evaluation by another version of the suite cannot pass a cell, so
-    that an easier one is no way around; its failures count all the same.
+    With `suite_version`, an evaluation by another version of the suite, perhaps an easier one,
+    cannot pass a cell, but its failures still count.
     """
 
     metric: str
@@ -113,7 +113,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything must hold. A policy without rules would admit anything, so it is illegal."""
+    """Demands that must all hold. A policy without rules would admit anything, so it is illegal."""
 
     name: str
     approvals: Approvals
@@ -129,7 +129,7 @@ class Policy:
 
 
 def fewest_samples(rule: Rule, metric: Metric) -> int:
-    """Return the least n with which a perfect cell could pass the rule's thresholds.
+    """Return the least n with which a perfect cell could pass the rule's limits.
 
     An `at_least` of 0.95 at 95 % confidence takes 59 samples: 58 of 58 prove too little.
     """
@@ -144,7 +144,7 @@ def fewest_samples(rule: Rule, metric: Metric) -> int:
 
 
 def completed(rule: Rule, suite: Suite) -> Rule:
-    """Return a faultless rule with its gaps filled: all personas, all locales, enough samples."""
+    """Return a faultless rule with the defaults: all personas, all locales, enough samples."""
     metric = suite.metric(rule.metric_name)
     if metric is None:
         raise ValueError(f"{suite} has no metric {rule.metric_name}")
@@ -158,10 +158,10 @@ def completed(rule: Rule, suite: Suite) -> Rule:
 
 
 def policy_faults(policy: Policy) -> Iterable[Fault]:
-    """Yield what makes the policy as a whole unworkable, whatever its suites say."""
+    """Yield the faults of the policy as a whole, independent of its suites."""
     if policy.approvals.wait >= REQUEST_LIFETIME:
         days = REQUEST_LIFETIME.days
-        message = f"approvals.wait must be less than the {days} days for which a request stands."
+        message = f"approvals.wait must be less than {days} days, when a promotion expires."
         yield Fault("wait-too-long", message)
     demands = [(rule.metric, rule.personas, rule.locales) for rule in policy.rules]
     for demand in sorted({each for each in demands if demands.count(each) > 1}):
@@ -175,7 +175,7 @@ def compared_metrics(policy: Policy) -> frozenset[str]:
 
 
 def rule_faults(rule: Rule, suite: Suite) -> Iterable[Fault]:
-    """Yield what makes the rule impossible, senseless or unreachable on `suite`."""
+    """Yield the reasons why the rule is impossible, meaningless or unreachable on `suite`."""
     metric = suite.metric(rule.metric_name)
     if metric is None:
         known = ", ".join(f"{suite.name}/{metric.name}" for metric in suite.metrics)
@@ -213,7 +213,7 @@ def _limit_faults(rule: Rule, metric: Metric) -> Iterable[Fault]:
         yield Fault("limit-against-direction", message)
     for margin in _margins(rule):
         if not (math.isfinite(margin) and margin >= 0):
-            message = f"The margins of {rule.metric} must be numbers from 0 up."
+            message = f"The margins of {rule.metric} must be finite and at least 0."
             yield Fault("margin-out-of-range", message)
 
 

@@ -1,4 +1,4 @@
-"""Comparing a decision with the same decision made again."""
+"""The comparison of a stored gate decision with its replay."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -6,21 +6,21 @@ from typing import Final, TypeGuard
 
 from app.domain.naming import Json
 
-_ABSENT: Final = "nothing"
+_ABSENT: Final = "absent"
 
 
-def differences(stored: Json, again: Json, where: str = "") -> Iterator[str]:
-    """Yield, as one sentence each, where two JSON documents differ; numbers must be equal."""
-    if isinstance(stored, Mapping) and isinstance(again, Mapping):
-        for name in sorted({*stored, *again}):
-            at = f"{where}.{name}" if where else name
-            yield from differences(stored.get(name, _ABSENT), again.get(name, _ABSENT), at)
-    elif _is_list(stored) and _is_list(again):
-        pairs = enumerate(zip_longest(stored, again, fillvalue=_ABSENT))
+def differences(stored: Json, replayed: Json, path: str = "") -> Iterator[str]:
+    """Yield the differences of two JSON documents, one sentence each; numbers must be equal."""
+    if isinstance(stored, Mapping) and isinstance(replayed, Mapping):
+        for name in sorted({*stored, *replayed}):
+            member = f"{path}.{name}" if path else name
+            yield from differences(stored.get(name, _ABSENT), replayed.get(name, _ABSENT), member)
+    elif _is_list(stored) and _is_list(replayed):
+        pairs = enumerate(zip_longest(stored, replayed, fillvalue=_ABSENT))
         for index, (one, other) in pairs:
-            yield from differences(one, other, f"{where}[{index}]")
-    elif stored != again:
-        yield f"{where} was {_shown(stored)}; made again it is {_shown(again)}."
+            yield from differences(one, other, f"{path}[{index}]")
+    elif stored != replayed:
+        yield f"{path} was {_shown(stored)}; on replay it is {_shown(replayed)}."
 
 
 def _is_list(value: Json) -> TypeGuard[Sequence[Json]]:

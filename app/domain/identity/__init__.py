@@ -1,1 +1,1 @@
-"""Rules on callers: roles, grants, API tokens and claims of other issuers."""
+"""Rules on callers: roles, grants, API tokens and the claims of external issuers."""

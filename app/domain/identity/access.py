@@ -1,4 +1,4 @@
-"""Who may do what: roles, grants, and the one place where a refusal to a caller is decided."""
+"""Authorisation: roles, grants, and the only checks that refuse a caller."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ class PrincipalKind(StrEnum):
 
 
 class Role(StrEnum):
-    """What a grant allows in its namespace. No role implies another, but all see what they work on.
+    """The role that a grant gives in its namespace. No role implies another.
 
-    A reader sees only what a channel serves; an auditor sees the audit log and nothing else.
+    Publishers, evaluators, approvers and admins see everything in the namespace. A reader sees
+    only the versions that a channel serves; an auditor sees only the audit log.
     """
 
     READER = "reader"
@@ -31,8 +32,8 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
-_SEES_EVERYTHING: Final = frozenset({Role.PUBLISHER, Role.EVALUATOR, Role.APPROVER, Role.ADMIN})
-_SEES_RELEASED: Final = _SEES_EVERYTHING | {Role.READER}
+_WORKING_ROLES: Final = frozenset({Role.PUBLISHER, Role.EVALUATOR, Role.APPROVER, Role.ADMIN})
+_READING_ROLES: Final = _WORKING_ROLES | {Role.READER}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,7 +49,7 @@ class Grant:
 class Caller:
     """The authenticated principal behind a request, with the grants its token carries.
 
-    A token that is limited to channels can do nothing but read what those channels serve.
+    A token that is limited to channels can only read the versions that those channels serve.
     """
 
     id: UUID
@@ -61,73 +62,74 @@ class Caller:
         held = frozenset(grant.role for grant in self.grants if grant.covers(namespace))
         if self.channels is None:
             return held
-        return frozenset({Role.READER}) if held & _SEES_RELEASED else frozenset()
+        return frozenset({Role.READER}) if held & _READING_ROLES else frozenset()
 
     def sees_everything(self, namespace: str) -> bool:
-        return bool(self.roles(namespace) & _SEES_EVERYTHING)
+        return bool(self.roles(namespace) & _WORKING_ROLES)
 
     def sees_channel(self, channel: str) -> bool:
         return self.channels is None or channel in self.channels
 
     def namespaces(self) -> frozenset[str]:
-        """The namespaces in which anything at all is visible; `*` among them means all."""
+        """Return the namespaces in which some version may be visible; `*` means all of them."""
         return frozenset(
-            grant.namespace for grant in self.grants if self.roles(grant.namespace) & _SEES_RELEASED
+            grant.namespace for grant in self.grants if self.roles(grant.namespace) & _READING_ROLES
         )
 
     def whole_namespaces(self) -> frozenset[str]:
-        """The namespaces in which everything is visible; `*` among them means all."""
+        """Return the namespaces in which every version is visible; `*` means all of them."""
         return frozenset(name for name in self.namespaces() if self.sees_everything(name))
 
-    def require_sight(self, prefix: PrefixName, *, unreleased: bool = True) -> None:
-        """Raise unless the caller may see into the prefix; what it may not see does not exist.
+    def require_visible(self, prefix: PrefixName, *, unreleased: bool = True) -> None:
+        """Raise unless the prefix is visible, with `unreleased` including unserved versions.
 
         Raises:
-            NotFoundError: No grant covers it, or only a reader's does and `unreleased` is asked.
+            NotFoundError: No grant covers the prefix, or `unreleased` is set and only a reader's
+                grant does.
         """
-        wanted = _SEES_EVERYTHING if unreleased else _SEES_RELEASED
-        if not self.roles(prefix.namespace) & wanted:
+        sufficient = _WORKING_ROLES if unreleased else _READING_ROLES
+        if not self.roles(prefix.namespace) & sufficient:
             raise prefix.missing()
 
     def require(self, role: Role, prefix: PrefixName) -> None:
         """Raise unless the caller holds `role` over an existing prefix.
 
         Raises:
-            NotFoundError: The caller may not even know of it.
-            ForbiddenError: It may know, but not do this.
+            NotFoundError: The caller may not learn that the prefix exists.
+            ForbiddenError: The caller may know of the prefix, but lacks the role.
         """
         held = self.roles(prefix.namespace)
         if role in held:
             return
-        if not held & _SEES_EVERYTHING:
+        if not held & _WORKING_ROLES:
             raise prefix.missing()
-        raise self._lacks([role], f"on namespace {prefix.namespace}")
+        raise self._missing_role([role], f"on namespace {prefix.namespace}")
 
     def require_in(self, role: Role, namespace: str) -> None:
         """Raise ForbiddenError unless the caller holds `role` in `namespace` (or `*`)."""
         if role not in self.roles(namespace):
             scope = "on every namespace (*)" if namespace == EVERYWHERE else f"on {namespace}"
-            raise self._lacks([role], scope)
+            raise self._missing_role([role], scope)
 
     def require_anywhere(self, *roles: Role) -> None:
         """Raise ForbiddenError unless the caller holds one of `roles` in some namespace."""
         held = {role for grant in self.grants for role in self.roles(grant.namespace)}
         if not held.intersection(roles):
-            raise self._lacks(roles, "on some namespace")
+            raise self._missing_role(roles, "on some namespace")
 
     def require_some_part(self) -> None:
-        """Raise ForbiddenError unless the caller takes part: an auditor reads the log alone."""
-        self.require_anywhere(*(role for role in Role if role in _SEES_RELEASED))
+        """Raise ForbiddenError unless the caller holds a role other than auditor."""
+        self.require_anywhere(*(role for role in Role if role in _READING_ROLES))
 
     def require_work(self) -> None:
-        """Raise ForbiddenError unless the caller does more here than read what is served."""
-        self.require_anywhere(*(role for role in Role if role in _SEES_EVERYTHING))
+        """Raise ForbiddenError unless the caller holds a role other than reader and auditor."""
+        self.require_anywhere(*(role for role in Role if role in _WORKING_ROLES))
 
-    def _lacks(self, roles: Sequence[Role], scope: str) -> ForbiddenError:
+    def _missing_role(self, roles: Sequence[Role], scope: str) -> ForbiddenError:
         limit = "" if self.channels is None else " and a token that is not limited to channels"
-        wanted = "the role " if len(roles) == 1 else "one of the roles "
+        choice = "the role " if len(roles) == 1 else "one of the roles "
         return ForbiddenError(
-            f"{self.name} needs {wanted}{', '.join(roles)} {scope}{limit} for this."
+            f"{self.name} needs {choice}{', '.join(roles)} {scope}{limit} for this."
         )
 
 
@@ -135,7 +137,7 @@ def nothing_named(kind: str, name: str) -> NotFoundError:
     return NotFoundError(f"There is no {kind} {name}, or your grants do not cover it.")
 
 
-# Whoever can run the server's own commands acts through it: the first principals are its work.
+# The principal recorded for actions of the server's own CLI, such as creating the first admin.
 SYSTEM: Final = Caller(
     id=UUID(int=0),
     name="prefix-registry",

@@ -1,4 +1,4 @@
-"""Tokens of other issuers: what is trusted of one, and which principal its claims mean."""
+"""Tokens of external issuers: when one is trusted, and which claims identify a principal."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from app.domain.identity.oidc_login import Client
 Claim = str | bool
 Claims = Mapping[str, Claim]
 
-# The key that each algorithm takes: its type, and its curve if it has one. Whoever signs with a
-# shared secret could be anybody who verifies, so there is no HS256 here, and no `none`.
+# The type of key that each algorithm takes, and its curve if it has one. HS256 is missing because
+# every verifier that shares the secret could sign, and `none` because it signs nothing.
 KEYS: Final[Mapping[str, tuple[str, str | None]]] = {
     "RS256": ("RSA", None),
     "RS384": ("RSA", None),
@@ -26,7 +26,7 @@ KEYS: Final[Mapping[str, tuple[str, str | None]]] = {
     "Ed25519": ("OKP", "Ed25519"),
 }
 
-# What says how a token is to be judged says nothing about whose it is.
+# These claims state whether a token is valid, not which bearer it belongs to.
 UNBINDABLE_CLAIMS: Final = frozenset({"iss", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce"})
 
 ID_TOKEN_TYPES: Final = frozenset({"jwt"})
@@ -38,11 +38,11 @@ _CLAIM_CHARACTERS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Whose tokens are believed, and how far.
+    """An issuer whose tokens are accepted, and the conditions for accepting them.
 
-    Its tokens speak for principals of one `kind` alone, so that no job can act as a person.
-    Without `jwks_url` the keys are where the issuer's own discovery document says. People sign
-    in to the pages through an issuer to which the registry is a `client`.
+    Its tokens identify principals of one `kind` only, so that no job can act as a person.
+    Without `jwks_url` the issuer's discovery document locates the keys. People can sign in to the
+    pages through an issuer that has registered this registry as a `client`.
     """
 
     url: str
@@ -56,12 +56,12 @@ class Issuer:
 
     def __post_init__(self) -> None:
         if not self.algorithms or not self.algorithms <= KEYS.keys():
-            raise ValueError(f"the algorithms are some of {', '.join(KEYS)}")
+            raise ValueError(f"the algorithms must be some of {', '.join(KEYS)}")
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """A bearer of the issuer's tokens: whoever has all of these claims, with these very values."""
+class FederatedIdentity:
+    """A bearer of the issuer's tokens, identified by claims that must all match exactly."""
 
     issuer: str
     claims: Claims
@@ -71,25 +71,25 @@ class Identity:
             raise ValueError(fault)
 
     def matches(self, claims: Mapping[str, object]) -> bool:
-        """Whether a verified token's claims include these; `true` is neither "true" nor 1."""
+        """Return whether a verified token has these claims; `true` is neither "true" nor 1."""
         return all(
             name in claims and _is_same(claims[name], value) for name, value in self.claims.items()
         )
 
 
 def identity_fault(claims: Claims) -> str | None:
-    """Return what makes claims unfit to tell one bearer from others, as a sentence."""
+    """Return why claims cannot distinguish one bearer from others, as a sentence."""
     if not claims:
         return "name at least one claim, or every token of the issuer would match"
     if unfit := sorted(UNBINDABLE_CLAIMS & claims.keys()):
-        return f"{', '.join(unfit)} identifies nobody"
+        return f"{', '.join(unfit)} cannot identify a bearer"
     if "email" in claims and claims.get("email_verified") is not True:
-        return "whoever names an email must demand email_verified: true"
+        return "the claim email needs the claim email_verified: true beside it"
     return None
 
 
 def comparable(claims: Mapping[str, object]) -> dict[str, Claim]:
-    """Return the claims that an identity can name: texts of a sensible length, and booleans."""
+    """Return the claims that an identity can name: short printable strings, and booleans."""
     return {
         name: value
         for name, value in claims.items()
@@ -104,12 +104,12 @@ def header_fault(
 ) -> str | None:
     """Return why a token's header is refused, as a sentence.
 
-    What a header says about where keys are (`jku`, `jwk`, `x5u`, `x5c`) is never looked at.
+    Keys and key locations in the header (`jku`, `jwk`, `x5u`, `x5c`) are always ignored.
     """
     if header.get("alg") not in issuer.algorithms:
         return f"it must be signed with {' or '.join(sorted(issuer.algorithms))}"
     if "crit" in header or "b64" in header:
-        return "it demands extensions that are not understood here"
+        return "it demands extensions that are not supported"
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower() not in types:
         return "its type is not JWT"
@@ -120,16 +120,16 @@ def header_fault(
 
 
 def claims_fault(claims: Mapping[str, object], issuer: Issuer, now: datetime) -> str | None:
-    """Return why a token with a good signature is refused all the same, as a sentence."""
+    """Return why a token with a valid signature is still refused, as a sentence."""
     if claims.get("aud") not in (issuer.audience, [issuer.audience]):
         return f"it is not for {issuer.audience} alone"
     return origin_fault(claims, issuer, now)
 
 
 def origin_fault(claims: Mapping[str, object], issuer: Issuer, now: datetime) -> str | None:
-    """Return why claims are not what the issuer says of somebody now, whoever they are for."""
+    """Return why claims are not a current statement of the issuer, for any audience."""
     if claims.get("iss") != issuer.url:
-        return "it is of another issuer"
+        return "it is from another issuer"
     if not isinstance(claims.get("sub"), str) or not claims["sub"]:
         return "it has no subject"
     return _time_fault(claims, issuer, now.timestamp())
@@ -154,5 +154,5 @@ def _is_moment(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_same(found: object, wanted: Claim) -> bool:
-    return type(found) is type(wanted) and found == wanted
+def _is_same(found: object, expected: Claim) -> bool:
+    return type(found) is type(expected) and found == expected

@@ -1,7 +1,7 @@
-"""Signing in through an issuer: what it is asked, and whether its answers may be believed.
+"""Login through an issuer: the authorisation request, and the checks of its response.
 
-The authorisation code grant (RFC 6749 §4.1, OpenID Connect Core §3.1) with PKCE (RFC 7636), and
-with what RFC 9700 asks beyond: an answer is tied to one browser, one issuer and one use.
+The authorisation code grant (RFC 6749 §4.1, OpenID Connect Core §3.1) with PKCE (RFC 7636) and the
+additional measures of RFC 9700: a response is bound to one browser, one issuer and one use.
 """
 
 import base64
@@ -22,11 +22,11 @@ _ERROR: Final = re.compile(r"[a-z_]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What this registry is to an issuer that people sign in through.
+    """This registry's registration as a client of an issuer through which people sign in.
 
-    Each issuer leads back to a `redirect_uri` of its own, so that no other's answer can be taken
-    for one of it, though it may not name itself there. Without the two URLs the issuer's own
-    discovery document says where to go.
+    Each issuer has a separate `redirect_uri`, so that a response of another issuer cannot pass
+    for one of its responses, even if these do not name their issuer. Without the two URLs the
+    issuer's discovery document locates the endpoints.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What follows from the secret that only the browser that began a sign-in has.
+    """Values derived from a secret that only the browser that began the login holds.
 
-    So a stranger's answer fails with the issuer and with us, and no table holds a verifier.
+    A forged response therefore fails at the issuer and here, and no table stores a verifier.
     """
 
     secret: str = field(repr=False)
@@ -56,7 +56,7 @@ class Proof:
 
     @property
     def challenge(self) -> str:
-        """Return the verifier's S256 challenge, which the issuer is told at first."""
+        """Return the verifier's S256 challenge, which the authorisation request carries."""
         return _encoded(hashlib.sha256(self.verifier.encode()).digest())
 
     def _derived(self, purpose: bytes) -> str:
@@ -64,8 +64,8 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What an issuer sends a browser back with; anybody can make one up."""
+class AuthorizationResponse:
+    """The parameters with which an issuer sends a browser back; anyone can forge them."""
 
     state: str | None
     code: str | None
@@ -74,8 +74,8 @@ class Answer:
 
 
 def authorization_request(url: str, client: Client, proof: Proof, state: str) -> str:
-    """Return where to send a browser that is to sign in; the URL may have a query already."""
-    asked = urlencode(
+    """Return the URL to which a browser is sent for login; `url` may already have a query."""
+    query = urlencode(
         {
             "response_type": "code",
             "client_id": client.id,
@@ -87,26 +87,28 @@ def authorization_request(url: str, client: Client, proof: Proof, state: str) ->
             "code_challenge_method": "S256",
         }
     )
-    return f"{url}{'&' if '?' in url else '?'}{asked}"
+    return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
-def answer_fault(answer: Answer, issuer_url: str, *, names_itself: bool) -> str | None:
-    """Return why an answer leads nowhere, as a sentence about it.
+def authorization_response_fault(
+    response: AuthorizationResponse, issuer_url: str, *, names_itself: bool
+) -> str | None:
+    """Return why a response cannot be accepted, as a sentence about it.
 
-    `names_itself` says that the issuer promised to put its name into every answer (RFC 9207).
+    `names_itself` means that the issuer promised to name itself in every response (RFC 9207).
     """
-    if answer.issuer is None and names_itself:
-        return "it does not name its issuer, as that one's answers do"
-    if answer.issuer not in (None, issuer_url):
+    if response.issuer is None and names_itself:
+        return "it does not name its issuer, although that issuer's responses always do"
+    if response.issuer not in (None, issuer_url):
         return "it names another issuer"
-    if answer.error is not None:
-        told = answer.error if _ERROR.fullmatch(answer.error) else "an error"
-        return f"the issuer says {told}"
-    return None if answer.code else "it has no code"
+    if response.error is not None:
+        error = response.error if _ERROR.fullmatch(response.error) else "an error"
+        return f"the issuer reports {error}"
+    return None if response.code else "it has no code"
 
 
 def id_token_fault(claims: Mapping[str, object], client: Client, nonce: str) -> str | None:
-    """Return why a token does not tell this client who has just signed in, as a sentence."""
+    """Return why an ID token is not this client's proof of the current login, as a sentence."""
     audience = claims.get("aud")
     listed = audience if isinstance(audience, list) else [audience]
     if client.id not in listed:
@@ -115,7 +117,7 @@ def id_token_fault(claims: Mapping[str, object], client: Client, nonce: str) -> 
         return "it was issued to another client"
     found = claims.get("nonce")
     if not isinstance(found, str) or not hmac.compare_digest(found.encode(), nonce.encode()):
-        return "it is not of this sign-in"
+        return "it does not belong to this login"
     return None
 
 

@@ -1,4 +1,4 @@
-"""API tokens: how they look, so that scanners recognise them, and what is stored of them."""
+"""API tokens: their format, which secret scanners recognise, and the hash that is stored."""
 
 import hashlib
 import secrets
@@ -15,27 +15,27 @@ _CHECKSUM_LENGTH: Final = 6  # 62**6 > 2**32
 def new_token() -> str:
     """Return `prg_`, 36 random base-62 characters, and their CRC-32 in 6 base-62 characters.
 
-    The checksum lets a secret scanner tell a leaked token from a look-alike without asking us
-    (the scheme of GitHub's token format, 2021).
+    The checksum lets a secret scanner distinguish a leaked token from a look-alike offline (the
+    scheme of GitHub's token format, 2021).
     """
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     return _PREFIX + secret + _checksum(secret)
 
 
 def has_prefix(text: str) -> bool:
-    """Whether `text` is meant as one of our tokens; anything else may be another issuer's."""
+    """Return whether `text` claims to be an API token; other text may be an issuer's token."""
     return text.startswith(_PREFIX)
 
 
 def is_token(text: str) -> bool:
-    """Whether `text` has a token's form and checksum; anything else needs no database lookup."""
+    """Return whether `text` has a token's form and checksum, so that a lookup is worthwhile."""
     secret, checksum = text[len(_PREFIX) : -_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
     well_formed = text.startswith(_PREFIX) and len(secret) == _SECRET_LENGTH and secret.isascii()
     return well_formed and checksum == _checksum(secret)
 
 
 def token_hash(token: str) -> str:
-    """Return what is stored. One SHA-256 suffices: a random token cannot be guessed offline."""
+    """Return the stored hash. One SHA-256 suffices: a random token cannot be guessed offline."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

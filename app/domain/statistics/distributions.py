@@ -34,14 +34,6 @@ def binomial_lower_tail(k: int, n: int, p: float) -> float:
     return beta_cdf(1 - p, n - k, k + 1, complement=p)
 
 
-def normal_cdf(z: float) -> float:
-    """Return P(Z <= z) for a standard normal Z.
-
-    From erfc, because NormalDist.cdf computes 1 + erf, which loses the far lower tail.
-    """
-    return math.erfc(-z / math.sqrt(2)) / 2
-
-
 def normal_quantile(p: float) -> float:
     """Return the z with P(Z <= z) = p.
 
@@ -50,15 +42,6 @@ def normal_quantile(p: float) -> float:
     """
     _require_quantile(p)
     return NormalDist().inv_cdf(p)
-
-
-def student_t_cdf(t: float, df: float) -> float:
-    """Return P(T <= t) for Student's t with `df` degrees of freedom.
-
-    Raises:
-        ValueError: t is not finite or df is below 1.
-    """
-    return student_t_sf(-t, df)
 
 
 def student_t_sf(t: float, df: float) -> float:
@@ -120,4 +103,4 @@ def _require_degrees(df: float) -> None:
 
 def _require_quantile(p: float) -> None:
     if not _SMALLEST_P <= p < 1:
-        raise ValueError(f"A quantile is asked for at p between 0 and 1, not {p}.")
+        raise ValueError(f"The p of a quantile must lie between 0 and 1, not {p}.")

@@ -25,14 +25,14 @@ def beta_cdf(x: float, a: float, b: float, *, complement: float | None = None) -
         x: The argument, from 0 to 1.
         a: First shape, at least 0.5.
         b: Second shape, at least 0.5.
-        complement: 1 - x, if the caller knows it better than the subtraction would.
+        complement: 1 - x, if the caller knows it more precisely than the subtraction.
 
     Raises:
         ValueError: An argument is out of range or not a number.
     """
     _require_shapes(a, b)
     if not 0 <= x <= 1:
-        raise ValueError(f"The argument of a beta distribution lies in [0, 1], not {x}.")
+        raise ValueError(f"The argument of a beta distribution must lie in [0, 1], not {x}.")
     y = 1 - x if complement is None else complement
     if x == 0 or y == 0:
         return float(y == 0)
@@ -41,7 +41,7 @@ def beta_cdf(x: float, a: float, b: float, *, complement: float | None = None) -
     return 1 - leading_term(y, x, b, a) * _continued_fraction(y, b, a)
 
 
-@lru_cache(maxsize=4096)  # many cells have the same counts, and each is judged several times
+@lru_cache(maxsize=4096)  # many cells have the same counts, and each is tested several times
 def beta_quantile(p: float, a: float, b: float) -> float:
     """Return the x with I_x(a, b) = p.
 
@@ -56,7 +56,7 @@ def beta_quantile(p: float, a: float, b: float) -> float:
     """
     _require_shapes(a, b)
     if not _SMALLEST_P <= p < 1:
-        raise ValueError(f"A quantile is asked for at p between 0 and 1, not {p}.")
+        raise ValueError(f"The p of a quantile must lie between 0 and 1, not {p}.")
 
     def excess(x: float) -> tuple[float, float]:
         slope = leading_term(x, 1 - x, a, b) * a / (x * (1 - x))
@@ -94,9 +94,9 @@ def increasing_root(
 def leading_term(x: float, y: float, a: float, b: float) -> float:
     """Return x^a y^b / (a B(a, b)), where y = 1 - x.
 
-    Through log-gamma the result would lose the digits that cancel, nine of sixteen at
-    a + b = 1e6; the saddle-point form of Loader (2000, "Fast and accurate computation of
-    binomial probabilities") loses none.
+    A computation by log-gamma would lose the digits that cancel, nine of sixteen at a + b = 1e6;
+    the saddle-point form of Loader (2000, "Fast and accurate computation of binomial
+    probabilities") loses none.
     """
     n = a + b
     # a - nx and ny - b are the same number; the smaller of x and y has the smaller error.
@@ -155,4 +155,4 @@ def _off_zero(value: float) -> float:
 def _require_shapes(a: float, b: float) -> None:
     for shape in (a, b):
         if not _SMALLEST_SHAPE <= shape < math.inf:
-            raise ValueError(f"The shapes of a beta distribution start at 0.5 here, not {shape}.")
+            raise ValueError(f"The shape of a beta distribution must be at least 0.5, not {shape}.")

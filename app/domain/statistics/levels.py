@@ -1,4 +1,4 @@
-"""What a confidence means as a level, which inputs are sense, and how a bound is rounded."""
+"""Levels of significance, checks of arguments, and the rounding of bounds."""
 
 import math
 from typing import Literal
@@ -12,7 +12,7 @@ _COIN = 0.5
 def level(confidence: float) -> float:
     """Return alpha = 1 - confidence, the greatest probability of a wrong pass.
 
-    In binary 1 - 0.95 exceeds 0.05 by 4e-17; rounding gives the alpha that was meant.
+    In binary 1 - 0.95 exceeds 0.05 by 4e-17; rounding gives the intended alpha.
 
     Raises:
         ValueError: The confidence is not between 0.5 and 1, both excluded.
@@ -35,7 +35,7 @@ def require_count(successes: int, n: int) -> None:
     """Raise ValueError unless 0 <= successes <= n and n >= 1."""
     require_samples(n)
     if not 0 <= successes <= n:
-        raise ValueError(f"Of {n} samples there cannot be {successes} successes.")
+        raise ValueError(f"There cannot be {successes} successes in {n} samples.")
 
 
 def require_samples(n: int) -> None:
@@ -45,7 +45,7 @@ def require_samples(n: int) -> None:
 
 
 def require_probability(name: str, value: float) -> None:
-    """Raise ValueError unless 0 <= value <= 1; NaN is neither."""
+    """Raise ValueError unless 0 <= value <= 1, which NaN is not."""
     if not 0 <= value <= 1:
         raise ValueError(f"The {name} must lie between 0 and 1, not {value}.")
 

@@ -13,11 +13,11 @@ def lower_bound(
 ) -> float | None:
     """Return the one-sided lower t bound on the true mean, to 12 significant digits.
 
-    The level is exact for normal scores and approximate for others; docs/statistics.md has
-    measured levels. Equal scores throughout (stderr 0) say nothing of the spread that was not
-    seen, so t would claim certainty. What n equal scores do show is that at most a share
-    1 - alpha^(1/n) of all scores differ (Clopper & Pearson with no miss); if those are as bad
-    as `worst`, the bound follows, and without `worst` there is none.
+    The level is exact for normal scores and approximate for others; docs/concepts/statistics.md has
+    measured levels. For equal scores (stderr 0) t would claim certainty, although they do not
+    show how much unseen scores vary. But n equal scores show that at most a share
+    1 - alpha^(1/n) of all scores differ (Clopper & Pearson with no miss). If those are as bad as
+    `worst`, the bound follows; without `worst` there is none.
 
     Args:
         n: Number of samples.
@@ -27,8 +27,8 @@ def lower_bound(
         worst: The least score that a sample can have, if there is one.
 
     Returns:
-        The bound, or None where none can be had: n below SMALLEST_SAMPLE, or no spread and no
-        `worst`.
+        The bound, or None if there is none: n is below SMALLEST_SAMPLE, or there is neither a
+        spread nor `worst`.
 
     Raises:
         ValueError: A number is not finite, stderr is negative, n is below 1, `worst` is above
@@ -49,7 +49,7 @@ def lower_bound(
 def upper_bound(
     n: int, mean: float, stderr: float, confidence: float, *, worst: float | None = None
 ) -> float | None:
-    """Return the one-sided upper t bound; as `lower_bound`, `worst` being the greatest score."""
+    """Return the one-sided upper t bound; see `lower_bound`, with `worst` the greatest score."""
     mirrored = lower_bound(n, -mean, stderr, confidence, worst=None if worst is None else -worst)
     return None if mirrored is None else -mirrored
 
@@ -59,7 +59,7 @@ def _require_sample(n: int, mean: float, stderr: float, worst: float | None) -> 
     require_finite("mean", mean)
     require_finite("standard error", stderr)
     if stderr < 0:
-        raise ValueError(f"The standard error cannot be negative, like {stderr}.")
+        raise ValueError(f"The standard error must be at least 0, not {stderr}.")
     if worst is not None:
         require_finite("worst score", worst)
         if worst > mean:

@@ -24,7 +24,7 @@ _DECIMALS = 1e9
 
 @dataclass(frozen=True, slots=True)
 class PairedCounts:
-    """Pairs by which of the two succeeded; at least one pair.
+    """The counts of pairs by which of the two systems succeeded; at least one pair.
 
     Raises:
         ValueError: A count is negative, or all are 0.
@@ -48,7 +48,7 @@ class PairedCounts:
         return PairedCounts(self.both, self.only_reference, self.only_candidate, self.neither)
 
 
-# A gate is evaluated when asked about, at request and at execution, and then under a lock.
+# The gate is evaluated several times: in previews, on request, and on execution under a lock.
 @lru_cache(maxsize=4096)
 def lower_bound(pairs: PairedCounts, confidence: float) -> float:
     """Return the exact one-sided lower bound on the difference of paired proportions.
@@ -56,11 +56,11 @@ def lower_bound(pairs: PairedCounts, confidence: float) -> float:
     The tables are ordered by Tango's score bound, and the bound is the greatest difference that
     the observed table, or one more favourable, refutes at every rate of discordance. So the true
     difference lies below it with probability at most 1 - confidence, which Tango's own bound
-    does not ensure. It never falls when a pair changes for the better, and by construction a
-    larger margin never refuses what a smaller one let pass.
+    does not ensure. The bound never falls when a pair changes for the better, and by construction
+    a larger margin never refuses a table that a smaller one accepts.
 
-    Rounded down in the ninth decimal: what numerics leave undecided counts against a claim. Takes
-    about 0.2 s for 1,000 pairs and 0.5 s for 10,000.
+    The bound is rounded down in the ninth decimal, so numerical error counts against the claim.
+    The computation takes about 0.2 s for 1,000 pairs and 0.5 s for 10,000.
 
     Raises:
         ValueError: The confidence is outside (0.5, 1).
@@ -94,7 +94,7 @@ def mean_lower_bound(
             [low, high], low - high.
 
     Returns:
-        The bound, or None where none can be had; see `means.lower_bound`.
+        The bound, or None if there is none; see `means.lower_bound`.
 
     Raises:
         ValueError: See `means.lower_bound`.
@@ -147,5 +147,5 @@ def passing_region(margin: float, n: int, confidence: float) -> Region:
 def _stderr(n: int, variance: float) -> float:
     require_finite("variance", variance)
     if variance < 0 or n < 1:
-        raise ValueError("A paired mean needs at least one pair and a variance from 0 up.")
+        raise ValueError("A paired mean needs at least one pair and a variance of at least 0.")
     return math.sqrt(variance / n)

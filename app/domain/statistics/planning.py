@@ -17,7 +17,7 @@ LARGEST_PLAN = 1_000_000
 _LEAST_POWER = 0.5
 
 
-# A search over exact tails, up to seconds for a limit near 1; the same is asked again and again.
+# The search over exact tails takes up to seconds for a limit near 1, and calls repeat.
 @lru_cache(maxsize=256)
 def samples_for_proportion(
     limit: float, truth: float, confidence: float, power: float, demand: Demand = "at_least"
@@ -32,8 +32,8 @@ def samples_for_proportion(
         limit: The policy's limit on the proportion.
         truth: The true proportion to plan for, on the right side of the limit.
         confidence: The rule's confidence.
-        power: The probability of passing that is wanted, such as 0.8.
-        demand: On which side of the limit the truth must be shown to lie.
+        power: The desired probability of passing, such as 0.8.
+        demand: The side of the limit on which the truth must be shown to lie.
 
     Raises:
         ValueError: The truth is not on the right side of the limit, an argument is out of range,
@@ -66,7 +66,7 @@ def samples_for_mean(effect: float, confidence: float, power: float) -> int:
         effect: How far the true mean is on the right side of the limit, in standard deviations
             of one sample.
         confidence: The rule's confidence.
-        power: The probability of passing that is wanted, such as 0.8.
+        power: The desired probability of passing, such as 0.8.
 
     Raises:
         ValueError: An argument is out of range, or it would take more than LARGEST_PLAN samples.
@@ -87,13 +87,13 @@ def samples_for_pairs(margin: float, discordance: float, confidence: float, powe
 
     Connor (1987, Biometrics 43:207-211) for equal proportions: n = (z_a + z_b)^2 d / margin^2,
     but enough to refute a difference of the margin without one discordant pair. The exact test
-    is somewhat less powerful (docs/statistics.md), so take some more.
+    is somewhat less powerful (docs/concepts/statistics.md), so plan a few more.
 
     Args:
         margin: By how much the candidate may be worse.
         discordance: The probability that exactly one of the two succeeds on a sample.
         confidence: The rule's confidence.
-        power: The probability of passing that is wanted, such as 0.8.
+        power: The desired probability of passing, such as 0.8.
 
     Raises:
         ValueError: An argument is out of range, or it would take more than LARGEST_PLAN pairs.
@@ -113,11 +113,10 @@ def samples_for_pairs(margin: float, discordance: float, confidence: float, powe
 def _settled(
     misses: int, *, limit: float, truth: float, confidence: float, power: float, demand: Demand
 ) -> int:
-    """Walk on from the first tooth that suffices and return the start of the last that does not.
+    """Return the n after the last tooth that falls short, searching from one that suffices.
 
-    Teeth differ in length by one sample, so for a while their ends can fall short again. One
-    sample is outweighed by the trend within about 2 / |truth - limit| samples; twice that are
-    looked at.
+    Teeth differ in length by one sample, so for a while their ends can fall short again. The trend
+    outweighs one sample within about 2 / |truth - limit| samples; the search covers twice that.
     """
     settled = n = _first_n_allowing(misses, limit, confidence, demand)
     window = math.ceil(4 / abs(truth - limit))
@@ -151,7 +150,7 @@ def _require_plan(limit: float, truth: float, power: float, demand: Demand) -> N
     _require_power(power)
     better = truth > limit if demand == "at_least" else truth < limit
     if not better:
-        raise ValueError(f"A system at {truth:g} does not keep {demand} {limit:g} with room.")
+        raise ValueError(f"A system at {truth:g} is not strictly better than {demand} {limit:g}.")
 
 
 def _require_power(power: float) -> None:

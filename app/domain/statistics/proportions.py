@@ -1,12 +1,12 @@
-"""One proportion against a limit: the exact binomial test and the samples it takes.
+"""One proportion against a limit: the exact binomial test and the samples that it needs.
 
-A demand is shown when its opposite is refuted at alpha = 1 - confidence. That is decided by one
-predicate, bound >= limit (`at_least`) or bound <= limit (`at_most`), with the one-sided bounds of
-Clopper & Pearson (1934, Biometrika 26:404-413). They are the values of the limit at which the
-exact binomial test is just refused, so the predicate is that test; equality passes.
+A demand is shown when its opposite is refuted at alpha = 1 - confidence. One predicate decides it:
+bound >= limit (`at_least`) or bound <= limit (`at_most`), with the one-sided bounds of Clopper &
+Pearson (1934, Biometrika 26:404-413). At a limit equal to its bound the p-value of the exact
+binomial test is alpha, so the predicate is that test; equality passes.
 
-A miss is a sample that speaks against the demand: a failure under `at_least`, a success (say, one
-toxic answer) under `at_most`. With it both demands are one problem.
+A miss is a sample that contradicts the demand: a failure under `at_least`, a success (for example,
+one toxic reply) under `at_most`. In terms of misses both demands are one problem.
 """
 
 import math
@@ -53,22 +53,6 @@ def upper_bound(successes: int, n: int, confidence: float) -> float:
     return rounded(beta_quantile(1 - alpha, successes + 1, n - successes))
 
 
-def p_value(limit: float, successes: int, n: int, demand: Demand = "at_least") -> float:
-    """Return the exact binomial test's p-value against "the limit is not kept".
-
-    It says how strong the refutation is; `passes` decides. At the limits 0 (`at_least`) and 1
-    (`at_most`) nothing is left to refute, and the p-value is 0.
-
-    Raises:
-        ValueError: The limit is no probability, or not 0 <= successes <= n.
-    """
-    require_probability("limit", limit)
-    require_count(successes, n)
-    if demand == "at_least":
-        return 0.0 if limit == 0 else binomial_upper_tail(successes, n, limit)
-    return 0.0 if limit == 1 else binomial_lower_tail(successes, n, limit)
-
-
 def passes(
     limit: float, successes: int, n: int, confidence: float, demand: Demand = "at_least"
 ) -> bool:
@@ -108,7 +92,7 @@ def smallest_n_that_can_pass(limit: float, confidence: float, demand: Demand = "
 def misses_allowed(
     limit: float, n: int, confidence: float, demand: Demand = "at_least"
 ) -> int | None:
-    """Return the most misses with which n samples pass; None if not even 0 would do.
+    """Return the most misses with which n samples pass; None if n samples never pass.
 
     Raises:
         ValueError: The limit is no probability, n below 1, or confidence outside (0.5, 1).
@@ -122,16 +106,6 @@ def misses_allowed(
         passed = passes_with(middle, limit, n, confidence, demand)
         low, high = (middle, high) if passed else (low, middle)
     return low
-
-
-def successes_needed(limit: float, n: int, confidence: float) -> int | None:
-    """Return the fewest successes of n that show `at_least` the limit; None if n would not do.
-
-    Raises:
-        ValueError: The limit is no probability, n below 1, or confidence outside (0.5, 1).
-    """
-    misses = misses_allowed(limit, n, confidence)
-    return None if misses is None else n - misses
 
 
 def power(

@@ -1,7 +1,7 @@
 """Tango's score statistic for a paired difference: how favourable one table is to a claim.
 
-Tango (1998, Statistics in Medicine 17:891-908). Alone it does not keep its level (see
-docs/statistics.md); here it puts tables in order, and `unconditional` computes the level.
+Tango (1998, Statistics in Medicine 17:891-908). By itself it does not keep its level (see
+docs/concepts/statistics.md); here it only orders tables, and `unconditional` computes the level.
 """
 
 import math
@@ -55,8 +55,8 @@ def wins_needed(n: int, difference: float, z: float) -> list[int]:
     """Return, for m = 0 to n discordant pairs, the fewest wins with which T reaches z.
 
     T grows with wins and falls with losses, so the entry for m is that for m - 1 or one more;
-    m + 1 says that no number of wins will do. What is within 1e-9 of z reaches it, so that a
-    table is never less favourable than itself.
+    m + 1 means that no number of wins is enough. A T within 1e-9 of z reaches it, so that a table
+    is never less favourable than itself.
     """
     needed, wins = [], 0
     for discordant in range(n + 1):

@@ -1,4 +1,4 @@
-"""How probable a set of paired tables is at worst, over all rates of discordance.
+"""The greatest probability of a set of paired tables over all rates of discordance.
 
 A paired difference has a nuisance parameter, the probability that a pair is discordant. An exact
 unconditional test takes the least favourable one: Hsueh, Liu & Chen (2001, Biometrics 57:478-483).
@@ -56,12 +56,12 @@ def probability(region: Region, discordance: float, difference: float) -> float:
 def worst_case(region: Region, difference: float) -> tuple[float, float]:
     """Return the greatest probability of the region at this difference, and where it is.
 
-    The search is a grid that is even in the arcsine of the root, the scale on which binomial
-    proportions have constant spread, then golden sections around the highest points.
+    The search evaluates a grid that is even in the arcsine of the root, the scale on which
+    binomial proportions have constant spread, then uses golden sections around the highest points.
 
     Returns:
-        The probability, and the position of the discordance on its way from |difference| (0) to
-        1 (1).
+        The probability, and the position of the discordance between |difference| (position 0)
+        and 1 (position 1).
     """
     points = min(_MOST_POINTS, _LEAST_POINTS + 2 * math.isqrt(region.n))
 
@@ -80,10 +80,10 @@ def worst_case(region: Region, difference: float) -> tuple[float, float]:
 def greatest_refuted(region: Region, alpha: float, discordance: float) -> float:
     """Return the greatest difference at which the region's worst case is alpha at most.
 
-    This is Buehler's bound (1957, JASA 52:482-493) for the worst table of the region, and no
-    exact bound that orders the tables alike is greater. At a fixed position the probability
-    grows with the difference, so each round lowers the difference to where the position that was
-    worst so far has probability alpha, until no position is worse.
+    This is Buehler's bound (1957, JASA 52:482-493) for the worst table of the region; no exact
+    bound with the same order of tables is greater. At a fixed position the probability grows with
+    the difference. Each round therefore lowers the difference until the worst position so far has
+    probability alpha, and the search ends when no position is worse.
 
     Args:
         region: All tables at least as favourable as the observed one.

@@ -1,1 +1,1 @@
-"""Sign-in to the pages: by API token, through an issuer, and the session cookie."""
+"""Sign-in to the pages, by API token or through an issuer, and the session cookie."""

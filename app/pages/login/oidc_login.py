@@ -1,10 +1,10 @@
-"""Signing in through an issuer: the form that leads there, and the address that it leads back to.
+"""Sign-in through an issuer: the form that starts it, and the callback that completes it.
 
-The way there begins with a form, not a link, so that no other site can begin it for somebody. Its
-answer is a page that goes on by itself, not a redirect: browsers hold redirects of a form against
-`form-action`, which would have to name the issuer, and every host that it in turn redirects to.
-The way back ends with such a page too: a redirect would still count as the issuer's navigation,
-on which the new session's `SameSite=Strict` cookie is not sent.
+The sign-in starts with a form, not a link, so that no other site can start it in a user's browser.
+The response is a page that refreshes to the issuer, not a redirect: browsers apply `form-action`
+to redirects after a form, so the policy would have to name the issuer and every host to which the
+issuer redirects. The callback ends with such a page too: a redirect would count as part of the
+issuer's navigation, on which browsers do not send the new `SameSite=Strict` session cookie.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from app.domain.errors import NotFoundError, RegistryError, UnauthenticatedError, UnavailableError
-from app.domain.identity.oidc_login import Answer
+from app.domain.identity.oidc_login import AuthorizationResponse
 from app.http.deps import IssuersDep, Now, SessionsDep
 from app.http.problems import STATUS
 from app.pages.login.session_cookies import (
     StaleFormError,
     attempt_cookie,
-    drop_attempt,
-    keep_attempt,
-    keep_session,
+    clear_attempt_cookie,
     local_path,
-    require_sign_in_mark,
+    require_sign_in_csrf_token,
+    set_attempt_cookie,
+    set_session_cookie,
 )
 from app.pages.login.token_login import sign_in_page
 from app.pages.rendering import page
@@ -39,14 +39,14 @@ _REFUSED: Final = (NotFoundError, UnauthenticatedError, UnavailableError)
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why nobody was signed in, as the sign-in page says it."""
+    """The reason why the sign-in failed, as the sign-in page shows it."""
 
     detail: str
     title: str = "You are not signed in"
 
 
 @router.post("")
-def depart(
+def begin_sign_in(
     request: Request,
     issuer: str,
     sessions: SessionsDep,
@@ -55,38 +55,39 @@ def depart(
     mark: Annotated[str, Form(max_length=128)] = "",
     target: Annotated[str | None, Form(alias="next", max_length=2048)] = None,
 ) -> Response:
-    """Send the browser to the issuer, with a cookie by which it is known again."""
+    """Send the browser to the issuer, with a cookie that ties the attempt to this browser."""
     goal = local_path(target)
     try:
-        require_sign_in_mark(request, mark)
+        require_sign_in_csrf_token(request, mark)
         departure = oidc_login.begin(sessions, issuers, name=issuer, target=goal, now=now)
     except StaleFormError as error:
         return sign_in_page(request, issuers, goal, refusal=error, status=403)
     except _REFUSED as error:
         return _refused(request, issuers, goal, error)
-    keep_attempt(request, departure.cookie)
+    set_attempt_cookie(request, departure.cookie)
     return page(request, "onward.html", url=departure.url, place=issuer)
 
 
 @router.get("/callback")
-def come_back(
+def callback(
     request: Request, issuer: str, sessions: SessionsDep, issuers: IssuersDep, now: Now
 ) -> Response:
-    """Open a session if the issuer's answer holds; whatever it is, it counts once."""
-    answer, cookie, goal = _answer(request), attempt_cookie(request), local_path(None)
-    drop_attempt(request)
+    """Open a session if the issuer's response is valid; each response is accepted once at most."""
+    response, cookie = _authorization_response(request), attempt_cookie(request)
+    goal = local_path(None)
+    clear_attempt_cookie(request)
     try:
         attempt = oidc_login.taken(
-            sessions, issuers, name=issuer, state=answer.state, cookie=cookie, now=now
+            sessions, issuers, name=issuer, state=response.state, cookie=cookie, now=now
         )
         goal = attempt.target
         visit = oidc_login.complete(
-            sessions, issuers, name=issuer, answer=answer, cookie=cookie or "", now=now
+            sessions, issuers, name=issuer, answer=response, cookie=cookie or "", now=now
         )
     except _REFUSED as error:
-        return _unreferred(_refused(request, issuers, goal, error))
-    keep_session(request, visit.cookie or "")
-    return _unreferred(page(request, "onward.html", url=goal, place="the pages"))
+        return _without_referrer(_refused(request, issuers, goal, error))
+    set_session_cookie(request, visit.cookie or "")
+    return _without_referrer(page(request, "onward.html", url=goal, place="the pages"))
 
 
 def _refused(request: Request, issuers: IssuersDep, goal: str, error: RegistryError) -> Response:
@@ -95,17 +96,19 @@ def _refused(request: Request, issuers: IssuersDep, goal: str, error: RegistryEr
     )
 
 
-def _unreferred(response: Response) -> Response:
-    """Keep the address, which has a code in it, from what the browser asks for next."""
+def _without_referrer(response: Response) -> Response:
+    """Keep the callback's URL, which contains a code, out of the browser's next requests."""
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
-def _answer(request: Request) -> Answer:
-    """Return what the issuer sent; what comes twice or without end does not count."""
+def _authorization_response(request: Request) -> AuthorizationResponse:
+    """Return the issuer's parameters; repeated and overlong ones are ignored."""
 
-    def sent(name: str) -> str | None:
+    def parameter(name: str) -> str | None:
         found = request.query_params.getlist(name)
         return found[0] if len(found) == 1 and len(found[0]) <= _LONGEST_PARAMETER else None
 
-    return Answer(sent("state"), sent("code"), sent("error"), sent("iss"))
+    return AuthorizationResponse(
+        parameter("state"), parameter("code"), parameter("error"), parameter("iss")
+    )

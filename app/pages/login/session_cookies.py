@@ -1,4 +1,4 @@
-"""Who is looking: the session behind a page, and the mark that its forms carry."""
+"""The session of a page's visitor, its cookies, and the CSRF tokens of the forms."""
 
 import hmac
 import secrets
@@ -10,15 +10,15 @@ from fastapi import Depends, Form, Request
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity.oidc_login import ATTEMPT_LIFETIME
 from app.http.deps import IssuersDep, Now, SessionsDep
-from app.pages.security_headers import is_private, keep_cookie
+from app.pages.security_headers import is_https, set_cookie
 from app.services.identity import web_sessions
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 
 class StaleFormError(Exception):
-    """A form without the mark of the session that showed it; nobody but a page can send one."""
+    """The form lacks the CSRF token of the session, so a page of that session did not send it."""
 
-    title: Final = "The form is not of this session"
+    title: Final = "The form does not belong to this session"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -31,87 +31,88 @@ _ATTEMPT_LIFETIME_S: Final = int(ATTEMPT_LIFETIME.total_seconds())
 
 
 def _name(request: Request, kind: str) -> str:
-    """Return a cookie's name; by TLS, one that no other host of the domain can set."""
-    return f"__Host-{kind}" if is_private(request) else kind
+    """Return a cookie's name; over TLS, one that no other host of the domain can set."""
+    return f"__Host-{kind}" if is_https(request) else kind
 
 
-def keep_session(request: Request, cookie: str) -> None:
-    keep_cookie(request, _name(request, "registry_session"), cookie, lifetime_s=_LIFETIME_S)
+def set_session_cookie(request: Request, cookie: str) -> None:
+    set_cookie(request, _name(request, "registry_session"), cookie, lifetime_s=_LIFETIME_S)
 
 
-def drop_session(request: Request) -> None:
-    keep_cookie(request, _name(request, "registry_session"), "", lifetime_s=0)
+def clear_session_cookie(request: Request) -> None:
+    set_cookie(request, _name(request, "registry_session"), "", lifetime_s=0)
 
 
-def keep_attempt(request: Request, cookie: str) -> None:
-    """Keep what ties a sign-in at an issuer to this browser until the issuer leads back.
+def set_attempt_cookie(request: Request, cookie: str) -> None:
+    """Set the cookie that ties a sign-in at an issuer to this browser until the callback.
 
-    That is a navigation from another site, on which a `Strict` cookie would be missing. Its path
-    is no narrower than the others': `__Host-` forbids that, and keeps other hosts of the domain
-    from planting an attempt of theirs, which a path does not.
+    The callback is a navigation from another site, on which browsers do not send `Strict`
+    cookies. The path is not narrower than that of the other cookies: `__Host-` forbids it, and
+    that prefix, unlike a path, prevents other hosts of the domain from planting an attempt.
     """
     name = _name(request, "registry_sign_in_attempt")
-    keep_cookie(request, name, cookie, lifetime_s=_ATTEMPT_LIFETIME_S, same_site="Lax")
+    set_cookie(request, name, cookie, lifetime_s=_ATTEMPT_LIFETIME_S, same_site="Lax")
 
 
 def attempt_cookie(request: Request) -> str | None:
     return request.cookies.get(_name(request, "registry_sign_in_attempt"))
 
 
-def drop_attempt(request: Request) -> None:
+def clear_attempt_cookie(request: Request) -> None:
     name = _name(request, "registry_sign_in_attempt")
-    keep_cookie(request, name, "", lifetime_s=0, same_site="Lax")
+    set_cookie(request, name, "", lifetime_s=0, same_site="Lax")
 
 
-def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep, now: Now) -> Visit:
+def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep, now: Now) -> PageVisit:
     cookie = request.cookies.get(_name(request, "registry_session"))
     attended = "unattended" not in request.query_params
-    seen = None
+    visit = None
     if cookie is not None:
         trusted = issuers.urls_to_sign_in_with
-        seen = web_sessions.visit(
+        visit = web_sessions.visit(
             sessions, cookie=cookie, now=now, issuers=trusted, attended=attended
         )
-    if seen is None:
+    if visit is None:
         raise UnauthenticatedError("You are not signed in, or your session has ended.")
-    if seen.cookie is not None:
-        keep_session(request, seen.cookie)
-    request.state.visit = seen
-    return seen
+    if visit.cookie is not None:
+        set_session_cookie(request, visit.cookie)
+    request.state.visit = visit
+    return visit
 
 
-Visitor = Annotated[Visit, Depends(_visit)]
+Visitor = Annotated[PageVisit, Depends(_visit)]
 
 FormToken = Annotated[str, Form(max_length=128)]
 
 
-async def _sent(visit: Visitor, form_token: FormToken = "") -> Visit:
-    """Return the visit behind a form, which must carry the mark of its session."""
+async def _form_visit(visit: Visitor, form_token: FormToken = "") -> PageVisit:
+    """Return the visit behind a form, which must carry the CSRF token of its session."""
     if not hmac.compare_digest(form_token.encode(), visit.form_token.encode()):
-        message = "The form is not of your present session; open the page again and send it there."
+        message = "The form does not belong to your current session; reload the page and resend it."
         raise StaleFormError(message)
     return visit
 
 
-Sender = Annotated[Visit, Depends(_sent)]
+Sender = Annotated[PageVisit, Depends(_form_visit)]
 
 
-def sign_in_mark(request: Request) -> str:
-    """Return the mark of a sign-in form, which a cookie must repeat when it is sent."""
-    mark = request.cookies.get(_name(request, "registry_sign_in")) or secrets.token_urlsafe(32)
-    keep_cookie(request, _name(request, "registry_sign_in"), mark, lifetime_s=_SIGN_IN_LIFETIME_S)
-    return mark
+def sign_in_csrf_token(request: Request) -> str:
+    """Return the CSRF token of a sign-in form, and set it as a cookie that must match the form."""
+    name = _name(request, "registry_sign_in")
+    token = request.cookies.get(name) or secrets.token_urlsafe(32)
+    set_cookie(request, name, token, lifetime_s=_SIGN_IN_LIFETIME_S)
+    return token
 
 
-def require_sign_in_mark(request: Request, mark: str) -> None:
-    """Raise StaleFormError unless this browser was shown the form that it sends."""
-    kept = request.cookies.get(_name(request, "registry_sign_in"), "")
-    if not (kept and hmac.compare_digest(kept.encode(), mark.encode())):
+def require_sign_in_csrf_token(request: Request, token: str) -> None:
+    """Raise StaleFormError unless the form's CSRF token matches this browser's cookie."""
+    expected = request.cookies.get(_name(request, "registry_sign_in"), "")
+    if not (expected and hmac.compare_digest(expected.encode(), token.encode())):
         raise StaleFormError("The sign-in form is too old; send it again.")
 
 
 def local_path(target: str | None) -> str:
-    """Return a path of these pages to go on to; anything else is the first page."""
+    """Return `target` if it is a path of these pages, otherwise the overview's path."""
     if target is None or not target.isprintable() or "\\" in target:
         return "/admin/"
     parts = urlsplit(target)

@@ -1,4 +1,4 @@
-"""Signing in with a token, and out."""
+"""Sign-in with an API token, and sign-out."""
 
 from typing import Annotated, Final, Protocol
 
@@ -11,11 +11,11 @@ from app.oidc.issuers import Issuers
 from app.pages.login.session_cookies import (
     Sender,
     StaleFormError,
-    drop_session,
-    keep_session,
+    clear_session_cookie,
     local_path,
-    require_sign_in_mark,
-    sign_in_mark,
+    require_sign_in_csrf_token,
+    set_session_cookie,
+    sign_in_csrf_token,
 )
 from app.pages.rendering import page, redirect
 from app.services.identity import web_sessions
@@ -26,7 +26,7 @@ _STATUS: Final = {StaleFormError: 403, UnauthenticatedError: 401}
 
 
 class Refusal(Protocol):
-    """Why nobody was signed in."""
+    """The reason why the sign-in failed."""
 
     @property
     def title(self) -> str: ...
@@ -40,7 +40,7 @@ def sign_in_form(
     issuers: IssuersDep,
     target: Annotated[str | None, Query(alias="next", max_length=2048)] = None,
 ) -> Response:
-    return sign_in_page(request, issuers, local_path(target), asked=target is not None)
+    return sign_in_page(request, issuers, local_path(target), redirected=target is not None)
 
 
 @router.post("/sign-in")
@@ -53,21 +53,21 @@ def sign_in(
     mark: Annotated[str, Form(max_length=128)] = "",
     target: Annotated[str | None, Form(alias="next", max_length=2048)] = None,
 ) -> Response:
-    """Open a session for a token; the token itself is kept nowhere."""
+    """Open a session for a token; the token itself is not stored."""
     try:
-        require_sign_in_mark(request, mark)
+        require_sign_in_csrf_token(request, mark)
         visit = web_sessions.sign_in(sessions, token=token.strip(), now=now)
     except (StaleFormError, UnauthenticatedError) as error:
         status = _STATUS[type(error)]
         return sign_in_page(request, issuers, local_path(target), refusal=error, status=status)
-    keep_session(request, visit.cookie or "")
+    set_session_cookie(request, visit.cookie or "")
     return redirect(request, local_path(target))
 
 
 @router.post("/sign-out")
 def sign_out(request: Request, visit: Sender, sessions: SessionsDep, now: Now) -> Response:
     web_sessions.sign_out(sessions, visit=visit, now=now)
-    drop_session(request)
+    clear_session_cookie(request)
     return redirect(request, "/admin/sign-in")
 
 
@@ -76,18 +76,18 @@ def sign_in_page(
     issuers: Issuers,
     target: str,
     *,
-    asked: bool = False,
+    redirected: bool = False,
     refusal: Refusal | None = None,
     status: int = 200,
 ) -> Response:
-    """Render the page with every way to sign in; with `refusal`, also why one did not succeed."""
+    """Render the page with every way to sign in; with `refusal`, also why an attempt failed."""
     return page(
         request,
         "sign_in.html",
         status=status,
-        mark=sign_in_mark(request),
+        mark=sign_in_csrf_token(request),
         target=target,
-        asked=asked,
+        redirected=redirected,
         issuers=issuers.names_to_sign_in_with,
         refusal=refusal,
     )

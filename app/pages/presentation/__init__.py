@@ -1,1 +1,1 @@
-"""Values turned into page text: tables, differences, formats and shell commands."""
+"""Values as page text: tables, differences, formats and shell commands."""

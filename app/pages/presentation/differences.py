@@ -1,4 +1,4 @@
-"""Two documents beside each other, path by path."""
+"""The differences between two documents, path by path."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What stands at one path: `before` or `after` is None where there is nothing."""
+    """The values at one path; None in the document that lacks it."""
 
     path: str
     before: str | None
@@ -23,7 +23,7 @@ class Difference:
 
 
 def differences(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[Difference]:
-    """Return every path of either document; without a former one, all of it is the same."""
+    """Return every path of either document; without `before`, all values count as unchanged."""
     new = dict(_leaves(after))
     if before is None:
         return [Difference(path, value, value) for path, value in new.items()]

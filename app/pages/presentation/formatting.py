@@ -1,4 +1,4 @@
-"""Values as people read them: times, sizes, shares, digests, numbers."""
+"""Values formatted for people: times, sizes, shares, digests, numbers."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,7 +16,7 @@ _STEPS: Final = (
 
 
 def span(length: timedelta) -> str:
-    """Return a length of time by its largest unit: `3 days`."""
+    """Return a length of time in its largest unit: `3 days`."""
     for step, word in _STEPS:
         if length >= step:
             count = length // step
@@ -33,7 +33,7 @@ def exact_span(length: timedelta) -> str:
 
 
 def relative(moment: datetime, now: datetime) -> str:
-    """Return how far a time is from now: `3 days ago`, `in 2 hours`."""
+    """Return a time relative to now: `3 days ago`, `in 2 hours`."""
     if moment <= now:
         ago = span(now - moment)
         return "just now" if ago == "moments" else f"{ago} ago"
@@ -47,7 +47,7 @@ def utc(moment: datetime) -> str:
 def size(size_bytes: int) -> str:
     value = float(size_bytes)
     for unit in ("B", "KiB", "MiB"):
-        if value < 1024:  # noqa: PLR2004 - how many of a unit make the next
+        if value < 1024:  # noqa: PLR2004 - binary units
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} GiB"
@@ -76,7 +76,7 @@ def count(amount: int, word: str) -> str:
 
 
 def counted(found: Count) -> str:
-    """Return how many there are: `12,345`, or `10,000+` where counting ended."""
+    """Return a count: `12,345`, or `10,000+` where counting stopped."""
     return f"{found.number:,}{'+' if found.more else ''}"
 
 

@@ -1,4 +1,4 @@
-"""A decision as tables: for each rule its personas by locales, each cell with its sign."""
+"""A gate decision as heatmaps: one table of personas by locales for each rule."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from uuid import UUID
 from app.db.score_history import Run
 from app.domain.evidence.evaluation import CellKey
 from app.domain.governance.findings import Finding, Outcome
-from app.domain.governance.gate import Decision, Subject
+from app.domain.governance.gate import Decision, EvidenceRole
 from app.pages.presentation import formatting
 
 _SIGNS: Final = {
@@ -29,7 +29,7 @@ _WORST_FIRST: Final = (
     Outcome.PASSED,
     Outcome.NOT_APPLICABLE,
 )
-# Of the room between limit and ideal: a cell that used little of it passed, or failed, by little.
+# Share of the distance between limit and ideal; a bound nearer to the limit is a close result.
 _CLEAR: Final = 0.25
 
 _DEMANDS: Final = {
@@ -43,7 +43,7 @@ _DEMANDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CellView:
-    """One persona x locale of a rule, with everything that was demanded of it."""
+    """One persona x locale of a rule, with the findings on all its requirements."""
 
     persona: str
     locale: str
@@ -64,13 +64,13 @@ class CellView:
 
     @property
     def limit(self) -> Finding:
-        """The finding whose number stands in the cell: a limit's, else the first comparison's."""
+        """The finding whose number the cell shows: the limit's, or the first comparison's."""
         limits = [each for each in self.findings if each.demand not in ("incumbent", "base")]
         return (limits or list(self.findings))[0]
 
     @property
     def shade(self) -> str:
-        """`clear` or `close`: whether the bound is far from what was demanded, or near it."""
+        """`close` if the bound is near the required value, otherwise `clear`."""
         bound, demanded = self.limit.bound, self.limit.demanded
         if bound is None or demanded is None:
             return "clear"
@@ -81,18 +81,18 @@ class CellView:
 
 @dataclass(slots=True)
 class RuleView:
-    """One rule on one version: a table, and what keeps it from passing."""
+    """One rule on one version: a table of cells, and the findings that block it."""
 
     rule: str
     version: int
     personas: list[str] = field(default_factory=list)
     locales: list[str] = field(default_factory=list)
     cells: dict[tuple[str, str], CellView] = field(default_factory=dict)
-    loose: list[Finding] = field(default_factory=list)
+    without_cell: list[Finding] = field(default_factory=list)
 
     @property
     def demands(self) -> list[str]:
-        """What the rule asks of each cell, in words, each once."""
+        """The rule's requirements of a cell, in words, without duplicates."""
         found: dict[str, None] = {}
         for cell in self.cells.values():
             for finding in cell.findings:
@@ -101,17 +101,17 @@ class RuleView:
 
     @property
     def passing(self) -> int:
-        closing = [any(each.closes for each in cell.findings) for cell in self.cells.values()]
+        closing = [any(each.blocks for each in cell.findings) for cell in self.cells.values()]
         return len(closing) - sum(closing)
 
     @property
     def closing(self) -> list[Finding]:
-        """What keeps the rule shut; a cell that nobody measured is said once, not per demand."""
-        found = list(self.loose)
+        """The findings that block the rule; an unmeasured cell counts once, not per requirement."""
+        found = list(self.without_cell)
         for cell in self.cells.values():
-            closing = [each for each in cell.findings if each.closes]
+            closing = [each for each in cell.findings if each.blocks]
             found += closing[:1] if cell.outcome is Outcome.MISSING else closing
-        return [finding for finding in found if finding.closes]
+        return [finding for finding in found if finding.blocks]
 
 
 def demand_words(finding: Finding) -> str:
@@ -121,7 +121,7 @@ def demand_words(finding: Finding) -> str:
 
 
 def rule_views(findings: Iterable[Finding]) -> list[RuleView]:
-    """Return the rules that speak of cells, in the policy's order."""
+    """Return the rules on cells, in the policy's order."""
     views: dict[tuple[str, int], RuleView] = {}
     for finding in findings:
         if finding.demand == "fact":
@@ -129,25 +129,25 @@ def rule_views(findings: Iterable[Finding]) -> list[RuleView]:
         key = (finding.rule, finding.version)
         view = views.setdefault(key, RuleView(finding.rule, finding.version))
         if finding.cell is None:
-            view.loose.append(finding)
+            view.without_cell.append(finding)
             continue
         persona, locale = finding.cell.persona, finding.cell.locale
         view.personas += [persona] if persona not in view.personas else []
         view.locales += [locale] if locale not in view.locales else []
-        held = view.cells.get((persona, locale))
-        before = held.findings if held is not None else ()
-        view.cells[persona, locale] = CellView(persona, locale, (*before, finding))
+        earlier = view.cells.get((persona, locale))
+        findings_before = earlier.findings if earlier is not None else ()
+        view.cells[persona, locale] = CellView(persona, locale, (*findings_before, finding))
     return list(views.values())
 
 
 def facts(findings: Iterable[Finding]) -> list[Finding]:
-    """Return what was demanded of the artifact and its card."""
+    """Return the findings on the artifact and its card."""
     return [finding for finding in findings if finding.demand == "fact"]
 
 
 @dataclass(frozen=True, slots=True)
 class Whisker:
-    """A difference and its one-sided interval on an axis 0 to 100 wide; zero is in the middle."""
+    """A difference and its one-sided interval, scaled to an axis of 0 to 100 with zero at 50."""
 
     point: float
     start: float
@@ -157,7 +157,7 @@ class Whisker:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One cell beside a reference: both means, and the paired difference with its bound."""
+    """One cell compared with a reference: both means, and the paired difference with its bound."""
 
     cell: CellView
     finding: Finding
@@ -170,14 +170,14 @@ def comparisons(
     view: RuleView, demand: str, decision: Decision, runs: Mapping[UUID, Run]
 ) -> list[Compared]:
     """Return the rule's comparisons with `incumbent` or `base`, cell by cell."""
-    own = _means(view.rule, Subject.CANDIDATE, decision, runs)
-    other = _means(view.rule, Subject(demand), decision, runs)
+    own = _means(view.rule, EvidenceRole.CANDIDATE, decision, runs)
+    other = _means(view.rule, EvidenceRole(demand), decision, runs)
     return [
         Compared(
             cell=cell,
             finding=finding,
-            candidate=_shown(own.get((cell.persona, cell.locale))),
-            reference=_shown(other.get((cell.persona, cell.locale))),
+            candidate=_mean_or_range(own.get((cell.persona, cell.locale))),
+            reference=_mean_or_range(other.get((cell.persona, cell.locale))),
             whisker=_whisker(finding),
         )
         for cell in view.cells.values()
@@ -187,7 +187,7 @@ def comparisons(
 
 
 def _means(
-    rule: str, of: Subject, decision: Decision, runs: Mapping[UUID, Run]
+    rule: str, of: EvidenceRole, decision: Decision, runs: Mapping[UUID, Run]
 ) -> dict[tuple[str, str], list[float]]:
     suite, _, metric = rule.rpartition("/")
     found: dict[tuple[str, str], list[float]] = {}
@@ -201,8 +201,8 @@ def _means(
     return found
 
 
-def _shown(means: Sequence[float] | None) -> str:
-    """Return one mean, or from where to where those of several runs go."""
+def _mean_or_range(means: Sequence[float] | None) -> str:
+    """Return one mean, or the range of the means of several runs."""
     if not means:
         return "–"
     low, high = formatting.number(min(means)), formatting.number(max(means))
@@ -223,7 +223,7 @@ def _whisker(finding: Finding) -> Whisker | None:
 
 
 def missing_keys(view: RuleView) -> list[CellKey]:
-    """Return the cells of a rule that nobody measured."""
+    """Return the unmeasured cells of a rule."""
     metric = view.rule.rpartition("/")[2]
     return [
         CellKey(metric, cell.persona, cell.locale)

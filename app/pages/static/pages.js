@@ -1,4 +1,4 @@
-// What the pages do beyond HTML: plots from tables, arrow keys in heatmaps, copying lines.
+// Enhancements of the pages: plots from tables, arrow keys in heatmaps, buttons that copy commands.
 "use strict";
 
 (() => {
@@ -10,7 +10,7 @@
     const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].map(read));
     const found = rows[0].map((_, at) => rows.map((row) => row[at]));
     if (rows.length > 1) return found;
-    // One point alone: a limit is a line all the same.
+    // With a single point, a limit is still drawn as a line.
     const isLimit = (at) => table.tHead.rows[0].cells[at].dataset.series === "limit";
     return found.map(([value], at) => (at ? (isLimit(at) ? [value, value, value] : [null, value, null]) : [value - 1, value, value + 1]));
   }
@@ -94,7 +94,7 @@
   }
 
   document.addEventListener("keydown", walk);
-  // What a focused cell says may lie below the window's edge.
+  // The tooltip of a focused cell may be below the visible part of the page.
   document.addEventListener("focusin", (event) => {
     if (event.target.matches?.(".cell")) event.target.nextElementSibling?.scrollIntoView({ block: "nearest" });
   });

@@ -1,1 +1,1 @@
-"""Use cases on base models, prefixes, versions, their bytes and their revocation."""
+"""Use cases for base models, prefixes, versions, stored bytes and revocation."""

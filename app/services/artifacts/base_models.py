@@ -6,16 +6,16 @@ from datetime import datetime
 from app.db import audit
 from app.db.base_models import base_model_by_digest, base_models_named
 from app.db.models import BaseModelRow
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.domain.artifacts.geometry import Geometry
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.errors import BaseModelDiffersError, UnknownBaseModelError
 from app.domain.identity.access import Caller, Role
 
 
 @dataclass(frozen=True, slots=True)
-class BaseModelFacts:
-    """What is said of a base model. The digest names it; the rest must then agree."""
+class BaseModelDescription:
+    """The facts that describe a base model; the digest identifies it, and the rest must agree."""
 
     digest: str
     name: str
@@ -26,13 +26,13 @@ class BaseModelFacts:
 
 
 def register(
-    sessions: Sessions, *, facts: BaseModelFacts, caller: Caller, now: datetime
+    sessions: Sessions, *, facts: BaseModelDescription, caller: Caller, now: datetime
 ) -> tuple[BaseModelRow, bool]:
-    """Register a base model by the digest of its weights; say whether it is new.
+    """Register a base model by the digest of its weights; also return whether it is new.
 
     Raises:
-        ForbiddenError: The caller publishes nowhere.
-        BaseModelDiffersError: The digest is registered with other facts.
+        ForbiddenError: The caller is not a publisher in any namespace.
+        BaseModelDiffersError: The digest is registered with different facts.
     """
     caller.require_anywhere(Role.PUBLISHER)
     with sessions.begin() as session:
@@ -47,19 +47,19 @@ def register(
             }
             audit.append(
                 session,
-                happened(REGISTRY, "base-model.register", event_facts, caller=caller, now=now),
+                audit_event(REGISTRY, "base-model.register", event_facts, caller=caller, now=now),
             )
-            return present(base_model_by_digest(session, facts.digest)), True
+            return expect(base_model_by_digest(session, facts.digest)), True
     if differences := _differences(known, facts):
         raise BaseModelDiffersError(
-            f"{facts.digest} is registered as {known.name} with another "
-            f"{', '.join(differences)}; send the registered facts, or digest the weights again.",
+            f"{facts.digest} is already registered as {known.name} with a different "
+            f"{', '.join(differences)}. Send the registered facts, or recompute the digest.",
             differences=differences,
         )
     return known, False
 
 
-def _row(facts: BaseModelFacts, caller: Caller, now: datetime) -> BaseModelRow:
+def _row(facts: BaseModelDescription, caller: Caller, now: datetime) -> BaseModelRow:
     return BaseModelRow(
         digest=facts.digest,
         name=facts.name,
@@ -72,7 +72,7 @@ def _row(facts: BaseModelFacts, caller: Caller, now: datetime) -> BaseModelRow:
     )
 
 
-def _differences(known: BaseModelRow, facts: BaseModelFacts) -> list[str]:
+def _differences(known: BaseModelRow, facts: BaseModelDescription) -> list[str]:
     compared = ("name", "revision", "parameters", "licence", "geometry")
     return [name for name in compared if getattr(known, name) != getattr(facts, name)]
 
@@ -80,10 +80,10 @@ def _differences(known: BaseModelRow, facts: BaseModelFacts) -> list[str]:
 def base_named(
     sessions: Sessions, *, digest: str | None, name: str | None, revision: str | None
 ) -> str:
-    """Return the digest of the base model that is meant.
+    """Return the digest of the base model that a digest, or a name and revision, identify.
 
     Raises:
-        UnknownBaseModelError: No name is given, or it is that of no base model or of several.
+        UnknownBaseModelError: No name is given, or it matches no base model or several.
     """
     if digest is not None:
         return digest
@@ -99,7 +99,9 @@ def base_named(
         )
     if len(found) > 1:
         known = ", ".join(row.digest for row in found[:5])
-        raise UnknownBaseModelError(f"{len(found)} base models are named {name} ({known}); {_HOW}")
+        raise UnknownBaseModelError(
+            f"{len(found)} base models have the name {name} ({known}); {_HOW}"
+        )
     return found[0].digest
 
 

@@ -1,4 +1,4 @@
-"""What whoever runs the registry does with its bytes: collecting and scrubbing."""
+"""The operator's maintenance of stored bytes: garbage collection and scrubbing."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,17 +11,17 @@ from app.db import audit
 from app.db.blobs import (
     ReferencedBlob,
     damaged_digests,
+    delete_expired_pins,
     expired_uploads,
-    forget_expired_leases,
     is_referenced,
     lock_for_collection,
     referenced_after,
-    release,
+    unpin,
     unreferenced,
 )
-from app.db.idempotency import forget_answers
+from app.db.idempotency import delete_expired_records
 from app.db.session import Sessions
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.errors import DamagedObjectError
 from app.domain.identity.access import SYSTEM
 from app.services.artifacts import blob_damage
@@ -33,7 +33,7 @@ _BATCH: Final = 500
 
 @dataclass(slots=True)
 class Collected:
-    """What a collection removed, or with a dry run would remove."""
+    """The counts of a collection: objects removed, or that a dry run would remove."""
 
     objects: int = 0
     size_bytes: int = 0
@@ -49,10 +49,10 @@ def collect(
     dry_run: bool,
     now: datetime,
 ) -> Collected:
-    """Remove bytes that no version refers to and that are older than `grace`.
+    """Remove objects that no version refers to and that are older than `grace`.
 
-    Safe while pushes are running: a push leases its objects before it stores them, and an
-    object is only removed while its lease is held against that.
+    This is safe while pushes run: a push pins its objects before it stores them, and an object
+    is removed only under a lock that keeps pushes from pinning it.
     """
     collected = Collected()
     old = (blob for blob in blobs.stored() if blob.stored_at <= now - grace)
@@ -76,7 +76,7 @@ def _remove(sessions: Sessions, blobs: Blobs, digest: str, now: datetime) -> boo
         removable = not is_referenced(session, digest)
         if removable:
             blobs.delete(digest)
-        release(session, digest)
+        unpin(session, digest)
         return removable
 
 
@@ -87,8 +87,8 @@ def _expire_uploads(sessions: Sessions, staging: Staging, *, dry_run: bool, now:
             for upload in expired:
                 staging.discard(upload.key, upload.multipart_id)
                 session.delete(upload)
-            forget_expired_leases(session, now)
-            forget_answers(session, now)
+            delete_expired_pins(session, now)
+            delete_expired_records(session, now)
         return len(expired)
 
 
@@ -99,13 +99,13 @@ def _record(sessions: Sessions, collected: Collected, now: datetime) -> None:
             "size_bytes": collected.size_bytes,
             "uploads": collected.uploads,
         }
-        event = happened(REGISTRY, "storage.collect", facts, caller=SYSTEM, now=now)
+        event = audit_event(REGISTRY, "storage.collect", facts, caller=SYSTEM, now=now)
         audit.append(session, event)
 
 
 @dataclass(slots=True)
 class Scrubbed:
-    """What a scrub read, and the versions it found damaged, by damaged object."""
+    """The counts of a scrub, and the versions that each damaged object belongs to."""
 
     objects: int = 0
     size_bytes: int = 0
@@ -119,10 +119,10 @@ def scrub(
     now: datetime,
     progress: Callable[[int], None],
 ) -> Scrubbed:
-    """Read every object that a version refers to, and hash it again.
+    """Read every object that a version refers to, and recompute its hash.
 
-    What is damaged is marked, and what was marked but is whole is unmarked. `progress` is told
-    the bytes of each object when it is done.
+    Damaged objects are marked, and marked objects that are intact again are unmarked.
+    `progress` is called after each object with its size in bytes.
     """
     with sessions() as session:
         marked = damaged_digests(session)
@@ -156,4 +156,5 @@ def _referenced(sessions: Sessions) -> Iterator[ReferencedBlob]:
 
 def _read(blobs: Blobs, blob: ReferencedBlob) -> None:
     with blobs.open(blob.digest) as chunks:
-        deque(verified(chunks, blob.digest, range(0)), maxlen=0)  # yields nothing, but reads all
+        # An empty range yields no bytes, yet `verified` reads and hashes the whole object.
+        deque(verified(chunks, blob.digest, range(0)), maxlen=0)

@@ -5,10 +5,10 @@ from datetime import datetime
 
 from app.db import audit
 from app.db.models import Prefix
-from app.db.prefixes import prefix_in_sight
+from app.db.prefixes import prefix_visible_to
 from app.db.principals import principal_named
-from app.db.session import Sessions, present
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.db.session import Sessions, expect
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.errors import AlreadyExistsError, UnknownReferenceError
 from app.domain.identity.access import Caller, Role
 from app.domain.naming import PrefixName
@@ -27,19 +27,19 @@ def create(
     """Create an empty prefix.
 
     Raises:
-        ForbiddenError: The caller does not publish in the namespace.
-        UnknownReferenceError: There is no principal named `owner`.
-        AlreadyExistsError: The name is taken.
+        ForbiddenError: The caller is not a publisher in the namespace.
+        UnknownReferenceError: No principal has the name `owner`.
+        AlreadyExistsError: A prefix with this name exists.
     """
     caller.require_in(Role.PUBLISHER, name.namespace)
     with sessions.begin() as session:
         audit.lock_chain(session, subject_of(name))
-        # Not locked: a push holds the prefix and then asks for the chain.
-        if prefix_in_sight(session, caller, name) is not None:
-            raise AlreadyExistsError(f"There is a prefix {name} already; push versions to it.")
+        # Do not lock the prefix: a push locks the prefix first and then the chain.
+        if prefix_visible_to(session, caller, name) is not None:
+            raise AlreadyExistsError(f"The prefix {name} already exists; push versions to it.")
         accountable = principal_named(session, owner)
         if accountable is None:
-            raise UnknownReferenceError(f"There is no principal {owner} to own {name}.")
+            raise UnknownReferenceError(f"The owner {owner} of {name} is not a known principal.")
         session.add(
             Prefix(
                 namespace=name.namespace,
@@ -52,6 +52,6 @@ def create(
             )
         )
         facts: Facts = {"owner": owner, "owner_id": str(accountable.id)}
-        event = happened(subject_of(name), "prefix.create", facts, caller=caller, now=now)
+        event = audit_event(subject_of(name), "prefix.create", facts, caller=caller, now=now)
         audit.append(session, event)
-        return present(prefix_in_sight(session, caller, name))
+        return expect(prefix_visible_to(session, caller, name))

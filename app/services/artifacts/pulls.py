@@ -1,4 +1,4 @@
-"""Recording who pulled what, without a write for each pull."""
+"""Recording which principal pulled which version, without a write for each pull."""
 
 import threading
 from datetime import datetime
@@ -11,13 +11,13 @@ from app.db.session import Sessions
 from app.domain.artifacts.pulls import PullKey, PullWay, Tally
 from app.domain.identity.access import Caller, Role
 from app.domain.naming import PrefixName
-from app.services.identity.visibility import seen_version
+from app.services.identity.visibility import visible_version
 
 
 class PullLog:
-    """Counts pulls in memory until they are flushed; any thread may note one.
+    """Counts pulls in memory until they are flushed; thread-safe.
 
-    A server that is killed loses what it noted since its last flush, some seconds' worth.
+    A server that is killed loses the pulls since its last flush, a few seconds' worth.
     """
 
     def __init__(self) -> None:
@@ -28,12 +28,12 @@ class PullLog:
         self._add({PullKey(version_id, caller.id, way): Tally(1, now, now)})
 
     def counted(self) -> dict[PullKey, Tally]:
-        """Return what is not written yet."""
+        """Return the counts that are not yet written."""
         with self._lock:
             return dict(self._counted)
 
     def flush(self, sessions: Sessions) -> None:
-        """Write what was counted; if that fails, it is still counted."""
+        """Write the counts to the database; if that fails, keep them for the next flush."""
         with self._lock:
             counted, self._counted = self._counted, {}
         if not counted:
@@ -61,14 +61,16 @@ def list_pulls(
     request: PageRequest,
     caller: Caller,
 ) -> Page[Pull]:
-    """Return who pulled a version; this server's own counts are in it to the last pull.
+    """Return the principals that pulled a version, including this server's unflushed counts.
+
+    Only approvers may read them, since it is approvers who revoke a version.
 
     Raises:
-        NotFoundError: There is no such version for this caller.
-        ForbiddenError: The caller is no approver here, who would recall it.
+        NotFoundError: The version does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an approver of this prefix.
     """
     caller.require(Role.APPROVER, prefix)
     log.flush(sessions)
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
         return pulls_page(session, version, request)

@@ -1,4 +1,4 @@
-"""Revoking a version: everywhere, at once, for good."""
+"""Revoking a version on all channels at once, permanently."""
 
 from datetime import datetime
 
@@ -8,9 +8,9 @@ from app.db import audit
 from app.db.channels import allocation_of, lock_channels_serving
 from app.db.models import Channel, Prefix, Revocation, Version
 from app.db.promotions import pending_below
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.db.versions import version_numbered, versions_numbered
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.governance.allocation import without
 from app.domain.governance.lifecycle import GenerationKind, PromotionState
 from app.domain.identity.access import Caller, Role
@@ -28,14 +28,15 @@ def revoke(
     caller: Caller,
     now: datetime,
 ) -> Version:
-    """Revoke a version; every channel that serves it moves in the same transaction.
+    """Revoke a version and remove it from every channel that serves it, in one transaction.
 
-    What it served goes to the other versions in proportion; a channel may be left empty.
+    Its share of an allocation goes to the other versions in proportion; a channel that served
+    only this version becomes empty.
 
     Raises:
-        NotFoundError: There is no such version for this caller.
-        ForbiddenError: The caller is no approver here.
-        VersionRevokedError: It is revoked already.
+        NotFoundError: The version does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an approver of this prefix.
+        VersionRevokedError: The version is already revoked.
     """
     with sessions.begin() as session:
         row = lock_prefix_as(Role.APPROVER, session, caller, prefix)
@@ -50,16 +51,16 @@ def revoke(
             "digest": version.digest,
             "reason": reason,
         }
-        event = happened(subject_of(prefix), "version.revoke", facts, caller=caller, now=now)
+        event = audit_event(subject_of(prefix), "version.revoke", facts, caller=caller, now=now)
         audit.append(session, event)
         for channel in lock_channels_serving(session, version):
-            _take_out(session, channel, version, reason, caller, now)
-        _end_pending(session, row, version, caller, now)
+            _remove_from(session, channel, version, reason, caller, now)
+        _supersede_pending(session, row, version, caller, now)
         session.expire(version)
-        return present(version_numbered(session, prefix, number))
+        return expect(version_numbered(session, prefix, number))
 
 
-def _take_out(
+def _remove_from(
     session: Session,
     channel: Channel,
     version: Version,
@@ -67,15 +68,15 @@ def _take_out(
     caller: Caller,
     now: datetime,
 ) -> None:
-    left = without(allocation_of(session, channel), version.number)
+    remaining = without(allocation_of(session, channel), version.number)
     prefix = channel.prefix.full_name
-    versions = versions_numbered(session, prefix, [share.version for share in left])
-    shares = [(versions[share.version], share.weight) for share in left]
+    versions = versions_numbered(session, prefix, [share.version for share in remaining])
+    shares = [(versions[share.version], share.weight) for share in remaining]
     move = Move(GenerationKind.REVOCATION, shares, reason)
     execute(session, channel, move, caller=caller, now=now)
 
 
-def _end_pending(
+def _supersede_pending(
     session: Session, prefix: Prefix, version: Version, caller: Caller, now: datetime
 ) -> None:
     for promotion in pending_below(session, prefix):

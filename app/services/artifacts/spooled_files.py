@@ -1,4 +1,4 @@
-"""Bytes that have arrived, and storing them so that nobody collects them meanwhile."""
+"""Received files, and storing them pinned so that garbage collection spares them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ from typing import BinaryIO, Final, cast
 
 from sqlalchemy.orm import Session
 
-from app.db.blobs import holds_lease, lease
+from app.db.blobs import is_pinned, pin
 from app.db.session import Sessions
 from app.domain.artifacts.manifest import ArtifactFile
 from app.domain.errors import UnavailableError
-from app.services.idempotency import apart
+from app.services.idempotency import outside_transaction
 from app.storage.blobs import Blobs
 
-_LEASE: Final = timedelta(hours=1)
+_PINNED_FOR: Final = timedelta(hours=1)
 _SPOOL_BYTES: Final = 1 << 20
-_AT_ONCE: Final = 4
+_CONCURRENT_STORES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """Bytes that have arrived: seekable, already hashed, not yet trusted or stored.
+    """A received file: seekable and already hashed, but not yet checked or stored.
 
-    `file_name` is what the sender calls them, if anything.
+    `file_name` is the name that the sender gave, or empty.
     """
 
     content: BinaryIO
@@ -39,10 +39,10 @@ class ReceivedFile:
         return ArtifactFile(name, self.sha256, self.size_bytes)
 
 
-class Spool:
-    """A file that is being written, hashed as it grows; on disk only if it grows large.
+class SpooledWriter:
+    """A file in the course of being received, hashed as it grows; on disk only when large.
 
-    It is closed with `files`, so what nobody stored leaves nothing behind.
+    It is closed together with `files`, so a refused file leaves nothing behind.
     """
 
     def __init__(self, files: ExitStack) -> None:
@@ -61,16 +61,16 @@ class Spool:
         return ReceivedFile(cast("BinaryIO", self._file), digest, self.size_bytes, file_name)
 
 
-def store_leased(
+def store_pinned(
     sessions: Sessions, blobs: Blobs, files: Sequence[ReceivedFile], *, now: datetime
 ) -> None:
-    """Store bytes, leased so that nobody collects them before a row refers to them."""
+    """Pin files, then store them, so that they are not collected before a row refers to them."""
     if not files:
         return
-    with apart(sessions).begin() as session:
-        lease(session, {file.sha256 for file in files}, now + _LEASE)
-    # At once, as each waits for the store: a small file costs no second round trip after a large.
-    with ThreadPoolExecutor(min(len(files), _AT_ONCE)) as threads:
+    with outside_transaction(sessions).begin() as session:
+        pin(session, {file.sha256 for file in files}, now + _PINNED_FOR)
+    # Concurrent, as each upload waits for the store: a small file adds no second round trip.
+    with ThreadPoolExecutor(min(len(files), _CONCURRENT_STORES)) as threads:
         for stored in [threads.submit(_store, blobs, file) for file in files]:
             stored.result()
 
@@ -80,7 +80,11 @@ def _store(blobs: Blobs, file: ReceivedFile) -> None:
     blobs.put(file.content, digest=file.sha256, size_bytes=file.size_bytes)
 
 
-def require_leased(session: Session, files: Sequence[ReceivedFile], *, now: datetime) -> None:
-    """Raise UnavailableError unless the bytes are leased still; hold that until the commit."""
-    if files and not holds_lease(session, {file.sha256 for file in files}, now):
+def require_pinned(session: Session, files: Sequence[ReceivedFile], *, now: datetime) -> None:
+    """Keep the files pinned until the transaction commits.
+
+    Raises:
+        UnavailableError: A pin has expired.
+    """
+    if files and not is_pinned(session, {file.sha256 for file in files}, now):
         raise UnavailableError("Storing the files took too long; send them again.")

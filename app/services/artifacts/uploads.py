@@ -1,4 +1,4 @@
-"""Direct uploads: bytes that a client sends to the store itself, and reading them for a push."""
+"""Direct uploads: a client sends bytes straight to the object store, and a push reads them."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from app.domain.errors import TooLargeError, UploadIncompleteError
 from app.domain.identity.access import Caller, Role, nothing_named
 from app.domain.naming import PrefixName
 from app.services.artifacts.spooled_files import ReceivedFile
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 from app.storage.staging import PART_BYTES, PresignedRequest, Staging
 
 LIFETIME: Final = timedelta(hours=24)
@@ -33,21 +33,21 @@ def begin(
     now: datetime,
     in_parts: bool = True,
 ) -> tuple[Upload, Sequence[PresignedRequest]]:
-    """Announce bytes; return the requests that bring them to the store, one for each part.
+    """Announce an upload; return the presigned requests that carry it out, one for each part.
 
-    A single request is bound to the digest and the size. Parts are bound to their sizes, and the
-    digest of the whole is checked when a push reads it.
+    A single request is bound to the digest and the size. Parts are bound to their sizes only;
+    the digest of the whole upload is checked when a push reads it.
 
     Raises:
-        NotFoundError: There is no such prefix for this caller.
-        ForbiddenError: The caller does not publish here.
-        TooLargeError: No push may have so many bytes.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not a publisher of this prefix.
+        TooLargeError: The size exceeds the limit for a push.
     """
     caller.require(Role.PUBLISHER, prefix)
     if size_bytes > limit_bytes:
-        raise TooLargeError(f"The {size_bytes} bytes exceed the {limit_bytes} allowed.")
+        raise TooLargeError(f"The upload has {size_bytes} bytes; the limit is {limit_bytes}.")
     with sessions.begin() as session:
-        row = seen_prefix(session, caller, prefix)
+        row = visible_prefix(session, caller, prefix)
         upload = Upload(
             prefix_id=row.id,
             sha256=sha256,
@@ -66,7 +66,7 @@ def begin(
 def requests_for(
     staging: Staging, upload: Upload, *, by_digest: bool = True
 ) -> Sequence[PresignedRequest]:
-    """Return the requests for an upload's parts; without `by_digest` they need no headers."""
+    """Return the presigned requests of an upload; without `by_digest` they need no headers."""
     lifetime_s = int(LIFETIME.total_seconds())
     if upload.multipart_id is not None:
         return staging.presigned_parts(
@@ -91,36 +91,37 @@ def announced(
     upload_id: UUID | None = None,
     sha256: str = "",
 ) -> Upload:
-    """Return an upload that this caller has announced, by id or else by its digest.
+    """Return an upload that this caller announced, by its id or by its digest.
 
-    Nobody can refer to bytes that another has uploaded: knowing a digest proves no possession.
+    Callers cannot refer to another principal's upload: knowing a digest does not prove possession
+    of the bytes.
 
     Raises:
-        NotFoundError: There is no such upload of this caller here, or it has expired.
-        ForbiddenError: The caller does not publish here.
+        NotFoundError: This caller has no such upload for the prefix, or it has expired.
+        ForbiddenError: The caller is not a publisher of this prefix.
     """
     caller.require(Role.PUBLISHER, prefix)
     with sessions() as session:
-        row = seen_prefix(session, caller, prefix)
+        row = visible_prefix(session, caller, prefix)
         if upload_id is None:
             upload = upload_of(session, row.id, caller.id, sha256)
         else:
             upload = upload_by_id(session, upload_id)
-    ours = upload is not None and (upload.prefix_id, upload.created_by_id) == (row.id, caller.id)
-    if upload is None or not ours or upload.expires_at <= now:
+    is_own = upload is not None and (upload.prefix_id, upload.created_by_id) == (row.id, caller.id)
+    if upload is None or not is_own or upload.expires_at <= now:
         raise nothing_named("upload", str(upload_id or sha256))
     return upload
 
 
 @contextmanager
 def received(staging: Staging, upload: Upload) -> Iterator[ReceivedFile]:
-    """Yield uploaded bytes as if they had come with the push, in a file that ends with it.
+    """Yield an upload as a received file, which is closed when the context ends.
 
-    They are copied and checked once, so that nothing done to the upload later matters. The
-    upload stays until it expires, so that a push can be tried again.
+    The bytes are copied and checked once, so later changes to the upload have no effect. The
+    upload stays until it expires, so a failed push can be retried.
 
     Raises:
-        UploadIncompleteError: Nothing was uploaded, or other bytes than announced.
+        UploadIncompleteError: Nothing was uploaded, or the bytes differ from those announced.
     """
     if upload.multipart_id is not None:
         staging.finish(upload.key, upload.multipart_id)
@@ -132,7 +133,7 @@ def _copied(staging: Staging, upload: Upload, file: IO[bytes]) -> ReceivedFile:
     hasher, size_bytes = hashlib.sha256(), 0
     with staging.open(upload.key) as chunks:
         if chunks is None:
-            raise UploadIncompleteError(f"Nothing was uploaded for {upload.id} yet.")
+            raise UploadIncompleteError(f"The upload {upload.id} has received no bytes yet.")
         for chunk in chunks:
             size_bytes += len(chunk)
             if size_bytes > upload.size_bytes:
@@ -142,7 +143,7 @@ def _copied(staging: Staging, upload: Upload, file: IO[bytes]) -> ReceivedFile:
     digest = f"sha256:{hasher.hexdigest()}"
     if (digest, size_bytes) != (upload.sha256, upload.size_bytes):
         raise UploadIncompleteError(
-            f"The upload {upload.id} does not hold the {upload.size_bytes} bytes hashing to "
-            f"{upload.sha256}; send them again."
+            f"The upload {upload.id} does not hold the announced {upload.size_bytes} bytes with "
+            f"digest {upload.sha256}; send them again."
         )
     return ReceivedFile(cast("BinaryIO", file), digest, size_bytes)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.db import audit
 from app.db.base_models import base_model_by_digest, base_models_named, bind
 from app.db.models import BaseModelRow, Prefix, Version, VersionFile
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.db.versions import version_by_digest
 from app.domain.artifacts.adapter_config import AdapterConfig
 from app.domain.artifacts.manifest import (
@@ -19,8 +19,8 @@ from app.domain.artifacts.manifest import (
     manifest_digest,
     manifest_of,
 )
-from app.domain.artifacts.prefix import PrefixFacts, TensorScan
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.artifacts.prefix import PrefixProperties, TensorScan
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.errors import (
     Fault,
     InvalidArtifactError,
@@ -28,15 +28,15 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import Caller, Role
 from app.domain.naming import Json, PrefixName
-from app.services.artifacts.spooled_files import ReceivedFile, require_leased, store_leased
-from app.services.identity.visibility import lock_prefix_as, seen_prefix
+from app.services.artifacts.spooled_files import ReceivedFile, require_pinned, store_pinned
+from app.services.identity.visibility import lock_prefix_as, visible_prefix
 from app.storage.artifacts import inspect
 from app.storage.blobs import Blobs
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What a training pipeline sends: the artifact, its base by digest, and what it says of it."""
+    """A push by a training pipeline: the artifact, its base model's digest, card and lineage."""
 
     base_model: str
     config: ReceivedFile
@@ -54,23 +54,24 @@ def push(
     caller: Caller,
     now: datetime,
 ) -> tuple[Version, bool]:
-    """Check an artifact, store its bytes, then register it; say whether it is new.
+    """Check an artifact, store its bytes, then register it; also return whether it is new.
 
-    The same content again is the existing version: nothing changes and nothing is recorded.
+    Pushing the same content again returns the existing version; nothing changes or is recorded.
 
     Raises:
-        NotFoundError: There is no such prefix for this caller.
-        ForbiddenError: The caller does not publish here.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not a publisher of this prefix.
         UnknownBaseModelError: The base model's digest is not registered.
-        InvalidArtifactError: It is no well-formed prefix for that base model; all faults.
+        InvalidArtifactError: The artifact is not a well-formed prefix for that base model; the
+            error lists all faults.
     """
     base = _base_model(sessions, prefix, pushed, caller)
     facts, scan = _inspect(sessions, pushed, base)
     files = [pushed.config.named(CONFIG_FILE), pushed.weights.named(WEIGHTS_FILE)]
     received = [pushed.config, pushed.weights]
-    store_leased(sessions, blobs, received, now=now)
+    store_pinned(sessions, blobs, received, now=now)
     with sessions.begin() as session:
-        require_leased(session, received, now=now)
+        require_pinned(session, received, now=now)
         row = lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
         manifest = manifest_of(files, base_model=base.digest, peft_type=facts.peft_type)
         digest = manifest_digest(manifest)
@@ -80,27 +81,28 @@ def push(
         session.add(version)
         bind(session, prefix, base)
         _append_entry(session, prefix, version, base, caller, now)
-        return present(version_by_digest(session, row.id, digest)), True
+        return expect(version_by_digest(session, row.id, digest)), True
 
 
 def _base_model(
     sessions: Sessions, prefix: PrefixName, pushed: Push, caller: Caller
 ) -> BaseModelRow:
-    """Find what to check against before any byte is stored, and refuse strangers early."""
+    """Return the base model to check against; refuse unauthorised callers before storing."""
     caller.require(Role.PUBLISHER, prefix)
     with sessions() as session:
-        seen_prefix(session, caller, prefix)
+        visible_prefix(session, caller, prefix)
         base = base_model_by_digest(session, pushed.base_model)
     if base is None:
         raise UnknownBaseModelError(
-            f"The base model {pushed.base_model} is not registered; POST /v1/base-models first."
+            f"The base model {pushed.base_model} is not registered; register it with "
+            "POST /v1/base-models first."
         )
     return base
 
 
 def _inspect(
     sessions: Sessions, pushed: Push, base: BaseModelRow
-) -> tuple[PrefixFacts, TensorScan]:
+) -> tuple[PrefixProperties, TensorScan]:
     pushed.config.content.seek(0)
     found = inspect(
         pushed.config.content.read(),
@@ -110,7 +112,7 @@ def _inspect(
     )
     faults = [*found.faults, *_name_faults(sessions, found.config, base)]
     if faults or found.facts is None or found.scan is None:
-        message = f"The artifact is refused for {len(faults)} fault(s); see faults."
+        message = f"The artifact has {len(faults)} fault(s); see faults."
         raise InvalidArtifactError(message, faults)
     return found.facts, found.scan
 
@@ -118,9 +120,9 @@ def _inspect(
 def _name_faults(
     sessions: Sessions, config: AdapterConfig | None, base: BaseModelRow
 ) -> Iterator[Fault]:
-    """Yield a fault if the configuration names another registered base model.
+    """Yield a fault if the configuration names a different registered base model.
 
-    PEFT would load that one. A name that is not registered, such as a local path, says nothing.
+    PEFT would load that one. A name that is not registered, such as a local path, is ignored.
     """
     if config is None or config.base_model_name in (None, base.name):
         return
@@ -129,8 +131,8 @@ def _name_faults(
     if named:
         yield Fault(
             "config-base-model",
-            f"base_model_name_or_path is {config.base_model_name}, which is registered as "
-            f"{named[0].digest}, not as the {base.digest} that the push names.",
+            f"base_model_name_or_path is {config.base_model_name}, which is registered with digest "
+            f"{named[0].digest}, but the push names {base.digest}.",
         )
 
 
@@ -138,14 +140,14 @@ def _row(
     prefix: Prefix,
     base: BaseModelRow,
     pushed: Push,
-    facts: PrefixFacts,
+    facts: PrefixProperties,
     scan: TensorScan,
     digest: str,
     files: list[ArtifactFile],
     caller: Caller,
     now: datetime,
 ) -> Version:
-    """Return the next version; the prefix's lock makes its number the next without a gap."""
+    """Return the next version; the lock on the prefix makes version numbers gapless."""
     prefix.last_number += 1
     return Version(
         prefix_id=prefix.id,
@@ -181,5 +183,5 @@ def _append_entry(
         "digest": version.digest,
         "base_model": base.digest,
     }
-    event = happened(subject_of(prefix), "version.push", facts, caller=caller, now=now)
+    event = audit_event(subject_of(prefix), "version.push", facts, caller=caller, now=now)
     audit.append(session, event)

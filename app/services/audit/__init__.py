@@ -1,1 +1,1 @@
-"""Use cases on proof: checkpoints, replay of decisions, recheck of samples."""
+"""Use cases for verification: checkpoints, replay of decisions, recheck of samples."""

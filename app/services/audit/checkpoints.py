@@ -1,4 +1,4 @@
-"""What auditors ask of the log as a whole: checkpoints, and proofs between and under them."""
+"""Checkpoints of the audit log as a whole, with proofs of inclusion and of consistency."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.db import audit, checkpoints
 from app.db.models import AuditCheckpoint, AuditLeaf
 from app.db.session import Sessions
-from app.domain.audit.chain import REGISTRY, happened
+from app.domain.audit.chain import REGISTRY, audit_event
 from app.domain.audit.checkpoints import Leaf, Signer, is_signed_by, signed_checkpoint, verifier_key
 from app.domain.audit.merkle import (
     EMPTY_ROOT,
@@ -36,7 +36,7 @@ _BATCH: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class InclusionProof:
-    """That a chain's end is leaf `index` of the tree of `size` leaves."""
+    """Proof that a chain's latest entry is leaf `leaf.index` of the tree of `size` leaves."""
 
     leaf: AuditLeaf
     size: int
@@ -46,7 +46,7 @@ class InclusionProof:
 
 @dataclass(frozen=True, slots=True)
 class ConsistencyProof:
-    """That the tree of `first` leaves is how the tree of `second` leaves begins."""
+    """Proof that the first `first` leaves of the tree of `second` leaves are unchanged."""
 
     first: int
     second: int
@@ -58,17 +58,17 @@ class ConsistencyProof:
 def take(
     sessions: Sessions, *, signer: Signer | None, caller: Caller, now: datetime
 ) -> tuple[AuditCheckpoint, bool]:
-    """Append the ends of all chains that moved on to the tree, and sign it.
+    """Append the latest entry of every chain that has grown to the tree, and sign the tree.
 
-    Nobody who writes entries waits for this. Also returns whether the checkpoint is new: if no
-    chain moved on since the latest, that one is returned. Another key or origin than the latest
-    is signed with is an entry of its own.
+    Writers of audit entries do not wait for this. Also returns whether the checkpoint is new: if
+    no chain has grown since the latest checkpoint, that one is returned. A change of the signing
+    key or origin since the latest checkpoint is recorded as an audit entry.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        CheckpointsNotConfiguredError: There is no key.
-        AuditLogBrokenError: Entries or the tree are not those signed before, so that signing
-            what they are now would contradict it.
+        ForbiddenError: The caller is not an admin of the whole registry.
+        CheckpointsNotConfiguredError: No signing key is configured.
+        AuditLogBrokenError: The entries or the tree contradict an earlier checkpoint, so a
+            signature on the current state would contradict the earlier one.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     signer = configured(signer)
@@ -79,7 +79,7 @@ def take(
         _require_root(session, before, EMPTY_ROOT if latest is None else latest.root)
         if latest is not None and not is_signed_by(signer, latest.note):
             facts = {"verifier_key": verifier_key(signer)}
-            event = happened(REGISTRY, "signer.change", facts, caller=caller, now=now)
+            event = audit_event(REGISTRY, "signer.change", facts, caller=caller, now=now)
             audit.append(session, event)
         size = _grow(session, before)
         if latest is not None and size == before:
@@ -100,27 +100,27 @@ def configured(signer: Signer | None) -> Signer:
     """Return the signer.
 
     Raises:
-        CheckpointsNotConfiguredError: There is none.
+        CheckpointsNotConfiguredError: No signer is configured.
     """
     if signer is None:
         message = (
             "Set REGISTRY_CHECKPOINT_KEY_FILE to a file with an Ed25519 private key in PEM "
-            "(`openssl genpkey -algorithm ed25519` makes one) and REGISTRY_CHECKPOINT_ORIGIN to "
-            "the name in which it signs, such as registry.example.com/audit."
+            "(`openssl genpkey -algorithm ed25519` creates one), and REGISTRY_CHECKPOINT_ORIGIN to "
+            "the name that appears in signatures, such as registry.example.com/audit."
         )
         raise CheckpointsNotConfiguredError(message)
     return signer
 
 
 def checkpoint(session: Session, size: int | None = None) -> AuditCheckpoint:
-    """Return the latest checkpoint, or that of a size.
+    """Return the latest checkpoint, or the one of the given size.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: There is no such checkpoint.
     """
     if size is None:
         found = checkpoints.latest_checkpoint(session)
-        missing = "No checkpoint was taken yet; POST /v1/audit/checkpoints takes one."
+        missing = "There are no checkpoints yet; take one with POST /v1/audit/checkpoints."
     else:
         found = checkpoints.checkpoint_of(session, size)
         missing = f"There is no checkpoint of {size} leaves; GET /v1/audit/checkpoints lists all."
@@ -130,7 +130,7 @@ def checkpoint(session: Session, size: int | None = None) -> AuditCheckpoint:
 
 
 def prove_inclusion(session: Session, *, subject: str, size: int | None) -> InclusionProof:
-    """Prove that a checkpoint (the latest, or that of a size) covers a chain up to some length.
+    """Prove that a checkpoint (the latest, or the one of `size`) covers a chain's first entries.
 
     Raises:
         NotFoundError: There is no such checkpoint, or it does not cover the chain.
@@ -145,16 +145,16 @@ def prove_inclusion(session: Session, *, subject: str, size: int | None) -> Incl
 
 
 def prove_consistency(session: Session, *, first: int, second: int | None) -> ConsistencyProof:
-    """Prove that a later checkpoint (the latest, or that of a size) extends an earlier one.
+    """Prove that a later checkpoint (the latest, or the one of `second`) extends an earlier one.
 
     Raises:
-        NotFoundError: There are no such checkpoints.
-        InvalidRequestError: They are in the wrong order.
+        NotFoundError: One of the checkpoints does not exist.
+        InvalidRequestError: `first` is larger than `second`.
     """
     newer = checkpoint(session, second)
     older = checkpoint(session, first)
     if older.size > newer.size:
-        message = f"{first} is larger than {newer.size}; first is the older checkpoint's size."
+        message = f"first ({first}) must be the smaller size; the second is {newer.size}."
         raise InvalidRequestError(message, [Fault("wrong_order", message)])
     path = consistency_path(older.size, newer.size) if older.size else []
     hashes = _hashes(session, path)
@@ -162,9 +162,9 @@ def prove_consistency(session: Session, *, first: int, second: int | None) -> Co
 
 
 def _grow(session: Session, size: int) -> int:
-    """Append what moved on to a tree of `size` leaves; return its new size."""
-    moved_on = checkpoints.chains_moved_on(session)
-    while batch := list(islice(moved_on, _BATCH)):
+    """Append the grown chains to a tree of `size` leaves; return the new size."""
+    leaves = checkpoints.grown_chains(session)
+    while batch := list(islice(leaves, _BATCH)):
         _require_unbroken(session, batch)
         edge = checkpoints.nodes_at(session, complete_subtrees(Span(0, size)))
         grown = dict(growth(size, edge, (leaf.hashed() for leaf in batch)))
@@ -181,7 +181,7 @@ def _require_root(session: Session, size: int, root: bytes) -> None:
         found = None
     if found != root:
         message = (
-            f"The tree's first {size} leaves do not have the root that was signed for them: the "
+            f"The root of the tree's first {size} leaves differs from the signed root: the "
             "database was changed. Compare an export with a checkpoint that you keep elsewhere."
         )
         raise AuditLogBrokenError(message)
@@ -191,15 +191,15 @@ def _require_unbroken(session: Session, batch: list[Leaf]) -> None:
     broken = checkpoints.first_contradiction(session, batch)
     if broken is not None:
         message = (
-            f"The chain of {broken} is not what it was at an earlier checkpoint, or its end is "
+            f"The chain of {broken} differs from an earlier checkpoint, or its last entries are "
             f"missing: the database was changed. GET /v1/audit/verify?subject={broken} and an "
-            "older export say where."
+            "older export show where."
         )
         raise AuditLogBrokenError(message)
 
 
 def _hashes(session: Session, spans: Iterable[Span]) -> list[bytes]:
-    """Return the hash of each span, with one query for the subtrees of all."""
+    """Return the hash of each span; one query reads the subtrees of all spans."""
     wanted = list(spans)
     nodes = checkpoints.nodes_at(session, [c for span in wanted for c in complete_subtrees(span)])
     return [hash_of(span, nodes) for span in wanted]

@@ -1,4 +1,4 @@
-"""Making a stored decision again from what is stored, and comparing."""
+"""Replay: recomputing a promotion's decision from its stored inputs, and comparing the two."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from app.domain.naming import canonical_digest
 from app.services.audit.sample_recheck import contradictions
 from app.services.evidence.submissions import digest_of
 from app.services.governance.gate import Evidence, decide_on
-from app.services.identity.visibility import seen_promotion
+from app.services.identity.visibility import visible_promotion
 from app.storage.blobs import Blobs
 
 _MOST_DIFFERENCES: Final = 100
@@ -29,7 +29,7 @@ _MOST_DIFFERENCES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A promotion's decision and the same decision made again."""
+    """A promotion's stored decision, the recomputed one, and the differences."""
 
     promotion: Promotion
     stored: Mapping[str, Any]
@@ -44,17 +44,17 @@ class Replay:
 def replay(
     sessions: Sessions, *, promotion_id: UUID, blobs: Blobs | None = None, caller: Caller
 ) -> Replay:
-    """Decide again from the policy, versions and evaluations that the decision names.
+    """Recompute a decision from the policy, versions and evaluations that it names.
 
-    Every one of them is held against the digest under which it was decided, and those that
-    are missing or differ are named. With `blobs`, so are evaluations that their own stored
-    samples do not bear out.
+    Each input is compared with the digest that the decision recorded; missing and differing
+    inputs are reported. With `blobs`, evaluations that contradict their own stored samples are
+    reported as well.
 
     Raises:
-        NotFoundError: There is no such promotion for this caller.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
     """
     with sessions() as session:
-        promotion = seen_promotion(session, caller, promotion_id)
+        promotion = visible_promotion(session, caller, promotion_id)
         stored = DECISION.validate_python(promotion.decision)
         inputs = _inputs(session, promotion, stored)
         found = list(_input_faults(inputs, stored))
@@ -70,7 +70,7 @@ def replay(
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """What of a decision's input is still there; the versions by number."""
+    """The inputs of a decision that still exist; versions are keyed by number."""
 
     policy: PolicyRow | None
     versions: Mapping[int, Version]
@@ -78,7 +78,7 @@ class _Inputs:
 
 
 def _refs(stored: Decision) -> list[VersionRef]:
-    """Return every version that the decision names, the one compared with among them."""
+    """Return every version that the decision names, including the incumbent."""
     return [*stored.candidates, *([stored.incumbent] if stored.incumbent else [])]
 
 
@@ -93,31 +93,31 @@ def _inputs(session: Session, promotion: Promotion, stored: Decision) -> _Inputs
 
 def _input_faults(inputs: _Inputs, stored: Decision) -> Iterator[str]:
     if inputs.policy is None:
-        yield f"The policy {stored.policy.name} version {stored.policy.version} is gone."
+        yield f"The policy {stored.policy.name} version {stored.policy.version} is missing."
     elif canonical_digest(inputs.policy.document) != stored.policy.digest:
-        yield f"The text of policy {stored.policy.name} is not what was decided by."
+        yield f"The text of policy {stored.policy.name} has changed since the decision."
     for ref in _refs(stored):
         version = inputs.versions.get(ref.number)
         if version is None:
-            yield f"Version {ref.number} is gone."
+            yield f"Version {ref.number} is missing."
         elif version.digest != ref.digest:
-            yield f"Version {ref.number} was {ref.digest}; now it is {version.digest}."
+            yield f"Version {ref.number} had digest {ref.digest}; now it has {version.digest}."
     rows = {row.id: row for row in inputs.evaluations}
-    for each in stored.evaluations:
-        row = rows.get(each.id)
+    for used in stored.evaluations:
+        row = rows.get(used.id)
         if row is None:
-            yield f"The evaluation {each.id} is gone."
-        elif digest_of(row, _artifact(row), row.suite.digest) != each.digest:
-            yield f"The evaluation {each.id} does not hash to the digest {each.digest} any more."
+            yield f"The evaluation {used.id} is missing."
+        elif digest_of(row, _artifact(row), row.suite.digest) != used.digest:
+            yield f"The evaluation {used.id} no longer has the digest {used.digest}."
 
 
 def _artifact(row: EvaluationRow) -> str:
-    of = row.version or row.base_model
-    return "" if of is None else of.digest
+    evaluated = row.version or row.base_model
+    return "" if evaluated is None else evaluated.digest
 
 
 def _decided(session: Session, inputs: _Inputs, stored: Decision) -> Decision | None:
-    """Decide again, unless the policy or a version is gone."""
+    """Recompute the decision, unless the policy or a version is missing."""
     policy, versions = inputs.policy, inputs.versions
     if policy is None or any(ref.number not in versions for ref in _refs(stored)):
         return None

@@ -1,4 +1,4 @@
-"""Reading an evaluation's samples again, and holding what the gate reads against them."""
+"""Recheck: recomputing an evaluation's cells and packed scores from its stored samples."""
 
 from collections.abc import Iterator
 from tempfile import TemporaryFile
@@ -18,16 +18,16 @@ from app.storage.blobs import Blobs, verified
 
 
 def contradictions(session: Session, blobs: Blobs, row: EvaluationRow) -> Iterator[str]:
-    """Yield what in an evaluation's rows its stored samples do not bear out.
+    """Yield each contradiction between an evaluation's rows and its stored samples.
 
-    An evaluation by aggregates has no samples, and so nothing to be held against.
+    An evaluation submitted as aggregates has no samples, so nothing is checked.
     """
     if row.kind is not EvidenceKind.SAMPLES:
         return
     name = f"The evaluation {row.id}"
     file = next((each for each in row.files if each.name in SAMPLES_FILES), None)
     if file is None:
-        yield f"{name} has lost its samples."
+        yield f"{name} is missing its samples."
         return
     with TemporaryFile() as copy:
         try:
@@ -37,10 +37,10 @@ def contradictions(session: Session, blobs: Blobs, row: EvaluationRow) -> Iterat
             return
         found = _read(copy, suite_of(row.suite))
     if found is None:
-        yield f"{name} has samples that cannot be read any more."
+        yield f"{name} has samples that can no longer be read."
         return
     for key in _differing(session, row, found):
-        yield f"{name} has other samples of {key} than its cell says."
+        yield f"{name} has samples that contradict its cell {key}."
 
 
 def _fetch(blobs: Blobs, file: EvaluationFile, copy: BinaryIO) -> None:
@@ -54,18 +54,18 @@ def _read(copy: BinaryIO, suite: Suite) -> SampleSet | None:
     try:
         found, _ = read_samples(lines, suite, sparse=True)
     except InvalidEvaluationError:
-        return None  # it begins as gzip and cannot be unpacked
+        return None  # the file begins as gzip but cannot be unpacked
     return found
 
 
 def _differing(session: Session, row: EvaluationRow, found: SampleSet) -> list[CellKey]:
-    """Return the cells whose aggregate or packed samples are not those of the file."""
-    again = {result.key: result.cell for result in found.results()}
+    """Return the cells whose aggregate or packed scores differ from those of the file."""
+    recomputed = {result.key: result.cell for result in found.results()}
     packed = scores_of(session, [row.id], {cell.metric for cell in row.cells})
     stored = evaluation_of(row, packed.get(row.id, {}))
     return sorted(
         key
-        for key in {*again, *stored.cells}
-        if again.get(key) != stored.cells.get(key)
+        for key in {*recomputed, *stored.cells}
+        if recomputed.get(key) != stored.cells.get(key)
         or found.scores.get(key) != stored.scores.get(key)
     )

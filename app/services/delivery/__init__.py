@@ -1,1 +1,1 @@
-"""Use cases of serving fleets: resolve a channel, from the database or from cache."""
+"""Use cases of serving fleets: resolving a channel, from the database or from the cache."""

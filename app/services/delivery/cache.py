@@ -1,4 +1,4 @@
-"""What this process remembers, answered only while it provably hears of every change."""
+"""This process's cache of tokens and channels, valid only while its cache lease holds."""
 
 import threading
 import time
@@ -10,105 +10,106 @@ from typing import Any, Final
 from app.db.tokens import ValidToken
 from app.domain.delivery.cache_lease import Lease
 from app.domain.delivery.served_channel import ChannelKey, ServedChannel
-from app.services.delivery.waiters import Watchers
+from app.services.delivery.waiters import Waiters
 
-# Enough for any fleet; whoever has more begins anew, which costs a query for each.
-_MOST: Final = 20_000
+# Enough for any known fleet. A full cache is cleared, which costs one query for each entry.
+_CAPACITY: Final = 20_000
 
 
 def elapsed() -> float:
-    """Return seconds that also count while the machine sleeps, from an arbitrary beginning."""
+    """Return a monotonic time in seconds that also advances while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """A channel, and what was made of it: answers by version number."""
+class CachedChannel:
+    """A channel, with the responses rendered from it by version number."""
 
     channel: ServedChannel
     made: dict[int, Any] = field(default_factory=dict)
 
 
-class Memory:
-    """Tokens and channels as the database had them; any thread may ask.
+class ChannelCache:
+    """A thread-safe cache of tokens and channels.
 
-    It is of no use until a listener renews its lease, and whenever that runs out. What was read
-    before a change was heard of is not kept: its `epoch` is over.
+    Its entries may be served only while a listener keeps renewing the cache lease. Every
+    invalidation starts a new `epoch`; a value that was read in an earlier epoch is not stored,
+    because it may be out of date.
     """
 
     def __init__(self, clock: Callable[[], float] = elapsed) -> None:
-        self.watchers = Watchers()
+        self.waiters = Waiters()
         self._clock = clock
         self._lock = threading.Lock()
         self._lease = Lease()
         self._epoch = 0
         self._tokens: dict[str, ValidToken] = {}
-        self._channels: dict[ChannelKey, Remembered] = {}
+        self._channels: dict[ChannelKey, CachedChannel] = {}
 
     @property
     def epoch(self) -> int:
         return self._epoch
 
     def is_current(self) -> bool:
-        """Whether what was just looked up may be answered: ask this last."""
+        """Whether an entry may be served; check this after looking it up."""
         return self._lease.holds(self._clock())
 
     def token(self, token_hash: str) -> ValidToken | None:
         return self._tokens.get(token_hash)
 
-    def channel(self, key: ChannelKey) -> Remembered | None:
+    def channel(self, key: ChannelKey) -> CachedChannel | None:
         return self._channels.get(key)
 
-    def keep_token(self, token_hash: str, token: ValidToken, epoch: int) -> None:
+    def store_token(self, token_hash: str, token: ValidToken, epoch: int) -> None:
         with self._lock:
             if epoch == self._epoch:
-                _keep(self._tokens, token_hash, token)
+                _store(self._tokens, token_hash, token)
 
-    def keep_channel(self, channel: ServedChannel, epoch: int) -> None:
+    def store_channel(self, channel: ServedChannel, epoch: int) -> None:
         with self._lock:
             if epoch == self._epoch:
-                _keep(self._channels, channel.key, Remembered(channel))
+                _store(self._channels, channel.key, CachedChannel(channel))
 
     def note_use(self, token_hash: str, now: datetime) -> None:
-        """Remember that a token's use is being written down."""
+        """Update a cached token's last use, so that it is not recorded again at once."""
         with self._lock:
             token = self._tokens.get(token_hash)
             if token is not None:
                 self._tokens[token_hash] = replace(token, last_used_at=now)
 
     def renew(self, begun: float) -> None:
-        """Note that every change committed before `begun` was heard of."""
+        """Renew the lease: every change committed before `begun` has been applied."""
         self._lease.renew(begun)
 
     def end(self) -> None:
-        """Forget everything, as from now on changes may go unheard."""
+        """End the lease and invalidate everything, since notifications may now be missed."""
         self._lease.end()
-        self.forget_everything()
+        self.invalidate_everything()
 
-    def forget_everything(self) -> None:
+    def invalidate_everything(self) -> None:
         with self._lock:
             self._epoch += 1
             self._tokens.clear()
             self._channels.clear()
-        self.watchers.wake_all()
+        self.waiters.wake_all()
 
-    def forget_tokens(self, concerned: Callable[[ValidToken], bool]) -> None:
+    def invalidate_tokens(self, affected: Callable[[ValidToken], bool]) -> None:
         with self._lock:
             self._epoch += 1
-            for token_hash in [each for each, kept in self._tokens.items() if concerned(kept)]:
+            for token_hash in [key for key, token in self._tokens.items() if affected(token)]:
                 del self._tokens[token_hash]
 
-    def forget_channels(self, concerned: Callable[[ServedChannel], bool]) -> None:
-        """Forget channels, and wake who watches them."""
+    def invalidate_channels(self, affected: Callable[[ServedChannel], bool]) -> None:
+        """Invalidate the affected channels and wake their waiters."""
         with self._lock:
             self._epoch += 1
-            keys = [key for key, kept in self._channels.items() if concerned(kept.channel)]
+            keys = [key for key, cached in self._channels.items() if affected(cached.channel)]
             for key in keys:
                 del self._channels[key]
-        self.watchers.wake(keys)
+        self.waiters.wake(keys)
 
 
-def _keep(kept: dict[Any, Any], key: object, value: object) -> None:
-    if len(kept) >= _MOST:
-        kept.clear()
-    kept[key] = value
+def _store(entries: dict[Any, Any], key: object, value: object) -> None:
+    if len(entries) >= _CAPACITY:
+        entries.clear()
+    entries[key] = value

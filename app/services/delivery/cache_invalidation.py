@@ -1,4 +1,4 @@
-"""A thread that hears of changes, makes memory forget, and says so to whoever waits for it."""
+"""Cache invalidation: a thread that applies notifications to the cache and confirms barriers."""
 
 import logging
 import threading
@@ -9,24 +9,29 @@ from psycopg import Error as DriverError
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.worker_leases import BARRIER, Ear, Heard, ear
+from app.db.worker_leases import (
+    BARRIER,
+    Notification,
+    NotificationConnection,
+    notification_connection,
+)
 from app.domain.delivery.cache_lease import PROOF_EVERY_S
-from app.services.delivery.cache import Memory, elapsed
+from app.services.delivery.cache import ChannelCache, elapsed
 
-_AGAIN_AFTER_S: Final = 1.0
+_RECONNECT_AFTER_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Keeps the lease of a memory while its connection lives; connects again when it dies."""
+    """Keeps a cache's lease renewed while its connection lives; reconnects when it is lost."""
 
-    def __init__(self, url: URL, memory: Memory, proof_every_s: float = PROOF_EVERY_S) -> None:
+    def __init__(self, url: URL, cache: ChannelCache, proof_every_s: float = PROOF_EVERY_S) -> None:
         self._url = url
-        self._memory = memory
+        self._cache = cache
         self._proof_every_s = proof_every_s
         self._worker = uuid4()
         self._stopped = threading.Event()
-        self._ear: Ear | None = None
+        self._connection: NotificationConnection | None = None
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
@@ -34,81 +39,94 @@ class Listener:
 
     def stop(self) -> None:
         self._stopped.set()
-        if self._ear is not None:
-            self._ear.wake()
+        if self._connection is not None:
+            self._connection.wake()
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with ear(self._url, self._worker) as self._ear:
-                    hearing = Hearing(self._ear, self._memory, self._proof_every_s)
-                    hearing.until(self._stopped)
+                with notification_connection(self._url, self._worker) as self._connection:
+                    stream = InvalidationStream(self._connection, self._cache, self._proof_every_s)
+                    stream.until(self._stopped)
             except (SQLAlchemyError, DriverError, OSError) as error:
-                _log.warning("answers come from the database now: %s", type(error).__name__)
+                _log.warning(
+                    "cache disabled, responses come from the database: %s", type(error).__name__
+                )
             finally:
-                self._memory.end()
-            self._stopped.wait(_AGAIN_AFTER_S)
+                self._cache.end()
+            self._stopped.wait(_RECONNECT_AFTER_S)
 
 
-class Hearing:
-    """One connection's life: proofs in time, and every notification in its order."""
+class InvalidationStream:
+    """The notifications of one connection, applied in order, with proofs sent at intervals.
 
-    def __init__(self, heard: Ear, memory: Memory, proof_every_s: float = PROOF_EVERY_S) -> None:
-        self._ear = heard
-        self._memory = memory
+    A proof is a notification that the process sends to itself. Its return shows that every change
+    committed before it was sent has been received.
+    """
+
+    def __init__(
+        self,
+        notifications: NotificationConnection,
+        cache: ChannelCache,
+        proof_every_s: float = PROOF_EVERY_S,
+    ) -> None:
+        self._connection = notifications
+        self._cache = cache
         self._proof_every_s = proof_every_s
-        self._came_back = True
+        self._proof_returned = True
 
     def until(self, stopped: threading.Event) -> None:
-        """Listen until `stopped`, or until others no longer wait for this process."""
-        # What was read before we listened may have changed unheard since.
-        self._memory.forget_everything()
+        """Listen until `stopped`, or until writers no longer wait for this process."""
+        # Entries that were read before the connection listened may be out of date.
+        self._cache.invalidate_everything()
         while not stopped.is_set():
             begun = elapsed()
             if not self._prove(begun):
-                _log.warning("this process was taken for dead; it begins anew")
+                _log.warning("the lease of this process was declared dead; starting over")
                 return
             until = begun + self._proof_every_s
             while not stopped.is_set() and (left := until - elapsed()) > 0:
-                self.take(self._ear.listen(left))
-        self._memory.end()
-        self._ear.leave()
+                self.apply(self._connection.listen(left))
+        self._cache.end()
+        self._connection.leave()
 
     def _prove(self, begun: float) -> bool:
-        if not self._came_back:
-            _log.warning("no notification came back in time; is there a pooler in between?")
-        self._came_back = False
-        return self._ear.prove(begun)
+        if not self._proof_returned:
+            _log.warning(
+                "no notification returned in time; does a connection pooler stand in between?"
+            )
+        self._proof_returned = False
+        return self._connection.prove(begun)
 
-    def take(self, heard: list[Heard]) -> None:
-        """Forget first; then confirm, and count the proof that came behind the changes."""
+    def apply(self, notifications: list[Notification]) -> None:
+        """Invalidate the cache in the order of the notifications, then confirm barriers."""
         barrier = 0
-        for each in heard:
-            if each.kind == BARRIER:
-                barrier = max(barrier, int(each.about))
-            elif each.kind == "proof":
-                # However late it comes: what was committed before it was sent came before it.
-                self._came_back = True
-                self._memory.renew(float(each.about))
+        for notification in notifications:
+            if notification.kind == BARRIER:
+                barrier = max(barrier, int(notification.about))
+            elif notification.kind == "proof":
+                # A late proof is valid too: earlier commits were notified before it.
+                self._proof_returned = True
+                self._cache.renew(float(notification.about))
             else:
-                forget(self._memory, each)
+                invalidate(self._cache, notification)
         if barrier:
-            self._ear.confirm(barrier)
+            self._connection.confirm(barrier)
 
 
-def forget(memory: Memory, heard: Heard) -> None:
-    """Forget what an announced change may concern: everything, if that is not known."""
+def invalidate(cache: ChannelCache, notification: Notification) -> None:
+    """Invalidate the entries that a change may affect, or everything if they are unknown."""
     try:
-        about = UUID(heard.about)
+        about = UUID(notification.about)
     except ValueError:
-        memory.forget_everything()
+        cache.invalidate_everything()
         return
-    if heard.kind == "principal":
-        memory.forget_tokens(lambda token: token.caller.id == about)
-    elif heard.kind == "prefix":
-        memory.forget_channels(lambda channel: channel.prefix_id == about)
-    elif heard.kind == "version":
-        memory.forget_channels(lambda channel: channel.serves(about))
+    if notification.kind == "principal":
+        cache.invalidate_tokens(lambda token: token.caller.id == about)
+    elif notification.kind == "prefix":
+        cache.invalidate_channels(lambda channel: channel.prefix_id == about)
+    elif notification.kind == "version":
+        cache.invalidate_channels(lambda channel: channel.serves(about))
     else:
-        memory.forget_everything()
+        cache.invalidate_everything()

@@ -1,4 +1,4 @@
-"""Reading what memory lacks: one reader for all who ask at once, and never while a loop waits."""
+"""Loading cache misses: one database read for concurrent requests, off the event loop."""
 
 import asyncio
 import re
@@ -14,97 +14,97 @@ from app.db.tokens import ValidToken, valid_token
 from app.domain.delivery.served_channel import ChannelKey
 from app.domain.identity.tokens import is_token, token_hash
 from app.domain.naming import LABEL_PATTERN, PrefixName, is_name
-from app.services.delivery.cache import Memory
+from app.services.delivery.cache import ChannelCache
 from app.services.delivery.resolve import served_channel
-from app.services.identity.token_usage import APART, TokenUses
+from app.services.identity.token_usage import RECORDING_INTERVAL, TokenUsage
 
 _LABEL: Final = re.compile(LABEL_PATTERN)
 
 
-class Recall:
-    """Memory that fills itself. What it does not come by, the caller has to ask the database.
+class ReadThroughCache:
+    """A cache that loads its misses. If it cannot, the caller has to query the database.
 
-    Its few threads are its own: however many pushes are on their way, a fleet does not wait
-    behind them.
+    It has a small dedicated thread pool, so that resolving never waits behind pushes.
     """
 
-    def __init__(self, memory: Memory | None = None) -> None:
-        self.memory = memory or Memory()
+    def __init__(self, channel_cache: ChannelCache | None = None) -> None:
+        self.channel_cache = channel_cache or ChannelCache()
         self.is_closed = False
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="recall")
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="cache-loader")
         self._reading: dict[Hashable, asyncio.Future[None]] = {}
 
     async def prepare_token(self, sessions: Sessions, token: str, now: datetime) -> str:
-        """Read a token unless it is in memory; if it is valid, it is in memory afterwards.
-
-        Return its hash, under which it is there.
-        """
+        """Load a token into the cache, if it is valid and not cached yet; return its hash."""
         hashed = token_hash(token)
-        if self.memory.token(hashed) is None and self.memory.is_current() and is_token(token):
+        if (
+            self.channel_cache.token(hashed) is None
+            and self.channel_cache.is_current()
+            and is_token(token)
+        ):
             await self._once(hashed, lambda: self._read_token(sessions, token, now))
         return hashed
 
-    def token(self, hashed: str, now: datetime, uses: TokenUses) -> ValidToken | None:
-        """Return a token that memory may vouch for at this moment; its use is noted in `uses`."""
-        found = self.memory.token(hashed)
-        if found is None or found.expires_at <= now or not self.memory.is_current():
+    def token(self, hashed: str, now: datetime, uses: TokenUsage) -> ValidToken | None:
+        """Return a token from the cache, if it may be served now; record its use in `uses`."""
+        found = self.channel_cache.token(hashed)
+        if found is None or found.expires_at <= now or not self.channel_cache.is_current():
             return None
-        if found.last_used_at is None or now - found.last_used_at >= APART:
+        if found.last_used_at is None or now - found.last_used_at >= RECORDING_INTERVAL:
             uses.note(found, now)
-            self.memory.note_use(hashed, now)
+            self.channel_cache.note_use(hashed, now)
         return found
 
     async def prepare_channel(self, sessions: Sessions, key: ChannelKey) -> None:
-        """Read a channel unless it is in memory; if it serves, it is in memory afterwards."""
+        """Load a channel into the cache, if it serves a version and is not cached yet."""
         namespace, name, channel = key
         well_formed = is_name(namespace) and is_name(name) and _LABEL.fullmatch(channel)
-        if self.memory.channel(key) is None and well_formed:
+        if self.channel_cache.channel(key) is None and well_formed:
             await self._once(key, lambda: self._read_channel(sessions, key))
 
     async def change(self, key: ChannelKey, generation: int, timeout_s: float) -> bool:
         """Wait until a channel is no longer at `generation`, at most `timeout_s` seconds.
 
-        Return False, and do not wait, if memory does not know the channel now.
+        Return False without waiting if the channel is not in the cache.
         """
-        watcher = self.memory.watchers.add(key)
+        waiter = self.channel_cache.waiters.add(key)
         try:
-            # Looked up only now: what changes from here on wakes the watcher.
-            kept = self.memory.channel(key)
-            if kept is None or not self.memory.is_current():
+            # Look up after adding the waiter: every later change wakes it.
+            cached = self.channel_cache.channel(key)
+            if cached is None or not self.channel_cache.is_current():
                 return False
-            if kept.channel.generation == generation:
-                await watcher.wait(timeout_s)
+            if cached.channel.generation == generation:
+                await waiter.wait(timeout_s)
             return True
         finally:
-            self.memory.watchers.remove(key, watcher)
+            self.channel_cache.waiters.remove(key, waiter)
 
     def close(self) -> None:
-        """Let nobody wait any longer, as the process ends."""
+        """Wake all waiters, because the process is shutting down."""
         self.is_closed = True
-        self.memory.watchers.wake_all()
+        self.channel_cache.waiters.wake_all()
 
     async def _once(self, key: Hashable, read: Callable[[], None]) -> None:
-        """Read in a thread; whoever asks for the same meanwhile waits for it too."""
+        """Read in a thread; concurrent calls with the same key share one read."""
         reading = self._reading.get(key)
         if reading is None:
             reading = asyncio.get_running_loop().run_in_executor(self._threads, read)
             self._reading[key] = reading
             reading.add_done_callback(lambda _: self._reading.pop(key, None))
-        # A caller that goes away must not take the others' reader with it.
+        # A cancelled caller must not cancel the read for the others.
         await asyncio.shield(reading)
 
     def _read_token(self, sessions: Sessions, token: str, now: datetime) -> None:
-        epoch = self.memory.epoch
+        epoch = self.channel_cache.epoch
         try:
             with sessions() as session:
                 found = valid_token(session, token, now)
         except SQLAlchemyError:
-            return  # whoever asks the database instead is told what is wrong with it
+            return  # the caller then queries the database itself and reports the failure
         if found is not None:
-            self.memory.keep_token(token_hash(token), found, epoch)
+            self.channel_cache.store_token(token_hash(token), found, epoch)
 
     def _read_channel(self, sessions: Sessions, key: ChannelKey) -> None:
-        epoch = self.memory.epoch
+        epoch = self.channel_cache.epoch
         namespace, name, channel = key
         try:
             with sessions() as session:
@@ -112,4 +112,4 @@ class Recall:
         except SQLAlchemyError:
             return
         if found is not None and found.versions:
-            self.memory.keep_channel(found, epoch)
+            self.channel_cache.store_channel(found, epoch)

@@ -11,7 +11,7 @@ from app.domain.errors import ChannelEmptyError, RegistryError, VersionRevokedEr
 from app.domain.governance.allocation import heaviest
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
-from app.services.identity.visibility import seen_channel
+from app.services.identity.visibility import visible_channel
 
 
 def resolve(
@@ -23,16 +23,16 @@ def resolve(
     base_model: str | None,
     caller: Caller,
 ) -> tuple[ServedChannel, ServedVersion]:
-    """Return what `channel_name` serves, and the version for `unit` (two queries).
+    """Return the channel's allocation, and the version that serves `unit`; takes two queries.
 
     Raises:
-        NotFoundError: There is no such channel for this caller.
-        ChannelEmptyError: Nothing was ever promoted to it.
-        VersionRevokedError: What it served was revoked and nothing is left.
-        BaseModelMismatchError: The version is for another base model than the caller runs.
+        NotFoundError: The channel does not exist, or is not visible to the caller.
+        ChannelEmptyError: No version was ever promoted to the channel.
+        VersionRevokedError: All versions that the channel served are revoked.
+        BaseModelMismatchError: The version is for a different base model than the caller's.
     """
     with sessions() as session:
-        channel = seen_channel(session, caller, prefix, channel_name)
+        channel = visible_channel(session, caller, prefix, channel_name)
         served = _served(session, channel)
         version = served.version_for(unit)
         if version is None:
@@ -42,7 +42,7 @@ def resolve(
 
 
 def served_channel(session: Session, prefix: PrefixName, name: str) -> ServedChannel | None:
-    """Return what a channel serves, whoever asks; None if there is no such channel."""
+    """Return a channel's allocation without a check of visibility; None if it does not exist."""
     channel = channel_named(session, prefix, name)
     return None if channel is None else _served(session, channel)
 
@@ -76,8 +76,8 @@ def heaviest_number(session: Session, prefix: PrefixName, channel: Channel) -> i
     """Return the number of the version that gets most of the channel's traffic.
 
     Raises:
-        ChannelEmptyError: Nothing was ever promoted to it.
-        VersionRevokedError: What it served was revoked and nothing is left.
+        ChannelEmptyError: No version was ever promoted to the channel.
+        VersionRevokedError: All versions that the channel served are revoked.
     """
     most = heaviest(allocation_of(session, channel))
     if most is None:
@@ -90,4 +90,4 @@ def _nothing_served(session: Session, prefix: PrefixName, channel: Channel) -> R
     latest = generation_numbered(session, channel, channel.generation)
     if latest is None:
         return ChannelEmptyError(f"{name} serves nothing yet; promote a version to it.")
-    return VersionRevokedError(f"What {name} served was revoked: {latest.reason}")
+    return VersionRevokedError(f"The version that {name} served was revoked: {latest.reason}")

@@ -1,4 +1,4 @@
-"""Finding the version that a revision names: a channel, `vN`, or 40 hex digits."""
+"""Finding the version of a Hub revision: a channel, `vN`, or 40 hex digits."""
 
 import re
 from typing import Final
@@ -13,7 +13,7 @@ from app.domain.identity.access import Caller
 from app.domain.naming import LABEL_PATTERN, REVISION_PATTERN, PrefixName
 from app.services.delivery.resolve import heaviest_number
 from app.services.governance.execution import require_not_revoked
-from app.services.identity.visibility import seen_prefix
+from app.services.identity.visibility import visible_prefix
 
 DEFAULT_REVISION: Final = "main"
 DEFAULT_CHANNEL: Final = "production"
@@ -24,26 +24,26 @@ _CHANNEL = re.compile(LABEL_PATTERN)
 
 
 def is_pinned(revision: str) -> bool:
-    """Whether a revision can never mean another version later."""
+    """Whether a revision always names the same version."""
     return bool(_PINNED.fullmatch(revision))
 
 
 def version_named(
     session: Session, caller: Caller, prefix: PrefixName, revision: str
 ) -> Version | None:
-    """Return the version that `revision` names now, whole; None if it names none.
+    """Return the version that `revision` names now, with its files; None if it names none.
 
-    `main` is the channel `production`. A channel that splits its traffic means its heaviest
-    version here: a repository has no units.
+    `main` is the channel `production`. A channel that splits its traffic stands for its heaviest
+    version here, because a Hub request names no unit.
 
     Raises:
-        NotFoundError: There is no such prefix for this caller.
-        ForbiddenError: The caller may read only what channels serve, and none serves this;
-            the answer is the same whether or not there is such a version.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The caller may read only released versions, and no channel serves this
+            one; the error does not reveal whether the version exists.
         ChannelEmptyError: The channel serves nothing yet.
-        VersionRevokedError: The version was revoked.
+        VersionRevokedError: The version is revoked.
     """
-    seen_prefix(session, caller, prefix)
+    visible_prefix(session, caller, prefix)
     number = _NUMBERED.fullmatch(revision)
     if not number and not is_pinned(revision):
         return _served(session, caller, prefix, revision)
@@ -54,8 +54,8 @@ def version_named(
         found = version_at_revision(session, prefix, revision, released_to=released_to)
     if found is None and released_to is not None:
         raise ForbiddenError(
-            f"{revision} of {prefix} is not served by any channel that you may read; "
-            f"ask for a channel, such as {DEFAULT_REVISION}."
+            f"No channel that you may read serves {revision} of {prefix}; "
+            f"use a channel as the revision, such as {DEFAULT_REVISION}."
         )
     if found is not None:
         require_not_revoked(found)
@@ -68,7 +68,7 @@ def _served(session: Session, caller: Caller, prefix: PrefixName, revision: str)
         return None
     channel = channel_named(session, prefix, name)
     if channel is None and revision == DEFAULT_REVISION:
-        # A repository always has a main, even before there is a channel behind it.
+        # Every repository has a `main`, even before its channel exists.
         raise ChannelEmptyError(f"{name} of {prefix} serves nothing yet; promote a version to it.")
     if channel is None:
         return None

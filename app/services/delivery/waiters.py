@@ -1,4 +1,4 @@
-"""Waiting for a channel to change: any number of coroutines, no thread and no query for any."""
+"""Waiters: coroutines that wait for a channel to change, without a thread or a query each."""
 
 import asyncio
 import threading
@@ -9,8 +9,8 @@ from app.domain.delivery.served_channel import ChannelKey
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Watcher:
-    """One that waits, in its own event loop."""
+class Waiter:
+    """One long-polling request, in its event loop."""
 
     loop: asyncio.AbstractEventLoop
     woken: "asyncio.Future[None]"
@@ -24,33 +24,33 @@ class Watcher:
             timer.cancel()
 
 
-class Watchers:
-    """Who waits for which channel; woken from any thread."""
+class Waiters:
+    """The waiters by channel; any thread may wake them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[ChannelKey, set[Watcher]] = {}
+        self._waiting: dict[ChannelKey, set[Waiter]] = {}
 
-    def add(self, key: ChannelKey) -> Watcher:
-        """Return a watcher for the loop that calls; remove it afterwards."""
+    def add(self, key: ChannelKey) -> Waiter:
+        """Return a waiter for the running event loop; the caller must remove it afterwards."""
         loop = asyncio.get_running_loop()
-        watcher = Watcher(loop, loop.create_future())
+        waiter = Waiter(loop, loop.create_future())
         with self._lock:
-            self._waiting.setdefault(key, set()).add(watcher)
-        return watcher
+            self._waiting.setdefault(key, set()).add(waiter)
+        return waiter
 
-    def remove(self, key: ChannelKey, watcher: Watcher) -> None:
+    def remove(self, key: ChannelKey, waiter: Waiter) -> None:
         with self._lock:
             waiting = self._waiting.get(key, set())
-            waiting.discard(watcher)
+            waiting.discard(waiter)
             if not waiting:
                 self._waiting.pop(key, None)
 
     def wake(self, keys: Iterable[ChannelKey]) -> None:
         with self._lock:
-            woken = [each for key in keys for each in self._waiting.get(key, ())]
-        for loop in {each.loop for each in woken}:
-            futures = [each.woken for each in woken if each.loop is loop]
+            waiters = [waiter for key in keys for waiter in self._waiting.get(key, ())]
+        for loop in {waiter.loop for waiter in waiters}:
+            futures = [waiter.woken for waiter in waiters if waiter.loop is loop]
             loop.call_soon_threadsafe(_finish_all, futures)
 
     def wake_all(self) -> None:

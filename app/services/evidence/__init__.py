@@ -1,1 +1,1 @@
-"""Use cases on suites and evaluations: record, import, void."""
+"""Use cases for suites and evaluations: record, import, void."""

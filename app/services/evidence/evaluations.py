@@ -1,4 +1,4 @@
-"""Recording evaluations, of versions and as control runs of base models, and voiding them."""
+"""Recording evaluations of versions and control runs of base models, and voiding them."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,15 +7,15 @@ from sqlalchemy.orm import Session
 
 from app.db import audit
 from app.db.base_models import base_model_by_digest
-from app.db.evaluations import evaluation_by_id, evaluation_in_sight, suite_of
+from app.db.evaluations import evaluation_by_id, evaluation_visible_to, suite_of
 from app.db.models import EvaluationFile, EvaluationRow, EvaluationVoid
-from app.db.session import Sessions, present
-from app.domain.audit.chain import REGISTRY, Facts, happened, subject_of
+from app.db.session import Sessions, expect
+from app.domain.audit.chain import REGISTRY, Facts, audit_event, subject_of
 from app.domain.errors import AlreadyVoidError, SeparationOfDutiesError
 from app.domain.evidence.reports import Claim
 from app.domain.identity.access import EVERYWHERE, Caller, Role, nothing_named
 from app.domain.naming import Json, PrefixName
-from app.services.artifacts.spooled_files import require_leased, store_leased
+from app.services.artifacts.spooled_files import require_pinned, store_pinned
 from app.services.evidence.submissions import (
     Checked,
     Submission,
@@ -24,8 +24,8 @@ from app.services.evidence.submissions import (
     rows_of,
     suite_for,
 )
-from app.services.governance.gate import reassess
-from app.services.identity.visibility import lock_prefix_as, seen_version
+from app.services.governance.gate import reevaluate_pending
+from app.services.identity.visibility import lock_prefix_as, visible_version
 from app.storage.blobs import Blobs
 
 
@@ -39,33 +39,33 @@ def record(
     caller: Caller,
     now: datetime,
 ) -> EvaluationRow:
-    """Record an evaluation of a version; what was pending on the version is judged again.
+    """Record an evaluation of a version, and re-evaluate the prefix's pending promotions.
 
     Raises:
-        NotFoundError: There is no such version for this caller.
-        ForbiddenError: The caller is no evaluator here.
-        EvidenceForAnotherArtifactError: The report is of other bytes than that version's.
+        NotFoundError: The version does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an evaluator of this prefix.
+        EvidenceForAnotherArtifactError: The report is of a different artifact.
         UnknownReferenceError: The suite version is not registered.
         InvalidEvaluationError: The report contradicts its suite or its samples.
     """
     caller.require(Role.EVALUATOR, prefix)
     claim = submission.claim
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
         require_same_artifact(claim, version.digest, f"version {number}")
         suite = suite_for(session, claim)
     with submission.read(suite_of(suite)) as submitted:
         checked = check(submitted, suite, now)
-        store_leased(sessions, blobs, checked.contents, now=now)
+        store_pinned(sessions, blobs, checked.contents, now=now)
     with sessions.begin() as session:
-        require_leased(session, checked.contents, now=now)
+        require_pinned(session, checked.contents, now=now)
         row = lock_prefix_as(Role.EVALUATOR, session, caller, prefix)
         evaluation = _insert(session, checked, version.digest, caller, now, version_id=version.id)
         facts = _facts(evaluation, claim) | {"version": number, "version_id": str(version.id)}
-        event = happened(subject_of(prefix), "evaluation.record", facts, caller=caller, now=now)
+        event = audit_event(subject_of(prefix), "evaluation.record", facts, caller=caller, now=now)
         audit.append(session, event)
-        reassess(session, row, now=now)
-        return present(evaluation_by_id(session, evaluation.id))
+        reevaluate_pending(session, row, now=now)
+        return expect(evaluation_by_id(session, evaluation.id))
 
 
 def record_control_run(
@@ -77,14 +77,14 @@ def record_control_run(
     caller: Caller,
     now: datetime,
 ) -> EvaluationRow:
-    """Record an evaluation of a bare base model, which versions are compared with.
+    """Record a control run: an evaluation of a bare base model, with which versions are compared.
 
-    Promotions that are pending meanwhile meet it when they are reviewed.
+    Pending promotions take it into account when they are next reviewed.
 
     Raises:
-        NotFoundError: There is no such base model.
-        ForbiddenError: The caller is no evaluator of the whole registry, which uses the run.
-        EvidenceForAnotherArtifactError: The report is of another base model.
+        NotFoundError: The base model is not registered.
+        ForbiddenError: The caller is not an evaluator of the whole registry, which the run affects.
+        EvidenceForAnotherArtifactError: The report is of a different base model.
         UnknownReferenceError: The suite version is not registered.
         InvalidEvaluationError: The report contradicts its suite or its samples.
     """
@@ -98,15 +98,15 @@ def record_control_run(
         suite = suite_for(session, claim)
     with submission.read(suite_of(suite)) as submitted:
         checked = check(submitted, suite, now)
-        store_leased(sessions, blobs, checked.contents, now=now)
+        store_pinned(sessions, blobs, checked.contents, now=now)
     with sessions.begin() as session:
-        require_leased(session, checked.contents, now=now)
+        require_pinned(session, checked.contents, now=now)
         evaluation = _insert(session, checked, base.digest, caller, now, base_model_id=base.id)
         facts = _facts(evaluation, claim) | {"base_model": base.digest}
         audit.append(
-            session, happened(REGISTRY, "evaluation.record", facts, caller=caller, now=now)
+            session, audit_event(REGISTRY, "evaluation.record", facts, caller=caller, now=now)
         )
-        return present(evaluation_by_id(session, evaluation.id))
+        return expect(evaluation_by_id(session, evaluation.id))
 
 
 def _insert(
@@ -145,16 +145,17 @@ def _facts(evaluation: EvaluationRow, claim: Claim) -> dict[str, Json]:
 def void(
     sessions: Sessions, *, evaluation_id: UUID, reason: str, caller: Caller, now: datetime
 ) -> EvaluationRow:
-    """Take an evaluation out of the evidence, on the record; it stays readable.
+    """Void an evaluation: the gate no longer counts it, but it stays readable.
 
     Raises:
-        NotFoundError: There is no such evaluation for this caller.
-        ForbiddenError: The caller is no approver here or, for a control run, of everything.
-        SeparationOfDutiesError: The caller recorded it.
-        AlreadyVoidError: It is void already.
+        NotFoundError: The evaluation does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an approver of the prefix or, for a control run, of the
+            whole registry.
+        SeparationOfDutiesError: The caller recorded the evaluation.
+        AlreadyVoidError: The evaluation is already void.
     """
     with sessions() as session:
-        known = evaluation_in_sight(session, caller, evaluation_id)
+        known = evaluation_visible_to(session, caller, evaluation_id)
     if known is None:
         raise nothing_named("evaluation", str(evaluation_id))
     if known.version is None:
@@ -166,19 +167,19 @@ def void(
     with sessions.begin() as session:
         row = lock_prefix_as(Role.APPROVER, session, caller, prefix)
         voided = _void(session, evaluation_id, reason, subject_of(prefix), caller, now)
-        reassess(session, row, now=now)
+        reevaluate_pending(session, row, now=now)
         return voided
 
 
-def seen_file(
+def visible_file(
     session: Session, *, evaluation_id: UUID, name: str, caller: Caller
 ) -> EvaluationFile:
-    """Return a file of an evaluation, for those who see everything where it belongs.
+    """Return a file of an evaluation that is visible to the caller.
 
     Raises:
-        NotFoundError: There is no such evaluation or file for this caller.
+        NotFoundError: The evaluation or the file does not exist, or is not visible to the caller.
     """
-    evaluation = evaluation_in_sight(session, caller, evaluation_id)
+    evaluation = evaluation_visible_to(session, caller, evaluation_id)
     for file in [] if evaluation is None else evaluation.files:
         if file.name == name:
             return file
@@ -193,7 +194,7 @@ def _void(
     caller: Caller,
     now: datetime,
 ) -> EvaluationRow:
-    evaluation = present(evaluation_by_id(session, evaluation_id))
+    evaluation = expect(evaluation_by_id(session, evaluation_id))
     _require_voidable(evaluation, caller)
     session.add(EvaluationVoid(evaluation_id, reason, now, caller.id))
     facts: Facts = {
@@ -201,14 +202,14 @@ def _void(
         "digest": evaluation.digest,
         "reason": reason,
     }
-    audit.append(session, happened(subject, "evaluation.void", facts, caller=caller, now=now))
-    return present(evaluation_by_id(session, evaluation_id))
+    audit.append(session, audit_event(subject, "evaluation.void", facts, caller=caller, now=now))
+    return expect(evaluation_by_id(session, evaluation_id))
 
 
 def _require_voidable(evaluation: EvaluationRow, caller: Caller) -> None:
     if evaluation.voided is not None:
         by = evaluation.voided.voided_by.name
-        raise AlreadyVoidError(f"{by} voided the evaluation {evaluation.id} already.")
+        raise AlreadyVoidError(f"{by} has already voided the evaluation {evaluation.id}.")
     if evaluation.evaluator_id == caller.id:
         message = f"{caller.name} recorded this evaluation; another approver must void it."
         raise SeparationOfDutiesError(message)

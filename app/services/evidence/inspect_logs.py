@@ -1,18 +1,18 @@
-"""Reading logs of Inspect, as they come in: an archive of one document a sample, or one JSON."""
+"""Reading Inspect logs: an archive with one document for each sample, or a single JSON document."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.db.session import present
+from app.db.session import expect
 from app.domain.errors import Fault
 from app.domain.evidence.imports.inspect_log import LogMap, read_header
 from app.domain.evidence.imports.inspect_samples import LogSamples
 from app.domain.evidence.reports import Claim, refused, require_none
 from app.domain.evidence.suites import Suite
 from app.domain.strict_json import NotStrictJsonError, read_tool_object
-from app.services.artifacts.spooled_files import ReceivedFile, Spool
+from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
 from app.services.evidence.submissions import Submission, Submitted
 from app.storage.archives import ArchiveLimits, InvalidArchiveError, opened_archive
 
@@ -25,7 +25,7 @@ Document = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class InspectRun:
-    """A run as it came in: the log, and how its samples are sorted."""
+    """A received Inspect run: the log, and its mapping to the suite."""
 
     map: LogMap
     log: ReceivedFile
@@ -42,11 +42,11 @@ def _submitted(run: InspectRun, suite: Suite) -> Iterator[Submitted]:
     """Yield the run as a report with samples.
 
     Raises:
-        InvalidEvaluationError: The log cannot be read, or contradicts itself, its mapping or
+        InvalidEvaluationError: The log cannot be read, or it contradicts itself, its mapping or
             the suite.
     """
     with ExitStack() as stack:
-        spool = Spool(stack)
+        spool = SpooledWriter(stack)
         try:
             submitted = _converted(run, suite, spool)
         except (InvalidArchiveError, NotStrictJsonError) as error:
@@ -55,7 +55,7 @@ def _submitted(run: InspectRun, suite: Suite) -> Iterator[Submitted]:
         yield submitted
 
 
-def _converted(run: InspectRun, suite: Suite, spool: Spool) -> Submitted:
+def _converted(run: InspectRun, suite: Suite, spool: SpooledWriter) -> Submitted:
     run.log.content.seek(0)
     is_archive = run.log.content.read(len(_ZIP)) == _ZIP
     file = "log.eval" if is_archive else "log.json"
@@ -63,7 +63,7 @@ def _converted(run: InspectRun, suite: Suite, spool: Spool) -> Submitted:
     _, header_document = next(documents)
     report, header, faults = read_header(header_document, run.map, suite, file)
     require_none(faults)
-    report, samples = present(report), LogSamples(present(header), run.map)
+    report, samples = expect(report), LogSamples(expect(header), run.map)
     for place, document in documents:
         samples.take(document, place)
         if samples.is_hopeless:
@@ -77,13 +77,13 @@ def _converted(run: InspectRun, suite: Suite, spool: Spool) -> Submitted:
 
 
 def _archived(log: ReceivedFile) -> Iterator[tuple[str, Document]]:
-    """Yield the header, then each sample, by the name of its member."""
+    """Yield the header, then each sample, each with its name in the archive."""
     limits = ArchiveLimits(_DOCUMENT_LIMIT_BYTES, _EXPANDED_LIMIT_BYTES)
     with opened_archive(log.content, limits) as archive:
         if "header.json" in archive.names:
             yield "header.json", read_tool_object(archive.read("header.json"))
         elif "_journal/start.json" in archive.names:
-            # The run was broken off before its header was written.
+            # The run was interrupted before its header was written.
             started = read_tool_object(archive.read("_journal/start.json"))
             yield "_journal/start.json", {"status": "started", "invalidated": False} | started
         else:
@@ -94,11 +94,11 @@ def _archived(log: ReceivedFile) -> Iterator[tuple[str, Document]]:
 
 
 def _plain(log: ReceivedFile) -> Iterator[tuple[str, Document]]:
-    """Yield the header, then each sample, of a log that is one document and so is read whole."""
+    """Yield the header, then each sample, of a log that is one JSON document, parsed in memory."""
     if log.size_bytes > _DOCUMENT_LIMIT_BYTES:
         message = (
-            f"The log is JSON of more than {_DOCUMENT_LIMIT_BYTES} bytes, which would be read "
-            "whole; send it as .eval, as `inspect log convert --to eval` makes it."
+            f"The log is a JSON document of more than {_DOCUMENT_LIMIT_BYTES} bytes; convert it "
+            "with `inspect log convert --to eval` and send the .eval file."
         )
         raise refused([Fault("too-large", message)])
     log.content.seek(0)

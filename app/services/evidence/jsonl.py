@@ -1,4 +1,4 @@
-"""The lines of a file that came in, plain or gzip, in bounded memory."""
+"""Reading the lines of a received file, plain or gzip, in bounded memory."""
 
 import gzip
 import zlib
@@ -18,10 +18,10 @@ def is_gzip(content: BinaryIO) -> bool:
 
 
 def lines_of(content: BinaryIO, *, limit_bytes: int) -> Iterator[bytes]:
-    """Yield the lines of a file; of a longer line than the limit, pieces a little above it.
+    """Yield the lines of a file; a line above the limit comes in pieces of `limit_bytes` + 1.
 
     Raises:
-        InvalidEvaluationError: It is broken gzip, or expands without end.
+        InvalidEvaluationError: The gzip data is corrupt or expands beyond the limit.
     """
     packed = is_gzip(content)
     content.seek(0)

@@ -1,11 +1,11 @@
-"""Reading runs of lm-evaluation-harness, as its files come in."""
+"""Reading the files of lm-evaluation-harness runs."""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from app.db.session import present
+from app.db.session import expect
 from app.domain.errors import Fault
 from app.domain.evidence.imports.lm_eval import (
     RESULTS_FILE,
@@ -18,14 +18,14 @@ from app.domain.evidence.imports.lm_eval_samples import LINE_LIMIT_BYTES, Sample
 from app.domain.evidence.reports import Claim, refused, require_none
 from app.domain.evidence.suites import Suite
 from app.domain.strict_json import NotStrictJsonError, read_tool_object, shown
-from app.services.artifacts.spooled_files import ReceivedFile, Spool
+from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
 from app.services.evidence.jsonl import lines_of
 from app.services.evidence.submissions import Submission, Submitted
 
 
 @dataclass(frozen=True, slots=True)
 class LmEvalRun:
-    """A run as it came in: the results file, a file of samples for each task, their mapping."""
+    """A received run: the results file, a samples file for each task, and their mapping."""
 
     maps: Sequence[TaskMap]
     results: ReceivedFile
@@ -55,19 +55,19 @@ def _submitted(run: LmEvalRun, suite: Suite) -> Iterator[Submitted]:
     files, file_faults = _files_by_task(run)
     require_none([*faults, *file_faults])
     with ExitStack() as stack:
-        spool = Spool(stack)
-        report = present(report)
+        spool = SpooledWriter(stack)
+        report = expect(report)
         reasons = list(report.partial_reasons)
         for task in tasks:
             reasons += _convert(task, files[task.map.task], spool)
         sources = [(RESULTS_FILE, run.results)]
-        sources += [(_kept_name(name), file) for name, file in files.items()]
+        sources += [(_stored_name(name), file) for name, file in files.items()]
         report = replace(report, partial_reasons=reasons)
         yield Submitted(report, spool.finished(), sources)
 
 
-def _convert(task: Task, file: ReceivedFile, spool: Spool) -> list[str]:
-    """Write the task's samples as rows of ours; return why they are partial."""
+def _convert(task: Task, file: ReceivedFile, spool: SpooledWriter) -> list[str]:
+    """Write the task's samples in the registry's format; return the reasons they are partial."""
     reader = SamplesReader(task)
     for line in lines_of(file.content, limit_bytes=LINE_LIMIT_BYTES):
         row = reader.take(line)
@@ -81,29 +81,32 @@ def _convert(task: Task, file: ReceivedFile, spool: Spool) -> list[str]:
 
 
 def _files_by_task(run: LmEvalRun) -> tuple[dict[str, ReceivedFile], list[Fault]]:
-    wanted = [each.task for each in run.maps]
+    wanted = [task_map.task for task_map in run.maps]
     found: dict[str, ReceivedFile] = {}
     faults: list[Fault] = []
     for file in run.samples:
         task = task_of_file(file.file_name)
         if task is None or task not in wanted:
-            message = f"The file {shown(file.file_name)} is not the samples of a mapped task; the "
-            name = "samples_<task>_<time>.jsonl"
-            faults.append(Fault("unknown-samples", f"{message}tool calls such {name}."))
+            message = (
+                f"The file {shown(file.file_name)} does not hold the samples of a mapped task; "
+                "the harness names such files samples_<task>_<time>.jsonl."
+            )
+            faults.append(Fault("unknown-samples", message))
         elif task in found:
-            faults.append(Fault("repeated-samples", f"There are two files for {shown(task)}."))
+            message = f"The task {shown(task)} has two files of samples."
+            faults.append(Fault("repeated-samples", message))
         else:
             found[task] = file
     faults += [
-        Fault("missing-samples", f"Send the file of samples of the task {shown(task)}, too.")
+        Fault("missing-samples", f"The samples file of the task {shown(task)} is missing.")
         for task in wanted
         if task not in found
     ]
-    kept = [_kept_name(task) for task in found]
-    if len(set(kept)) < len(kept):
-        faults.append(Fault("repeated-samples", "Two tasks differ in punctuation alone."))
+    names = [_stored_name(task) for task in found]
+    if len(set(names)) < len(names):
+        faults.append(Fault("repeated-samples", "Two task names differ only in punctuation."))
     return found, faults
 
 
-def _kept_name(task: str) -> str:
+def _stored_name(task: str) -> str:
     return f"samples_{re.sub(r'[^A-Za-z0-9._-]', '_', task)}.jsonl"

@@ -1,4 +1,4 @@
-"""What evaluators report: checking it against its suite, and the rows it becomes."""
+"""Submitted evaluations: checking a report against its suite, and building its rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,13 +17,13 @@ from app.db.models import (
     EvaluationScores,
     SuiteRow,
 )
-from app.db.session import present
+from app.db.session import expect
 from app.domain.errors import (
     EvidenceForAnotherArtifactError,
     Fault,
     UnknownReferenceError,
 )
-from app.domain.evidence.evaluation import EvidenceKind, Result, result_faults
+from app.domain.evidence.evaluation import CellResult, EvidenceKind, result_faults
 from app.domain.evidence.reports import Claim, Report, require_none
 from app.domain.evidence.samples import LINE_LIMIT_BYTES, SampleSet, disagreements, read_samples
 from app.domain.evidence.suites import Suite
@@ -32,7 +32,7 @@ from app.domain.naming import canonical_digest, rfc3339
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.evidence.jsonl import is_gzip, lines_of
 
-# Under which name an evaluation's own samples are kept, plain and packed.
+# The names under which an evaluation's own samples are stored, plain and gzip.
 SAMPLES_FILES: Final = ("samples.jsonl", "samples.jsonl.gz")
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -48,7 +48,7 @@ class Submitted:
 
     @property
     def files(self) -> list[tuple[str, ReceivedFile]]:
-        """What is kept, by name."""
+        """The files to store, with their names."""
         if self.samples is None:
             return list(self.sources)
         plain, packed = SAMPLES_FILES
@@ -58,7 +58,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What came in: what it claims to be of, and how to read it, once its suite is known."""
+    """A received evaluation: the artifact and suite it claims, and how to read it."""
 
     claim: Claim
     read: Callable[[Suite], AbstractContextManager[Submitted]]
@@ -66,11 +66,11 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A report that may be recorded, with the cells that count."""
+    """A checked report, with the cells that are recorded."""
 
     report: Report
     suite: SuiteRow
-    results: Sequence[Result]
+    results: Sequence[CellResult]
     partial_reasons: Sequence[str]
     files: Sequence[tuple[str, ReceivedFile]]
     samples: SampleSet | None = None
@@ -81,37 +81,45 @@ class Checked:
 
 
 def require_same_artifact(claim: Claim, digest: str, name: str) -> None:
-    """Raise EvidenceForAnotherArtifactError unless the report is of exactly `digest`."""
+    """Check that a report is of the artifact with the given digest.
+
+    Raises:
+        EvidenceForAnotherArtifactError: The report is of a different artifact.
+    """
     if claim.digest != digest:
         raise EvidenceForAnotherArtifactError(
-            f"The evaluation is of {claim.digest}, but {name} is {digest}; evaluate that."
+            f"The evaluation is of {claim.digest}, but {name} has the digest {digest}."
         )
 
 
 def suite_for(session: Session, claim: Claim) -> SuiteRow:
-    """Return the suite version that the report names, or raise UnknownReferenceError."""
+    """Return the suite version that the report names.
+
+    Raises:
+        UnknownReferenceError: The suite version is not registered.
+    """
     row = suite_versioned(session, claim.suite, claim.suite_version)
     if row is None:
         raise UnknownReferenceError(
-            f"There is no suite {claim.suite_name}; an admin must register it."
+            f"The suite {claim.suite_name} is not registered; ask an admin to register it."
         )
     return row
 
 
 def check(submitted: Submitted, suite: SuiteRow, now: datetime) -> Checked:
-    """Return what may be recorded of a report; with samples, the cells recomputed from them.
+    """Check a report; with samples, recompute its cells from them.
 
-    A cell that misses some of its persona's samples makes the run partial: a harness that
-    could not score a sample has not measured the whole.
+    A cell that lacks some of its persona's samples makes the run partial, because the harness
+    failed to score part of the suite.
 
     Raises:
-        InvalidEvaluationError: The report contradicts its suite, its samples or the clock; all
-            faults, of a samples file the first ones.
+        InvalidEvaluationError: The report contradicts its suite, its samples or the clock. The
+            error lists all faults, but only the first ones of a samples file.
     """
     report, samples = submitted.report, submitted.samples
     faults = [*result_faults(suite_of(suite), report.results), *_time_faults(report, now)]
     if samples is None and not report.results:
-        faults.append(Fault("no-results", "Report results, or send samples."))
+        faults.append(Fault("no-results", "The report has neither results nor samples."))
     reasons, files = list(report.partial_reasons), submitted.files
     if samples is None:
         require_none(faults)
@@ -122,8 +130,8 @@ def check(submitted: Submitted, suite: SuiteRow, now: datetime) -> Checked:
     if found is not None:
         faults += disagreements(found, report.results)
     require_none(faults)
-    checked = present(found)
-    reasons += [f"{key} misses some of its persona's samples." for key in checked.uneven]
+    checked = expect(found)
+    reasons += [f"{key} lacks some of its persona's samples." for key in checked.uneven]
     return Checked(report, suite, checked.results(), reasons, files, checked)
 
 
@@ -136,7 +144,7 @@ def rows_of(
     caller: Caller,
     now: datetime,
 ) -> tuple[EvaluationRow, list[EvaluationScores]]:
-    """Return the evaluation with its cells and files, and its packed samples."""
+    """Return the row of an evaluation with its cells and files, and the rows of its scores."""
     report = checked.report
     evaluation = EvaluationRow(
         version_id=version_id,
@@ -159,7 +167,7 @@ def rows_of(
     return evaluation, _scores(evaluation.id, checked.samples)
 
 
-def _cell(result: Result) -> EvaluationCell:
+def _cell(result: CellResult) -> EvaluationCell:
     return EvaluationCell(
         metric=result.key.metric,
         persona=result.key.persona,
@@ -187,7 +195,7 @@ def _scores(evaluation_id: UUID, samples: SampleSet | None) -> list[EvaluationSc
 
 
 def digest_of(evaluation: EvaluationRow, artifact: str, suite: str) -> str:
-    """Bind everything that was recorded, and the id, so that no two evaluations share it."""
+    """Return the digest of all recorded facts and the id, so that each evaluation's is unique."""
     return canonical_digest(
         {
             "schema": "prefix-registry/evaluation/v1",
@@ -212,6 +220,6 @@ def digest_of(evaluation: EvaluationRow, artifact: str, suite: str) -> str:
 
 def _time_faults(report: Report, now: datetime) -> Iterator[Fault]:
     if report.finished_at < report.started_at:
-        yield Fault("ends-before-start", "finished_at lies before started_at.")
+        yield Fault("ends-before-start", "finished_at is before started_at.")
     if report.finished_at > now + _CLOCK_SKEW:
-        yield Fault("ends-in-future", f"finished_at lies after {now.isoformat()}.")
+        yield Fault("ends-in-future", f"finished_at is in the future; it is now {now.isoformat()}.")

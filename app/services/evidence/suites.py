@@ -5,8 +5,8 @@ from datetime import datetime
 from app.db import audit
 from app.db.evaluations import SUITE, suite_versioned
 from app.db.models import SuiteRow
-from app.db.session import Sessions, present
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.db.session import Sessions, expect
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.errors import AlreadyExistsError, InvalidSuiteError
 from app.domain.evidence.suites import Suite, suite_faults
 from app.domain.identity.access import EVERYWHERE, Caller, Role
@@ -16,16 +16,16 @@ from app.domain.naming import canonical_digest
 def register(
     sessions: Sessions, *, suite: Suite, caller: Caller, now: datetime
 ) -> tuple[SuiteRow, bool]:
-    """Register a suite version for good; say whether it is new.
+    """Register an immutable suite version; also return whether it is new.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        InvalidSuiteError: The suite contradicts itself; all faults.
-        AlreadyExistsError: That version is registered with another definition.
+        ForbiddenError: The caller is not an admin of the whole registry.
+        InvalidSuiteError: The suite contradicts itself; the error lists all faults.
+        AlreadyExistsError: The version is registered with a different definition.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     if faults := suite_faults(suite):
-        raise InvalidSuiteError(f"{suite} cannot be registered; see faults.", faults)
+        raise InvalidSuiteError(f"The suite {suite} is invalid; see faults.", faults)
     document = SUITE.dump_python(suite, mode="json")
     digest = canonical_digest(document)
     with sessions.begin() as session:
@@ -35,11 +35,11 @@ def register(
             session.add(_row(suite, document, digest, caller, now))
             facts: Facts = {"suite": suite.name, "version": suite.version, "digest": digest}
             audit.append(
-                session, happened(REGISTRY, "suite.register", facts, caller=caller, now=now)
+                session, audit_event(REGISTRY, "suite.register", facts, caller=caller, now=now)
             )
-            return present(suite_versioned(session, suite.name, suite.version)), True
+            return expect(suite_versioned(session, suite.name, suite.version)), True
     if known.digest != digest:
-        message = f"{suite} is registered with another definition; register a new version."
+        message = f"{suite} is registered with a different definition; register a new version."
         raise AlreadyExistsError(message)
     return known, False
 

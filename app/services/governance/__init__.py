@@ -1,1 +1,1 @@
-"""Use cases on release: policies, channels, gate, promotions, reviews."""
+"""Use cases for release: policies, channels, the gate, promotions and reviews."""

@@ -1,4 +1,4 @@
-"""Who may still review a promotion, and what it waits for."""
+"""Approval status: which reviewers a promotion has, may still have, and needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from app.db.principals import approvers_by_namespace
 from app.domain.governance import gate
 from app.domain.governance.allocation import Share
 from app.domain.governance.approvals import (
+    ApprovalSubject,
     Contributors,
     Review,
     Reviewer,
-    Subject,
+    counted_approvals,
     eligible,
     required_approvals,
-    standing,
 )
 from app.domain.governance.policies import Approvals, Contributor, Policy
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewers:
-    """The state of a promotion's approvals: how many are needed, who gave one, who can.
+class ApprovalStatus:
+    """The approvals of a promotion: how many it needs, who gave one, and who can give one.
 
-    Before `not_before` it does not execute, however many approve.
+    The promotion does not execute before `not_before`, even with all approvals.
     """
 
     required: int
@@ -40,47 +40,48 @@ class Reviewers:
     approved: frozenset[UUID]
 
     @property
-    def lacking(self) -> int:
+    def approvals_missing(self) -> int:
         return max(self.required - len(self.approved), 0)
 
     @property
     def waited_for(self) -> tuple[Reviewer, ...]:
-        return tuple(each for each in self.eligible if each.id not in self.approved)
+        return tuple(reviewer for reviewer in self.eligible if reviewer.id not in self.approved)
 
 
 @dataclass(frozen=True, slots=True)
-class People:
-    """Who evaluated what some promotions rest on, and who may approve, as it was read."""
+class ApprovalContext:
+    """The rows from which approval status is computed: policies, evaluators and approvers."""
 
     policies: Mapping[UUID, Policy]
     evaluators: Mapping[UUID, UUID]
     approvers: Mapping[str, Sequence[Reviewer]]
 
-    def reviewers(self, promotion: Promotion, *, now: datetime) -> Reviewers:
-        """Return the state of the approvals of one of the promotions.
+    def status_of(self, promotion: Promotion, *, now: datetime) -> ApprovalStatus:
+        """Return the approval status of one of the promotions.
 
-        An approval counts while it is of the present subject, has not expired, and its reviewer
-        could still give it: whoever lost the role or became a contributor no longer counts.
+        An approval counts while it is of the current subject, has not expired, and its reviewer
+        is still eligible. It lapses if the reviewer loses the role or becomes a contributor.
         """
         policy = self.policies[promotion.channel.policy_id]
         grown = _grown(promotion)
         contributors = self._contributors(promotion, grown)
         approvers = self.approvers[promotion.channel.prefix.namespace]
-        able = eligible(policy.approvals, approvers, contributors)
+        reviewers = eligible(policy.approvals, approvers, contributors)
         reviews = [
             Review(row.reviewer_id, row.verdict, row.subject_digest, row.reviewed_at)
             for row in promotion.reviews
         ]
-        subject = Subject(promotion.subject_digest, promotion.subject_since)
-        counted = standing(policy.approvals, reviews, subject=subject, now=now)
+        subject = ApprovalSubject(promotion.subject_digest, promotion.subject_since)
+        counted = counted_approvals(policy.approvals, reviews, subject=subject, now=now)
         shares = tuple(Share(share.version.number, share.weight) for share in grown)
-        return Reviewers(
+        return ApprovalStatus(
             required=required_approvals(policy, shares),
             not_before=promotion.subject_since + policy.approvals.wait,
             approvals=policy.approvals,
             contributors=contributors,
-            eligible=able,
-            approved=frozenset(each.reviewer_id for each in counted) & {each.id for each in able},
+            eligible=reviewers,
+            approved=frozenset(approval.reviewer_id for approval in counted)
+            & {reviewer.id for reviewer in reviewers},
         )
 
     def _contributors(
@@ -95,33 +96,33 @@ class People:
         }
 
 
-def people_of(session: Session, promotions: Sequence[Promotion]) -> People:
-    """Read in two queries, for all the promotions, whom their approvals depend on."""
+def approval_context_of(session: Session, promotions: Sequence[Promotion]) -> ApprovalContext:
+    """Read, in two queries, the evaluators and approvers that concern the promotions."""
     evaluations = {id_ for promotion in promotions for id_ in _evaluation_ids(promotion)}
     namespaces = {promotion.channel.prefix.namespace for promotion in promotions}
     rows = {promotion.channel.policy_id: promotion.channel.policy for promotion in promotions}
-    return People(
+    return ApprovalContext(
         policies={id_: policy_of(row) for id_, row in rows.items()},
         evaluators=evaluators_of(session, evaluations),
         approvers=approvers_by_namespace(session, namespaces),
     )
 
 
-def reviewers_of(
+def approval_status_of(
     session: Session, promotions: Sequence[Promotion], *, now: datetime
-) -> dict[UUID, Reviewers]:
-    """Return the state of approvals of each promotion, in two queries for all of them."""
-    people = people_of(session, promotions)
-    return {promotion.id: people.reviewers(promotion, now=now) for promotion in promotions}
+) -> dict[UUID, ApprovalStatus]:
+    """Return the approval status of each promotion, in two queries for all of them."""
+    context = approval_context_of(session, promotions)
+    return {promotion.id: context.status_of(promotion, now=now) for promotion in promotions}
 
 
 def _grown(promotion: Promotion) -> list[PromotionShare]:
-    """Return the shares of the versions that were judged, because their traffic would grow."""
-    judged = {candidate["number"] for candidate in promotion.outline["candidates"]}
-    return [share for share in promotion.shares if share.version.number in judged]
+    """Return the shares of the candidates: the versions whose traffic would grow."""
+    candidates = {candidate["number"] for candidate in promotion.outline["candidates"]}
+    return [share for share in promotion.shares if share.version.number in candidates]
 
 
 def _evaluation_ids(promotion: Promotion) -> list[UUID]:
-    """Return whose work it is that the promotion rests on, not what it is compared with."""
-    read = promotion.outline["evaluations"]
-    return [UUID(each["id"]) for each in read if each["of"] == gate.Subject.CANDIDATE]
+    """Return the candidates' evaluations, without those of the incumbent and control runs."""
+    used = promotion.outline["evaluations"]
+    return [UUID(ref["id"]) for ref in used if ref["of"] == gate.EvidenceRole.CANDIDATE]

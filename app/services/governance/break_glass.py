@@ -1,4 +1,4 @@
-"""Breaking the glass: an admin executes without gate, approvals or wait, marked so for ever."""
+"""Break-glass: an admin executes without gate, approvals or wait, permanently marked as such."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models import Promotion
 from app.db.promotions import promotion_by_id
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.domain.errors import Fault, InvalidRequestError
 from app.domain.governance.allocation import Allocation
 from app.domain.governance.lifecycle import (
@@ -20,7 +20,7 @@ from app.domain.identity.access import Caller, Role
 from app.domain.naming import PrefixName
 from app.services.governance.execution import Move, execute
 from app.services.governance.promotions import (
-    aim,
+    evaluate_request,
     lock_promotion,
     open_promotion,
     require_in_time,
@@ -32,16 +32,16 @@ from app.services.identity.visibility import lock_prefix_as
 def break_glass(
     sessions: Sessions, *, promotion_id: UUID, reason: str, caller: Caller, now: datetime
 ) -> Promotion:
-    """Execute a pending promotion as it stands.
+    """Execute a pending promotion at once.
 
     Raises:
-        InvalidRequestError: The reason is too short to be one.
-        NotFoundError: There is no such promotion for this caller.
-        ForbiddenError: The caller is no admin here.
-        InvalidTransitionError: The promotion has ended already, or expired.
-        VersionRevokedError: A version in it was revoked.
+        InvalidRequestError: The reason is too short.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an admin of this prefix.
+        InvalidTransitionError: The promotion is no longer pending, or has expired.
+        VersionRevokedError: A version of the promotion is revoked.
     """
-    _require_excuse(reason)
+    _require_reason(reason)
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
         caller.require(Role.ADMIN, promotion.channel.prefix.full_name)
@@ -50,7 +50,7 @@ def break_glass(
         return _execute(session, promotion, reason, caller, now)
 
 
-def request_breaking_glass(
+def request_with_break_glass(
     sessions: Sessions,
     *,
     prefix: PrefixName,
@@ -60,32 +60,32 @@ def request_breaking_glass(
     caller: Caller,
     now: datetime,
 ) -> Promotion:
-    """Make a channel serve `wanted` at once, whatever the gate says; its answer is kept.
+    """Make a channel serve `wanted` at once, even if the gate fails; its decision is recorded.
 
-    This is for what no request can be made for, because the gate is shut.
+    Use this when a normal request is refused because the gate does not pass.
 
     Raises:
-        InvalidRequestError: The reason is too short to be one.
-        NotFoundError: There is no such prefix for this caller.
-        ForbiddenError: The caller is no admin here.
+        InvalidRequestError: The reason is too short.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an admin of this prefix.
         GateNotConfiguredError: The channel has no policy, so it is closed.
-        InvalidAllocationError: The weights are no split of all traffic.
+        InvalidAllocationError: The weights do not split all traffic.
         UnknownReferenceError: A version does not exist.
-        VersionRevokedError: A version was revoked.
-        NothingToChangeError: The channel serves exactly that.
+        VersionRevokedError: A version is revoked.
+        NothingToChangeError: The channel already serves this allocation.
     """
-    _require_excuse(reason)
+    _require_reason(reason)
     require_split(wanted)
     with sessions.begin() as session:
         lock_prefix_as(Role.ADMIN, session, caller, prefix)
-        target = aim(session, prefix, channel_name, wanted, now)
+        target = evaluate_request(session, prefix, channel_name, wanted, now)
         promotion = open_promotion(session, target, reason, caller, now)
         return _execute(session, promotion, reason, caller, now)
 
 
-def _require_excuse(reason: str) -> None:
+def _require_reason(reason: str) -> None:
     if len(reason.strip()) < SHORTEST_EXCUSE:
-        message = f"Breaking the glass takes a reason of {SHORTEST_EXCUSE} characters or more."
+        message = f"Break-glass requires a reason of at least {SHORTEST_EXCUSE} characters."
         raise InvalidRequestError(message, [Fault("reason-too-short", message)])
 
 
@@ -95,4 +95,4 @@ def _execute(
     promotion.break_glass = True
     move = Move.of(promotion, GenerationKind.BREAK_GLASS, reason)
     execute(session, promotion.channel, move, caller=caller, now=now)
-    return present(promotion_by_id(session, promotion.id))
+    return expect(promotion_by_id(session, promotion.id))

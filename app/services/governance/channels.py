@@ -1,4 +1,4 @@
-"""Binding a channel to a policy, and rolling it back."""
+"""Binding channels to policies, and rolling channels back."""
 
 from datetime import datetime
 from typing import Final
@@ -10,8 +10,8 @@ from app.db.channels import allocation_of, generation_numbered, lock_channel
 from app.db.models import Channel, PolicyRow, Prefix
 from app.db.policies import policy_of, policy_versioned
 from app.db.principals import approvers_by_namespace
-from app.db.session import Sessions, present
-from app.domain.audit.chain import Event, Facts, happened, subject_of
+from app.db.session import Sessions, expect
+from app.domain.audit.chain import Event, Facts, audit_event, subject_of
 from app.domain.delivery.conditional_requests import Precondition, entity_tag
 from app.domain.errors import (
     NotFoundError,
@@ -26,7 +26,7 @@ from app.domain.governance.policies import Contributor
 from app.domain.identity.access import Caller, Role
 from app.domain.naming import PrefixName
 from app.services.governance.execution import Move, execute
-from app.services.governance.gate import reassess
+from app.services.governance.gate import reevaluate_pending
 from app.services.identity.visibility import lock_prefix_as, missing_channel
 
 _NONE: Final = Precondition()
@@ -43,23 +43,23 @@ def bind(
     caller: Caller,
     now: datetime,
 ) -> Channel:
-    """Create a channel under a policy, or put an existing one under another.
+    """Bind a channel to a policy version; create the channel if it does not exist.
 
-    Binding what is bound already changes nothing. Approvals that were given under the former
-    policy no longer count.
+    Binding a channel to its present policy version changes nothing. Approvals given under the
+    previous policy no longer count.
 
     Raises:
-        NotFoundError: There is no such prefix for this caller.
-        ForbiddenError: The caller is no admin here.
-        UnknownReferenceError: There is no such policy version.
-        PolicyUnsatisfiableError: Too few people could ever approve under it.
-        PreconditionFailedError: The channel is not what the caller expects.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an admin of this prefix.
+        UnknownReferenceError: The policy version does not exist.
+        PolicyUnsatisfiableError: Too few principals could approve under the policy.
+        PreconditionFailedError: The channel has changed since the caller read it.
     """
     with sessions.begin() as session:
         row = lock_prefix_as(Role.ADMIN, session, caller, prefix)
         wanted = policy_versioned(session, policy, policy_version)
         if wanted is None:
-            raise UnknownReferenceError(f"There is no policy {policy} version {policy_version}.")
+            raise UnknownReferenceError(f"The policy {policy} has no version {policy_version}.")
         channel = lock_channel(session, prefix, name)
         precondition.require(
             f"The channel {name}", None if channel is None else channel_tag(channel)
@@ -72,10 +72,10 @@ def bind(
             session.add(channel)
         else:
             channel.policy = wanted
-        event = _bound(prefix, channel, wanted, caller, now)
+        event = _bind_event(prefix, channel, wanted, caller, now)
         audit.append(session, event)
-        reassess(session, row, now=now)
-        return present(lock_channel(session, prefix, name))
+        reevaluate_pending(session, row, now=now)
+        return expect(lock_channel(session, prefix, name))
 
 
 def rollback(
@@ -89,16 +89,16 @@ def rollback(
     caller: Caller,
     now: datetime,
 ) -> Channel:
-    """Serve again, at once, what an earlier generation served, as a new generation.
+    """Serve the allocation of an earlier generation again at once, as a new generation.
 
-    It was gated and approved when it was made, so it is not again.
+    The gate passed and reviewers approved that allocation before, so neither is required again.
 
     Raises:
-        NotFoundError: There is no such channel or generation for this caller.
-        ForbiddenError: The caller is no approver here.
-        NothingToChangeError: The channel serves exactly that.
-        VersionRevokedError: A version in it was revoked since.
-        PreconditionFailedError: The channel is not what the caller expects.
+        NotFoundError: The channel or generation does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not an approver of this prefix.
+        NothingToChangeError: The channel already serves this allocation.
+        VersionRevokedError: A version of the generation is now revoked.
+        PreconditionFailedError: The channel has changed since the caller read it.
     """
     with sessions.begin() as session:
         lock_prefix_as(Role.APPROVER, session, caller, prefix)
@@ -113,14 +113,14 @@ def rollback(
         shares = [(share.version, share.weight) for share in earlier.shares]
         wanted = {Share(version.number, weight) for version, weight in shares}
         if not wanted or wanted == set(allocation_of(session, channel)):
-            message = f"{name} of {prefix} serves what generation {generation} served already."
+            message = f"{name} of {prefix} already serves what generation {generation} served."
             raise NothingToChangeError(message)
         move = Move(GenerationKind.ROLLBACK, shares, reason)
         execute(session, channel, move, caller=caller, now=now)
         return channel
 
 
-def _bound(
+def _bind_event(
     prefix: PrefixName, channel: Channel, policy: PolicyRow, caller: Caller, now: datetime
 ) -> Event:
     facts: Facts = {
@@ -130,32 +130,41 @@ def _bound(
         "policy_version": policy.version,
         "policy_digest": policy.digest,
     }
-    return happened(subject_of(prefix), "channel.bind", facts, caller=caller, now=now)
+    return audit_event(subject_of(prefix), "channel.bind", facts, caller=caller, now=now)
 
 
 def channel_tag(channel: Channel) -> str:
-    """Return the entity tag of a channel: of its policy and of what it serves."""
+    """Return the entity tag of a channel, which changes with its policy and its generation."""
     return entity_tag(str(channel.id), channel.policy.digest, channel.generation)
 
 
 def _require_satisfiable(session: Session, prefix: Prefix, row: PolicyRow) -> None:
-    """Raise if even with the kindest requester too few people could approve.
+    """Check that enough principals could approve under a policy.
 
-    Author, requester and evaluators are not known yet; the owner is.
+    Of the contributors, only the owner is known now. The author, requester and evaluators may
+    exclude more reviewers later.
+
+    Raises:
+        PolicyUnsatisfiableError: Too few principals could approve.
     """
     approvals = policy_of(row).approvals
     approvers = approvers_by_namespace(session, [prefix.namespace])[prefix.namespace]
     owner = {Contributor.OWNER: frozenset({prefix.owner_id})}
-    able = eligible(approvals, approvers, owner)
-    require_enough(len(able), approvals.required, prefix.namespace)
+    reviewers = eligible(approvals, approvers, owner)
+    require_enough(len(reviewers), approvals.required, prefix.namespace)
 
 
-def require_enough(able: int, required: int, namespace: str) -> None:
-    """Raise PolicyUnsatisfiableError if `able` reviewers cannot give `required` approvals."""
-    if able < required:
+def require_enough(reviewers: int, required: int, namespace: str) -> None:
+    """Check that there are enough eligible reviewers for the required approvals.
+
+    Raises:
+        PolicyUnsatisfiableError: There are fewer reviewers than required approvals.
+    """
+    if reviewers < required:
         raise PolicyUnsatisfiableError(
-            f"The policy demands {required} approvals, and {able} principals could give one; "
-            f"grant the role approver on {namespace} to more people, or demand fewer.",
+            f"The policy requires {required} approvals, but only {reviewers} principals are "
+            f"eligible; grant the role approver on {namespace} to more principals, or require "
+            "fewer approvals.",
             required=required,
-            eligible=able,
+            eligible=reviewers,
         )

@@ -1,4 +1,4 @@
-"""Promotions that time moves on: those whose wait is over, and those that nobody completed."""
+"""Due promotions: executing those whose wait is over, and expiring those past their deadline."""
 
 import logging
 from datetime import datetime
@@ -9,39 +9,41 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.db.models import Promotion
-from app.db.promotions import moved_by_time
+from app.db.promotions import due_promotions
 from app.db.session import Sessions
 from app.domain.audit.chain import Facts
-from app.domain.governance.gate import Result
+from app.domain.governance.gate import GateResult
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import SYSTEM
-from app.services.governance.approval_status import reviewers_of
-from app.services.governance.execution import complete, expire, is_overdue, record
-from app.services.governance.gate import rejudge
+from app.services.governance.approval_status import approval_status_of
+from app.services.governance.execution import execute_or_schedule, expire, is_overdue, record
+from app.services.governance.gate import reevaluate
 from app.services.governance.promotions import lock_promotion
 
-_AT_ONCE: Final = 100
+_BATCH: Final = 100
 _log = logging.getLogger(__name__)
 
 
-def settle(sessions: Sessions, *, now: datetime) -> int:
-    """Execute what is due and expire what is overdue; return how many promotions were met.
+def process_due(sessions: Sessions, *, now: datetime) -> int:
+    """Execute due promotions and expire overdue ones; return the number of promotions examined.
 
-    Each is a transaction of its own and is looked at again under its lock, so several servers
-    may settle at the same time, and one promotion's trouble is not that of the others.
+    Each promotion has its own transaction and is checked again under its lock. Several servers may
+    therefore process promotions at the same time, and a failure affects only one promotion.
     """
     with sessions() as session:
-        due = moved_by_time(session, now, limit=_AT_ONCE)
+        due = due_promotions(session, now, limit=_BATCH)
     for promotion_id in due:
         try:
-            _settle(sessions, promotion_id, now)
+            _process(sessions, promotion_id, now)
         except SQLAlchemyError as error:
-            # A lock that was not free in time: the next round meets the promotion again.
-            _log.warning("promotion %s is not settled yet: %s", promotion_id, type(error).__name__)
+            # A lock was not free in time: the next round retries the promotion.
+            _log.warning(
+                "promotion %s could not be processed yet: %s", promotion_id, type(error).__name__
+            )
     return len(due)
 
 
-def _settle(sessions: Sessions, promotion_id: UUID, now: datetime) -> None:
+def _process(sessions: Sessions, promotion_id: UUID, now: datetime) -> None:
     with sessions.begin() as session:
         promotion = lock_promotion(session, SYSTEM, promotion_id)
         if is_overdue(promotion, now):
@@ -55,11 +57,11 @@ def _is_due(promotion: Promotion, now: datetime) -> bool:
 
 
 def _end_wait(session: Session, promotion: Promotion, now: datetime) -> None:
-    """Execute the promotion, unless the gate has closed since: then people must look again."""
-    decision = rejudge(session, promotion, now=now).decision
-    if decision.result is Result.PASSED:
-        state = reviewers_of(session, [promotion], now=now)[promotion.id]
-        complete(session, promotion, state, caller=SYSTEM, now=now)
+    """Execute the promotion, or hold it for another review if the gate no longer passes."""
+    decision = reevaluate(session, promotion, now=now).decision
+    if decision.result is GateResult.PASSED:
+        state = approval_status_of(session, [promotion], now=now)[promotion.id]
+        execute_or_schedule(session, promotion, state, caller=SYSTEM, now=now)
         return
     promotion.due_at = None
     unmet: Facts = {"unmet": decision.shortfalls}

@@ -1,4 +1,4 @@
-"""Moving a channel: the only place where a generation is made."""
+"""Execution: the only place where a channel's generations are created."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from sqlalchemy.orm import Session
 from app.db import audit
 from app.db.models import Channel, Generation, GenerationShare, Promotion, Version
 from app.db.promotions import pending_on
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.errors import VersionRevokedError
 from app.domain.governance.lifecycle import GenerationKind, PromotionState, require_move
 from app.domain.identity.access import Caller
 from app.domain.naming import Json
-from app.services.governance.approval_status import Reviewers
+from app.services.governance.approval_status import ApprovalStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a channel is to serve, and why."""
+    """A change of a channel's allocation: the new shares, the kind and the reason."""
 
     kind: GenerationKind
     shares: Sequence[tuple[Version, int]]
@@ -28,13 +28,13 @@ class Move:
 
     @classmethod
     def of(cls, promotion: Promotion, kind: GenerationKind, reason: str) -> "Move":
-        """Return the move that a promotion asks for."""
+        """Return the move that executes a promotion."""
         shares = [(share.version, share.weight) for share in promotion.shares]
         return cls(kind, shares, reason, promotion)
 
 
 def allocation_facts(shares: Iterable[tuple[Version, int]]) -> list[Json]:
-    """Return a split of traffic as the audit log states it."""
+    """Return an allocation in the form that audit entries record."""
     return [
         {"version": version.number, "digest": version.digest, "weight": weight}
         for version, weight in shares
@@ -44,10 +44,10 @@ def allocation_facts(shares: Iterable[tuple[Version, int]]) -> list[Json]:
 def execute(
     session: Session, channel: Channel, move: Move, *, caller: Caller, now: datetime
 ) -> Generation:
-    """Make the channel's next generation and its audit entry, in the caller's transaction.
+    """Create the channel's next generation and its audit entry, in the caller's transaction.
 
-    The caller holds the locks of prefix and channel. Whatever else was pending on the channel
-    was judged against what it served before, so it is superseded.
+    The caller holds the locks of the prefix and the channel. Other promotions pending on the
+    channel are superseded, because they were evaluated against the previous allocation.
 
     Raises:
         VersionRevokedError: The move would serve a revoked version.
@@ -80,7 +80,7 @@ def close(promotion: Promotion, state: PromotionState, reason: str, now: datetim
     """End a pending promotion.
 
     Raises:
-        InvalidTransitionError: It has ended already.
+        InvalidTransitionError: The promotion is no longer pending.
     """
     require_move(promotion.state, state)
     promotion.state, promotion.closed_at, promotion.closing_reason = state, now, reason
@@ -94,10 +94,11 @@ def record(
     caller: Caller,
     now: datetime,
 ) -> None:
-    """Append what was done to a promotion, on its prefix's chain."""
-    about: dict[str, Json] = {"promotion_id": str(promotion.id), "channel": promotion.channel.name}
+    """Append an audit entry about a promotion to its prefix's chain."""
+    shared: dict[str, Json] = {"promotion_id": str(promotion.id), "channel": promotion.channel.name}
     subject = subject_of(promotion.channel.prefix.full_name)
-    audit.append(session, happened(subject, action, about | dict(facts), caller=caller, now=now))
+    event = audit_event(subject, action, shared | dict(facts), caller=caller, now=now)
+    audit.append(session, event)
 
 
 def require_not_revoked(version: Version) -> None:
@@ -128,20 +129,20 @@ def _append_entry(
         "promotion_id": None if move.promotion is None else str(move.promotion.id),
     }
     subject = subject_of(channel.prefix.full_name)
-    event = happened(subject, _ACTIONS[move.kind], facts, caller=caller, now=now)
+    event = audit_event(subject, _ACTIONS[move.kind], facts, caller=caller, now=now)
     audit.append(session, event)
 
 
-def complete(
-    session: Session, promotion: Promotion, state: Reviewers, *, caller: Caller, now: datetime
+def execute_or_schedule(
+    session: Session, promotion: Promotion, state: ApprovalStatus, *, caller: Caller, now: datetime
 ) -> None:
-    """Execute the promotion if it waits for nothing; if only for time, note when it is due.
+    """Execute the promotion if nothing is missing; if only its wait remains, schedule it.
 
-    The caller holds the locks of prefix and channel, the gate has passed just now, and `state`
-    is that of the approvals now.
+    The caller holds the locks of the prefix and the channel, the gate has just passed, and
+    `state` is the current approval status.
     """
     promotion.due_at = None
-    if state.lacking:
+    if state.approvals_missing:
         return
     if now < state.not_before:
         promotion.due_at = state.not_before
@@ -152,7 +153,7 @@ def complete(
 
 def expire(session: Session, promotion: Promotion, *, caller: Caller, now: datetime) -> str:
     """End an overdue promotion; return the reason."""
-    reason = f"Nobody completed it before {promotion.expires_at.isoformat()}."
+    reason = f"It was not executed before {promotion.expires_at.isoformat()}."
     close(promotion, PromotionState.EXPIRED, reason, now)
     record(session, promotion, "promotion.expire", {"reason": reason}, caller, now)
     return reason

@@ -1,4 +1,4 @@
-"""The gate applied to what is stored: the bridge from rows to one decision."""
+"""Gate evaluation: reading rows and handing them to the pure gate for a decision."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ from app.domain.governance.policies import Policy, compared_metrics
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 from app.services.governance.execution import require_not_revoked
-from app.services.identity.visibility import seen_version
+from app.services.identity.visibility import visible_version
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """A decision with what it is bound to: `subject_digest` is what a review approves."""
+class GateEvaluation:
+    """A decision, and the digest of the approval subject that reviews approve."""
 
     decision: Decision
     subject_digest: str
 
 
-def judge(
+def evaluate(
     session: Session,
     channel: Channel,
     wanted: Allocation,
@@ -42,28 +42,29 @@ def judge(
     *,
     current: Allocation,
     now: datetime,
-) -> Judgement:
-    """Judge every version whose traffic would grow if `channel` served `wanted`, not `current`.
+) -> GateEvaluation:
+    """Evaluate the gate for replacing the allocation `current` of `channel` with `wanted`.
 
-    A constant number of queries, whatever the history. `versions` holds, by number, the
-    versions of `wanted` with base model and prefix loaded.
+    The candidates are the versions whose traffic would grow. The number of queries is constant,
+    independent of the history. `versions` holds the versions of `wanted` by number, with base
+    model and prefix loaded.
     """
     policy = policy_of(channel.policy)
-    # What would change nothing can still be asked about: then all of it is judged.
+    # A dry run may ask for the current allocation: then all its versions are candidates.
     grown = growing(current, wanted) or wanted
-    judged = [versions[share.version] for share in grown]
+    candidates = [versions[share.version] for share in grown]
     most = heaviest(current)
     incumbent = None if most is None else _incumbent(session, channel, most.version)
-    evidence = _evidence(session, policy, judged, incumbent)
-    decision = decide_on(channel.policy, judged, incumbent, evidence, now)
+    evidence = _evidence(session, policy, candidates, incumbent)
+    decision = decide_on(channel.policy, candidates, incumbent, evidence, now)
     allocation = {versions[share.version].digest: share.weight for share in wanted}
     subject = subject_digest(allocation, decision.evidence_digest, channel.policy.digest)
-    return Judgement(decision, subject)
+    return GateEvaluation(decision, subject)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is recorded of versions and, as control runs, of base models; by row id."""
+    """The evaluations of versions and the control runs of base models, by row id."""
 
     versions: Mapping[UUID, Sequence[Evaluation]]
     base_models: Mapping[UUID, Sequence[Evaluation]]
@@ -77,30 +78,30 @@ class Evidence:
 
 def decide_on(
     policy: PolicyRow,
-    judged: Sequence[Version],
+    versions: Sequence[Version],
     incumbent: Version | None,
     evidence: Evidence,
     now: datetime,
 ) -> Decision:
-    """Hand rows to the pure gate: the one bridge, for deciding and for deciding again."""
+    """Convert rows to values and apply the pure gate; used by evaluation and by replay."""
     compared = None if incumbent is None else Incumbent(_ref(incumbent), evidence.of(incumbent))
-    candidates = [_candidate(version, evidence) for version in judged]
+    candidates = [_candidate(version, evidence) for version in versions]
     return decide(policy_of(policy), policy_ref(policy), candidates, compared, now)
 
 
 def _evidence(
-    session: Session, policy: Policy, judged: Sequence[Version], incumbent: Version | None
+    session: Session, policy: Policy, candidates: Sequence[Version], incumbent: Version | None
 ) -> Evidence:
-    """Read what the policy needs: samples of the cells it compares, and no others."""
+    """Read the evidence that the policy needs; samples only of the metrics it compares."""
     compared = compared_metrics(policy)
-    versions = [version.id for version in judged]
+    versions = [version.id for version in candidates]
     if incumbent is not None and compared:
         versions.append(incumbent.id)
     of_versions = evidence_for(session, EvaluationRow.version_id, versions, compared)
     margins = [rule.no_worse_than for rule in policy.rules if rule.no_worse_than is not None]
     if all(margin.base is None for margin in margins):
         return Evidence(of_versions, {})
-    bases = [version.base_model_id for version in judged]
+    bases = [version.base_model_id for version in candidates]
     of_bases = evidence_for(session, EvaluationRow.base_model_id, bases, compared)
     return Evidence(of_versions, of_bases)
 
@@ -137,16 +138,16 @@ def dry_run(
     caller: Caller,
     now: datetime,
 ) -> Decision:
-    """Return the decision on giving a version all of a channel's traffic.
+    """Return the decision that the gate would make for giving a version all of the traffic.
 
     Raises:
-        NotFoundError: There is no such version for this caller.
+        NotFoundError: The version does not exist, or is not visible to the caller.
         GateNotConfiguredError: The channel has no policy, so it is closed.
-        VersionRevokedError: The version was revoked, so no gate can open for it.
+        VersionRevokedError: The version is revoked, so no gate can pass it.
     """
-    caller.require_sight(prefix)
+    caller.require_visible(prefix)
     with sessions() as session:
-        version = seen_version(session, caller, prefix, number)
+        version = visible_version(session, caller, prefix, number)
         require_not_revoked(version)
         channel = channel_named(session, prefix, channel_name)
         if channel is None:
@@ -154,38 +155,41 @@ def dry_run(
         wanted = (Share(number, ALL_TRAFFIC),)
         current = allocation_of(session, channel)
         versions = {number: version}
-        return judge(session, channel, wanted, versions, current=current, now=now).decision
+        return evaluate(session, channel, wanted, versions, current=current, now=now).decision
 
 
 def not_configured(prefix: PrefixName, channel_name: str) -> GateNotConfiguredError:
     return GateNotConfiguredError(
-        f"{prefix} has no channel {channel_name} bound to a policy, so nothing can be promoted "
-        f"to it; an admin binds one with PUT /v1/prefixes/{prefix}/channels/{channel_name}."
+        f"{prefix} has no channel {channel_name} that is bound to a policy, so it accepts no "
+        "promotions; an admin can bind it with "
+        f"PUT /v1/prefixes/{prefix}/channels/{channel_name}."
     )
 
 
-def reassess(session: Session, prefix: Prefix, *, now: datetime) -> None:
-    """Judge every pending promotion of `prefix` again, in the transaction of the change.
+def reevaluate_pending(session: Session, prefix: Prefix, *, now: datetime) -> None:
+    """Re-evaluate every pending promotion of `prefix`, in the transaction of the change.
 
-    Approvals are of an exact subject, so those given before no longer count for a new one, and
-    a wait begins anew.
+    An approval is of one exact subject. If the subject changes, earlier approvals no longer
+    count and the wait restarts.
     """
     session.flush()
     for promotion in pending_below(session, prefix):
-        rejudge(session, promotion, now=now)
+        reevaluate(session, promotion, now=now)
 
 
-def rejudge(session: Session, promotion: Promotion, *, now: datetime) -> Judgement:
-    """Judge one promotion now and keep the answer on it."""
+def reevaluate(session: Session, promotion: Promotion, *, now: datetime) -> GateEvaluation:
+    """Re-evaluate one promotion and store the decision on it."""
     versions = {share.version.number: share.version for share in promotion.shares}
     wanted = tuple(Share(share.version.number, share.weight) for share in promotion.shares)
     current = allocation_of(session, promotion.channel)
-    judgement = judge(session, promotion.channel, wanted, versions, current=current, now=now)
-    promotion.decision = decision_document(judgement.decision)
+    gate_evaluation = evaluate(
+        session, promotion.channel, wanted, versions, current=current, now=now
+    )
+    promotion.decision = decision_document(gate_evaluation.decision)
     promotion.policy_id = promotion.channel.policy_id
-    promotion.evidence_digest = judgement.decision.evidence_digest
-    if promotion.subject_digest != judgement.subject_digest:
-        promotion.subject_digest = judgement.subject_digest
+    promotion.evidence_digest = gate_evaluation.decision.evidence_digest
+    if promotion.subject_digest != gate_evaluation.subject_digest:
+        promotion.subject_digest = gate_evaluation.subject_digest
         promotion.subject_since = now
         promotion.due_at = None
-    return judgement
+    return gate_evaluation

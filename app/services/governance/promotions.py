@@ -12,9 +12,9 @@ from app.db.channels import allocation_of, lock_channel
 from app.db.models import Channel, Principal, Promotion, PromotionShare, Version
 from app.db.prefixes import lock_prefix
 from app.db.promotions import decision_document, promotion_by_id
-from app.db.session import Sessions, present
+from app.db.session import Sessions, expect
 from app.db.versions import versions_numbered
-from app.domain.audit.chain import Facts, happened, subject_of
+from app.domain.audit.chain import Facts, audit_event, subject_of
 from app.domain.errors import (
     ForbiddenError,
     GateNotPassedError,
@@ -24,23 +24,23 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.governance.allocation import Allocation, allocation_faults
-from app.domain.governance.gate import Decision, Result
+from app.domain.governance.gate import Decision, GateResult
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.governance.policies import REQUEST_LIFETIME
 from app.domain.identity.access import Caller, Role
 from app.domain.naming import Json, PrefixName
-from app.services.governance.approval_status import reviewers_of
+from app.services.governance.approval_status import approval_status_of
 from app.services.governance.channels import require_enough
 from app.services.governance.execution import (
     allocation_facts,
     close,
-    complete,
+    execute_or_schedule,
     is_overdue,
     record,
     require_not_revoked,
 )
-from app.services.governance.gate import Judgement, judge, not_configured
-from app.services.identity.visibility import lock_prefix_as, seen_place
+from app.services.governance.gate import GateEvaluation, evaluate, not_configured
+from app.services.identity.visibility import lock_prefix_as, visible_promotion_place
 
 
 def request(
@@ -53,40 +53,40 @@ def request(
     caller: Caller,
     now: datetime,
 ) -> Promotion:
-    """Ask for a channel to serve `wanted`; the gate decides at once whether people may.
+    """Request that a channel serve `wanted`; the gate is evaluated before any review.
 
     Raises:
-        NotFoundError: There is no such prefix for this caller.
-        ForbiddenError: The caller does not publish here.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not a publisher of this prefix.
         GateNotConfiguredError: The channel has no policy, so it is closed.
-        InvalidAllocationError: The weights are no split of all traffic.
+        InvalidAllocationError: The weights do not split all traffic.
         UnknownReferenceError: A version does not exist.
-        VersionRevokedError: A version was revoked.
-        NothingToChangeError: The channel serves exactly that.
-        GateNotPassedError: The evidence falls short; the refusal is on the audit log.
+        VersionRevokedError: A version is revoked.
+        NothingToChangeError: The channel already serves this allocation.
+        GateNotPassedError: The evidence is insufficient; an audit entry records the refusal.
         PolicyUnsatisfiableError: Too few reviewers remain once contributors are excluded.
     """
     require_split(wanted)
     with sessions.begin() as session:
         lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
-        target = aim(session, prefix, channel_name, wanted, now)
-        if target.judgement.decision.result is Result.PASSED:
+        target = evaluate_request(session, prefix, channel_name, wanted, now)
+        if target.gate_evaluation.decision.result is GateResult.PASSED:
             promotion = open_promotion(session, target, reason, caller, now)
-            state = reviewers_of(session, [promotion], now=now)[promotion.id]
+            state = approval_status_of(session, [promotion], now=now)[promotion.id]
             require_enough(len(state.eligible), state.required, prefix.namespace)
-            complete(session, promotion, state, caller=caller, now=now)
+            execute_or_schedule(session, promotion, state, caller=caller, now=now)
             return promotion
         _append_refusal(session, target, caller, now)
-    raise not_passed(target.judgement.decision)
+    raise not_passed(target.gate_evaluation.decision)
 
 
 def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: datetime) -> Promotion:
-    """Take a request back.
+    """Withdraw a pending promotion.
 
     Raises:
-        NotFoundError: There is no such promotion for this caller.
-        ForbiddenError: Somebody else requested it.
-        InvalidTransitionError: It has ended already, or expired.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
+        ForbiddenError: The caller did not request the promotion.
+        InvalidTransitionError: The promotion is no longer pending, or has expired.
     """
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
@@ -100,15 +100,15 @@ def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: dat
 
 
 def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
-    """Return a promotion with its prefix and channel locked, in the order all writes take.
+    """Return a promotion with its prefix and channel locked, in the order that all writes use.
 
     Raises:
-        NotFoundError: It does not exist, or looks so to this caller.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
     """
-    prefix, channel_name = seen_place(session, caller, promotion_id)
+    prefix, channel_name = visible_promotion_place(session, caller, promotion_id)
     lock_prefix(session, prefix)
     lock_channel(session, prefix, channel_name)
-    return present(promotion_by_id(session, promotion_id))
+    return expect(promotion_by_id(session, promotion_id))
 
 
 def require_in_time(promotion: Promotion, now: datetime) -> None:
@@ -118,52 +118,56 @@ def require_in_time(promotion: Promotion, now: datetime) -> None:
 
 
 def not_passed(decision: Decision) -> GateNotPassedError:
-    closing = decision.unmet
-    first = "; ".join(finding.message for finding in closing[:3])
-    more = f" (and {len(closing) - 3} more)" if len(closing) > 3 else ""  # noqa: PLR2004
+    unmet = decision.unmet
+    first = "; ".join(finding.message for finding in unmet[:3])
+    more = f" (and {len(unmet) - 3} more)" if len(unmet) > 3 else ""  # noqa: PLR2004
     findings = decision_document(decision)["findings"]
-    counted = "1 finding" if len(closing) == 1 else f"{len(closing)} findings"
+    counted = "1 finding" if len(unmet) == 1 else f"{len(unmet)} findings"
     return GateNotPassedError(f"{counted}: {first}{more}", findings=findings)
 
 
 def require_split(wanted: Allocation) -> None:
-    """Raise InvalidAllocationError unless the weights are a split of all traffic."""
+    """Check that the weights split all traffic.
+
+    Raises:
+        InvalidAllocationError: They do not.
+    """
     if faults := allocation_faults(wanted):
-        raise InvalidAllocationError("The allocation is refused; see faults.", faults)
+        raise InvalidAllocationError("The allocation is invalid; see faults.", faults)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What a channel is asked to serve, with the versions by number and the gate's answer."""
+class PromotionTarget:
+    """A requested allocation of a channel, with its versions by number and the gate evaluation."""
 
     channel: Channel
     wanted: Allocation
     versions: Mapping[int, Version]
-    judgement: Judgement
+    gate_evaluation: GateEvaluation
 
     def shares(self) -> list[tuple[Version, int]]:
-        """Return the versions that are asked for, with their weights, heaviest first."""
+        """Return the requested versions with their weights, heaviest first."""
         ordered = sorted(self.wanted, key=lambda share: share.weight, reverse=True)
         return [(self.versions[share.version], share.weight) for share in ordered]
 
     def facts(self) -> dict[str, Json]:
         return {
             "allocation": allocation_facts(self.shares()),
-            "evidence_digest": self.judgement.decision.evidence_digest,
+            "evidence_digest": self.gate_evaluation.decision.evidence_digest,
             "policy_digest": self.channel.policy.digest,
         }
 
 
-def aim(
+def evaluate_request(
     session: Session, prefix: PrefixName, channel_name: str, wanted: Allocation, now: datetime
-) -> Target:
-    """Lock the channel and judge what it is asked to serve.
+) -> PromotionTarget:
+    """Lock the channel and evaluate the gate for the requested allocation.
 
     Raises:
         GateNotConfiguredError: The channel has no policy, so it is closed.
         UnknownReferenceError: A version does not exist.
-        VersionRevokedError: A version was revoked.
-        NothingToChangeError: The channel serves exactly that.
+        VersionRevokedError: A version is revoked.
+        NothingToChangeError: The channel already serves this allocation.
     """
     channel = lock_channel(session, prefix, channel_name)
     if channel is None:
@@ -171,25 +175,25 @@ def aim(
     versions = _versions(session, prefix, wanted)
     current = allocation_of(session, channel)
     if set(wanted) == set(current):
-        raise NothingToChangeError(f"{channel_name} of {prefix} serves exactly that already.")
-    judgement = judge(session, channel, wanted, versions, current=current, now=now)
-    return Target(channel, wanted, versions, judgement)
+        raise NothingToChangeError(f"{channel_name} of {prefix} already serves this allocation.")
+    gate_evaluation = evaluate(session, channel, wanted, versions, current=current, now=now)
+    return PromotionTarget(channel, wanted, versions, gate_evaluation)
 
 
 def _versions(session: Session, prefix: PrefixName, wanted: Allocation) -> Mapping[int, Version]:
     versions = versions_numbered(session, prefix, [share.version for share in wanted])
     for share in wanted:
         if share.version not in versions:
-            raise UnknownReferenceError(f"There is no version {share.version} of {prefix}.")
+            raise UnknownReferenceError(f"{prefix} has no version {share.version}.")
         require_not_revoked(versions[share.version])
     return versions
 
 
 def open_promotion(
-    session: Session, target: Target, reason: str, caller: Caller, now: datetime
+    session: Session, target: PromotionTarget, reason: str, caller: Caller, now: datetime
 ) -> Promotion:
-    """Insert a pending promotion with the decision on it, and its audit entry."""
-    decision = target.judgement.decision
+    """Insert a pending promotion with its decision, and append its audit entry."""
+    decision = target.gate_evaluation.decision
     promotion = Promotion(
         channel_id=target.channel.id,
         reason=reason,
@@ -198,13 +202,13 @@ def open_promotion(
         policy_id=target.channel.policy_id,
         decision=decision_document(decision),
         evidence_digest=decision.evidence_digest,
-        subject_digest=target.judgement.subject_digest,
+        subject_digest=target.gate_evaluation.subject_digest,
         subject_since=now,
         created_at=now,
         expires_at=now + REQUEST_LIFETIME,
         reviews=[],
     )
-    # All that is shown of it is at hand already; to read it back takes three queries.
+    # The response needs these objects, which are loaded already; a re-read takes three queries.
     promotion.channel = target.channel
     promotion.requested_by = session.get_one(Principal, caller.id)
     for version, weight in target.shares():
@@ -218,9 +222,11 @@ def open_promotion(
     return promotion
 
 
-def _append_refusal(session: Session, target: Target, caller: Caller, now: datetime) -> None:
-    unmet = target.judgement.decision.shortfalls
+def _append_refusal(
+    session: Session, target: PromotionTarget, caller: Caller, now: datetime
+) -> None:
+    unmet = target.gate_evaluation.decision.shortfalls
     facts: Facts = target.facts() | {"channel": target.channel.name, "unmet": unmet}
     subject = subject_of(target.channel.prefix.full_name)
-    event = happened(subject, "promotion.refuse", facts, caller=caller, now=now)
+    event = audit_event(subject, "promotion.refuse", facts, caller=caller, now=now)
     audit.append(session, event)

@@ -1,4 +1,4 @@
-"""Reviewing promotions: the last approval executes, one rejection ends."""
+"""Reviewing promotions: the last approval executes a promotion, and one rejection ends it."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,13 +14,22 @@ from app.domain.errors import (
     SeparationOfDutiesError,
     SubjectChangedError,
 )
-from app.domain.governance.approvals import Reviewer, Verdict, approved_already, bar_to_review
-from app.domain.governance.gate import Result
+from app.domain.governance.approvals import (
+    Reviewer,
+    Verdict,
+    approved_already,
+    review_refusal_reason,
+)
+from app.domain.governance.gate import GateResult
 from app.domain.governance.lifecycle import PromotionState, require_move
 from app.domain.identity.access import Caller, Role
-from app.services.governance.approval_status import People, Reviewers, people_of
-from app.services.governance.execution import close, complete, expire, is_overdue, record
-from app.services.governance.gate import rejudge
+from app.services.governance.approval_status import (
+    ApprovalContext,
+    ApprovalStatus,
+    approval_context_of,
+)
+from app.services.governance.execution import close, execute_or_schedule, expire, is_overdue, record
+from app.services.governance.gate import reevaluate
 from app.services.governance.promotions import lock_promotion, not_passed
 
 
@@ -36,18 +45,19 @@ def review(
 ) -> Promotion:
     """Approve or reject a pending promotion.
 
-    The gate is evaluated again first, under the channel's lock. The approval that completes
-    what the policy demands executes the promotion in the same transaction, or at the end of
-    the policy's wait. With `subject_digest` an approval is of exactly that.
+    For an approval, the gate is re-evaluated first, under the channel's lock. The last approval
+    that the policy requires executes the promotion in the same transaction, or schedules it for
+    the end of the policy's wait. With `subject_digest`, the approval is of exactly that subject.
 
     Raises:
-        NotFoundError: There is no such promotion for this caller.
-        SeparationOfDutiesError: The caller contributed to it, or is no human where one must be.
-        ForbiddenError: The caller is no approver here.
-        InvalidTransitionError: The promotion has ended.
-        AlreadyReviewedError: The caller has approved exactly this already.
-        SubjectChangedError: What is under review is not `subject_digest` any more.
-        GateNotPassedError: The evidence no longer suffices; nothing was recorded.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
+        SeparationOfDutiesError: The caller contributed to the promotion, or the policy requires a
+            human reviewer and the caller is not one.
+        ForbiddenError: The caller is not an approver of this prefix.
+        InvalidTransitionError: The promotion is no longer pending.
+        AlreadyReviewedError: The caller has already approved this subject.
+        SubjectChangedError: The promotion's subject no longer has the digest `subject_digest`.
+        GateNotPassedError: The evidence is no longer sufficient; nothing was recorded.
     """
     with sessions.begin() as session:
         promotion = lock_promotion(session, caller, promotion_id)
@@ -70,52 +80,54 @@ def _decide(
     caller: Caller,
     now: datetime,
 ) -> None:
-    # Read once: what is recorded on a version is judged there and then, so judging again below can
-    # rest on fewer evaluations, as those that grew old drop out, but not on others.
-    people = people_of(session, [promotion])
-    _require_reviewer(people.reviewers(promotion, now=now), promotion, caller)
+    # Read once: recording an evaluation re-evaluates promotions at once. The re-evaluation below
+    # can therefore use fewer evaluations, since old ones drop out, but no additional ones.
+    context = approval_context_of(session, [promotion])
+    _require_reviewer(context.status_of(promotion, now=now), promotion, caller)
     after = PromotionState.EXECUTED if verdict is Verdict.APPROVE else PromotionState.REJECTED
     require_move(promotion.state, after)
     if verdict is Verdict.APPROVE:
-        decision = rejudge(session, promotion, now=now).decision
+        decision = reevaluate(session, promotion, now=now).decision
         if subject_digest not in (None, promotion.subject_digest):
             raise SubjectChangedError(
-                "The evidence, the policy or the incumbent has changed since you looked; "
-                "read the promotion again and review what it is now.",
+                "The evidence, the policy or the incumbent has changed since you read the "
+                "promotion; read it again, then review its current subject.",
                 subject_digest=promotion.subject_digest,
             )
-        if decision.result is not Result.PASSED:
+        if decision.result is not GateResult.PASSED:
             raise not_passed(decision)
-        _approve(session, promotion, people, comment, caller, now)
+        _approve(session, promotion, context, comment, caller, now)
     else:
         _record_review(session, promotion, verdict, comment, caller, now)
         close(promotion, PromotionState.REJECTED, comment, now)
 
 
-def _require_reviewer(state: Reviewers, promotion: Promotion, caller: Caller) -> None:
-    """Tell a contributor why before telling anybody else which role is missing."""
+def _require_reviewer(state: ApprovalStatus, promotion: Promotion, caller: Caller) -> None:
+    """Check separation of duties first: contributors then get a precise reason, not a 403."""
     reviewer = Reviewer(caller.name, caller.id, caller.kind)
-    if bar := bar_to_review(state.approvals, reviewer, state.contributors):
-        raise SeparationOfDutiesError(bar)
+    if refusal_reason := review_refusal_reason(state.approvals, reviewer, state.contributors):
+        raise SeparationOfDutiesError(refusal_reason)
     caller.require(Role.APPROVER, promotion.channel.prefix.full_name)
 
 
 def _approve(
     session: Session,
     promotion: Promotion,
-    people: People,
+    context: ApprovalContext,
     comment: str,
     caller: Caller,
     now: datetime,
 ) -> None:
-    """Keep an approval of what was judged just now, and execute if it was the last one.
+    """Record an approval of the re-evaluated subject, and execute if it was the last one.
 
-    Who has approved may still think again and reject, but not approve twice.
+    After an approval, the reviewer may still reject, but cannot approve twice.
     """
-    if caller.id in people.reviewers(promotion, now=now).approved:
+    if caller.id in context.status_of(promotion, now=now).approved:
         raise AlreadyReviewedError(approved_already(caller.name))
     _record_review(session, promotion, Verdict.APPROVE, comment, caller, now)
-    complete(session, promotion, people.reviewers(promotion, now=now), caller=caller, now=now)
+    execute_or_schedule(
+        session, promotion, context.status_of(promotion, now=now), caller=caller, now=now
+    )
 
 
 def _record_review(

@@ -1,1 +1,1 @@
-"""Use cases on principals, tokens, sessions and sign-in."""
+"""Use cases for principals, tokens, web sessions and login."""

@@ -1,11 +1,11 @@
-"""Who is calling: the principal behind a bearer token."""
+"""Authentication: finding the principal that a bearer token belongs to."""
 
 from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from app.db.identities import callers_of
+from app.db.federated_identities import callers_of
 from app.db.session import Sessions
 from app.db.tokens import valid_token
 from app.domain.errors import UnauthenticatedError
@@ -13,13 +13,13 @@ from app.domain.identity.access import Caller
 from app.domain.identity.oidc import Issuer, comparable
 from app.domain.identity.tokens import is_token
 from app.oidc.issuers import Issuers
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 
 
 def authenticate(
-    sessions: Sessions, *, token: str, now: datetime, uses: TokenUses | None = None
+    sessions: Sessions, *, token: str, now: datetime, uses: TokenUsage | None = None
 ) -> Caller:
-    """Return who holds an API token; the use is noted in `uses`.
+    """Return the principal that holds an API token; record its use in `uses`.
 
     Raises:
         UnauthenticatedError: The token is malformed, unknown, revoked or expired.
@@ -38,32 +38,33 @@ def authenticate(
 def authenticate_federated(
     sessions: Sessions, issuers: Issuers, *, token: str, now: datetime
 ) -> Caller:
-    """Return the one principal that a token of a configured issuer means.
+    """Return the principal to which the claims of a configured issuer's token are bound.
 
     Raises:
-        UnauthenticatedError: The token does not hold, or means nobody, or several.
-        UnavailableError: The issuer's keys cannot be had.
+        UnauthenticatedError: The token is invalid, or its claims are bound to no principal or to
+            several.
+        UnavailableError: The issuer's keys cannot be fetched.
     """
     issuer, claims = issuers.verified(token, now)
     with sessions() as session:
-        return meant(session, issuer, claims)
+        return principal_for_claims(session, issuer, claims)
 
 
-def meant(session: Session, issuer: Issuer, claims: Mapping[str, object]) -> Caller:
-    """Return the one principal that the verified claims of a token mean.
+def principal_for_claims(session: Session, issuer: Issuer, claims: Mapping[str, object]) -> Caller:
+    """Return the principal to which the verified claims of a token are bound.
 
     Raises:
-        UnauthenticatedError: They mean nobody, or several.
+        UnauthenticatedError: The claims are bound to no principal or to several.
     """
     found = callers_of(session, issuer.url, issuer.kind, comparable(claims))
     if not found:
         raise UnauthenticatedError(
-            f"The token of {issuer.url} is good, but its claims are bound to no principal; an "
-            "admin binds them with PUT /v1/principals/{principal}/identities."
+            f"The token of {issuer.url} is valid, but its claims are bound to no principal; an "
+            "admin can bind them with PUT /v1/principals/{principal}/identities."
         )
     if len(found) > 1:
         raise UnauthenticatedError(
-            f"The token of {issuer.url} is good, but its claims mean more than one principal; an "
-            "admin must bind them so that they mean one."
+            f"The token of {issuer.url} is valid, but its claims match several principals; an "
+            "admin must narrow the bindings so that they match one."
         )
     return found[0]

@@ -1,11 +1,11 @@
-"""The first principals and tokens, made by whoever can run the server's own commands."""
+"""The first principals and tokens, which the server's own CLI creates."""
 
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from app.db import audit
-from app.db.principals import holds_somebody
+from app.db.principals import has_principals
 from app.db.session import Sessions
 from app.domain.audit.chain import REGISTRY
 from app.domain.errors import AlreadyExistsError, UnauthenticatedError
@@ -25,17 +25,17 @@ def first_admin(
 ) -> str:
     """Create the first admin of the whole registry, with further grants; return its token, once.
 
-    Principal and token are made together, under the lock of the registry's chain, so that of
-    two who try at once one is refused.
+    The principal and its token are created in one transaction under the lock of the registry's
+    chain, so that only one of two concurrent attempts succeeds.
 
     Raises:
-        AlreadyExistsError: There is an admin already, or somebody of that name.
+        AlreadyExistsError: An admin, or a principal with this name, already exists.
     """
     every = {Grant(Role.ADMIN, EVERYWHERE), *grants}
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
-        if holds_somebody(session, Role.ADMIN, EVERYWHERE):
-            raise AlreadyExistsError("There is an admin already, who can issue every other token.")
+        if has_principals(session, Role.ADMIN, EVERYWHERE):
+            raise AlreadyExistsError("The registry has an admin already, who can issue tokens.")
         holder = add_principal(session, name, PrincipalKind.HUMAN, every, SYSTEM, now)
         _, token = add_token(session, holder, lifetime, None, SYSTEM, now)
         return token
@@ -49,7 +49,7 @@ def ensure_principal(
     grants: Collection[Grant],
     now: datetime,
 ) -> None:
-    """Create a principal unless there is one of that name; its grants are then left alone."""
+    """Create a principal, unless the name exists; an existing principal is left unchanged."""
     with suppress(AlreadyExistsError):
         create_principal(sessions, name=name, kind=kind, grants=grants, caller=SYSTEM, now=now)
 
@@ -57,7 +57,7 @@ def ensure_principal(
 def ensure_token(
     sessions: Sessions, *, principal: str, known: str | None, lifetime: timedelta, now: datetime
 ) -> str:
-    """Return `known` while it is a valid token of `principal`, else a new one."""
+    """Return `known` if it is a valid token of `principal`, and a new token otherwise."""
     if known is not None:
         with suppress(UnauthenticatedError):
             if authenticate(sessions, token=known, now=now).name == principal:

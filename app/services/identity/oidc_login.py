@@ -1,4 +1,4 @@
-"""Signing in to the pages through an issuer: sending a browser there, and taking it back."""
+"""OIDC login to the pages: redirecting a browser to an issuer, and processing its response."""
 
 import hashlib
 import logging
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from app.db.models import SignInAttempt
+from app.db.login_attempts import delete_expired_attempts, take_attempt
+from app.db.models import LoginAttempt
 from app.db.session import Sessions
-from app.db.sign_in_attempts import forget_attempts, take_attempt
 from app.domain.errors import UnauthenticatedError, UnavailableError
 from app.domain.identity.oidc import Issuer
 from app.domain.identity.oidc_login import (
     ATTEMPT_LIFETIME,
-    Answer,
+    AuthorizationResponse,
     Client,
     Proof,
-    answer_fault,
     authorization_request,
+    authorization_response_fault,
 )
+from app.oidc.code_exchange import CodeRefusedError, exchanged_token
 from app.oidc.discovery import Endpoints
 from app.oidc.fetching import FetchError
 from app.oidc.issuers import Issuers
-from app.oidc.redeeming import CodeRefusedError, redeemed
 from app.services.identity import web_sessions
-from app.services.identity.web_sessions import Visit
+from app.services.identity.web_sessions import PageVisit
 
 _MINUTES: Final = int(ATTEMPT_LIFETIME.total_seconds() // 60)
 
@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
-    """Where a browser goes to sign in, and what it keeps to prove that it went."""
+class LoginRedirect:
+    """The issuer's URL for a login, and the cookie that ties the login to the browser."""
 
     url: str
     cookie: str
@@ -42,20 +42,20 @@ class Departure:
 
 def begin(
     sessions: Sessions, issuers: Issuers, *, name: str, target: str, now: datetime
-) -> Departure:
-    """Begin a sign-in that ends at `target`, which the caller has checked.
+) -> LoginRedirect:
+    """Begin a login that ends at the page `target`, which the caller has validated.
 
     Raises:
-        NotFoundError: No issuer to sign in with has that name.
-        UnavailableError: The issuer does not say where people sign in.
+        NotFoundError: No issuer with a login has this name.
+        UnavailableError: The issuer's endpoints cannot be discovered.
     """
     issuer, client = issuers.to_sign_in_with(name)
     endpoints = issuers.endpoints(client, now)
     proof, state = Proof(secrets.token_urlsafe(32)), secrets.token_urlsafe(32)
     with sessions.begin() as session:
-        forget_attempts(session, now)
+        delete_expired_attempts(session, now)
         session.add(
-            SignInAttempt(
+            LoginAttempt(
                 state_hash=_hash(state),
                 browser_hash=_hash(proof.secret),
                 issuer=issuer.url,
@@ -64,7 +64,7 @@ def begin(
             )
         )
     url = authorization_request(endpoints.authorization_url, client, proof, state)
-    return Departure(url, proof.secret)
+    return LoginRedirect(url, proof.secret)
 
 
 def taken(
@@ -75,12 +75,12 @@ def taken(
     state: str | None,
     cookie: str | None,
     now: datetime,
-) -> SignInAttempt:
-    """Return the attempt that an answer is to, which no other answer is to from now on.
+) -> LoginAttempt:
+    """Take the login attempt that an authorization response belongs to; it works only once.
 
     Raises:
-        NotFoundError: No issuer to sign in with has that name.
-        UnauthenticatedError: This browser began no such sign-in with it, or too long ago.
+        NotFoundError: No issuer with a login has this name.
+        UnauthenticatedError: This browser has no such attempt with the issuer, or it has expired.
     """
     issuer, _ = issuers.to_sign_in_with(name)
     attempt = None
@@ -89,47 +89,55 @@ def taken(
             attempt = take_attempt(session, state_hash=_hash(state), browser_hash=_hash(cookie))
     if attempt is None:
         raise UnauthenticatedError(
-            "This sign-in is not the one that this browser began last, or it was used already; "
-            "begin again."
+            "This login is not the latest one of this browser, or it was used before; start again."
         )
     if attempt.expires_at <= now:
-        raise UnauthenticatedError(
-            f"This sign-in took longer than {_MINUTES} minutes; begin again."
-        )
+        raise UnauthenticatedError(f"This login took longer than {_MINUTES} minutes; start again.")
     if attempt.issuer != issuer.url:
-        raise UnauthenticatedError("This sign-in was begun with another issuer; begin again.")
+        raise UnauthenticatedError("This login was started with a different issuer; start again.")
     return attempt
 
 
 def complete(
-    sessions: Sessions, issuers: Issuers, *, name: str, answer: Answer, cookie: str, now: datetime
-) -> Visit:
-    """Open a session for whoever the issuer says has signed in, once the attempt is taken.
+    sessions: Sessions,
+    issuers: Issuers,
+    *,
+    name: str,
+    answer: AuthorizationResponse,
+    cookie: str,
+    now: datetime,
+) -> PageVisit:
+    """Open a web session for the principal that the issuer has authenticated.
+
+    The caller has taken the login attempt.
 
     Raises:
-        UnauthenticatedError: The answer does not hold, or means nobody here, or several.
-        UnavailableError: The issuer does not answer.
+        UnauthenticatedError: The authorization response or ID token is invalid, or its claims are
+            bound to no principal or to several.
+        UnavailableError: The issuer does not respond.
     """
     issuer, client = issuers.to_sign_in_with(name)
     endpoints, proof = issuers.endpoints(client, now), Proof(cookie)
-    if fault := answer_fault(answer, issuer.url, names_itself=endpoints.names_itself):
-        message = f"The answer of {issuer.url} is refused: {fault}; begin again."
+    if fault := authorization_response_fault(
+        answer, issuer.url, names_itself=endpoints.names_itself
+    ):
+        message = f"The response of {issuer.url} is invalid: {fault}; start again."
         raise UnauthenticatedError(message)
-    token = _redeemed(issuer, client, endpoints, answer.code or "", proof)
+    token = _exchange(issuer, client, endpoints, answer.code or "", proof)
     claims = issuers.verified_id_token(token, issuer, client, nonce=proof.nonce, now=now)
     return web_sessions.sign_in_as(sessions, issuer=issuer, claims=claims, now=now)
 
 
-def _redeemed(issuer: Issuer, client: Client, endpoints: Endpoints, code: str, proof: Proof) -> str:
+def _exchange(issuer: Issuer, client: Client, endpoints: Endpoints, code: str, proof: Proof) -> str:
     try:
-        return redeemed(endpoints, client, code=code, verifier=proof.verifier)
+        return exchanged_token(endpoints, client, code=code, verifier=proof.verifier)
     except CodeRefusedError as error:
-        _log.warning("a sign-in was refused: %s", error)
-        message = f"{issuer.url} does not confirm this sign-in; begin again."
+        _log.warning("the issuer refused the code of a login: %s", error)
+        message = f"{issuer.url} did not confirm this login; start again."
         raise UnauthenticatedError(message) from error
     except FetchError as error:
-        _log.warning("a sign-in cannot be completed: %s", error)
-        message = f"{issuer.url} does not answer as it should; begin again shortly."
+        _log.warning("a login could not be completed: %s", error)
+        message = f"{issuer.url} did not respond as expected; start again shortly."
         raise UnavailableError(message) from error
 
 

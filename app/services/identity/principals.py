@@ -1,4 +1,4 @@
-"""Principals: how somebody comes to act, with which grants, and how that ends."""
+"""Creating principals, setting their grants and federated identities, and deactivating them."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -6,13 +6,13 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.identities import holder_of
-from app.db.models import IdentityRow, Principal, RoleGrant
+from app.db.federated_identities import holder_of
+from app.db.models import FederatedIdentityRow, Principal, RoleGrant
 from app.db.principals import lock_principal, principal_named
 from app.db.session import Sessions
 from app.db.tokens import revoke_tokens
-from app.db.web_sessions import forget_opened_by
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.db.web_sessions import delete_sessions_opened_by
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.errors import (
     AlreadyExistsError,
     Fault,
@@ -21,7 +21,7 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role, nothing_named
-from app.domain.identity.oidc import Identity
+from app.domain.identity.oidc import FederatedIdentity
 from app.domain.naming import Json
 from app.oidc.issuers import Issuers
 
@@ -35,10 +35,10 @@ def create_principal(
     caller: Caller,
     now: datetime,
 ) -> Principal:
-    """Create a person or a service, with what it may do.
+    """Create a human or service principal with its grants.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
+        ForbiddenError: The caller is not an admin of the whole registry.
         AlreadyExistsError: The name is taken.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
@@ -54,10 +54,14 @@ def add_principal(
     caller: Caller,
     now: datetime,
 ) -> Principal:
-    """Insert a principal and its audit entry, in the caller's transaction."""
+    """Insert a principal and its audit entry, in the caller's transaction.
+
+    Raises:
+        AlreadyExistsError: The name is taken.
+    """
     audit.lock_chain(session, REGISTRY)
     if principal_named(session, name) is not None:
-        raise AlreadyExistsError(f"There is a principal {name} already.")
+        raise AlreadyExistsError(f"The principal {name} already exists.")
     principal = Principal(name, kind, now)
     principal.grants, principal.identities = _rows(grants), []
     session.add(principal)
@@ -73,9 +77,9 @@ def set_grants(
     """Replace all grants of a principal.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        NotFoundError: There is no such principal.
-        PrincipalDeactivatedError: It no longer acts.
+        ForbiddenError: The caller is not an admin of the whole registry.
+        NotFoundError: The principal does not exist.
+        PrincipalDeactivatedError: The principal is deactivated.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
@@ -93,19 +97,19 @@ def set_identities(
     issuers: Issuers,
     *,
     name: str,
-    identities: Sequence[Identity],
+    identities: Sequence[FederatedIdentity],
     caller: Caller,
     now: datetime,
 ) -> Principal:
-    """Replace all identities of a principal: whose tokens of other issuers mean it.
+    """Replace all federated identities of a principal.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        NotFoundError: There is no such principal.
-        PrincipalDeactivatedError: It no longer acts.
+        ForbiddenError: The caller is not an admin of the whole registry.
+        NotFoundError: The principal does not exist.
+        PrincipalDeactivatedError: The principal is deactivated.
         UnknownReferenceError: An issuer is not configured.
-        InvalidRequestError: An issuer's tokens speak for principals of another kind.
-        AlreadyExistsError: An identity is another principal's.
+        InvalidRequestError: An issuer is configured for principals of a different kind.
+        AlreadyExistsError: A federated identity is bound to another principal.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
@@ -113,53 +117,60 @@ def set_identities(
         for identity in identities:
             _require_bindable(session, issuers, identity, principal)
         kept = [row for row in principal.identities if _identity(row) in identities]
-        forget_opened_by(session, [row for row in principal.identities if row not in kept])
+        removed = [row for row in principal.identities if row not in kept]
+        delete_sessions_opened_by(session, removed)
         held = [_identity(row) for row in kept]
         principal.identities = kept + [
-            IdentityRow(each.issuer, dict(each.claims)) for each in identities if each not in held
+            FederatedIdentityRow(identity.issuer, dict(identity.claims))
+            for identity in identities
+            if identity not in held
         ]
         listed: list[Json] = [
-            {"issuer": each.issuer, "claims": dict(each.claims)} for each in identities
+            {"issuer": identity.issuer, "claims": dict(identity.claims)} for identity in identities
         ]
         record(session, "identities.set", facts_of(principal) | {"identities": listed}, caller, now)
         return principal
 
 
 def _require_bindable(
-    session: Session, issuers: Issuers, identity: Identity, principal: Principal
+    session: Session, issuers: Issuers, identity: FederatedIdentity, principal: Principal
 ) -> None:
     if identity.issuer not in issuers:
-        message = f"There is no issuer {identity.issuer} in the server's configuration."
+        message = f"The issuer {identity.issuer} is not in the server's configuration."
         raise UnknownReferenceError(message)
     kind = issuers[identity.issuer].kind
     if kind is not principal.kind:
-        message = f"{identity.issuer} speaks for a {kind}, and {principal.name} is none."
+        message = (
+            f"{identity.issuer} is configured for principals of the kind {kind}, but "
+            f"{principal.name} is a {principal.kind}."
+        )
         raise InvalidRequestError(message, [Fault("identity-kind", message)])
     holder = holder_of(session, identity)
     if holder is not None and holder.id != principal.id:
-        message = f"These claims of {identity.issuer} mean {holder.name} already."
+        message = f"These claims of {identity.issuer} are already bound to {holder.name}."
         raise AlreadyExistsError(message)
 
 
-def _identity(row: IdentityRow) -> Identity:
-    return Identity(row.issuer, row.claims)
+def _identity(row: FederatedIdentityRow) -> FederatedIdentity:
+    return FederatedIdentity(row.issuer, row.claims)
 
 
 def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) -> None:
-    """Stop a principal for good: it loses grants, tokens and identities, and what it did stays.
+    """Deactivate a principal permanently: remove its grants, tokens and federated identities.
 
-    Doing so again changes nothing. The name stays taken, so that the record has one meaning.
+    Deactivating it again changes nothing. The name stays taken, so that audit entries remain
+    unambiguous.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        NotFoundError: There is no such principal.
+        ForbiddenError: The caller is not an admin of the whole registry.
+        NotFoundError: The principal does not exist.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
         principal = _lock(session, name)
         if principal.deactivated_at is not None:
             return
-        forget_opened_by(session, principal.identities)
+        delete_sessions_opened_by(session, principal.identities)
         principal.deactivated_at = now
         principal.grants = []
         principal.identities = []
@@ -171,13 +182,13 @@ def lock_active(session: Session, name: str) -> Principal:
     """Return a principal, locked.
 
     Raises:
-        NotFoundError: There is none of that name.
-        PrincipalDeactivatedError: It no longer acts.
+        NotFoundError: The principal does not exist.
+        PrincipalDeactivatedError: The principal is deactivated.
     """
     principal = _lock(session, name)
     if principal.deactivated_at is not None:
         since = principal.deactivated_at.isoformat()
-        message = f"{name} was deactivated at {since}, for good; make another principal."
+        message = f"{name} was permanently deactivated at {since}; create another principal."
         raise PrincipalDeactivatedError(message)
     return principal
 
@@ -195,7 +206,7 @@ def facts_of(principal: Principal) -> dict[str, Json]:
 
 
 def record(session: Session, action: str, facts: Facts, caller: Caller, now: datetime) -> None:
-    audit.append(session, happened(REGISTRY, action, facts, caller=caller, now=now))
+    audit.append(session, audit_event(REGISTRY, action, facts, caller=caller, now=now))
 
 
 def _rows(grants: Collection[Grant]) -> list[RoleGrant]:

@@ -1,4 +1,4 @@
-"""When tokens were last used: written down seldom, and never while a request waits."""
+"""Recording when tokens were last used, at most every few minutes and off the request path."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -11,16 +11,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.session import Sessions
 from app.db.tokens import ValidToken, write_last_use
 
-APART: Final = timedelta(minutes=5)
+RECORDING_INTERVAL: Final = timedelta(minutes=5)
 
 _log = logging.getLogger(__name__)
 
 
-class TokenUses:
-    """Notes uses of tokens; a thread of its own writes them, one per token and five minutes.
+class TokenUsage:
+    """Records token uses in a background thread, once per token in five minutes.
 
-    A use that the database does not take is lost, and the next one is noted instead: knowing
-    when a token was used is worth no refusal and no wait.
+    If the write fails, that use is lost and a later one is recorded: this information does not
+    justify a refused or delayed request.
     """
 
     def __init__(self, sessions: Sessions) -> None:
@@ -29,7 +29,7 @@ class TokenUses:
         self._waiting: set[UUID] = set()
 
     def note(self, token: ValidToken, now: datetime) -> None:
-        recent = token.last_used_at is not None and now - token.last_used_at < APART
+        recent = token.last_used_at is not None and now - token.last_used_at < RECORDING_INTERVAL
         if recent or token.id in self._waiting:
             return
         self._waiting.add(token.id)
@@ -38,8 +38,8 @@ class TokenUses:
     def _write(self, token_id: UUID, now: datetime) -> None:
         try:
             with self._sessions.begin() as session:
-                write_last_use(session, token_id, now, apart=APART)
+                write_last_use(session, token_id, now, interval=RECORDING_INTERVAL)
         except SQLAlchemyError as error:
-            _log.warning("a token's use was not written down: %s", type(error).__name__)
+            _log.warning("the use of a token was not recorded: %s", type(error).__name__)
         finally:
             self._waiting.discard(token_id)

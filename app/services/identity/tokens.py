@@ -1,4 +1,4 @@
-"""API tokens: issuing them, revoking them, and who holds one."""
+"""Issuing and revoking API tokens."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -26,19 +26,19 @@ def issue_token(
     caller: Caller,
     now: datetime,
 ) -> tuple[ApiToken, str]:
-    """Issue a token; return its row and, the only time, the token itself.
+    """Issue a token; return its row and the secret, which cannot be read again.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        UnknownReferenceError: There is no such principal.
-        PrincipalDeactivatedError: It no longer acts.
+        ForbiddenError: The caller is not an admin of the whole registry.
+        UnknownReferenceError: The principal does not exist.
+        PrincipalDeactivatedError: The principal is deactivated.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
         try:
             holder = lock_active(session, principal)
         except NotFoundError as error:
-            message = f"There is no principal {principal}; create it first."
+            message = f"The principal {principal} does not exist; create it first."
             raise UnknownReferenceError(message) from error
         return add_token(session, holder, lifetime, channels, caller, now)
 
@@ -70,8 +70,8 @@ def revoke_token(sessions: Sessions, *, token_id: UUID, caller: Caller, now: dat
     """Revoke a token; revoking it again changes nothing.
 
     Raises:
-        ForbiddenError: The caller is no admin of the whole registry.
-        NotFoundError: There is no such token.
+        ForbiddenError: The caller is not an admin of the whole registry.
+        NotFoundError: The token does not exist.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:

@@ -1,4 +1,4 @@
-"""What a caller may see and lock: the door that every use case below a prefix goes through."""
+"""Visibility: the reads and locks of a prefix's objects that check the caller's grants."""
 
 from uuid import UUID
 
@@ -6,33 +6,37 @@ from sqlalchemy.orm import Session
 
 from app.db.channels import channel_named
 from app.db.models import Channel, Prefix, Promotion, Version
-from app.db.prefixes import lock_prefix, prefix_in_sight
-from app.db.promotions import place_in_sight, promotion_in_sight
+from app.db.prefixes import lock_prefix, prefix_visible_to
+from app.db.promotions import promotion_place_visible_to, promotion_visible_to
 from app.db.versions import version_numbered
 from app.domain.errors import NotFoundError
 from app.domain.identity.access import Caller, Role, nothing_named
 from app.domain.naming import PrefixName
 
 
-def seen_prefix(session: Session, caller: Caller, name: PrefixName) -> Prefix:
-    """Return a prefix that the caller may see: a reader only one that serves something to it.
+def visible_prefix(session: Session, caller: Caller, name: PrefixName) -> Prefix:
+    """Return a prefix that is visible to the caller.
+
+    Readers see a prefix only if one of its channels serves them a version.
 
     Raises:
-        NotFoundError: It does not exist, or looks so to this caller.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
     """
-    prefix = prefix_in_sight(session, caller, name)
+    prefix = prefix_visible_to(session, caller, name)
     if prefix is None:
         raise name.missing()
     return prefix
 
 
-def seen_version(session: Session, caller: Caller, name: PrefixName, number: int) -> Version:
-    """Return a version that the caller may see: a reader only one that a channel serves to it.
+def visible_version(session: Session, caller: Caller, name: PrefixName, number: int) -> Version:
+    """Return a version that is visible to the caller.
+
+    Readers see a version only if a channel serves it to them.
 
     Raises:
-        NotFoundError: It does not exist, or looks so to this caller.
+        NotFoundError: The version does not exist, or is not visible to the caller.
     """
-    caller.require_sight(name, unreleased=False)
+    caller.require_visible(name, unreleased=False)
     released_to = None if caller.sees_everything(name.namespace) else caller
     version = version_numbered(session, name, number, released_to=released_to)
     if version is None:
@@ -40,49 +44,51 @@ def seen_version(session: Session, caller: Caller, name: PrefixName, number: int
     return version
 
 
-def seen_channel(session: Session, caller: Caller, prefix: PrefixName, name: str) -> Channel:
-    """Return a channel that the caller may read.
+def visible_channel(session: Session, caller: Caller, prefix: PrefixName, name: str) -> Channel:
+    """Return a channel that is visible to the caller.
 
     Raises:
-        NotFoundError: It does not exist, or looks so to this caller.
+        NotFoundError: The channel does not exist, or is not visible to the caller.
     """
-    caller.require_sight(prefix, unreleased=False)
+    caller.require_visible(prefix, unreleased=False)
     channel = channel_named(session, prefix, name) if caller.sees_channel(name) else None
     if channel is None:
         raise missing_channel(prefix, name)
     return channel
 
 
-def seen_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
-    """Return a promotion that the caller may see.
+def visible_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
+    """Return a promotion that is visible to the caller.
 
     Raises:
-        NotFoundError: It does not exist, or looks so to this caller.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
     """
-    promotion = promotion_in_sight(session, caller, promotion_id)
+    promotion = promotion_visible_to(session, caller, promotion_id)
     if promotion is None:
         raise nothing_named("promotion", str(promotion_id))
     return promotion
 
 
-def seen_place(session: Session, caller: Caller, promotion_id: UUID) -> tuple[PrefixName, str]:
-    """Return the prefix and the channel of a promotion that the caller may see.
+def visible_promotion_place(
+    session: Session, caller: Caller, promotion_id: UUID
+) -> tuple[PrefixName, str]:
+    """Return the prefix and the channel of a promotion that is visible to the caller.
 
     Raises:
-        NotFoundError: It does not exist, or looks so to this caller.
+        NotFoundError: The promotion does not exist, or is not visible to the caller.
     """
-    place = place_in_sight(session, caller, promotion_id)
+    place = promotion_place_visible_to(session, caller, promotion_id)
     if place is None:
         raise nothing_named("promotion", str(promotion_id))
     return place
 
 
 def lock_prefix_as(role: Role, session: Session, caller: Caller, name: PrefixName) -> Prefix:
-    """Return the prefix, locked for a write that takes `role`.
+    """Return the prefix, locked for a write that requires `role`.
 
     Raises:
-        NotFoundError: It does not exist, or looks so to this caller.
-        ForbiddenError: The caller sees it but lacks the role.
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The prefix is visible, but the caller lacks the role.
     """
     caller.require(role, name)
     prefix = lock_prefix(session, name)
@@ -92,7 +98,7 @@ def lock_prefix_as(role: Role, session: Session, caller: Caller, name: PrefixNam
 
 
 def missing_version(prefix: PrefixName, number: int) -> NotFoundError:
-    return NotFoundError(f"There is no version {number} of {prefix} that your grants cover.")
+    return NotFoundError(f"{prefix} has no version {number} that your grants cover.")
 
 
 def missing_channel(prefix: PrefixName, name: str) -> NotFoundError:

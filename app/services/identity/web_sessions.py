@@ -1,4 +1,4 @@
-"""Signing in to the pages, staying signed in, and signing out."""
+"""Web sessions: signing in to the pages, renewing the session cookie, and signing out."""
 
 import hashlib
 import secrets
@@ -11,15 +11,21 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.db import audit
-from app.db.identities import lock_identity
-from app.db.models import ApiToken, IdentityRow, WebSession
-from app.db.session import Sessions, present
-from app.db.web_sessions import forget, forget_expired, live_token, renew, session_by_cookie
-from app.domain.audit.chain import REGISTRY, Facts, happened
+from app.db.federated_identities import lock_identity
+from app.db.models import ApiToken, FederatedIdentityRow, WebSession
+from app.db.session import Sessions, expect
+from app.db.web_sessions import (
+    delete_expired_sessions,
+    delete_session,
+    live_token,
+    renew,
+    session_by_cookie,
+)
+from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.identity.access import Caller
 from app.domain.identity.oidc import Issuer, comparable
 from app.domain.naming import Json
-from app.services.identity.authentication import authenticate, meant
+from app.services.identity.authentication import authenticate, principal_for_claims
 
 IDLE_LIFETIME: Final = timedelta(minutes=30)
 LONGEST_LIFETIME: Final = timedelta(hours=10)
@@ -27,11 +33,11 @@ RENEWED_AFTER: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """One request of somebody who is signed in.
+class PageVisit:
+    """A page request of a signed-in principal.
 
-    `form_token` is what the visit's forms must carry; `cookie` is set if the browser is to keep
-    another one from now on.
+    `form_token` is the CSRF token for the forms of the page. `cookie` is the new session cookie,
+    if the browser must replace its present one.
     """
 
     caller: Caller
@@ -40,8 +46,8 @@ class Visit:
     cookie: str | None = None
 
 
-def sign_in(sessions: Sessions, *, token: str, now: datetime) -> Visit:
-    """Open a session for whoever holds `token`; it ends no later than the token.
+def sign_in(sessions: Sessions, *, token: str, now: datetime) -> PageVisit:
+    """Open a session for the principal that holds `token`; it ends no later than the token.
 
     Raises:
         UnauthenticatedError: The token is malformed, unknown, revoked or expired.
@@ -55,25 +61,29 @@ def sign_in(sessions: Sessions, *, token: str, now: datetime) -> Visit:
 
 def sign_in_as(
     sessions: Sessions, *, issuer: Issuer, claims: Mapping[str, object], now: datetime
-) -> Visit:
-    """Open a session for whom the verified claims of an ID token mean, as a bearer token's would.
+) -> PageVisit:
+    """Open a session for the principal to which the verified claims of an ID token are bound.
 
-    It hangs on the binding by which they mean somebody, and ends when that is taken away.
+    The session depends on that federated identity, and ends when it is removed.
 
     Raises:
-        UnauthenticatedError: The claims mean nobody, or several.
+        UnauthenticatedError: The claims are bound to no principal or to several.
     """
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
-        caller = meant(session, issuer, claims)
+        caller = principal_for_claims(session, issuer, claims)
         held = lock_identity(session, caller.id, issuer.url, comparable(claims))
-        return _opened(session, caller, present(held), now + LONGEST_LIFETIME, now)
+        return _opened(session, caller, expect(held), now + LONGEST_LIFETIME, now)
 
 
 def _opened(
-    session: Session, caller: Caller, held: ApiToken | IdentityRow, ends_at: datetime, now: datetime
-) -> Visit:
-    forget_expired(session, now)
+    session: Session,
+    caller: Caller,
+    held: ApiToken | FederatedIdentityRow,
+    ends_at: datetime,
+    now: datetime,
+) -> PageVisit:
+    delete_expired_sessions(session, now)
     cookie = _new_secret()
     by_token = isinstance(held, ApiToken)
     row = WebSession(
@@ -94,7 +104,7 @@ def _opened(
     else:
         facts |= {"identity_id": str(held.id), "issuer": held.issuer}
     _record(session, "session.open", facts, caller, now)
-    return Visit(caller, row.id, row.form_token, cookie)
+    return PageVisit(caller, row.id, row.form_token, cookie)
 
 
 def visit(
@@ -104,45 +114,46 @@ def visit(
     now: datetime,
     issuers: Collection[str] = (),
     attended: bool = True,
-) -> Visit | None:
-    """Return who is behind a cookie; None if the session, or what it was opened with, has ended.
+) -> PageVisit | None:
+    """Return the visit of the principal behind a cookie; None if the session has ended.
 
-    One that was opened through an issuer lasts while that is one of `issuers`. The cookie is
-    changed every few minutes, so that a copy of it is soon worth nothing, and the session lasts
-    that much longer. What a page asks by itself, unattended, does neither.
+    A session also ends with the token or the federated identity that opened it, or when its
+    issuer is no longer one of `issuers`. Every few minutes the cookie is replaced, so that a
+    stolen copy soon stops working, and the session is extended. Requests that a page makes by
+    itself (`attended` is false) do neither.
     """
     with sessions() as session:
         found = session_by_cookie(session, _hash(cookie), issuers, now)
     if found is None:
         return None
     row, caller = found
-    seen = Visit(caller, row.id, row.form_token)
+    present = PageVisit(caller, row.id, row.form_token)
     if not attended or now - row.renewed_at < RENEWED_AFTER:
-        return seen
-    return _renewed(sessions, seen, row, now)
+        return present
+    return _renewed(sessions, present, row, now)
 
 
-def sign_out(sessions: Sessions, *, visit: Visit, now: datetime) -> None:
+def sign_out(sessions: Sessions, *, visit: PageVisit, now: datetime) -> None:
     """End a session at once; ending it again changes nothing."""
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
-        if forget(session, visit.session_id):
+        if delete_session(session, visit.session_id):
             facts: Facts = {"session_id": str(visit.session_id)}
             _record(session, "session.close", facts, visit.caller, now)
 
 
-def _renewed(sessions: Sessions, seen: Visit, row: WebSession, now: datetime) -> Visit:
-    fresh = _new_secret()
+def _renewed(sessions: Sessions, present: PageVisit, row: WebSession, now: datetime) -> PageVisit:
+    cookie = _new_secret()
     with sessions.begin() as session:
         renewed = renew(
             session,
             row.id,
             before=row.hash,
-            after=_hash(fresh),
+            after=_hash(cookie),
             expires_at=min(now + IDLE_LIFETIME, row.ends_at),
             at=now,
         )
-    return replace(seen, cookie=fresh) if renewed else seen
+    return replace(present, cookie=cookie) if renewed else present
 
 
 def _new_secret() -> str:
@@ -154,4 +165,4 @@ def _hash(cookie: str) -> str:
 
 
 def _record(session: Session, action: str, facts: Facts, caller: Caller, now: datetime) -> None:
-    audit.append(session, happened(REGISTRY, action, facts, caller=caller, now=now))
+    audit.append(session, audit_event(REGISTRY, action, facts, caller=caller, now=now))

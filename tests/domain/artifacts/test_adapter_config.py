@@ -1,4 +1,4 @@
-"""What an adapter's configuration says, and what it may not say."""
+"""An adapter's configuration: the settings that are read, and those that are refused."""
 
 import json
 
@@ -54,7 +54,7 @@ def test_the_configuration_of_a_cartridge_that_peft_saved_is_read():
     assert (config.peft_type, config.frozen_tokens) == ("CARTRIDGE", 2)
 
 
-def test_a_projected_prefix_that_peft_saved_says_so():
+def test_a_projected_prefix_that_peft_saved_is_recognised():
     config, faults = parse_config(train_tiny("gpt2", prefix_projection=True).config)
 
     assert (config.projected, faults) == (True, ())
@@ -70,7 +70,7 @@ def test_a_local_path_is_a_base_models_name():
     assert (config.base_model_name, faults) == ("/models/../llama é", ())
 
 
-def test_keys_that_do_not_change_loading_are_left_alone():
+def test_keys_that_do_not_change_loading_are_ignored():
     assert codes(a_config(init_weights="zero", alora_invocation_tokens=[1], corda_config={})) == []
 
 
@@ -150,7 +150,7 @@ def test_a_file_that_is_not_strict_json_is_refused(data, code):
         ),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused(changes, expected):
+def test_an_invalid_setting_is_refused(changes, expected):
     assert codes(a_config(**changes)) == expected
 
 
@@ -163,7 +163,7 @@ def test_a_setting_that_cannot_be_is_refused(changes, expected):
         (None, "missing"),
     ],
 )
-def test_another_type_of_adapter_is_told_what_it_is_and_what_is_held_here(peft_type, words):
+def test_the_refusal_of_another_adapter_names_its_type_and_the_accepted_ones(peft_type, words):
     text = message(a_config(peft_type=peft_type))
 
     assert words in text
@@ -176,14 +176,14 @@ def test_a_faulty_setting_does_not_hide_the_others_from_later_checks():
     assert (len(faults), config.layers, config.base_model_revision) == (1, 4, None)
 
 
-def test_of_all_types_of_peft_exactly_two_are_held():
+def test_exactly_two_of_the_types_of_peft_are_accepted():
     for kind in peft.PeftType:
         accepted = codes(a_config(peft_type=kind.value)) == []
 
         assert accepted == (kind.value in {"PREFIX_TUNING", "CARTRIDGE"})
 
 
-def test_the_builder_writes_what_peft_writes():
+def test_the_builder_writes_the_keys_that_peft_writes():
     theirs = json.loads(train_tiny("llama").config)
 
     assert json.loads(a_config()).keys() <= theirs.keys()

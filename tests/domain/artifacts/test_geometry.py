@@ -1,4 +1,4 @@
-"""A base model's dimensions, held against real models."""
+"""A base model's dimensions, compared with real models."""
 
 import pytest
 from safetensors.torch import load
@@ -48,11 +48,11 @@ def test_an_encoder_decoder_model_counts_its_encoders_layers(base, layers):
     ("base", "window"),
     [("llama", 2048), ("gpt2", 64), ("bart", 64), ("t5", None), ("bloom", None)],
 )
-def test_the_context_window_is_known_where_positions_end(base, window):
+def test_the_context_window_is_known_if_positions_are_limited(base, window):
     assert geometry_from_config(train_tiny(base).base_config).context_window == window
 
 
-def test_a_stale_position_count_of_t5_is_no_window():
+def test_a_stale_position_count_of_t5_is_not_a_window():
     config = train_tiny("t5").base_config | {"n_positions": 512}
 
     assert geometry_from_config(config).context_window is None
@@ -62,7 +62,7 @@ def test_a_configuration_becomes_a_geometry():
     assert geometry_from_config(LLAMA_CONFIG) == LLAMA
 
 
-def test_the_language_model_of_a_multimodal_model_is_what_a_prefix_is_for():
+def test_the_geometry_of_a_multimodal_model_is_that_of_its_language_model():
     config = {"model_type": "llava", "hidden_size": 7, "text_config": LLAMA_CONFIG}
 
     geometry = geometry_from_config(config)
@@ -88,7 +88,7 @@ def test_a_null_key_is_a_missing_key():
         pytest.param({"num_hidden_layers": 0}, "positive integer", id="zero"),
         pytest.param({"num_key_value_heads": [2, 4]}, "positive integer", id="a-list"),
         pytest.param({"num_hidden_layers": 10**9}, "layers is 1000000000", id="absurd"),
-        pytest.param({"num_attention_heads": 5}, "does not divide by 5", id="uneven-head-dim"),
+        pytest.param({"num_attention_heads": 5}, "not divisible by 5", id="uneven-head-dim"),
         pytest.param({"num_key_value_heads": 3}, "share 3 key-value heads", id="uneven-groups"),
         pytest.param({"model_type": None}, "model type", id="no-model-type"),
         pytest.param({"kv_lora_rank": 8}, "`kv_lora_rank`", id="latent-attention"),
@@ -97,7 +97,7 @@ def test_a_null_key_is_a_missing_key():
         pytest.param({"layer_types": ["full_attention", "mamba"]}, "other than", id="hybrid"),
     ],
 )
-def test_what_cannot_be_derived_is_refused_with_the_way_out(changes, reason):
+def test_a_geometry_that_cannot_be_derived_is_refused_with_a_remedy(changes, reason):
     with pytest.raises(GeometryError) as caught:
         geometry_from_config(LLAMA_CONFIG | changes)
 

@@ -1,4 +1,4 @@
-"""A version's digest: of its content alone, and computable by anybody."""
+"""A version's digest depends on its content alone, and anyone can compute it."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def test_the_digest_does_not_depend_on_the_order_of_the_files(files, random):
 
 
 @given(files_of_a_version)
-def test_the_digest_is_what_any_json_library_and_sha256_give(files):
+def test_any_json_library_and_sha256_reproduce_the_digest(files):
     document = {
         "schema": "prefix-registry/manifest/v1",
         "base_model": BASE,
@@ -64,7 +64,7 @@ def vars_of(file):
         pytest.param(digest_of(CONFIG, WEIGHTS, peft_type="CARTRIDGE"), id="the-type"),
     ],
 )
-def test_whatever_a_version_is_changes_its_digest(other):
+def test_every_property_of_a_version_changes_its_digest(other):
     assert other != digest_of(CONFIG, WEIGHTS)
 
 

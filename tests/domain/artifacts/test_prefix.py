@@ -1,4 +1,4 @@
-"""Whether two parts are a prefix for a base model, and what it costs."""
+"""A prefix for a base model: its properties and cost, and the refusal of everything else."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from app.domain.artifacts.adapter_config import parse_config
 from app.domain.artifacts.geometry import Geometry
 from app.domain.artifacts.prefix import (
-    PrefixFacts,
+    PrefixProperties,
     TensorScan,
     check_prefix,
     content_faults,
@@ -35,11 +35,11 @@ def codes(config=None, file=None, geometry=LLAMA):
     return [fault.code for fault in faults]
 
 
-def test_a_prefix_has_facts():
+def test_a_prefix_has_properties():
     facts, faults = checked()
 
     assert faults == ()
-    assert facts == PrefixFacts(
+    assert facts == PrefixProperties(
         peft_type="PREFIX_TUNING",
         virtual_tokens=3,
         layers=4,
@@ -114,7 +114,7 @@ def test_a_file_that_is_not_a_prefix_is_refused_with_every_fault(file, expected)
             {"num_attention_heads": 1, "token_dim": 16}, LLAMA, ["geometry-heads"], id="other-heads"
         ),
         pytest.param({"token_dim": 8}, LLAMA, ["geometry-token-dim"], id="other-width"),
-        # 2 heads are the cache's and 32 elements the queries': PEFT would divide one by the other.
+        # 2 heads belong to the cache and 32 elements to the queries: PEFT would divide them.
         pytest.param({"token_dim": 32}, LLAMA, ["geometry-token-dim"], id="mixed-up"),
         pytest.param({"token_dim": None}, LLAMA, ["geometry-token-dim"], id="half-left-out"),
         pytest.param(
@@ -169,7 +169,7 @@ def test_query_heads_of_a_grouped_query_base_are_remarked_on(config):
 def test_a_projected_prefix_is_remarked_on():
     facts, _ = checked({"prefix_projection": True})
 
-    assert "cannot be trained on" in facts.remarks[0]
+    assert "cannot be trained further" in facts.remarks[0]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_only_the_first_of_many_extra_tensors_are_named():
     _, faults = checked(file=a_file("prompt_embeddings", *names))
 
     assert len(faults) == 11
-    assert faults[-1].message == "990 more tensors are refused likewise."
+    assert faults[-1].message == "990 more tensors are refused for the same reason."
 
 
 def test_a_part_that_could_not_be_read_does_not_hide_the_faults_of_the_other():
@@ -209,7 +209,7 @@ def test_a_part_that_could_not_be_read_does_not_hide_the_faults_of_the_other():
     assert without_file[0] is without_config[0] is None
 
 
-def test_two_unreadable_parts_have_neither_facts_nor_faults():
+def test_two_unreadable_parts_have_neither_properties_nor_faults():
     assert check_prefix(None, None, geometry=LLAMA, base_parameters=1) == (None, ())
 
 
@@ -236,7 +236,7 @@ def test_the_elements_are_worth_reading_if_shape_and_type_fit_the_base():
         ),
     ],
 )
-def test_numbers_that_are_no_prefix_are_refused(scan, expected):
+def test_elements_that_are_no_prefix_are_refused(scan, expected):
     assert [fault.code for fault in content_faults(scan)] == expected
 
 

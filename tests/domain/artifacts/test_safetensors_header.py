@@ -1,4 +1,4 @@
-"""The safetensors container: what is refused, and what a refusal says."""
+"""The safetensors container: the files that are refused, and the messages of refusals."""
 
 import json
 
@@ -35,7 +35,7 @@ def test_a_bad_file_is_refused_with_every_fault(file, expected):
 
 
 @pytest.mark.parametrize(("file", "expected"), STRICTER.values(), ids=STRICTER)
-def test_a_file_that_readers_could_disagree_about_is_refused(file, expected):
+def test_a_file_that_readers_could_read_differently_is_refused(file, expected):
     assert codes(file) == expected
 
 
@@ -74,7 +74,7 @@ def test_independent_faults_are_reported_together():
     ]
 
 
-def test_every_entry_is_judged_until_there_are_too_many_to_name():
+def test_faulty_entries_are_named_up_to_a_limit():
     file = a_raw_file({f"layer.{number}": an_entry(dtype="X") for number in range(500)})
 
     result, faults = parsed(file)
@@ -82,7 +82,7 @@ def test_every_entry_is_judged_until_there_are_too_many_to_name():
     assert result is None
     assert len(faults) == 11
     assert '"layer.9"' in faults[9].message
-    assert faults[10].message == "490 more entries are refused likewise."
+    assert faults[10].message == "490 more entries are refused for the same reason."
 
 
 @pytest.mark.parametrize(
@@ -97,11 +97,11 @@ def test_every_entry_is_judged_until_there_are_too_many_to_name():
         pytest.param(b"GGUF\x03\x00\x00\x00" + b"\x01" * 9, "GGUF", id="gguf"),
     ],
 )
-def test_a_file_of_another_format_is_told_what_it_is(file, words):
+def test_the_refusal_of_a_file_names_its_format(file, words):
     assert words in message(file)
 
 
-def test_a_true_header_length_is_never_taken_for_a_pickle():
+def test_a_valid_header_length_is_never_taken_for_a_pickle():
     file = a_raw_file(json.dumps(ONE).encode().ljust(640), bytes(4))
 
     assert file.startswith(b"\x80\x02")
@@ -109,7 +109,7 @@ def test_a_true_header_length_is_never_taken_for_a_pickle():
     assert codes(file[:300]) == ["container-truncated"]
 
 
-def test_a_strangers_name_is_shown_short_and_in_ascii():
+def test_an_untrusted_name_is_shown_short_and_in_ascii():
     file = a_raw_file({"\u202eevil\x00" + "x" * 1000: an_entry(dtype="X")})
 
     text = message(file)

@@ -1,4 +1,4 @@
-"""Our reading of the container beside the safetensors library's: never laxer, never different."""
+"""The container parser against the safetensors library: never laxer, never different."""
 
 import math
 
@@ -21,7 +21,7 @@ def test_the_library_refuses_the_same_bad_files(file):
 
 
 @pytest.mark.parametrize("file", [file for file, _ in STRICTER.values()], ids=STRICTER)
-def test_the_library_would_have_accepted_what_we_are_stricter_about(file):
+def test_the_library_accepts_the_files_that_only_the_registry_refuses(file):
     assert [name for name, _ in safetensors.deserialize(file)] == ["a"]
 
 
@@ -36,7 +36,7 @@ EDITS = st.tuples(st.integers(0, 99), st.integers(0, 2), st.binary(max_size=2))
 
 @st.composite
 def nearly_right_files(draw):
-    """A right file with up to one value of its header and up to two places of it changed."""
+    """Valid files with at most one changed value of the header and two changed byte ranges."""
     header, end = {}, 0
     for name in draw(st.lists(st.sampled_from("abé\x00"), max_size=3, unique=True)):
         dtype, shape = draw(st.sampled_from(sorted(ITEM_BYTES))), draw(SHAPES)
@@ -52,7 +52,7 @@ def nearly_right_files(draw):
 
 @settings(max_examples=1000, deadline=None)
 @given(nearly_right_files())
-def test_what_we_accept_the_library_reads_in_the_same_way(file):
+def test_the_library_reads_accepted_files_in_the_same_way(file):
     result, faults = parsed(file)
 
     event("refused" if faults else "accepted")
@@ -73,7 +73,7 @@ TENSORS = st.builds(
     st.dictionaries(TEXTS, TENSORS, min_size=1, max_size=3),
     st.dictionaries(TEXTS, TEXTS, max_size=2),
 )
-def test_whatever_the_library_writes_we_read_in_the_same_way(tensors, metadata):
+def test_files_that_the_library_writes_are_read_in_the_same_way(tensors, metadata):
     file = save(tensors, metadata)
 
     result, faults = parsed(file)

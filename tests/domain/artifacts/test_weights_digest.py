@@ -1,4 +1,4 @@
-"""The digest of a base model is the one that coreutils print."""
+"""The digest of a base model equals the output of coreutils."""
 
 import hashlib
 import subprocess
@@ -32,7 +32,7 @@ ESCAPED_NAMES = ["back\\slash.safetensors", "line\nbreak.safetensors", "\\.safet
 
 
 def printed(folder):
-    """Return what the documented command prints in `folder`."""
+    """Return the digest that the documented command prints in `folder`."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", COMMAND],
         cwd=folder,
@@ -44,7 +44,7 @@ def printed(folder):
 
 
 def filled(folder, names):
-    """Write a file of different content under each name; return their digests."""
+    """Write a file with different content under each name; return the digests by name."""
     for name in names:
         (folder / name).write_bytes(f"weights of {name!r}".encode())
     return {
@@ -62,7 +62,7 @@ def filled(folder, names):
         pytest.param(ODD_NAMES + ESCAPED_NAMES, id="names-that-sha256sum-escapes"),
     ],
 )
-def test_the_digest_is_what_coreutils_print(names, tmp_path):
+def test_the_digest_is_the_output_of_coreutils(names, tmp_path):
     files = filled(tmp_path, names)
 
     assert len(files) == len(names)

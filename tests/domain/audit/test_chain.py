@@ -1,4 +1,4 @@
-"""The audit chain: any tampering shows, and anybody can verify it with SHA-256 and JSON."""
+"""The audit chain: any tampering is found, and SHA-256 and JSON suffice to verify it."""
 
 import hashlib
 import json
@@ -9,7 +9,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.domain.audit.chain import GENESIS, Event, document_of, happened, seal, subject_of, verify
+from app.domain.audit.chain import (
+    GENESIS,
+    Event,
+    audit_event,
+    document_of,
+    seal,
+    subject_of,
+    verify,
+)
 from app.domain.identity.access import SYSTEM
 from app.domain.naming import PrefixName
 from tests.support.evidence import NOW, a_digest, an_id
@@ -53,7 +61,7 @@ def numbered(count):
 
 
 def verification(entries, recorded):
-    """Verify `entries` against the end that was recorded when the chain was `recorded`."""
+    """Verify `entries` against the recorded end of the chain `recorded`."""
     head = recorded[-1].hash if recorded else GENESIS
     return verify(SUBJECT, entries, length=len(recorded), head=head)
 
@@ -82,14 +90,14 @@ def test_a_chain_as_sealed_verifies(entries):
     assert (result.entries, result.head) == (len(entries), entries[-1].hash)
 
 
-def test_an_empty_chain_verifies_and_ends_where_chains_begin():
+def test_an_empty_chain_verifies_and_ends_at_the_genesis_hash():
     result = verification([], [])
 
     assert (result.subject, result.valid, result.head) == (SUBJECT, True, GENESIS)
 
 
 @given(chains)
-def test_the_hash_is_what_any_json_library_and_sha256_give(entries):
+def test_any_json_library_and_sha256_reproduce_the_hash(entries):
     previous = GENESIS
     for entry in entries:
         document = document_of(entry.event, sequence=entry.sequence, previous=previous)
@@ -156,7 +164,7 @@ def test_any_changed_seal_breaks_the_chain_there(changes):
 
 
 @given(entries=chains, data=st.data())
-def test_a_changed_event_is_found_wherever_it_is(entries, data):
+def test_a_changed_event_is_found_at_any_position(entries, data):
     at = data.draw(st.integers(0, len(entries) - 1))
     other = data.draw(events)
     assume(document_of(other, sequence=1, previous=GENESIS) != _document(entries[at].event))
@@ -171,7 +179,7 @@ def _document(event):
 
 
 @given(entries=chains, data=st.data())
-def test_a_removed_entry_is_found_wherever_it_was(entries, data):
+def test_a_removed_entry_is_found_at_any_position(entries, data):
     at = data.draw(st.integers(0, len(entries) - 1))
 
     assert first_break(entries[:at] + entries[at + 1 :], entries) == at + 1
@@ -193,7 +201,7 @@ def test_an_inserted_entry_is_found_even_if_it_is_sealed(entries, data):
 
     result = first_break([*entries[:at], inserted, *entries[at:]], entries)
 
-    # Sealed as it is, the inserted entry is genuine by itself; what followed it no longer is.
+    # The inserted entry is sealed and therefore valid by itself; the entries after it are not.
     assert result == (at + 2 if at + 1 < len(entries) else at + 1)
 
 
@@ -232,7 +240,7 @@ def test_only_the_first_break_is_named():
     assert first_break([sealed[0], *entries[1:]], sealed) == 2
 
 
-def test_the_chain_of_another_subject_does_not_pass_for_this_one():
+def test_the_chain_of_another_subject_does_not_verify():
     others = a_chain(an_event(subject="prefix:acme/other"))
 
     assert first_break(others, others) == 1
@@ -251,16 +259,16 @@ def test_a_recorded_end_without_entries_is_a_break():
         pytest.param({"cells": (1, 2.5)}, id="in-a-tuple"),
     ],
 )
-def test_a_float_is_no_fact(facts):
+def test_a_float_is_refused_as_a_fact(facts):
     with pytest.raises(TypeError, match="write it as a string"):
         seal(an_event(facts=facts), length=0, head=GENESIS)
 
 
 def test_an_event_carries_the_id_and_the_name_of_its_principal():
-    event = happened(SUBJECT, "token.create", {}, caller=SYSTEM, now=NOW)
+    event = audit_event(SUBJECT, "token.create", {}, caller=SYSTEM, now=NOW)
 
     assert event == Event(SUBJECT, NOW, SYSTEM.name, SYSTEM.id, "token.create", {})
 
 
-def test_every_prefix_has_a_chain_of_its_own():
+def test_every_prefix_has_its_own_chain():
     assert subject_of(PrefixName("acme", "brand-voice")) == SUBJECT

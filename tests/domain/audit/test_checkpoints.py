@@ -1,4 +1,4 @@
-"""Checkpoints: notes that other implementations of signed notes accept, and leaves."""
+"""Checkpoints: their leaves, and notes that other implementations of signed notes accept."""
 
 import base64
 import hashlib
@@ -32,15 +32,15 @@ def signer():
     return KeySigner("PeterNeumann", Ed25519PrivateKey.from_private_bytes(SEED))
 
 
-def test_the_published_verifier_key_comes_out(signer):
+def test_the_published_verifier_key_is_reproduced(signer):
     assert verifier_key(signer) == VERIFIER_KEY
 
 
-def test_the_published_note_comes_out(signer):
+def test_the_published_note_is_reproduced(signer):
     assert signed_note(TEXT, signer) == f"{TEXT}\n— PeterNeumann {SIGNATURE}\n"
 
 
-def test_a_checkpoint_says_origin_size_and_root(signer):
+def test_a_checkpoint_states_origin_size_and_root(signer):
     root = hashlib.sha256(b"root").digest()
     text, _, signatures = signed_checkpoint(20852163, root, signer).partition("\n\n")
     assert text.split("\n") == ["PeterNeumann", "20852163", base64.b64encode(root).decode()]

@@ -1,4 +1,4 @@
-"""Merkle trees: the published vectors, and proofs that hold for what is so and nothing else."""
+"""Merkle trees: the published vectors, and proofs that hold for true statements only."""
 
 import hashlib
 
@@ -15,11 +15,10 @@ from app.domain.audit.merkle import (
     hash_of,
     inclusion_path,
     leaf_hash,
-    proves_consistency,
-    proves_inclusion,
 )
+from tests.support.merkle_proofs import proves_consistency, proves_inclusion
 
-# The reference vectors of Certificate Transparency (RFC 6962), as its implementations share them.
+# The reference vectors of Certificate Transparency (RFC 6962), which its implementations share.
 LEAVES = [
     bytes.fromhex(text)
     for text in (
@@ -82,7 +81,7 @@ SIZES = st.integers(1, 130)
 
 
 def naive_root(hashes):
-    """The definition of RFC 6962, section 2.1, word for word and as slow as that."""
+    """Return the root by the definition in RFC 6962, section 2.1, literally and slowly."""
     if not hashes:
         return hashlib.sha256(b"").digest()
     if len(hashes) == 1:
@@ -124,13 +123,13 @@ def wrong_paths(path, bit):
 # The published vectors
 
 
-def test_the_published_roots_come_out():
+def test_the_published_roots_are_reproduced():
     nodes = nodes_of(map(leaf_hash, LEAVES))
     assert [hash_of(Span(0, size), nodes) for size in range(9)] == ROOTS
 
 
 @pytest.mark.parametrize(("index", "size"), INCLUSION)
-def test_the_published_inclusion_paths_come_out(index, size):
+def test_the_published_inclusion_paths_are_reproduced(index, size):
     expected = list(map(bytes.fromhex, INCLUSION[index, size]))
     nodes = nodes_of(map(leaf_hash, LEAVES))
     assert hashed(inclusion_path(index, size), nodes) == expected
@@ -139,7 +138,7 @@ def test_the_published_inclusion_paths_come_out(index, size):
 
 
 @pytest.mark.parametrize(("first", "second"), CONSISTENCY)
-def test_the_published_consistency_paths_come_out(first, second):
+def test_the_published_consistency_paths_are_reproduced(first, second):
     expected = list(map(bytes.fromhex, CONSISTENCY[first, second]))
     nodes = nodes_of(map(leaf_hash, LEAVES))
     assert hashed(consistency_path(first, second), nodes) == expected
@@ -162,16 +161,16 @@ def test_every_root_is_that_of_the_definition(size):
 
 
 @given(st.integers(0, 70), st.integers(0, 70))
-def test_a_tree_that_grows_in_two_steps_is_the_tree_that_grew_in_one(first, more):
+def test_growing_in_two_steps_gives_the_same_tree_as_in_one(first, more):
     hashes = hashes_of(first + more)
-    whole = nodes_of(hashes)
-    edge = {each: whole[each] for each in complete_subtrees(Span(0, first))}
+    all_nodes = nodes_of(hashes)
+    edge = {each: all_nodes[each] for each in complete_subtrees(Span(0, first))}
     later = dict(growth(first, edge, hashes[first:]))
-    assert nodes_of(hashes[:first]) | later == whole
+    assert nodes_of(hashes[:first]) | later == all_nodes
 
 
 @given(SIZES, st.data())
-def test_every_leaf_is_proved_to_be_where_it_is_and_nowhere_else(size, data):
+def test_a_proof_holds_for_a_leaf_at_its_own_index_only(size, data):
     hashes = hashes_of(size)
     index = data.draw(st.integers(0, size - 1))
     bit = data.draw(st.integers(0, 255))
@@ -191,7 +190,7 @@ def test_every_leaf_is_proved_to_be_where_it_is_and_nowhere_else(size, data):
 
 
 @given(SIZES, st.data())
-def test_every_older_tree_is_proved_to_begin_the_newer_one_and_no_other(second, data):
+def test_a_proof_holds_for_the_older_and_the_newer_tree_only(second, data):
     hashes = hashes_of(second)
     first = data.draw(st.integers(1, second))
     bit = data.draw(st.integers(0, 255))
@@ -225,12 +224,12 @@ def test_a_proof_in_a_vast_tree_reads_few_nodes(size, data):
 
 
 @pytest.mark.parametrize(("index", "size"), [(-1, 8), (8, 8), (0, 0)])
-def test_there_is_no_path_from_a_leaf_that_is_not_there(index, size):
+def test_a_missing_leaf_has_no_path(index, size):
     with pytest.raises(ValueError, match="has no leaf"):
         inclusion_path(index, size)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 8), (9, 8), (-1, 2)])
-def test_there_is_no_path_between_trees_that_do_not_follow(first, second):
-    with pytest.raises(ValueError, match="begins one of"):
+def test_trees_in_the_wrong_order_have_no_path(first, second):
+    with pytest.raises(ValueError, match="does not start with"):
         consistency_path(first, second)

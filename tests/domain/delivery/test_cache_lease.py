@@ -1,29 +1,29 @@
-"""When memory may be answered from, and which changes wait for it."""
+"""Cache leases: when a cache may be served from, and which actions wait for invalidation."""
 
 import pytest
 
-from app.domain.delivery.cache_lease import LEASE_S, LONGEST_WAIT_S, Lease, waits
+from app.domain.delivery.cache_lease import LEASE_S, LONGEST_WAIT_S, Lease, requires_invalidation
 
 
-def test_nothing_may_be_answered_before_the_first_proof():
+def test_the_cache_is_not_served_from_before_the_first_proof():
     assert not Lease().holds(0.0)
 
 
-def test_a_lease_counts_from_when_its_proof_began():
+def test_a_lease_starts_when_its_proof_began():
     lease = Lease()
     lease.renew(10.0)
     assert lease.holds(10.0 + LEASE_S - 0.001)
     assert not lease.holds(10.0 + LEASE_S)
 
 
-def test_a_lease_that_ended_holds_no_longer():
+def test_an_ended_lease_does_not_hold():
     lease = Lease()
     lease.renew(10.0)
     lease.end()
     assert not lease.holds(10.0)
 
 
-def test_whoever_waited_has_outlived_every_lease():
+def test_the_longest_wait_outlasts_every_lease():
     assert LONGEST_WAIT_S > LEASE_S
 
 
@@ -36,15 +36,15 @@ def test_whoever_waited_has_outlived_every_lease():
         "promotion.execute",
         "token.revoke",
         "version.revoke",
-        "something.unheard-of",
+        "unknown.action",
     ],
 )
-def test_what_may_change_an_answer_waits(action):
-    assert waits(action)
+def test_an_action_that_may_change_a_cached_response_waits(action):
+    assert requires_invalidation(action)
 
 
 @pytest.mark.parametrize(
     "action", ["version.push", "evaluation.record", "token.issue", "promotion.approve"]
 )
-def test_what_changes_no_remembered_answer_does_not_wait(action):
-    assert not waits(action)
+def test_an_action_that_changes_no_cached_response_does_not_wait(action):
+    assert not requires_invalidation(action)

@@ -1,4 +1,4 @@
-"""What a channel serves to whom."""
+"""Which version a channel serves to a unit."""
 
 from uuid import UUID, uuid4
 
@@ -21,7 +21,7 @@ def a_channel(*versions):
     return ServedChannel(UUID(int=1), uuid4(), prefix, "production", 3, versions)
 
 
-def test_a_channel_without_versions_serves_nobody():
+def test_a_channel_without_versions_serves_no_unit():
     assert a_channel().version_for("user-1") is None
 
 
@@ -42,7 +42,7 @@ def test_a_channel_knows_its_key_and_its_versions():
     assert not channel.serves(uuid4())
 
 
-def test_another_base_model_is_refused_and_the_right_one_or_none_is_not():
+def test_only_another_base_model_is_refused():
     version = a_version(1, 10_000)
     channel = a_channel(version)
     channel.require_base(version, None)

@@ -1,4 +1,4 @@
-"""Reported cells against their suite, and what a rounded proportion can stand for."""
+"""Reported cells against their suite, and the counts that a rounded proportion can mean."""
 
 import math
 
@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.evidence.evaluation import Result, possible_successes, result_faults
+from app.domain.evidence.evaluation import CellResult, possible_successes, result_faults
 from tests.support.evidence import a_cell, a_key, a_suite
 
 
 def faults(*results):
-    return result_faults(a_suite(), [Result(key, cell) for key, cell in results])
+    return result_faults(a_suite(), [CellResult(key, cell) for key, cell in results])
 
 
 def codes(key, cell):
@@ -81,7 +81,7 @@ def test_no_fault_hides_another():
             a_key("wit"),
             a_cell(),
             "brand-voice@3 has no metric wit; it has tone, toxicity, bleu, latency.",
-            id="what-the-suite-has",
+            id="the-suites-metrics",
         ),
         pytest.param(
             a_key("bleu"),
@@ -92,13 +92,13 @@ def test_no_fault_hides_another():
         pytest.param(
             a_key(),
             a_cell(0.5, 3),
-            "tone for novice/en: 0.5 of 3 samples is no whole number of successes; "
+            "tone for novice/en: 0.5 of 3 samples is not a whole number of successes; "
             "a proportion scores each sample 0 or 1.",
             id="the-proportion",
         ),
     ],
 )
-def test_a_fault_says_what_would_do(key, cell, message):
+def test_a_fault_names_a_remedy(key, cell, message):
     assert [fault.message for fault in faults((key, cell))] == [message]
 
 
@@ -126,7 +126,7 @@ def test_a_proportion_rounded_to_three_decimals_or_more_is_accepted(counted, dig
 
 @given(counted=counts(1_000), digits=st.integers(4, 8))
 def test_the_counts_that_a_rounded_proportion_can_stand_for_hold_the_true_one(counted, digits):
-    """Below 1,000 samples no two counts round alike, so no whole number is hit by accident."""
+    """Below 1,000 samples no two counts round to the same value, so no count fits by accident."""
     successes, n = counted
 
     fewest, most = possible_successes(a_cell(round(successes / n, digits), n))
@@ -146,5 +146,5 @@ def test_possible_counts_are_counts(mean, samples):
 
 
 @pytest.mark.parametrize("mean", [math.nan, math.inf, -math.inf, 1.5, -0.5], ids=str)
-def test_what_is_no_share_of_samples_stands_for_no_count(mean):
+def test_a_value_that_is_not_a_proportion_stands_for_no_count(mean):
     assert possible_successes(a_cell(mean, 100)) is None

@@ -1,4 +1,4 @@
-"""Samples: which rows are refused and why, and the cells recomputed from the rest."""
+"""Samples: the rows that are refused, and the cells recomputed from the others."""
 
 import json
 import math
@@ -8,19 +8,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.evidence.evaluation import Result, result_faults
+from app.domain.evidence.evaluation import CellResult, result_faults
 from app.domain.evidence.samples import LINE_LIMIT_BYTES, disagreements, read_samples
 from tests.support.evidence import LOCALES, ONE_CELL, PERSONAS, TONE, a_cell, a_key, a_suite
 
 
 def a_row(name="a", **changes):
-    """Return a line about one sample of novice/en that tone scores 1."""
+    """Return the row of one sample of novice/en that scores 1 in tone."""
     row = {"id": name, "persona": "novice", "locale": "en", "scores": {"tone": 1}}
     return json.dumps(row | changes).encode()
 
 
 def scored(metric, literal):
-    """Return a line whose one score is written literally, whether or not JSON has it."""
+    """Return a row with one score in this literal notation, which need not be JSON."""
     text = '{"id": "a", "persona": "novice", "locale": "en", "scores": {"%s": %s}}'
     return (text % (metric, literal)).encode()
 
@@ -81,7 +81,7 @@ def codes(*lines):
         ),
     ],
 )
-def test_a_row_that_is_no_sample_of_the_suite_is_refused(line, expected):
+def test_a_row_that_is_not_a_sample_of_the_suite_is_refused(line, expected):
     assert codes(line) == expected
 
 
@@ -102,7 +102,7 @@ def test_a_row_that_is_no_sample_of_the_suite_is_refused(line, expected):
         ("latency", str(10**99), 1e99),
     ],
 )
-def test_a_score_that_the_metric_admits_is_taken(metric, literal, score):
+def test_a_score_that_the_metric_admits_is_accepted(metric, literal, score):
     (column,) = read(scored(metric, literal)).scores.values()
 
     assert list(column.values) == [score]
@@ -110,7 +110,7 @@ def test_a_score_that_the_metric_admits_is_taken(metric, literal, score):
 
 @pytest.mark.parametrize("metric", ["tone", "bleu", "latency"])
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e400", '"1"', "[]", "{}"])
-def test_what_is_no_finite_number_is_no_score(metric, literal):
+def test_a_value_that_is_not_a_finite_number_is_not_a_score(metric, literal):
     assert codes(scored(metric, literal)) == ["value-out-of-range"]
 
 
@@ -129,7 +129,7 @@ def test_what_is_no_finite_number_is_no_score(metric, literal):
         ("latency", "-1.1e100", "a number in [-1e+100, 1e+100]"),
     ],
 )
-def test_a_score_out_of_range_is_told_what_is_allowed(metric, literal, allowed):
+def test_the_fault_of_a_score_out_of_range_names_the_range(metric, literal, allowed):
     (fault,) = faults(scored(metric, literal))
 
     assert fault.code == "value-out-of-range"
@@ -142,13 +142,13 @@ def test_every_fault_names_its_line():
 
     assert [fault.message for fault in found] == [
         "Line 3: locale is 'fr'; brand-voice@3 has en, de.",
-        "Line 4: It is no JSON in UTF-8.",
-        "Line 5: The sample 'a' came before.",
+        "Line 4: It is not JSON in UTF-8.",
+        "Line 5: The sample 'a' occurs twice.",
     ]
 
 
-def test_what_a_fault_quotes_is_short_and_can_be_printed():
-    """A lone surrogate is legal in JSON and cannot be encoded, so an answer must not hold it."""
+def test_the_quotations_in_a_fault_are_short_and_printable():
+    """A lone surrogate is legal in JSON and cannot be encoded, so a response must not hold it."""
     odd = "\ud800\n" + "x" * 1_000
     row = a_row(odd, persona=odd, **{odd: 1}, scores={odd: 1})
 
@@ -176,11 +176,11 @@ def test_one_line_of_many_faults_is_cut_short_too():
     assert codes(line) == ["unknown-metric"] * 20 + ["more"]
 
 
-def test_nineteen_faults_are_all_told():
+def test_nineteen_faults_are_all_reported():
     assert codes(*[b"{"] * 19) == ["not-json"] * 19
 
 
-def test_a_sample_may_be_reported_once_whatever_else_differs():
+def test_a_sample_may_be_reported_only_once():
     assert codes(a_row(), a_row(persona="expert", prompt_sha256="p")) == ["duplicate-sample"]
 
 
@@ -200,10 +200,10 @@ def test_a_file_without_a_score_is_refused(none):
     assert codes(a_row(scores=none)) == ["no-samples"]
 
 
-def test_blank_lines_are_no_rows():
+def test_blank_lines_are_not_rows():
     samples = read(b"\n", a_row() + b"\r\n", b"", a_row("b"))
 
-    assert samples.results() == [Result(a_key(), a_cell(1.0, 2, 0.0))]
+    assert samples.results() == [CellResult(a_key(), a_cell(1.0, 2, 0.0))]
 
 
 def keys_of(*lines):
@@ -217,10 +217,10 @@ def keys_of(*lines):
         pytest.param(a_row(), a_row("b"), False, id="another-id"),
         pytest.param(a_row(prompt_sha256="p"), a_row(prompt_sha256="p"), True, id="equal-prompts"),
         pytest.param(a_row(prompt_sha256="p"), a_row(prompt_sha256="q"), False, id="prompts"),
-        pytest.param(a_row(), a_row(prompt_sha256="p"), False, id="one-prompt-is-not-told"),
+        pytest.param(a_row(), a_row(prompt_sha256="p"), False, id="one-prompt-is-missing"),
         pytest.param(a_row(), a_row(prompt_sha256=None), True, id="null-is-no-prompt"),
         pytest.param(
-            a_row("a\0b"), a_row("a", prompt_sha256="b\0"), False, id="what-reads-alike-end-to-end"
+            a_row("a\0b"), a_row("a", prompt_sha256="b\0"), False, id="equal-concatenations"
         ),
         pytest.param(
             a_row("a", prompt_sha256="bc"), a_row("ab", prompt_sha256="c"), False, id="shifted"
@@ -270,7 +270,7 @@ ROWS = st.lists(
 
 @given(lines=ROWS, random=st.randoms())
 def test_the_order_of_rows_changes_no_cell(lines, random):
-    """Exactly: sums are rounded once, so no bit depends on the order."""
+    """Sums are rounded only once, so not a single bit depends on the order."""
     ordered, shuffled = read(*lines), read(*random.sample(lines, len(lines)))
 
     assert shuffled.results() == ordered.results()
@@ -327,8 +327,8 @@ SAMPLES = rows_of([1, 0, 1, 1])
         pytest.param(a_cell(math.inf, 4), False, id="infinite"),
     ],
 )
-def test_a_reported_aggregate_must_be_what_the_samples_give(reported, agrees):
-    found = list(disagreements(read(*SAMPLES), [Result(a_key(), reported)]))
+def test_a_reported_aggregate_must_agree_with_the_samples(reported, agrees):
+    found = list(disagreements(read(*SAMPLES), [CellResult(a_key(), reported)]))
 
     assert [fault.code for fault in found] == ([] if agrees else ["disagrees"])
 
@@ -339,7 +339,7 @@ def test_a_reported_aggregate_must_be_what_the_samples_give(reported, agrees):
 )
 def test_above_one_an_aggregate_is_rounded_relatively(reported, agrees):
     samples = read(*rows_of([1_000, 3_000], "latency"))
-    result = Result(a_key("latency"), a_cell(reported, 2))
+    result = CellResult(a_key("latency"), a_cell(reported, 2))
 
     assert (not list(disagreements(samples, [result]))) is agrees
 
@@ -348,21 +348,21 @@ def test_above_one_an_aggregate_is_rounded_relatively(reported, agrees):
 @example(n=16, share=1 / 16, up=False)
 @given(n=st.integers(1, 160), share=st.floats(0, 1), up=st.booleans())
 def test_a_proportion_rounded_to_three_decimals_agrees_with_its_samples(n, share, up):
-    """Half a unit away is rounded either way: 1 of 16 is printed as 0.062 or as 0.063."""
+    """A tie is rounded either way: 1 of 16 is printed as 0.062 or as 0.063."""
     successes = round(share * n)
     samples = read(*rows_of([1] * successes + [0] * (n - successes)))
     thousandths = 1_000 * successes / n
     nearest = round(thousandths + (1e-9 if up else -1e-9))
 
-    reported = Result(a_key(), a_cell(nearest / 1_000, n))
+    reported = CellResult(a_key(), a_cell(nearest / 1_000, n))
 
     assert list(disagreements(samples, [reported])) == []
 
 
-def test_a_disagreement_says_what_the_samples_give():
+def test_a_disagreement_states_the_result_of_the_samples():
     reported = [
-        Result(a_key(), a_cell(0.5, 4)),
-        Result(a_key(persona="expert"), a_cell(0.5, 4)),
+        CellResult(a_key(), a_cell(0.5, 4)),
+        CellResult(a_key(persona="expert"), a_cell(0.5, 4)),
     ]
 
     assert [fault.message for fault in disagreements(read(*SAMPLES), reported)] == [
@@ -384,7 +384,7 @@ def test_a_suite_of_one_cell_takes_its_own_samples_only():
     ]
 
 
-def test_a_repeated_key_is_refused_because_readers_differ_in_which_they_take():
+def test_a_repeated_key_is_refused_because_parsers_differ_in_the_value_they_take():
     line = b'{"id": "a", "persona": "novice", "locale": "en", "scores": {"tone": 0, "tone": 1}}'
     (fault,) = faults(line)
     assert (fault.code, '"tone"' in fault.message) == ("duplicate-key", True)

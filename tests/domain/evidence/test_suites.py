@@ -1,4 +1,4 @@
-"""Suites: what a metric admits, and what contradicts itself."""
+"""Suites: the values that a metric admits, and the contradictions in a suite."""
 
 import math
 from dataclasses import replace
@@ -46,7 +46,7 @@ def test_a_bound_that_is_not_given_is_infinite(minimum, maximum, expected):
 
 
 @given(st.floats(), st.floats())
-def test_the_range_of_a_proportion_is_zero_to_one_whatever_is_said(minimum, maximum):
+def test_the_range_of_a_proportion_is_always_zero_to_one(minimum, maximum):
     assert replace(TONE, minimum=minimum, maximum=maximum).range == (0, 1)
 
 
@@ -96,7 +96,7 @@ def test_a_name_that_is_listed_twice_is_a_fault(changes, codes):
         pytest.param("mean", math.nan, None, ["range-not-finite"], id="nan"),
         pytest.param("mean", 0, math.inf, ["range-not-finite"], id="infinite"),
         pytest.param("proportion", None, None, [], id="proportion"),
-        pytest.param("proportion", 0, 1, [], id="proportion-that-says-so"),
+        pytest.param("proportion", 0, 1, [], id="proportion-with-its-range"),
         pytest.param("proportion", 0, 100, ["range-of-proportion"], id="percentage"),
         pytest.param("proportion", 0, None, ["range-of-proportion"], id="half-a-range"),
         pytest.param("proportion", math.nan, 1, ["range-not-finite"], id="proportion-nan"),
@@ -108,7 +108,7 @@ def test_the_range_of_a_metric_is_finite_and_not_empty(kind, minimum, maximum, c
     assert [fault.code for fault in suite_faults(a_suite(metrics=(metric,)))] == codes
 
 
-def test_a_fault_says_how_often_a_name_is_listed():
+def test_a_fault_states_how_often_a_name_is_listed():
     (fault,) = suite_faults(a_suite(personas=("a", "b", "a", "a")))
 
     assert fault.message == "The persona a is listed 3 times; list it once."

@@ -1,4 +1,4 @@
-"""How traffic is split, and that a unit keeps its version."""
+"""Allocations: how traffic is split, and that a unit keeps its version."""
 
 import math
 from collections import Counter
@@ -57,11 +57,11 @@ def splits(draw, fewest=1):
         ),
     ],
 )
-def test_every_fault_of_an_allocation_is_told(shares, codes):
+def test_every_fault_of_an_allocation_is_reported(shares, codes):
     assert [fault.code for fault in allocation_faults(shares)] == codes
 
 
-def test_a_fault_names_the_sum_and_what_it_must_be():
+def test_a_fault_names_the_actual_and_the_required_sum():
     (fault,) = allocation_faults(split(9_000, 500))
 
     assert fault.message == "The weights sum to 9500 basis points; they must sum to 10000."
@@ -82,12 +82,12 @@ def test_a_split_of_all_traffic_has_no_fault(shares):
         pytest.param(split(9_000, 1_000), split(10_000), split(10_000), id="the-rest"),
     ],
 )
-def test_the_gate_judges_the_shares_that_are_new_or_larger(before, after, expected):
+def test_growing_shares_are_those_that_are_new_or_larger(before, after, expected):
     assert growing(before, after) == expected
 
 
 @given(splits(), splits())
-def test_whatever_changes_some_share_grows(before, after):
+def test_some_share_grows_in_every_change(before, after):
     assert bool(growing(before, after)) == (set(before) != set(after))
 
 
@@ -105,7 +105,7 @@ def test_the_heaviest_share_is_the_incumbent(shares, expected):
 
 
 @given(splits(), st.integers(1, 7))
-def test_what_is_left_without_a_version_is_a_split_of_all_traffic(shares, version):
+def test_without_a_version_the_others_are_a_split_of_all_traffic(shares, version):
     left = without(shares, version)
 
     assert {share.version for share in left} == {share.version for share in shares} - {version}
@@ -124,7 +124,7 @@ def test_without_a_version_the_others_grow_in_proportion_to_within_one_basis_poi
         assert left[share.version] >= share.weight
 
 
-def test_the_last_version_leaves_nothing():
+def test_without_its_only_version_an_allocation_is_empty():
     assert without(split(10_000), 1) == ()
 
 
@@ -136,7 +136,7 @@ def test_rounding_goes_to_the_largest_remainder():
 
 
 @given(splits(), UNITS, st.randoms())
-def test_a_unit_gets_the_same_version_in_whatever_order_the_shares_come(shares, unit, random):
+def test_the_order_of_shares_does_not_change_the_version_of_a_unit(shares, unit, random):
     shuffled = random.sample(shares, len(shares))
 
     chosen = share_of(unit, shares, salt=SALT)
@@ -150,7 +150,7 @@ def test_without_a_unit_the_heaviest_share_serves(shares):
     assert share_of(None, shares, salt=SALT) == heaviest(shares)
 
 
-def test_an_empty_allocation_serves_nobody():
+def test_an_empty_allocation_serves_no_unit():
     assert share_of("user-42", (), salt=SALT) is None
     assert share_of(None, (), salt=SALT) is None
 
@@ -189,7 +189,7 @@ def test_when_a_version_goes_only_its_own_units_move(shares, unit):
 
 @pytest.mark.parametrize("weights", [(9_900, 100), (7_000, 2_000, 1_000), (9_999, 1)], ids=str)
 def test_traffic_follows_the_weights(weights):
-    """100,000 units are a binomial draw; six standard deviations are missed once in 5e8 runs."""
+    """100,000 units are a binomial draw; six standard deviations are exceeded once in 5e8 runs."""
     units = 100_000
     shares = split(*weights)
 
@@ -202,7 +202,7 @@ def test_traffic_follows_the_weights(weights):
 
 
 def test_channels_draw_independently():
-    """Who is a canary on one channel is no likelier to be one on the next."""
+    """A unit with the canary on one channel is no likelier to get the canary on another."""
     shares = split(9_000, 1_000)
     units = [f"user-{n}" for n in range(20_000)]
 

@@ -1,4 +1,4 @@
-"""Who may review, whose approvals count, and how many it takes."""
+"""Reviews: eligible reviewers, the approvals that count, and the number required."""
 
 from datetime import timedelta
 
@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from app.domain.governance.allocation import Share
 from app.domain.governance.approvals import (
+    ApprovalSubject,
     Review,
     Reviewer,
-    Subject,
     Verdict,
-    bar_to_review,
+    counted_approvals,
     eligible,
     required_approvals,
-    standing,
+    review_refusal_reason,
     subject_digest,
 )
 from app.domain.governance.policies import Approvals, Canary, CanaryApprovals, Contributor
@@ -45,35 +45,37 @@ LONG_AGO = NOW - timedelta(days=365)
 
 
 def counted(*reviews, subject=SUBJECT, since=LONG_AGO, now=NOW):
-    return standing(STRICT, reviews, subject=Subject(subject, since), now=now)
+    return counted_approvals(STRICT, reviews, subject=ApprovalSubject(subject, since), now=now)
 
 
 @pytest.mark.parametrize(
     ("role", "word"),
     [
-        pytest.param(Contributor.AUTHOR, "the author of a version in it", id="author"),
+        pytest.param(Contributor.AUTHOR, "an author of the promoted versions", id="author"),
         pytest.param(Contributor.OWNER, "the owner of the prefix", id="owner"),
         pytest.param(Contributor.REQUESTER, "the requester", id="requester"),
-        pytest.param(Contributor.EVALUATOR, "an evaluator of a version in it", id="evaluator"),
+        pytest.param(
+            Contributor.EVALUATOR, "an evaluator of the promoted versions", id="evaluator"
+        ),
     ],
 )
-def test_a_contributor_may_not_review_and_is_told_as_what(role, word):
-    bar = bar_to_review(STRICT, a_reviewer(), {role: frozenset({an_id("bob")})})
+def test_a_contributor_may_not_review_and_the_reason_names_the_contribution(role, word):
+    reason = review_refusal_reason(STRICT, a_reviewer(), {role: frozenset({an_id("bob")})})
 
-    assert bar == f"bob is {word}, whom the policy excludes from reviewing."
+    assert reason == f"bob is {word}, and the policy excludes such reviewers."
 
 
-def test_who_contributed_nothing_may_review():
+def test_a_reviewer_without_a_contribution_may_review():
     others = dict.fromkeys(Contributor, frozenset({an_id("alice")}))
 
-    assert bar_to_review(STRICT, a_reviewer(), others) is None
+    assert review_refusal_reason(STRICT, a_reviewer(), others) is None
 
 
 def test_a_policy_may_admit_a_kind_of_contributor():
     lenient = Approvals(exclude=(Contributor.AUTHOR,))
     owner = {Contributor.OWNER: frozenset({an_id("bob")})}
 
-    assert bar_to_review(lenient, a_reviewer(), owner) is None
+    assert review_refusal_reason(lenient, a_reviewer(), owner) is None
 
 
 @pytest.mark.parametrize(
@@ -81,18 +83,18 @@ def test_a_policy_may_admit_a_kind_of_contributor():
     [
         pytest.param(True, PrincipalKind.HUMAN, False, id="human-where-humans-are-demanded"),
         pytest.param(True, PrincipalKind.SERVICE, True, id="service-where-humans-are-demanded"),
-        pytest.param(False, PrincipalKind.HUMAN, False, id="human-where-anybody-may"),
-        pytest.param(False, PrincipalKind.SERVICE, False, id="service-where-anybody-may"),
+        pytest.param(False, PrincipalKind.HUMAN, False, id="human-where-services-may-review"),
+        pytest.param(False, PrincipalKind.SERVICE, False, id="service-where-services-may-review"),
     ],
 )
 def test_a_service_reviews_only_where_the_policy_does_not_demand_humans(human, kind, barred):
-    bar = bar_to_review(Approvals(human=human), a_reviewer(kind=kind), {})
+    reason = review_refusal_reason(Approvals(human=human), a_reviewer(kind=kind), {})
 
-    assert (bar is not None) is barred
-    assert not barred or bar == "bob is a service, and the policy demands human reviewers."
+    assert (reason is not None) is barred
+    assert not barred or reason == "bob is a service, and the policy demands human reviewers."
 
 
-def test_silence_about_approvals_means_the_strict_reading():
+def test_the_defaults_of_approvals_are_strict():
     silent = Approvals()
 
     assert (silent.required, silent.human, silent.valid_for) == (1, True, timedelta(days=7))
@@ -112,14 +114,14 @@ def test_silence_about_approvals_means_the_strict_reading():
         st.sampled_from(Contributor), st.frozensets(st.sampled_from("abcdef").map(an_id))
     ),
 )
-def test_nobody_whom_the_policy_excludes_is_eligible(approvals, reviewers, contributors):
+def test_no_excluded_contributor_is_eligible(approvals, reviewers, contributors):
     able = eligible(approvals, reviewers, contributors)
 
     excluded = {id_ for role in approvals.exclude for id_ in contributors.get(role, frozenset())}
     assert {each.id for each in able}.isdisjoint(excluded)
     assert not approvals.human or {each.kind for each in able} <= {PrincipalKind.HUMAN}
     for each in reviewers - set(able):
-        assert bar_to_review(approvals, each, contributors) is not None
+        assert review_refusal_reason(approvals, each, contributors) is not None
 
 
 def test_the_eligible_are_listed_by_name():
@@ -133,12 +135,12 @@ def test_the_eligible_are_listed_by_name():
     [
         pytest.param({}, True, id="an-approval"),
         pytest.param({"verdict": Verdict.REJECT}, False, id="a-rejection"),
-        pytest.param({"subject_digest": a_digest("other")}, False, id="of-something-else"),
+        pytest.param({"subject_digest": a_digest("other")}, False, id="of-another-subject"),
         pytest.param({"at": NOW - STRICT.valid_for}, True, id="on-its-last-moment"),
         pytest.param({"at": NOW - STRICT.valid_for - SECOND}, False, id="expired"),
     ],
 )
-def test_an_approval_counts_while_it_is_of_exactly_this_and_has_not_expired(changes, counts):
+def test_an_approval_counts_for_exactly_its_subject_until_it_expires(changes, counts):
     review = a_review(**changes)
 
     assert counted(review) == ((review,) if counts else ())
@@ -169,7 +171,7 @@ ALLOCATION = {a_digest("v1"): 9_000, a_digest("v2"): 1_000}
         pytest.param({"policy_digest": a_digest("another policy")}, id="the-policy"),
     ],
 )
-def test_an_approval_of_one_thing_is_none_of_another(changed):
+def test_an_approval_of_one_subject_does_not_count_for_another(changed):
     facts = {
         "allocation": ALLOCATION,
         "evidence_digest": a_digest("evidence"),
@@ -189,7 +191,7 @@ def test_an_approval_from_before_the_last_change_is_void_even_if_it_was_undone()
     assert counted(before, after, since=NOW) == (after,)
 
 
-def test_the_order_of_an_allocation_is_no_part_of_what_is_approved():
+def test_the_order_of_an_allocation_is_not_part_of_the_subject():
     backwards = dict(reversed(ALLOCATION.items()))
 
     assert subject_digest(ALLOCATION, "e", "p") == subject_digest(backwards, "e", "p")

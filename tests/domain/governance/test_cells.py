@@ -1,4 +1,4 @@
-"""One measured cell against a limit: the exact test, the t test, and what has neither."""
+"""One measured cell against a limit: the exact test, the t test, and cells that allow neither."""
 
 import math
 
@@ -25,7 +25,7 @@ def lower_bound_by_scipy(successes, samples):
         pytest.param(91, FAILED, id="one-too-few"),
         pytest.param(92, PASSED, id="enough"),
         pytest.param(100, PASSED, id="all"),
-        pytest.param(85, FAILED, id="the-limit-itself-shows-nothing"),
+        pytest.param(85, FAILED, id="the-limit-itself-proves-nothing"),
     ],
 )
 def test_a_proportion_passes_when_the_exact_binomial_test_refutes_the_limit(successes, outcome):
@@ -73,7 +73,7 @@ def test_more_confidence_takes_more_evidence():
     assert the_finding(a_cell(0.93, 100), confidence=0.99).outcome is FAILED
 
 
-def test_a_rounded_proportion_is_judged_by_the_count_that_is_worse_for_the_candidate():
+def test_a_rounded_proportion_counts_as_the_worse_count_for_the_candidate():
     # 0.85645 of 10,000 can be 8,560 to 8,569 successes; the limit is what 8,562 show.
     limit = lower_bound_by_scipy(8_562, 10_000)
 
@@ -83,7 +83,7 @@ def test_a_rounded_proportion_is_judged_by_the_count_that_is_worse_for_the_candi
     assert (rounded.outcome, exact.outcome) == (FAILED, PASSED)
 
 
-def test_a_rounded_proportion_is_judged_by_its_greatest_count_under_an_upper_limit():
+def test_a_rounded_proportion_counts_as_its_greatest_count_under_an_upper_limit():
     rule = {"at_least": None, "at_most": 0.05, "min_samples": 200}
 
     rounded = the_finding(a_cell(0.04605, 10_000), "toxicity", **rule)
@@ -102,7 +102,7 @@ def test_a_rounded_proportion_is_judged_by_its_greatest_count_under_an_upper_lim
         pytest.param("latency", {"at_least": None, "at_most": 32}, id="at-most"),
     ],
 )
-def test_a_mean_is_judged_by_students_t(metric, limit):
+def test_a_mean_is_tested_by_students_t(metric, limit):
     finding = the_finding(a_cell(31.0, 50, 0.5), metric, min_samples=50, **limit)
 
     side = -1 if metric == "bleu" else 1
@@ -122,13 +122,13 @@ def test_a_mean_is_judged_by_students_t(metric, limit):
         pytest.param(a_cell(90.0, 200, 1.7e308), id="stderr-whose-bound-is-infinite"),
     ],
 )
-def test_a_mean_whose_spread_is_not_known_cannot_be_tested(cell):
+def test_a_mean_of_unknown_spread_cannot_be_tested(cell):
     finding = the_finding(cell, "bleu", min_samples=None, at_least=30)
 
     assert (finding.outcome, finding.bound) == (FAILED, None)
     assert finding.message == (
-        "bleu for novice/en cannot be tested: it takes 30 samples and a stderr to bound a mean, "
-        f"and there are {cell.samples}."
+        "bleu for novice/en cannot be tested: a bound on a mean needs 30 samples and a stderr, "
+        f"and there are {cell.samples} samples."
     )
 
 
@@ -185,7 +185,7 @@ any_cell = st.builds(
     value=st.floats(0.01, 0.99),
     min_samples=st.none() | st.integers(1, 1_000),
 )
-def test_no_cell_upsets_the_gate_and_only_a_sound_one_passes(
+def test_the_gate_handles_any_cell_and_passes_only_sound_ones(
     cell, metric, limit, value, min_samples
 ):
     rule = {"at_least": None, limit: value, "min_samples": min_samples}

@@ -31,7 +31,7 @@ PASSED, FAILED, MISSING = Outcome.PASSED, Outcome.FAILED, Outcome.MISSING
 OLD = timedelta(days=1)
 
 
-def test_every_persona_and_locale_named_is_a_cell_of_its_own():
+def test_every_persona_and_locale_of_a_rule_is_a_separate_cell():
     found = the_findings(a_rule(), an_evaluation())
 
     assert {finding.cell for finding in found} == {
@@ -46,7 +46,7 @@ def test_every_persona_and_locale_named_is_a_cell_of_its_own():
 def test_a_cell_that_no_complete_evaluation_measured_is_missing(evaluations):
     for finding in the_findings(a_rule(), *evaluations):
         assert finding.outcome is MISSING
-        assert finding.closes
+        assert finding.blocks
 
 
 def test_a_cell_is_missing_however_good_the_others_are():
@@ -57,7 +57,7 @@ def test_a_cell_is_missing_however_good_the_others_are():
     assert outcomes == [MISSING, PASSED, PASSED, PASSED]
 
 
-def test_cells_may_come_from_several_evaluations():
+def test_cells_may_be_measured_by_several_evaluations():
     first, *others = every_key()
 
     found = the_findings(
@@ -109,7 +109,7 @@ def test_one_qualified_evaluation_is_enough_beside_disqualified_ones():
         assert (finding.outcome, finding.evaluation) == (PASSED, an_id("first"))
 
 
-def test_both_limits_of_a_rule_are_demands_of_their_own():
+def test_both_limits_of_a_rule_are_separate_demands():
     rule = a_rule(**ONE_CELL, at_least=0.85, at_most=0.9)
 
     found = the_findings(rule, an_evaluation())
@@ -135,12 +135,12 @@ MEASURED = a_scored_evaluation("measured")
 @pytest.mark.parametrize(
     ("incumbent", "outcome"),
     [
-        pytest.param(None, Outcome.NOT_APPLICABLE, id="nothing-to-compare-with"),
+        pytest.param(None, Outcome.NOT_APPLICABLE, id="no-incumbent"),
         pytest.param(a_reference(), FAILED, id="an-incumbent-without-evidence"),
         pytest.param(a_reference(MEASURED), PASSED, id="an-incumbent-as-good"),
     ],
 )
-def test_a_comparison_without_an_incumbent_is_said_not_to_apply(incumbent, outcome):
+def test_a_comparison_without_an_incumbent_does_not_apply(incumbent, outcome):
     found = outcomes(Margins(incumbent=0.05), a_scored_evaluation(), incumbent=incumbent)
 
     assert found == [("samples", PASSED), ("incumbent", outcome)]
@@ -173,7 +173,7 @@ def test_both_comparisons_stand_beside_the_limits():
     assert [demand for demand, _ in found] == ["at_least", "incumbent", "base"]
 
 
-def test_a_comparison_of_a_cell_that_nothing_measured_is_missing():
+def test_a_comparison_of_an_unmeasured_cell_is_missing():
     found = outcomes(Margins(0.05, 0.05), incumbent=a_reference(MEASURED), base=the_base(MEASURED))
 
     assert found == [("samples", MISSING), ("incumbent", MISSING), ("base", MISSING)]
@@ -233,7 +233,7 @@ def test_a_disqualified_evaluation_never_satisfies_a_comparison_either():
 
 
 def test_a_comparison_that_does_not_apply_still_demands_the_cell():
-    """Or the first version on a channel would need no evidence at all."""
+    """Otherwise the first version on a channel would need no evidence."""
     found = outcomes(Margins(incumbent=0.02))
 
     assert found == [("samples", MISSING), ("incumbent", Outcome.NOT_APPLICABLE)]
@@ -256,18 +256,18 @@ def test_a_rule_that_only_compares_demands_its_samples_too(samples, min_samples,
 
 
 @pytest.mark.parametrize("gap", ["personas", "locales"])
-def test_a_rule_that_names_no_cell_is_satisfied_by_nothing(gap):
+def test_a_rule_without_cells_is_never_satisfied(gap):
     (finding,) = the_findings(a_rule(**{gap: ()}), an_evaluation())
 
-    assert finding.closes
+    assert finding.blocks
     assert finding.message == (
         "The rule names no cell, so nothing can satisfy it; name personas and locales."
     )
 
 
-def test_each_evaluation_is_judged_by_its_own_version_of_the_suite():
-    """What was a mean in an older version of the suite is tested as a mean."""
+def test_each_evaluation_is_tested_by_its_own_version_of_the_suite():
+    """A metric that was a mean in an older version of the suite is tested as a mean there."""
     older = a_suite(version="2", metrics=(replace(TONE, kind=MetricKind.MEAN),))
 
     for finding in the_findings(a_rule(), an_evaluation(suite=older)):
-        assert "it takes 30 samples and a stderr to bound a mean" in finding.message
+        assert "a bound on a mean needs 30 samples and a stderr" in finding.message

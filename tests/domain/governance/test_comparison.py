@@ -1,4 +1,4 @@
-"""A candidate against a reference: which samples pair, and what they show."""
+"""A candidate against a reference: which samples pair, and the resulting finding."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.support.evidence import (
 EQUAL = shares(90)
 
 
-def test_two_systems_that_score_alike_are_within_the_margin():
+def test_two_systems_with_equal_scores_are_within_the_margin():
     finding = compared(EQUAL, EQUAL)
 
     assert finding.outcome is PASSED
@@ -66,15 +66,15 @@ def test_a_finding_carries_the_numbers_behind_its_sentence():
             0.0,
             "At 95 % confidence tone for novice/en differs from version 1 by at least -0.03435 "
             "(+0 over 100 pairs); +0 was demanded; a better version or more samples would show it.",
-            id="a-margin-of-nothing",
+            id="a-margin-of-zero",
         ),
     ],
 )
-def test_a_finding_says_what_was_shown_and_what_was_demanded(candidate, margin, message):
+def test_a_finding_states_the_bound_and_the_demand(candidate, margin, message):
     assert compared(candidate, EQUAL, margin=margin).message == message
 
 
-def test_a_finding_on_a_metric_of_which_less_is_better_says_at_most():
+def test_a_finding_on_a_metric_where_lower_is_better_says_at_most():
     finding = compared([0] * 100, [0] * 100, metric="toxicity")
 
     assert (
@@ -86,7 +86,7 @@ def test_a_finding_on_a_metric_of_which_less_is_better_says_at_most():
 # Pairs, and the margin in the metric's own direction.
 
 
-def test_samples_pair_by_name_and_not_by_place():
+def test_samples_pair_by_name_and_not_by_position():
     names = [f"s{n}" for n in range(100)]
     candidate = a_scored_evaluation("ours", EQUAL, names=names)
     same = a_scored_evaluation("theirs", EQUAL[::-1], names=names[::-1])
@@ -113,13 +113,13 @@ def test_samples_that_do_not_pair_are_counted_in_the_message():
 
     assert compared([1] * 100, a_reference(other)).message == (
         "89 samples of tone for novice/en pair with those of version 1 by id and prompt; "
-        "it takes 90, the candidate has 100 and the reference 100."
+        "90 are needed, the candidate has 100 and the reference 100."
     )
 
 
 @pytest.mark.parametrize(("theirs", "outcome"), [(111, PASSED), (112, FAILED)])
 def test_a_candidate_on_a_part_of_the_references_samples_is_not_compared(theirs, outcome):
-    """Else an easy part could be chosen: 100 of 111 are nine in ten, 100 of 112 are not."""
+    """Otherwise an easy part could be chosen: 100 of 111 are nine in ten, 100 of 112 are not."""
     other = a_scored_evaluation("theirs", [1] * theirs)
 
     assert compared([1] * 100, a_reference(other)).outcome is outcome
@@ -130,7 +130,7 @@ def test_the_rules_samples_are_demanded_of_the_pairs(least, outcome):
     finding = compared(EQUAL, EQUAL, least=least)
 
     assert finding.outcome is outcome
-    assert ("it takes 101" in finding.message) is (outcome is FAILED)
+    assert ("101 are needed" in finding.message) is (outcome is FAILED)
 
 
 BETTER, WORSE = shares(100), shares(60)
@@ -156,7 +156,7 @@ def test_the_margin_is_in_the_metrics_own_direction(metric, candidate, reference
     assert finding.demanded == (-0.05 if metric in {"tone", "bleu"} else 0.05)
 
 
-# Which evaluation of the reference.
+# The choice of the reference's evaluation.
 
 
 def a_past(name, values=EQUAL, **changes):
@@ -174,7 +174,7 @@ def a_past(name, values=EQUAL, **changes):
         pytest.param([an_evaluation("old")], id="aggregates"),
     ],
 )
-def test_what_cannot_be_paired_is_no_reference(unfit):
+def test_an_evaluation_that_cannot_be_paired_is_not_a_reference(unfit):
     finding = compared(EQUAL, a_reference(*unfit))
 
     assert (finding.outcome, finding.bound, finding.samples) == (FAILED, None, None)
@@ -189,7 +189,7 @@ def test_aggregates_of_the_candidate_cannot_be_compared():
 
     assert (finding.outcome, finding.evaluation) == (FAILED, an_id("ours"))
     assert finding.message == (
-        "tone for novice/en was recorded without samples, which a comparison takes; record them."
+        "tone for novice/en was recorded without samples, which a comparison needs; record them."
     )
 
 
@@ -209,7 +209,7 @@ def test_a_partial_run_of_the_reference_is_not_compared_with():
     assert compared(WORSE, a_reference(partial, bad), margin=0.08).outcome is PASSED
 
 
-def test_of_two_evaluations_that_finished_at_once_the_choice_is_no_matter_of_order():
+def test_the_order_of_evaluations_that_finished_at_once_does_not_matter():
     one, other = a_past("one", BETTER), a_past("other", WORSE)
 
     assert compared(EQUAL, a_reference(one, other)) == compared(EQUAL, a_reference(other, one))

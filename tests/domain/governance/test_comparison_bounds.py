@@ -1,4 +1,4 @@
-"""A candidate against a reference: the bounds that a margin is held against."""
+"""A candidate against a reference: the bounds that are compared with a margin."""
 
 import math
 from dataclasses import replace
@@ -22,13 +22,13 @@ from tests.support.evidence import (
 
 EQUAL = shares(90)
 
-EXACT = settings(deadline=None, max_examples=50)  # exact bounds take their time
+EXACT = settings(deadline=None, max_examples=50)  # exact bounds are slow to compute
 counts = st.tuples(*[st.integers(0, 20)] * 4).filter(lambda four: sum(four) > 0)
 
 
 @EXACT
 @given(four=counts, confidence=st.sampled_from([0.9, 0.95, 0.99]))
-def test_proportions_are_held_to_the_exact_paired_bound(four, confidence):
+def test_proportions_are_tested_by_the_exact_paired_bound(four, confidence):
     ours, theirs = pairs_of(*four)
     tone = compared(ours, theirs, confidence=confidence)
     toxicity = compared(ours, theirs, metric="toxicity", confidence=confidence)
@@ -44,7 +44,7 @@ SPREAD = [40 + n * n % 17 for n in range(60)]
 
 
 @pytest.mark.parametrize(("metric", "side"), [("bleu", "greater"), ("latency", "less")])
-def test_means_are_held_to_the_paired_t_bound(metric, side):
+def test_means_are_tested_by_the_paired_t_bound(metric, side):
     theirs = SPREAD
     ours = [value + n % 5 - 2.5 for n, value in enumerate(theirs)]
 
@@ -72,7 +72,7 @@ def test_means_take_thirty_pairs(n, outcome):
 
 
 def test_equal_differences_throughout_do_not_make_a_mean_certain():
-    """A range tells how bad the pairs may be that were not seen; without one there is no bound."""
+    """A range limits how bad unseen pairs can be; without a range there is no bound."""
     bleu = compared(SPREAD, SPREAD, metric="bleu", margin=4)
     latency = compared(SPREAD, SPREAD, metric="latency", margin=1e9)
 
@@ -82,8 +82,8 @@ def test_equal_differences_throughout_do_not_make_a_mean_certain():
 
 
 @pytest.mark.parametrize("n", [41, 43, 48, 53, 81])
-def test_the_worst_of_all_differences_is_no_error(n):
-    """41 times 0.1, divided by 41, is more than 0.1 in binary: beyond what a pair can differ."""
+def test_the_worst_possible_difference_is_not_an_error(n):
+    """41 times 0.1, divided by 41, is more than 0.1 in binary: more than a pair can differ by."""
     bleu = replace(a_suite().metric("bleu"), maximum=0.1)
     suite = a_suite(metrics=(bleu,))
     key = a_key("bleu")
@@ -101,7 +101,7 @@ NO_NUMBERS = [math.nan, math.inf, -math.inf]
 @pytest.mark.parametrize("metric", ["tone", "toxicity", "bleu", "latency"])
 @pytest.mark.parametrize("score", NO_NUMBERS, ids=str)
 @pytest.mark.parametrize("mine", [True, False], ids=["candidate", "reference"])
-def test_a_score_that_is_no_number_never_passes(metric, score, mine):
+def test_a_score_that_is_not_a_number_never_passes(metric, score, mine):
     odd, even = [score, *[1] * 99], [1, 1, 0, *[1] * 97]
     if metric in {"toxicity", "latency"}:
         even = [0] * 100
@@ -115,13 +115,13 @@ def test_a_score_that_is_no_number_never_passes(metric, score, mine):
 
     assert (finding.outcome, finding.observed, finding.bound) == (FAILED, None, None)
     assert finding.message == (
-        f"{metric} for novice/en cannot be compared: a score is no finite number; "
+        f"{metric} for novice/en cannot be compared: a score is not a finite number; "
         "void the evaluation."
     )
 
 
 @pytest.mark.parametrize("metric", ["tone", "toxicity", "bleu", "latency"])
-def test_a_margin_that_is_no_number_is_never_kept(metric):
+def test_a_margin_that_is_not_a_number_is_never_met(metric):
     assert compared(EQUAL, EQUAL[::-1], metric=metric, margin=math.nan).outcome is FAILED
 
 

@@ -1,4 +1,4 @@
-"""A finding: the sentence it says, the numbers behind it, and whether it shuts the gate."""
+"""A finding: its sentence, the numbers behind it, and whether it closes the gate."""
 
 import math
 
@@ -19,13 +19,13 @@ PASSED, FAILED, MISSING = Outcome.PASSED, Outcome.FAILED, Outcome.MISSING
 
 
 @pytest.mark.parametrize(
-    ("outcome", "closes"),
+    ("outcome", "blocks"),
     [(PASSED, False), (FAILED, True), (MISSING, True), (Outcome.NOT_APPLICABLE, False)],
 )
-def test_all_but_what_passed_or_does_not_apply_keeps_the_gate_shut(outcome, closes):
+def test_only_findings_that_passed_or_do_not_apply_leave_the_gate_open(outcome, blocks):
     (finding,) = the_findings(a_rule(personas=()))
 
-    assert type(finding)(finding.rule, 2, outcome, "").closes is closes
+    assert type(finding)(finding.rule, 2, outcome, "").blocks is blocks
 
 
 MESSAGES = [
@@ -58,7 +58,7 @@ MESSAGES = [
         [],
         {"min_samples": None},
         "No complete evaluation measured tone for novice/en; record one.",
-        id="missing-whatever-its-size",
+        id="missing-of-any-size",
     ),
     pytest.param(
         [an_evaluation(cells=a_cell(1.0, 99))],
@@ -75,20 +75,20 @@ MESSAGES = [
     pytest.param(
         [an_evaluation(cells=a_cell(0.9973, 101))],
         {},
-        "tone for novice/en cannot be tested: 0.9973 of 101 is no number of successes.",
+        "tone for novice/en cannot be tested: 0.9973 of 101 is not a success count.",
         id="not-a-proportion",
     ),
 ]
 
 
 @pytest.mark.parametrize(("evaluations", "rule", "message"), MESSAGES)
-def test_a_finding_says_in_a_sentence_what_was_found_and_what_would_do(evaluations, rule, message):
+def test_a_finding_states_the_result_and_a_remedy_in_a_sentence(evaluations, rule, message):
     (finding,) = the_findings(a_rule(**ONE_CELL, **rule), *evaluations)
 
     assert finding.message == message
 
 
-def test_a_disqualified_evaluation_is_told_why_it_does_not_count():
+def test_a_finding_states_why_an_evaluation_is_disqualified():
     evaluation = an_evaluation()
     rule = a_rule(**ONE_CELL)
 
@@ -108,5 +108,5 @@ def test_a_finding_carries_the_numbers_behind_its_sentence():
     assert finding.evaluation == an_id("first")
 
 
-def test_what_is_no_number_is_not_shown_as_one():
+def test_an_observed_value_that_is_not_a_number_is_left_out():
     assert the_finding(a_cell(math.nan)).observed is None

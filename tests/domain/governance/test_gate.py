@@ -1,4 +1,4 @@
-"""The gate as a whole: what opens it, and what never does."""
+"""The gate as a whole: the evidence that opens it, and the evidence that never does."""
 
 import math
 from dataclasses import replace
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from app.domain.evidence.evaluation import EvidenceKind
 from app.domain.governance.findings import Outcome
-from app.domain.governance.gate import Result
+from app.domain.governance.gate import GateResult
 from app.domain.governance.policies import Contributor, EvidenceDemand, Margins
 from app.domain.statistics.distributions import binomial_upper_tail
-from app.domain.statistics.proportions import successes_needed
+from app.domain.statistics.proportions import misses_allowed
 from tests.support.evidence import (
     AUTHOR,
     NOW,
@@ -34,15 +34,15 @@ TWO_RULES = a_policy_of(a_rule(), a_rule("toxicity", at_least=None, at_most=0.05
 
 
 def closing(decision):
-    """Return what keeps the gate shut, without what else a finding says."""
+    """Return the findings that keep the gate closed, without their messages and numbers."""
     return {
         (finding.version, finding.rule, finding.cell, finding.demand)
         for finding in decision.findings
-        if finding.closes
+        if finding.blocks
     }
 
 
-# Evidence for two rules: mostly good, with cells here and there that are bad, too small or absent.
+# Evidence for two rules: mostly good, with some cells that are bad, too small or absent.
 GOOD = dict.fromkeys(every_key(), a_cell(0.95, 200)) | dict.fromkeys(
     every_key("toxicity"), a_cell(0.0, 100)
 )
@@ -80,14 +80,14 @@ def test_good_evidence_on_every_cell_opens_the_gate():
     assert passes(TONE_POLICY, an_evaluation())
 
 
-def test_without_evidence_the_gate_is_shut():
+def test_without_evidence_the_gate_is_closed():
     assert not passes(TONE_POLICY)
 
 
-def test_without_a_candidate_the_gate_is_shut():
+def test_without_a_candidate_the_gate_is_closed():
     decision = the_decision(TONE_POLICY)
 
-    assert (decision.result, decision.findings) == (Result.FAILED, ())
+    assert (decision.result, decision.findings) == (GateResult.FAILED, ())
 
 
 def test_a_rule_that_only_compares_needs_evidence_even_where_there_is_no_incumbent():
@@ -97,15 +97,15 @@ def test_a_rule_that_only_compares_needs_evidence_even_where_there_is_no_incumbe
     assert passes(policy, an_evaluation())
 
 
-def test_a_policy_whose_rules_name_no_cell_opens_nothing():
+def test_a_policy_whose_rules_have_no_cells_never_opens_the_gate():
     assert not passes(a_policy_of(a_rule(personas=())), an_evaluation())
 
 
 @given(policy=policies, found=evidence, at=st.integers(0), key=st.sampled_from(every_key()))
 def test_a_nan_never_passes(policy, found, at, key):
     assume(any(not each.partial for each in found))
-    whole = [each for each in found if not each.partial]
-    poisoned = whole[at % len(whole)]
+    complete = [each for each in found if not each.partial]
+    poisoned = complete[at % len(complete)]
     cells = {**poisoned.cells, key: a_cell(math.nan)}
     others = [each for each in found if each is not poisoned]
 
@@ -113,7 +113,7 @@ def test_a_nan_never_passes(policy, found, at, key):
 
 
 @given(policy=policies, found=evidence, key=st.sampled_from([*every_key(), *every_key("toxicity")]))
-def test_a_cell_that_nothing_measured_never_passes(policy, found, key):
+def test_an_unmeasured_cell_never_passes(policy, found, key):
     assert not passes(policy, *(without_cell(each, key) for each in found))
 
 
@@ -123,7 +123,7 @@ def without_cell(evaluation, key):
 
 @given(policy=policies, found=evidence, key=st.sampled_from(list(GOOD)))
 def test_removing_a_cell_from_the_evidence_never_opens_the_gate(policy, found, key):
-    """The cell, from all that measured it: losing what is known of it cannot help."""
+    """The cell is removed from every evaluation: losing evidence never helps."""
     assume(not passes(policy, *found))
 
     assert not passes(policy, *(without_cell(each, key) for each in found))
@@ -154,19 +154,17 @@ def test_adding_a_failing_evaluation_never_opens_the_gate(policy, found, more):
 
 
 @given(policy=policies, found=evidence, more=evaluations())
-def test_adding_an_evaluation_helps_only_on_cells_that_nothing_qualified_had_measured(
-    policy, found, more
-):
+def test_adding_an_evaluation_helps_only_on_cells_without_qualified_evidence(policy, found, more):
     before = the_decision(policy, a_candidate(*found))
     after = the_decision(policy, a_candidate(*found, more))
 
     for old, new in zip(before.findings, after.findings, strict=True):
-        if old.closes and not new.closes:
+        if old.blocks and not new.blocks:
             assert old.outcome is Outcome.MISSING or "record another" in old.message
 
 
 @given(policy=policies, found=evidence, more=evaluations())
-def test_a_partial_evaluation_changes_nothing_but_the_record(policy, found, more):
+def test_a_partial_evaluation_changes_only_the_record(policy, found, more):
     before = the_decision(policy, a_candidate(*found))
     after = the_decision(policy, a_candidate(*found, replace(more, partial=True)))
 
@@ -203,7 +201,7 @@ def limited(at_least, at_most):
 
 
 @given(policy=policies, found=evidence, random=st.randoms())
-def test_the_order_of_evaluations_and_rules_changes_nothing_but_the_order(policy, found, random):
+def test_the_order_of_evaluations_and_rules_changes_only_that_of_findings(policy, found, random):
     shuffled = random.sample(found, len(found))
     reordered = replace(policy, rules=policy.rules[::-1])
 
@@ -217,16 +215,16 @@ def test_the_order_of_evaluations_and_rules_changes_nothing_but_the_order(policy
 
 
 @given(policy=policies, found=evidence)
-def test_a_decision_comes_out_the_same_from_the_same_input(policy, found):
+def test_equal_input_gives_an_equal_decision(policy, found):
     assert the_decision(policy, a_candidate(*found)) == the_decision(policy, a_candidate(*found))
 
 
 @given(policy=policies, found=evidence)
-def test_the_gate_is_open_just_when_nothing_keeps_it_shut(policy, found):
+def test_the_gate_is_open_exactly_if_no_finding_closes_it(policy, found):
     decision = the_decision(policy, a_candidate(*found))
 
-    assert (decision.result is Result.PASSED) == (not closing(decision))
-    # Every rule spoke of every cell: nothing stopped at the first failure.
+    assert (decision.result is GateResult.PASSED) == (not closing(decision))
+    # Every rule has a finding for every cell: the gate did not stop at the first failure.
     assert len(decision.findings) == 1 + 2 * 4
 
 
@@ -237,8 +235,8 @@ def test_every_candidate_must_pass(policy, one, other):
 
     both = the_decision(policy, first, second)
 
-    apart = closing(the_decision(policy, first)) | closing(the_decision(policy, second))
-    assert closing(both) == apart
+    separately = closing(the_decision(policy, first)) | closing(the_decision(policy, second))
+    assert closing(both) == separately
     assert both.candidates == (first.ref, second.ref)
 
 
@@ -254,7 +252,7 @@ def test_the_evidence_digest_changes_with_every_evaluation_that_is_added(found, 
 def test_one_cell_at_its_limit_passes_with_probability_alpha_at_most(limit):
     """The intersection-union test (Berger 1982): the other cells are perfect, the level holds.
 
-    The gate is monotone in one cell's successes, so its first pass is where the tail begins.
+    The gate is monotone in one cell's successes, so the tail begins at its first pass.
     """
     policy = a_policy_of(a_rule(at_least=limit))
     perfect = dict.fromkeys(every_key(), a_cell(1.0, 100))
@@ -265,5 +263,5 @@ def test_one_cell_at_its_limit_passes_with_probability_alpha_at_most(limit):
         if passes(policy, an_evaluation(cells=perfect | {a_key(): a_cell(successes / 100, 100)}))
     ]
 
-    assert passing == list(range(successes_needed(limit, 100, 0.95), 101))
+    assert passing == list(range(100 - misses_allowed(limit, 100, 0.95), 101))
     assert binomial_upper_tail(passing[0], 100, limit) <= 0.05

@@ -1,11 +1,11 @@
-"""A decision: what it was compared with, what it records, what its digest binds."""
+"""A gate decision: its comparisons, the input that it records, and its digest."""
 
 from datetime import timedelta
 
 import pytest
 
 from app.domain.governance.findings import Outcome
-from app.domain.governance.gate import EvaluationRef, Result, Subject
+from app.domain.governance.gate import EvaluationRef, EvidenceRole, GateResult
 from app.domain.governance.policies import Margins
 from tests.support.evidence import (
     NOW,
@@ -30,7 +30,7 @@ MEASURED = a_scored_evaluation("measured")
 
 
 def comparison(*, incumbent=None, demand="incumbent", control_runs=()):
-    """Return the decision on a perfect candidate that one cell compares, and what it found."""
+    """Return the decision on a perfect candidate that one cell compares, and its finding."""
     rule = a_rule(**ONE_CELL, no_worse_than=Margins(**{demand: 0.05}))
     candidate = a_candidate(a_scored_evaluation(), control_runs=control_runs)
     decision = the_decision(a_policy_of(rule), candidate, incumbent=incumbent)
@@ -51,7 +51,7 @@ def test_without_another_version_to_compare_with_the_comparison_does_not_apply(i
 
     assert found.outcome is Outcome.NOT_APPLICABLE
     assert found.message == "The channel has no incumbent other than this version to compare with."
-    assert decision.result is Result.PASSED
+    assert decision.result is GateResult.PASSED
     assert decision.incumbent == (incumbent and incumbent.ref)
 
 
@@ -63,20 +63,20 @@ def test_without_another_version_to_compare_with_the_comparison_does_not_apply(i
         pytest.param([an_evaluation()], id="without-samples"),
     ],
 )
-def test_an_incumbent_without_evidence_keeps_the_gate_shut(evaluations):
+def test_an_incumbent_without_evidence_keeps_the_gate_closed(evaluations):
     decision, found = comparison(incumbent=an_incumbent(*evaluations))
 
-    assert (decision.result, found.outcome) == (Result.FAILED, Outcome.FAILED)
+    assert (decision.result, found.outcome) == (GateResult.FAILED, Outcome.FAILED)
     assert found.message == (
         "version 1 has no complete evaluation of tone for novice/en with samples by brand-voice@3; "
         "evaluate it first."
     )
 
 
-def test_an_incumbent_that_is_no_better_lets_the_gate_open():
+def test_an_incumbent_that_is_not_better_lets_the_gate_open():
     decision, found = comparison(incumbent=an_incumbent(MEASURED))
 
-    assert (decision.result, found.outcome) == (Result.PASSED, Outcome.PASSED)
+    assert (decision.result, found.outcome) == (GateResult.PASSED, Outcome.PASSED)
     assert "differs from version 1 by at least" in found.message
 
 
@@ -84,16 +84,16 @@ def test_an_incumbent_that_is_no_better_lets_the_gate_open():
     "incumbent",
     [
         pytest.param(None, id="no-incumbent"),
-        pytest.param(an_incumbent(MEASURED), id="an-incumbent-is-no-control"),
+        pytest.param(an_incumbent(MEASURED), id="an-incumbent-is-not-a-control"),
     ],
 )
 def test_a_comparison_with_the_base_takes_a_control_run(incumbent):
-    without, lacking = comparison(incumbent=incumbent, demand="base")
+    without, missing = comparison(incumbent=incumbent, demand="base")
     with_one, found = comparison(incumbent=incumbent, demand="base", control_runs=(MEASURED,))
 
-    assert (without.result, lacking.outcome) == (Result.FAILED, Outcome.FAILED)
-    assert lacking.message.startswith("base model tiny has no complete evaluation")
-    assert (with_one.result, found.outcome) == (Result.PASSED, Outcome.PASSED)
+    assert (without.result, missing.outcome) == (GateResult.FAILED, Outcome.FAILED)
+    assert missing.message.startswith("base model tiny has no complete evaluation")
+    assert (with_one.result, found.outcome) == (GateResult.PASSED, Outcome.PASSED)
 
 
 def test_each_candidate_is_compared_with_its_own_control_run():
@@ -108,8 +108,8 @@ def test_each_candidate_is_compared_with_its_own_control_run():
     assert found[1].message.startswith("base model small has no complete evaluation")
 
 
-def test_the_incumbent_among_the_candidates_is_compared_with_nothing():
-    """A split may keep the incumbent's traffic and add to another's."""
+def test_an_incumbent_among_the_candidates_is_not_compared():
+    """A split may keep the incumbent's traffic and increase that of another version."""
     rule = a_rule(**ONE_CELL, no_worse_than=Margins(incumbent=0.05))
     new, old = a_candidate(a_scored_evaluation()), a_candidate(MEASURED, ref=a_version(1))
 
@@ -119,7 +119,7 @@ def test_the_incumbent_among_the_candidates_is_compared_with_nothing():
     assert found == [Outcome.PASSED, Outcome.NOT_APPLICABLE]
 
 
-def test_a_decision_lists_every_evaluation_it_read_once_and_whose_it_was():
+def test_a_decision_lists_every_evaluation_once_with_its_role():
     shared, own = an_evaluation("control"), an_evaluation("own")
     incumbents = an_evaluation("incumbents")
     candidates = [
@@ -131,15 +131,15 @@ def test_a_decision_lists_every_evaluation_it_read_once_and_whose_it_was():
     decision = the_decision(TONE_POLICY, *candidates, incumbent=an_incumbent(incumbents))
 
     assert [(each.id, each.of) for each in decision.evaluations] == [
-        (an_id("first"), Subject.CANDIDATE),
-        (an_id("second"), Subject.CANDIDATE),
-        (an_id("incumbents"), Subject.CANDIDATE),
-        (an_id("control"), Subject.BASE),
-        (an_id("own"), Subject.BASE),
+        (an_id("first"), EvidenceRole.CANDIDATE),
+        (an_id("second"), EvidenceRole.CANDIDATE),
+        (an_id("incumbents"), EvidenceRole.CANDIDATE),
+        (an_id("control"), EvidenceRole.BASE),
+        (an_id("own"), EvidenceRole.BASE),
     ]
 
 
-def test_a_decision_records_all_that_went_into_it():
+def test_a_decision_records_all_of_its_input():
     partial = an_evaluation("partial", partial=True)
     control = an_evaluation("control")
     candidate = a_candidate(an_evaluation(), partial, control_runs=(control,))
@@ -151,10 +151,10 @@ def test_a_decision_records_all_that_went_into_it():
     assert (decision.policy.name, decision.policy.version) == ("brand-safe", 1)
     assert decision.candidates == (candidate.ref,)
     assert decision.evaluations == (
-        EvaluationRef(an_id("first"), a_digest("first"), Subject.CANDIDATE),
-        EvaluationRef(an_id("partial"), a_digest("partial"), Subject.CANDIDATE),
-        EvaluationRef(an_id("incumbents"), a_digest("incumbents"), Subject.INCUMBENT),
-        EvaluationRef(an_id("control"), a_digest("control"), Subject.BASE),
+        EvaluationRef(an_id("first"), a_digest("first"), EvidenceRole.CANDIDATE),
+        EvaluationRef(an_id("partial"), a_digest("partial"), EvidenceRole.CANDIDATE),
+        EvaluationRef(an_id("incumbents"), a_digest("incumbents"), EvidenceRole.INCUMBENT),
+        EvaluationRef(an_id("control"), a_digest("control"), EvidenceRole.BASE),
     )
 
 
@@ -173,7 +173,7 @@ def test_a_decision_records_all_that_went_into_it():
         ),
     ],
 )
-def test_the_evidence_digest_changes_with_what_was_judged(other):
+def test_the_evidence_digest_changes_with_the_evidence(other):
     facts = {"candidate": a_candidate(an_evaluation()), "incumbent": an_incumbent()}
 
     digests = [

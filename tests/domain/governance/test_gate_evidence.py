@@ -1,4 +1,4 @@
-"""Which evidence may speak for a candidate, and that the failures of all of it count."""
+"""Which evaluations qualify as evidence for a candidate, and that all of their failures count."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.evidence.evaluation import EvidenceKind
-from app.domain.governance.gate import Result
+from app.domain.governance.gate import GateResult
 from app.domain.governance.policies import Contributor, EvidenceDemand
 from tests.support.evidence import (
     AUTHOR,
@@ -39,7 +39,7 @@ DISQUALIFIED = [
 
 
 @pytest.mark.parametrize("changes", DISQUALIFIED)
-def test_what_is_not_qualified_never_satisfies_but_its_failure_counts(changes):
+def test_a_disqualified_evaluation_never_satisfies_but_its_failure_counts(changes):
     policy = replace(TONE_POLICY, evidence=STRICT)
     perfect = an_evaluation("perfect", cells=a_cell(1.0, 10_000), **changes)
     bad = an_evaluation("bad", cells=a_cell(0.5), **changes)
@@ -47,7 +47,7 @@ def test_what_is_not_qualified_never_satisfies_but_its_failure_counts(changes):
     assert not passes(policy, perfect)
     assert passes(policy, perfect, an_evaluation())
     assert not passes(policy, bad, an_evaluation())
-    # The same evaluation is good enough where the policy does not ask.
+    # The same evaluation suffices for a policy without these demands.
     assert passes(TONE_POLICY, perfect)
 
 
@@ -59,7 +59,7 @@ def test_another_version_of_a_pinned_suite_never_satisfies_but_its_failure_count
     assert passes(pinned, an_evaluation(suite=easier), an_evaluation("new", suite=of_it))
     bad = an_evaluation("bad", suite=easier, cells=a_cell(0.5))
     assert not passes(pinned, bad, an_evaluation("new", suite=of_it))
-    # A rule that names none takes any.
+    # A rule that names no version accepts any.
     assert passes(TONE_POLICY, an_evaluation(suite=easier))
 
 
@@ -80,7 +80,7 @@ def test_a_partial_evaluation_neither_satisfies_nor_fails():
         ),
     ],
 )
-def test_what_the_policy_admits_is_qualified(changes, excluded):
+def test_an_evaluation_that_the_policy_admits_is_qualified(changes, excluded):
     demand = EvidenceDemand(MAX_AGE, "required", excluded)
 
     assert passes(replace(TONE_POLICY, evidence=demand), an_evaluation(**changes))
@@ -101,12 +101,12 @@ def test_what_the_policy_admits_is_qualified(changes, excluded):
         ),
         pytest.param(
             {"evaluator_id": AUTHOR},
-            "was recorded by a contributor whom the policy excludes",
+            "was recorded by a contributor that the policy excludes",
             id="by-the-author",
         ),
     ],
 )
-def test_a_disqualification_is_told(changes, reason):
+def test_a_finding_states_the_reason_of_a_disqualification(changes, reason):
     policy = a_policy_of(a_rule(**ONE_CELL), evidence=STRICT)
 
     *_, finding = the_decision(policy, a_candidate(an_evaluation(**changes))).findings
@@ -124,10 +124,10 @@ def test_time_only_ever_takes_evidence_away():
         the_decision(policy, candidate, now=NOW + timedelta(days=day)).result for day in range(60)
     ]
 
-    assert results == [Result.PASSED] * 31 + [Result.FAILED] * 29
+    assert results == [GateResult.PASSED] * 31 + [GateResult.FAILED] * 29
 
 
-def test_another_suite_is_no_evidence():
+def test_an_evaluation_by_another_suite_is_not_evidence():
     other = a_suite(name="brand-tone")
 
     assert not passes(TONE_POLICY, an_evaluation(suite=other))

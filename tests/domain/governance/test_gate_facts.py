@@ -1,4 +1,4 @@
-"""What the gate demands of the artifact and of its card."""
+"""The demands of the gate on an artifact and its card."""
 
 import math
 from dataclasses import replace
@@ -52,7 +52,7 @@ def outcomes(policy, *evaluations, **candidate):
         ),
     ],
 )
-def test_an_artifact_must_be_what_the_policy_admits(demand, candidate, rule, passed):
+def test_an_artifact_must_meet_the_demands_of_the_policy(demand, candidate, rule, passed):
     policy = replace(TONE_POLICY, artifact=ArtifactDemand(**demand))
 
     found = outcomes(policy, an_evaluation(), **candidate)
@@ -83,7 +83,7 @@ def test_an_artifact_finding_carries_its_numbers():
         pytest.param({"Licence": "apache-2.0"}, False, id="under-another-name"),
     ],
 )
-def test_a_card_must_state_what_the_policy_requires(card, passed):
+def test_a_card_must_state_the_fields_that_the_policy_requires(card, passed):
     policy = replace(TONE_POLICY, card=CardDemand(required=("licence",)))
 
     assert passes(policy, an_evaluation(), card=card) is passed
@@ -107,7 +107,7 @@ def test_a_card_must_not_declare_a_forbidden_use(card, passed):
     assert passes(policy, an_evaluation(), card=card) is passed
 
 
-def test_a_card_finding_says_what_the_card_states():
+def test_a_card_finding_describes_the_card():
     policy = replace(TONE_POLICY, card=CardDemand(("licence", "limits"), ("knowledge", "tone")))
     card = {"licence": "apache-2.0", "uses": ["tone"]}
 

@@ -1,4 +1,4 @@
-"""The level of the whole gate: no cell, and no set of cells, passes wrongly more than alpha."""
+"""The level of the gate: no cell, and no set of cells, passes wrongly more often than alpha."""
 
 import math
 
@@ -21,7 +21,7 @@ def test_a_system_at_its_limit_passes_with_probability_alpha_at_most(limit, dema
         allowed = misses_allowed(limit, n, 1 - alpha, demand)
         if allowed is not None:
             assert stats.binom.cdf(allowed, n, rate) <= alpha * (1 + 1e-9)
-        # The test is not stricter than it must be: one more miss would break the level.
+        # The test is not stricter than necessary: one more miss would break the level.
         refused = 0 if allowed is None else allowed + 1
         assert stats.binom.cdf(refused, n, rate) > alpha * (1 - 1e-9)
 

@@ -1,4 +1,4 @@
-"""The moves of a promotion: from pending to one end, and never again."""
+"""The transitions of a promotion: once from pending to a final state, and never again."""
 
 from itertools import product
 
@@ -24,14 +24,14 @@ def allowed(before, after):
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(PromotionState, repeat=2)))
-def test_only_a_pending_promotion_moves_and_only_to_an_end(before, after):
+def test_only_a_pending_promotion_moves_and_only_to_a_final_state(before, after):
     pending = PromotionState.PENDING
 
     assert allowed(before, after) == (before is pending and after is not pending)
 
 
 @given(st.lists(st.sampled_from(PromotionState)))
-def test_whatever_is_attempted_a_promotion_ends_at_most_once(attempts):
+def test_a_promotion_ends_at_most_once(attempts):
     state, moves = PromotionState.PENDING, 0
     for attempt in attempts:
         if allowed(state, attempt):
@@ -42,11 +42,11 @@ def test_whatever_is_attempted_a_promotion_ends_at_most_once(attempts):
     assert state is (ends[0] if ends else PromotionState.PENDING)
 
 
-def test_every_state_has_its_moves():
+def test_every_state_has_its_transitions():
     assert set(TRANSITIONS) == set(PromotionState)
 
 
-def test_a_refused_move_says_what_the_promotion_is():
+def test_a_refused_transition_names_the_state_of_the_promotion():
     with pytest.raises(InvalidTransitionError) as refused:
         require_move(PromotionState.REJECTED, PromotionState.EXECUTED)
 

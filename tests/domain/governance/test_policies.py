@@ -1,4 +1,4 @@
-"""Policies: what makes one impossible, senseless or unreachable, and how gaps are filled."""
+"""Policies: impossible, meaningless and unreachable rules, and the defaults of a rule."""
 
 import math
 from dataclasses import replace
@@ -31,7 +31,7 @@ def codes(rule):
 
 
 def a_limit(metric="tone", **changes):
-    """Return a rule that leaves everything open but what is given."""
+    """Return a rule with only the given demands and no other details."""
     return Rule(f"brand-voice/{metric}", **changes)
 
 
@@ -63,7 +63,7 @@ def test_at_least_95_percent_can_be_shown_with_59_samples():
     confidence=st.sampled_from([0.8, 0.9, 0.95, 0.99]),
     samples=st.integers(1, 1_000),
 )
-def test_a_rule_is_unreachable_just_when_a_perfect_cell_would_fail(limit, confidence, samples):
+def test_a_rule_is_unreachable_exactly_if_a_perfect_cell_would_fail(limit, confidence, samples):
     higher = a_limit(at_least=limit, confidence=confidence, min_samples=samples)
     lower = a_limit("toxicity", at_most=1 - limit, confidence=confidence, min_samples=samples)
 
@@ -113,7 +113,7 @@ def test_a_mean_takes_thirty_samples():
             a_limit(at_least=0.5, at_most=0.9), ["limit-against-direction"], id="both-directions"
         ),
         pytest.param(a_limit(at_least=1.0), ["limit-out-of-range"], id="perfection"),
-        pytest.param(a_limit(at_least=0.0), ["limit-out-of-range"], id="nothing"),
+        pytest.param(a_limit(at_least=0.0), ["limit-out-of-range"], id="no-demand-at-all"),
         pytest.param(a_limit(at_least=85.0), ["limit-out-of-range"], id="percent"),
         pytest.param(a_limit(at_least=math.nan), ["limit-out-of-range"], id="nan"),
         pytest.param(a_limit("toxicity", at_most=0.0), ["limit-out-of-range"], id="never"),
@@ -131,7 +131,7 @@ def test_a_mean_takes_thirty_samples():
         ),
     ],
 )
-def test_every_fault_of_a_rule_is_told(rule, expected):
+def test_every_fault_of_a_rule_is_reported(rule, expected):
     assert codes(rule) == expected
 
 
@@ -174,15 +174,15 @@ def test_a_margin_is_a_finite_number_from_zero_up(margins, expected):
         ),
     ],
 )
-def test_a_fault_says_what_would_do(rule, message):
+def test_a_fault_names_a_remedy(rule, message):
     assert [fault.message for fault in faults(rule)] == [message]
 
 
-def test_a_rule_that_leaves_everything_open_means_every_cell_and_the_fewest_samples():
+def test_a_rule_without_details_means_every_cell_and_the_fewest_samples():
     assert completed(a_limit(at_least=0.95), a_suite()) == a_rule(at_least=0.95, min_samples=59)
 
 
-def test_what_a_rule_says_stays_as_it_is():
+def test_completing_a_rule_keeps_its_own_values():
     rule = a_rule(personas=("expert",), locales=("de",), min_samples=1_000)
 
     assert completed(rule, a_suite()) == rule
@@ -198,13 +198,13 @@ def test_what_a_rule_says_stays_as_it_is():
     )
 )
 def test_completing_a_faultless_rule_leaves_no_gap_and_no_fault(rule):
-    whole = completed(rule, a_suite())
+    complete = completed(rule, a_suite())
 
-    assert whole.personas
-    assert whole.locales
-    assert whole.min_samples is not None
-    assert faults(whole) == []
-    assert completed(whole, a_suite()) == whole
+    assert complete.personas
+    assert complete.locales
+    assert complete.min_samples is not None
+    assert faults(complete) == []
+    assert completed(complete, a_suite()) == complete
 
 
 def test_a_rule_on_an_unknown_metric_cannot_be_completed():

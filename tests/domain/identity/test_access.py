@@ -1,4 +1,4 @@
-"""Who sees and does what, and whether a refusal admits that the thing exists."""
+"""Visibility and permissions, and whether a refusal admits that an object exists."""
 
 from dataclasses import replace
 
@@ -26,71 +26,71 @@ def a_caller(*grants, channels=None):
     return Caller(an_id("alice"), "alice", PrincipalKind.HUMAN, held, channels)
 
 
-def sight(caller, prefix=PREFIX):
-    """Return how much of a prefix the caller may see, by what it is refused."""
-    seen = NOTHING
+def visibility(caller, prefix=PREFIX):
+    """Return how much of a prefix is visible to the caller, derived from its refusals."""
+    visible = NOTHING
     for unreleased, word in ((False, RELEASED), (True, EVERYTHING)):
         try:
-            caller.require_sight(prefix, unreleased=unreleased)
+            caller.require_visible(prefix, unreleased=unreleased)
         except NotFoundError:
-            return seen
-        seen = word
-    return seen
+            return visible
+        visible = word
+    return visible
 
 
-def expected_sight(role, namespace, *, limited):
+def expected_visibility(role, namespace, *, limited):
     if namespace == "other" or role is Role.AUDITOR:
         return NOTHING
     return RELEASED if limited or role is Role.READER else EVERYTHING
 
 
-@pytest.mark.parametrize("limited", [False, True], ids=["whole-token", "channel-token"])
+@pytest.mark.parametrize("limited", [False, True], ids=["unlimited-token", "channel-token"])
 @pytest.mark.parametrize("namespace", ["acme", "other", EVERYWHERE])
 @pytest.mark.parametrize("role", Role)
-def test_sight_is_what_role_namespace_and_token_allow(role, namespace, limited):
+def test_role_namespace_and_token_decide_what_is_visible(role, namespace, limited):
     channels = frozenset({"production"}) if limited else None
     caller = a_caller((role, namespace), channels=channels)
-    expected = expected_sight(role, namespace, limited=limited)
+    expected = expected_visibility(role, namespace, limited=limited)
 
-    assert sight(caller) == expected
+    assert visibility(caller) == expected
     assert caller.sees_everything("acme") == (expected == EVERYTHING)
 
 
-def test_without_grants_nothing_is_seen():
-    assert sight(a_caller()) == NOTHING
+def test_without_grants_nothing_is_visible():
+    assert visibility(a_caller()) == NOTHING
 
 
 @pytest.mark.parametrize("namespace", ["acm", "acme2", "ACME", "", "acme/brand-voice"])
 def test_a_grant_covers_no_namespace_of_a_similar_name(namespace):
-    assert sight(a_caller((Role.ADMIN, namespace))) == NOTHING
+    assert visibility(a_caller((Role.ADMIN, namespace))) == NOTHING
 
 
 @pytest.mark.parametrize(
-    ("channels", "channel", "seen"),
+    ("channels", "channel", "visible"),
     [
-        pytest.param(None, "production", True, id="whole-token"),
+        pytest.param(None, "production", True, id="unlimited-token"),
         pytest.param({"production"}, "production", True, id="named"),
         pytest.param({"production"}, "staging", False, id="not-named"),
         pytest.param(set(), "production", False, id="limited-to-none"),
     ],
 )
-def test_a_token_sees_the_channels_it_is_limited_to(channels, channel, seen):
+def test_only_the_channels_of_a_limited_token_are_visible_to_it(channels, channel, visible):
     limit = None if channels is None else frozenset(channels)
 
-    assert a_caller((Role.READER, "acme"), channels=limit).sees_channel(channel) is seen
+    assert a_caller((Role.READER, "acme"), channels=limit).sees_channel(channel) is visible
 
 
-@pytest.mark.parametrize("wanted", Role)
+@pytest.mark.parametrize("demanded", Role)
 @pytest.mark.parametrize("held", Role)
-def test_no_role_implies_another(held, wanted):
+def test_no_role_implies_another(held, demanded):
     caller = a_caller((held, "acme"))
 
     assert caller.roles("acme") == {held}
-    if held is wanted:
-        caller.require_in(wanted, "acme")
+    if held is demanded:
+        caller.require_in(demanded, "acme")
     else:
         with pytest.raises(ForbiddenError):
-            caller.require_in(wanted, "acme")
+            caller.require_in(demanded, "acme")
 
 
 def refusal(caller, role=Role.APPROVER):
@@ -108,11 +108,11 @@ def refusal(caller, role=Role.APPROVER):
         pytest.param([(Role.APPROVER, EVERYWHERE)], None, id="the-role-everywhere"),
         pytest.param([(Role.READER, "acme"), (Role.APPROVER, "acme")], None, id="among-others"),
         pytest.param([(Role.PUBLISHER, "acme")], ForbiddenError, id="another-working-role"),
-        pytest.param([(Role.ADMIN, EVERYWHERE)], ForbiddenError, id="admin-is-no-approver"),
+        pytest.param([(Role.ADMIN, EVERYWHERE)], ForbiddenError, id="an-admin-is-not-an-approver"),
         pytest.param([(Role.READER, "acme")], NotFoundError, id="a-reader-may-not-know"),
         pytest.param([(Role.AUDITOR, EVERYWHERE)], NotFoundError, id="an-auditor-may-not-know"),
         pytest.param([(Role.APPROVER, "other")], NotFoundError, id="the-role-elsewhere"),
-        pytest.param([], NotFoundError, id="nothing"),
+        pytest.param([], NotFoundError, id="no-grants"),
         pytest.param(
             [(Role.APPROVER, "other"), (Role.PUBLISHER, "acme")],
             ForbiddenError,
@@ -120,12 +120,12 @@ def refusal(caller, role=Role.APPROVER):
         ),
     ],
 )
-def test_only_who_may_know_of_a_prefix_is_told_that_it_is_forbidden(grants, expected):
+def test_only_callers_that_may_know_of_a_prefix_are_refused_as_forbidden(grants, expected):
     assert refusal(a_caller(*grants)) is expected
 
 
 @pytest.mark.parametrize("role", Role)
-def test_a_channel_token_does_nothing_but_read(role):
+def test_a_channel_token_can_only_read(role):
     grants = [(each, EVERYWHERE) for each in Role]
     caller = a_caller(*grants, channels=frozenset({"production"}))
 
@@ -134,7 +134,7 @@ def test_a_channel_token_does_nothing_but_read(role):
 
 def test_an_absent_prefix_and_an_invisible_one_are_refused_in_the_same_words():
     with pytest.raises(NotFoundError) as invisible:
-        a_caller().require_sight(PREFIX)
+        a_caller().require_visible(PREFIX)
 
     assert invisible.value.detail == PREFIX.missing().detail
 
@@ -155,7 +155,7 @@ def test_a_refusal_names_role_and_namespace():
     assert refused.value.detail == "alice needs the role approver on namespace acme for this."
 
 
-def test_a_refusal_of_a_channel_token_says_that_the_limit_is_in_the_way():
+def test_the_refusal_of_a_channel_token_names_its_limit():
     caller = a_caller((Role.ADMIN, "acme"), channels=frozenset({"production"}))
 
     with pytest.raises(ForbiddenError) as refused:
@@ -167,7 +167,7 @@ def test_a_refusal_of_a_channel_token_says_that_the_limit_is_in_the_way():
 
 
 @pytest.mark.parametrize("namespace", ["acme", "elsewhere", EVERYWHERE])
-def test_a_role_anywhere_will_do_where_any_is_asked(namespace):
+def test_a_role_in_any_namespace_suffices_where_any_is_accepted(namespace):
     caller = a_caller((Role.EVALUATOR, namespace))
 
     caller.require_anywhere(Role.PUBLISHER, Role.EVALUATOR)
@@ -193,7 +193,7 @@ def test_a_channel_token_has_no_working_role_anywhere():
         pytest.param([(Role.AUDITOR, EVERYWHERE)], set(), id="an-auditor-sees-no-prefix"),
     ],
 )
-def test_the_namespaces_of_a_caller_are_those_in_which_it_sees_something(grants, expected):
+def test_the_namespaces_of_a_caller_are_those_with_visible_versions(grants, expected):
     caller = a_caller(*grants)
 
     assert caller.namespaces() == expected
@@ -208,7 +208,7 @@ def test_the_servers_own_commands_administer_but_do_not_approve():
             SYSTEM.require(role, PREFIX)
 
 
-def test_what_may_not_be_seen_is_refused_as_if_it_did_not_exist():
+def test_an_invisible_object_is_refused_as_if_it_did_not_exist():
     refused = nothing_named("evaluation", "42")
 
     assert isinstance(refused, NotFoundError)

@@ -1,4 +1,4 @@
-"""What is trusted of another issuer, and which claims mean whom."""
+"""Tokens of external issuers: when one is trusted, and which claims identify a principal."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import (
     KEYS,
-    Identity,
+    FederatedIdentity,
     Issuer,
     claims_fault,
     comparable,
@@ -40,7 +40,7 @@ def changed(document, changes):
 
 
 @pytest.mark.parametrize("algorithms", [(), ("none",), ("HS256",), ("RS256", "HS512")], ids=str)
-def test_no_issuer_is_trusted_with_a_shared_secret_or_none_at_all(algorithms):
+def test_an_issuer_can_use_neither_a_shared_secret_nor_the_algorithm_none(algorithms):
     with pytest.raises(ValueError, match="algorithms"):
         an_issuer(algorithms)
 
@@ -63,19 +63,19 @@ def test_every_algorithm_takes_a_key_pair():
         pytest.param({"iat": S + 31, "nbf": S}, "not valid yet", id="issued-later-yet-valid"),
         pytest.param({"iat": S - 629}, None, id="old-within-the-leeway"),
         pytest.param({"iat": S - 630}, "older than the 600 seconds", id="too-old"),
-        pytest.param({"exp": float(S + 1)}, None, id="a-fraction-is-a-moment"),
-        pytest.param({"exp": True}, "when it", id="true-is-no-moment"),
-        pytest.param({"nbf": "now"}, "when it", id="a-word-is-no-moment"),
+        pytest.param({"exp": float(S + 1)}, None, id="a-fraction-is-a-time"),
+        pytest.param({"exp": True}, "when it", id="true-is-not-a-time"),
+        pytest.param({"nbf": "now"}, "when it", id="a-word-is-not-a-time"),
         pytest.param({"exp": None}, "when it", id="never-expires"),
         pytest.param({"iss": "https://ci.example/"}, "another issuer", id="almost-the-issuer"),
         pytest.param({"aud": ["us", "them"]}, "us alone", id="for-others-too"),
         pytest.param({"aud": "US"}, "us alone", id="another-case"),
-        pytest.param({"aud": []}, "us alone", id="for-nobody"),
+        pytest.param({"aud": []}, "us alone", id="for-no-audience"),
         pytest.param({"sub": ""}, "subject", id="empty-subject"),
         pytest.param({"sub": 7}, "subject", id="subject-a-number"),
     ],
 )
-def test_claims_are_judged_exactly(changes, fault):
+def test_claims_are_checked_exactly(changes, fault):
     found = claims_fault(changed(CLAIMS, changes), an_issuer(), NOW)
     assert found is None if fault is None else fault in found
 
@@ -99,7 +99,7 @@ def test_claims_are_judged_exactly(changes, fault):
         pytest.param({"kid": "k" * 257}, "key", id="endless-key"),
     ],
 )
-def test_headers_are_judged_exactly(changes, fault):
+def test_headers_are_checked_exactly(changes, fault):
     found = header_fault(changed(HEADER, changes), an_issuer())
     assert found is None if fault is None else fault in found
 
@@ -118,8 +118,8 @@ def test_headers_are_judged_exactly(changes, fault):
         pytest.param({"a": False}, {}, False, id="absent-is-not-false"),
     ],
 )
-def test_an_identity_is_matched_by_these_very_values(wanted, claims, matches):
-    assert Identity("https://ci.example", wanted).matches(claims) is matches
+def test_an_identity_matches_only_exactly_equal_values(wanted, claims, matches):
+    assert FederatedIdentity("https://ci.example", wanted).matches(claims) is matches
 
 
 texts = st.dictionaries(st.text(max_size=4), st.text(max_size=4) | st.booleans(), max_size=4)
@@ -127,7 +127,7 @@ texts = st.dictionaries(st.text(max_size=4), st.text(max_size=4) | st.booleans()
 
 @given(texts.filter(lambda claims: identity_fault(claims) is None), texts)
 def test_more_claims_never_unmatch_and_fewer_never_match(wanted, others):
-    identity = Identity("https://ci.example", wanted)
+    identity = FederatedIdentity("https://ci.example", wanted)
     assert identity.matches(others | wanted)
     for name in wanted:
         assert not identity.matches({key: value for key, value in wanted.items() if key != name})
@@ -144,12 +144,12 @@ def test_more_claims_never_unmatch_and_fewer_never_match(wanted, others):
     ],
     ids=str,
 )
-def test_an_identity_identifies_somebody(claims):
+def test_claims_that_cannot_identify_a_bearer_are_refused(claims):
     with pytest.raises(ValueError, match=r"\w"):
-        Identity("https://ci.example", claims)
+        FederatedIdentity("https://ci.example", claims)
 
 
-def test_only_texts_and_booleans_are_compared():
+def test_only_strings_and_booleans_are_compared():
     claims = {
         "text": "a",
         "true": True,

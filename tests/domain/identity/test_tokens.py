@@ -25,7 +25,7 @@ def a_token(secret="a" * 36):
 secrets = st.text(ALPHABET, min_size=36, max_size=36)
 
 
-def test_a_new_token_is_one():
+def test_a_new_token_is_recognised():
     assert is_token(new_token())
 
 
@@ -37,11 +37,11 @@ def test_a_token_looks_as_scanners_expect():
     assert len(token) == 46
 
 
-def test_no_two_tokens_are_alike():
+def test_no_two_tokens_are_equal():
     tokens = [new_token() for _ in range(3_000)]
 
-    # Each of 36 places shows every one of 62 characters: none is fixed, none left out. That chance
-    # leaves one out has a probability of 36 * 62 * (61 / 62)**3000, or 1e-18.
+    # Each of 36 positions takes each of 62 characters: none is fixed, none is left out. One is left
+    # out by chance with a probability of 36 * 62 * (61 / 62)**3000, or 1e-18.
     assert len(set(tokens)) == 3_000
     assert all(len({token[at] for token in tokens}) == 62 for at in range(4, 40))
 
@@ -83,16 +83,16 @@ def test_the_checksum_catches_every_change_of_every_character_to_another_of_the_
         pytest.param("prg_" + "é" * 36 + "000000", id="not-ascii"),
     ],
 )
-def test_what_looks_different_is_no_token(text):
+def test_text_in_another_form_is_not_a_token(text):
     assert not is_token(text)
 
 
 @given(st.text(max_size=50))
-def test_no_text_upsets_the_check(text):
+def test_the_check_handles_any_text(text):
     assert is_token(text) == (len(text) == 46 and text == a_token(text[4:40]))
 
 
-def test_what_is_stored_is_the_sha256_of_the_token():
+def test_the_stored_hash_is_the_sha256_of_the_token():
     token = a_token()
 
     assert token_hash(token) == hashlib.sha256(token.encode("ascii")).hexdigest()

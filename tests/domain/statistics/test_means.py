@@ -1,4 +1,4 @@
-"""Student's t bounds, and what becomes of samples that are too few or all equal."""
+"""Student's t bounds, and the treatment of samples that are too few or all equal."""
 
 import math
 

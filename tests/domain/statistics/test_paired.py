@@ -1,4 +1,4 @@
-"""Paired non-inferiority: published examples, the exact level, and monotony."""
+"""Paired non-inferiority: published examples, the exact level, and monotonicity."""
 
 import itertools
 import math
@@ -90,7 +90,7 @@ def test_without_a_discordant_pair_the_bound_is_that_of_no_loss_in_n(n):
     assert upper_bound(PairedCounts(0, 0, 0, n), 0.95) == pytest.approx(bound, abs=2e-9)
 
 
-def test_when_every_pair_is_lost_nothing_is_shown():
+def test_when_every_pair_is_lost_the_bound_is_the_worst_value():
     assert lower_bound(discordant(0, 20, 20), 0.95) == -1
     assert upper_bound(discordant(20, 0, 20), 0.95) == 1
 
@@ -142,7 +142,7 @@ def test_the_exact_level_never_exceeds_alpha(n, margin, confidence):
 
 @given(deficit=st.floats(0, 0.5), worse=st.floats(0, 0.2), discordance=st.floats(0, 0.3))
 def test_a_system_worse_than_the_margin_passes_less_often_still(deficit, worse, discordance):
-    """So the level at the margin is the level over everything worse than the margin."""
+    """The level at the margin is therefore the level over every system worse than the margin."""
     region = enumeration.nominal_region(30, 0.1, 0.95)
     rate = deficit + discordance
 

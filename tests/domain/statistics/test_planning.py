@@ -17,7 +17,7 @@ from app.domain.statistics.proportions import misses_allowed, power
 
 
 def last_n_that_falls_short(limit, truth, confidence, wanted, demand, highest):
-    """Brute force over every n, with SciPy's binomial."""
+    """Search every n by brute force, with SciPy's binomial distribution."""
     short = 0
     misses = misses_allowed(limit, highest, confidence, demand)
     rate = 1 - truth if demand == "at_least" else truth
@@ -95,12 +95,12 @@ def test_nonsense_is_refused_with_a_sentence(call):
     ("margin", "discordance", "wanted"),
     [(0.05, 0.1, 0.8), (0.05, 0.1, 0.9), (0.1, 0.2, 0.8), (0.02, 0.05, 0.8)],
 )
-def test_planned_pairs_come_near_the_power_of_the_exact_test(margin, discordance, wanted):
+def test_planned_pairs_nearly_reach_the_power_of_the_exact_test(margin, discordance, wanted):
     n = samples_for_pairs(margin, discordance, 0.95, wanted)
     assert paired.power(margin, discordance, n, 0.95) == pytest.approx(wanted, abs=0.07)
 
 
-def test_so_many_pairs_are_planned_that_no_discordant_one_is_enough():
+def test_enough_pairs_are_planned_to_pass_without_a_discordant_one():
     n = samples_for_pairs(0.05, 0.001, 0.95, 0.8)
     pairs = paired.PairedCounts(n, 0, 0, 0)
     assert n == 59
@@ -111,6 +111,6 @@ def test_so_many_pairs_are_planned_that_no_discordant_one_is_enough():
     "arguments",
     [(0, 0.1, 0.95, 0.8), (1, 0.1, 0.95, 0.8), (0.05, 1.1, 0.95, 0.8), (1e-4, 1, 0.95, 0.8)],
 )
-def test_pairs_that_nobody_can_plan_are_refused(arguments):
+def test_impossible_plans_of_pairs_are_refused(arguments):
     with pytest.raises(ValueError, match=r"margin|between|more than"):
         samples_for_pairs(*arguments)

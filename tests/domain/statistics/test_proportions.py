@@ -1,4 +1,4 @@
-"""The exact binomial test: its bounds, its ties and what it takes to pass."""
+"""The exact binomial test: its bounds, its ties and the samples that it needs."""
 
 import math
 
@@ -11,11 +11,9 @@ from app.domain.statistics.levels import level
 from app.domain.statistics.proportions import (
     lower_bound,
     misses_allowed,
-    p_value,
     passes,
     power,
     smallest_n_that_can_pass,
-    successes_needed,
     upper_bound,
 )
 
@@ -28,6 +26,14 @@ DEMANDS = st.sampled_from(["at_least", "at_most"])
 def counts(draw, largest=3000):
     n = draw(st.integers(1, largest))
     return draw(st.integers(0, n)), n
+
+
+def p_value(limit, successes, n, demand):
+    """Return SciPy's p-value of the binomial test against "the limit is not kept"."""
+    if limit == (0 if demand == "at_least" else 1):
+        return 0.0  # no true value could break such a limit
+    alternative = "greater" if demand == "at_least" else "less"
+    return stats.binomtest(successes, n, limit, alternative=alternative).pvalue
 
 
 @given(counts=counts(10**6), confidence=CONFIDENCES)
@@ -51,16 +57,6 @@ def test_bounds_are_the_beta_quantiles_of_clopper_and_pearson(counts, confidence
 def test_bounds_reproduce_published_two_sided_95_percent_intervals(k, n, lower, upper):
     assert lower_bound(k, n, 0.975) == pytest.approx(lower, abs=5e-8)
     assert upper_bound(k, n, 0.975) == pytest.approx(upper, abs=5e-8)
-
-
-@given(counts=counts(), limit=LIMITS, demand=DEMANDS)
-def test_p_values_are_those_of_scipys_binomtest(counts, limit, demand):
-    k, n = counts
-    alternative = "greater" if demand == "at_least" else "less"
-
-    expected = stats.binomtest(k, n, limit, alternative=alternative).pvalue
-
-    assert p_value(limit, k, n, demand) == pytest.approx(expected, rel=1e-9, abs=1e-250)
 
 
 @given(counts=counts(), limit=LIMITS, confidence=CONFIDENCES, demand=DEMANDS)
@@ -147,13 +143,13 @@ def test_no_smaller_n_can_pass(limit, confidence, demand):
 
 
 @given(n=st.integers(1, 2000), limit=LIMITS, confidence=CONFIDENCES)
-def test_successes_needed_is_the_least_that_passes(n, limit, confidence):
-    needed = successes_needed(limit, n, confidence)
+def test_the_misses_allowed_are_the_most_that_pass(n, limit, confidence):
+    allowed = misses_allowed(limit, n, confidence)
 
-    assert passes(limit, n, n, confidence) == (needed is not None)
-    if needed is not None:
-        assert passes(limit, needed, n, confidence)
-        assert needed == 0 or not passes(limit, needed - 1, n, confidence)
+    assert passes(limit, n, n, confidence) == (allowed is not None)
+    if allowed is not None:
+        assert passes(limit, n - allowed, n, confidence)
+        assert allowed == n or not passes(limit, n - allowed - 1, n, confidence)
 
 
 @pytest.mark.parametrize(("demand", "truth"), [("at_least", 0.9), ("at_most", 0.1)])
@@ -183,7 +179,8 @@ def test_power_is_zero_where_not_even_a_perfect_sample_passes():
         pytest.param(lambda: upper_bound(5, 10, math.nan), id="confidence-nan"),
         pytest.param(lambda: passes(math.nan, 5, 10, 0.95), id="limit-nan"),
         pytest.param(lambda: passes(math.inf, 5, 10, 0.95), id="limit-infinite"),
-        pytest.param(lambda: p_value(-0.1, 5, 10), id="limit-below-0"),
+        pytest.param(lambda: passes(-0.1, 5, 10, 0.95), id="limit-below-0"),
+        pytest.param(lambda: passes(1.5, 5, 10, 0.95), id="limit-above-1"),
         pytest.param(lambda: smallest_n_that_can_pass(1, 0.95), id="perfection"),
         pytest.param(lambda: smallest_n_that_can_pass(0, 0.95, "at_most"), id="absence"),
         pytest.param(lambda: misses_allowed(0.5, 0, 0.95), id="misses-of-none"),

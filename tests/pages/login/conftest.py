@@ -1,9 +1,9 @@
-"""Two issuers, a registry that people sign in to through them, and somebody who does."""
+"""Two issuers, a registry with sign-in through them, and a user bound to a principal."""
 
 import pytest
 from fastapi.testclient import TestClient
 
-from app.http.deps import moment
+from app.http.deps import request_time
 from app.main import app_of
 from tests.conftest import Clock
 from tests.oidc.issuing import issuing
@@ -27,36 +27,36 @@ def people(issuers):
 
 @pytest.fixture(scope="session")
 def registry(parts, tokens):
-    """A registry of which a test says which issuers it is to be configured with."""
+    """A registry whose issuers each test configures."""
     app = app_of(parts)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield World(client, tokens)
 
 
 @pytest.fixture
-def world(registry, people, issuers, parts):
+def issuer_world(registry, people, issuers, parts):
     configure(registry, signed_in_through(people), signed_in_through(issuers[1], "staff"))
     return registry
 
 
 @pytest.fixture
-def traveller(world, people):
-    """Somebody whom an admin has bound to a person, an approver."""
-    name, _ = world.a_principal(None, ("approver", world.namespace))
+def traveller(issuer_world, people):
+    """A user of the issuer whose claims are bound to an approver."""
+    name, _ = issuer_world.a_principal(None, ("approver", issuer_world.namespace))
     subject = f"subject of {name}"
-    assert bind(world, name, (people, {"sub": subject})).status_code == 200
-    person = Traveller(world.client, people)
+    assert bind(issuer_world, name, (people, {"sub": subject})).status_code == 200
+    person = Traveller(issuer_world.client, people)
     person.name, person.subject = name, subject
     person.client.base_url = "http://testserver"
     return person
 
 
 @pytest.fixture
-def page_time(world):
-    moving = Clock()
-    app = world.client.app
+def issuer_page_time(issuer_world):
+    shifted = Clock()
+    app = issuer_world.client.app
     for each in (app, pages_in(app)):
-        each.dependency_overrides[moment] = moving
-    yield moving
+        each.dependency_overrides[request_time] = shifted
+    yield shifted
     for each in (app, pages_in(app)):
-        del each.dependency_overrides[moment]
+        del each.dependency_overrides[request_time]

@@ -1,4 +1,4 @@
-"""Signing in through an issuer: the whole way, and the beginning of it."""
+"""Sign-in through an issuer, and the request that starts it."""
 
 import logging
 import re
@@ -13,24 +13,24 @@ from tests.oidc.test_issuers import trusted
 from tests.pages.conftest import counted
 from tests.pages.login.travelling import configure, onward, refusal, signed_in_through
 
-SHARED = "s: +/%\N{LATIN SMALL LETTER A WITH DIAERESIS}"  # what only an encoding keeps apart
+SHARED = "s: +/%\N{LATIN SMALL LETTER A WITH DIAERESIS}"  # characters that need percent-encoding
 
 
-def test_whoever_signs_in_at_the_issuer_is_let_in_as_whom_the_claims_mean(traveller, world):
+def test_a_user_who_signs_in_at_the_issuer_acts_as_the_bound_principal(traveller, issuer_world):
     response = traveller.back(traveller.subject, next="/admin/reviews?cursor=x")
 
     assert response.status_code == 200
     assert onward(response) == "/admin/reviews?cursor=x"
     assert response.headers["referrer-policy"] == "no-referrer"
-    kept = [each for each in response.headers.get_list("set-cookie") if "_session=" in each]
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(kept[0].split("; "))
+    cookies = [each for each in response.headers.get_list("set-cookie") if "_session=" in each]
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookies[0].split("; "))
     assert traveller.name in traveller.get("/admin/").text
-    opened = world.last_entry("registry")
+    opened = issuer_world.last_entry("registry")
     assert (opened["action"], opened["principal"]) == ("session.open", traveller.name)
     assert opened["facts"].keys() == {"session_id", "identity_id", "issuer"}
 
 
-def test_the_issuer_is_asked_with_pkce_and_to_lead_back_to_the_configured_address(traveller):
+def test_the_authorization_request_uses_pkce_and_the_configured_redirect_uri(traveller):
     mark = traveller.mark("/admin/sign-in")
     response = traveller.client.post(
         "/admin/sign-in/people", data={"mark": mark}, headers={"Host": "evil.example"}
@@ -46,10 +46,10 @@ def test_the_issuer_is_asked_with_pkce_and_to_lead_back_to_the_configured_addres
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_what_ties_the_way_back_to_the_browser_is_lax_short_and_closed(traveller, scheme):
+def test_the_attempt_cookie_is_lax_short_lived_and_closed_to_scripts(traveller, scheme):
     traveller.client.base_url = f"{scheme}://testserver"
-    left = traveller.depart().headers.get_list("set-cookie")
-    (cookie,) = (each for each in left if "attempt=" in each)
+    cookies = traveller.depart().headers.get_list("set-cookie")
+    (cookie,) = (each for each in cookies if "attempt=" in each)
     prefix, secure = ("__Host-", {"Secure"}) if scheme == "https" else ("", set())
     assert cookie.startswith(f"{prefix}registry_sign_in_attempt=")
     assert {"HttpOnly", "SameSite=Lax", "Max-Age=600", "Path=/"} | secure == set(
@@ -58,17 +58,17 @@ def test_what_ties_the_way_back_to_the_browser_is_lax_short_and_closed(traveller
 
 
 def test_neither_state_nor_nonce_nor_verifier_is_in_a_table(traveller, sessions):
-    asked = parse_qs(urlsplit(traveller.sent_to()).query)
+    query = parse_qs(urlsplit(traveller.sent_to()).query)
     cookie = traveller.client.cookies["registry_sign_in_attempt"]
     with sessions() as session:
-        attempt = oidc_login.SignInAttempt
-        kept = str([vars(row) for row in session.scalars(select(attempt))])
-    assert "state_hash" in kept
-    for secret in (asked["state"][0], asked["nonce"][0], cookie):
-        assert secret not in kept
+        attempt = oidc_login.LoginAttempt
+        stored = str([vars(row) for row in session.scalars(select(attempt))])
+    assert "state_hash" in stored
+    for secret in (query["state"][0], query["nonce"][0], cookie):
+        assert secret not in stored
 
 
-def test_pages_on_the_way_keep_the_strict_policy_and_hold_nothing_inline(traveller):
+def test_pages_of_the_sign_in_keep_the_strict_policy_and_have_no_inline_code(traveller):
     for response in (traveller.get("/admin/sign-in"), traveller.depart(), traveller.back()):
         policy = response.headers["content-security-policy"]
         assert "form-action 'self';" in policy
@@ -96,45 +96,45 @@ def test_the_way_ends_on_pages_of_this_registry_only(traveller, target, goes):
 @pytest.mark.parametrize(
     ("methods", "used"),
     [
-        pytest.param(None, "basic", id="unsaid"),
+        pytest.param(None, "basic", id="unspecified"),
         pytest.param(["client_secret_basic", "client_secret_post"], "basic", id="both"),
         pytest.param(["client_secret_post"], "post", id="in-the-form"),
     ],
 )
 def test_a_client_with_a_secret_shows_it_to_its_issuer_alone(
-    traveller, world, people, methods, used, caplog
+    traveller, issuer_world, people, methods, used, caplog
 ):
     caplog.set_level(logging.DEBUG)
     people.discovery["token_endpoint_auth_methods_supported"] = methods
     configured = signed_in_through(people, secret=SHARED)
     assert "s: +" not in repr(configured)
-    configure(world, configured)
+    configure(issuer_world, configured)
     assert onward(traveller.back(traveller.subject)) == "/admin/"
     people.desk.secret = SHARED[::-1]
-    assert "does not confirm" in refusal(traveller.back(traveller.subject))
+    assert "did not confirm" in refusal(traveller.back(traveller.subject))
     assert people.desk.authenticated == [used, used]
     assert "invalid_client" in caplog.text
     assert not re.search(r"s: \+|\+ :s|s%3A", caplog.text)
 
 
-def test_endpoints_can_be_configured_and_may_have_a_query(traveller, world, people):
+def test_endpoints_can_be_configured_and_may_have_a_query(traveller, issuer_world, people):
     configured = signed_in_through(
         people,
         authorization_url=f"{people.url}/authorize?tenant=acme",
         token_url=f"{people.url}/token",
     )
-    configure(world, configured)
+    configure(issuer_world, configured)
     url = traveller.sent_to()
     assert url.startswith(f"{people.url}/authorize?tenant=acme&response_type=code&")
     assert people.asked == []
 
 
-# The way there
+# Starting the sign-in
 
 
-def test_the_page_to_sign_in_on_asks_neither_the_database_nor_an_issuer(world, people, engine):
+def test_the_sign_in_page_queries_neither_the_database_nor_an_issuer(issuer_world, people, engine):
     with counted(engine) as statements:
-        page = world.client.get("/admin/sign-in").text
+        page = issuer_world.client.get("/admin/sign-in").text
     assert [name for name in ("people", "staff") if f"Sign in with {name}<" in page] == [
         "people",
         "staff",
@@ -142,9 +142,9 @@ def test_the_page_to_sign_in_on_asks_neither_the_database_nor_an_issuer(world, p
     assert (statements, people.asked) == ([], [])
 
 
-def test_without_an_issuer_to_sign_in_through_there_is_a_token_alone(world, people):
-    configure(world, trusted(people))
-    page = world.client.get("/admin/sign-in").text
+def test_without_an_issuer_the_sign_in_page_offers_a_token_only(issuer_world, people):
+    configure(issuer_world, trusted(people))
+    page = issuer_world.client.get("/admin/sign-in").text
     assert page.count("<form ") == 1
 
 
@@ -158,9 +158,9 @@ def test_no_other_site_begins_a_sign_in_for_somebody(traveller, people, mark):
 
 
 @pytest.mark.parametrize("ill", ["down", "failing", "garbage", "huge", "moved"])
-def test_an_issuer_that_is_away_is_told_of_and_nobody_is_sent_there(traveller, people, ill):
+def test_an_unavailable_issuer_is_reported_and_no_user_is_sent_there(traveller, people, ill):
     people.ill = ill
-    assert "does not answer now" in refusal(traveller.depart(), 503)
+    assert "does not respond" in refusal(traveller.depart(), 503)
 
 
 @pytest.mark.parametrize(
@@ -184,18 +184,16 @@ def test_discovery_leads_people_and_codes_to_no_other_server(traveller, people, 
     host = urlsplit(people.url).netloc
     for name, value in discovery.items():
         people.discovery[name] = value.format(host=host) if isinstance(value, str) else value
-    assert "does not answer now" in refusal(traveller.depart(), 503)
+    assert "does not respond" in refusal(traveller.depart(), 503)
     assert set(people.asked) == {".well-known/openid-configuration"}
 
 
-def test_endpoints_are_asked_for_once_in_a_while_and_outlive_a_short_illness(
-    traveller, people, page_time
-):
+def test_endpoints_are_cached_and_survive_a_short_outage(traveller, people, issuer_page_time):
     traveller.sent_to()
     traveller.sent_to()
     assert len(people.asked) == 1
     people.ill = "failing"
-    page_time.ahead = timedelta(minutes=10)
+    issuer_page_time.ahead = timedelta(minutes=10)
     traveller.sent_to()
-    page_time.ahead = timedelta(minutes=16)
+    issuer_page_time.ahead = timedelta(minutes=16)
     refusal(traveller.depart(), 503)

@@ -1,4 +1,4 @@
-"""ID tokens: what an issuer must say, to us and of this sign-in."""
+"""ID tokens: the claims that this registry and this sign-in require."""
 
 from functools import partial
 
@@ -17,13 +17,13 @@ UNFIT = {
     "several-with-azp": ({"aud": [CLIENT_ID, "other"], "azp": "other"}, "another client"),
     "azp": ({"azp": "other"}, "another client"),
     "azp-null": ({"azp": 0}, "another client"),
-    "nonce": ({"nonce": "of another sign-in"}, "not of this sign-in"),
-    "no-nonce": ({"nonce": None}, "not of this sign-in"),
-    "nonce-a-list": ({"nonce": ["x"]}, "not of this sign-in"),
+    "nonce": ({"nonce": "of another sign-in"}, "not belong to this login"),
+    "no-nonce": ({"nonce": None}, "not belong to this login"),
+    "nonce-a-list": ({"nonce": ["x"]}, "not belong to this login"),
     "expired": ({"exp": 1}, "expired"),
     "too-old": ({"iat": 1, "nbf": None}, "older"),
     "no-subject": ({"sub": None}, "no subject"),
-    "unknown-issuer": ({"iss": "https://evil.example"}, "no issuer that is configured"),
+    "unknown-issuer": ({"iss": "https://evil.example"}, "issuer is not configured"),
 }
 
 
@@ -31,24 +31,24 @@ UNFIT = {
 def test_an_id_token_that_is_not_for_us_now_and_for_this_sign_in_is_refused(
     traveller, people, name
 ):
-    people.desk.claims, said = UNFIT[name]
-    told = refusal(traveller.back(traveller.subject))
-    assert told.startswith("You are not signed in.")
-    assert said in told
+    people.desk.claims, expected = UNFIT[name]
+    message = refusal(traveller.back(traveller.subject))
+    assert message.startswith("You are not signed in.")
+    assert expected in message
     assert not traveller.is_in()
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         pytest.param({"typ": "at+jwt"}, "type is not JWT", id="an-access-token"),
         pytest.param({"kid": "another"}, "no such key", id="key"),
         pytest.param({"crit": ["exp"]}, "extensions", id="crit"),
     ],
 )
-def test_an_id_token_of_another_kind_is_refused(traveller, people, header, said):
+def test_an_id_token_of_another_kind_is_refused(traveller, people, header, message):
     people.desk.header = header
-    assert said in refusal(traveller.back(traveller.subject))
+    assert message in refusal(traveller.back(traveller.subject))
 
 
 def test_an_id_token_that_somebody_else_signed_is_refused(traveller, people, issuers, monkeypatch):
@@ -65,6 +65,6 @@ def test_an_id_token_that_somebody_else_signed_is_refused(traveller, people, iss
     [{"aud": [CLIENT_ID]}, {"aud": ["x", CLIENT_ID], "azp": CLIENT_ID}, {"azp": CLIENT_ID}],
     ids=["a-list", "several", "azp"],
 )
-def test_an_id_token_that_names_us_in_another_way_is_read(traveller, people, claims):
+def test_an_id_token_may_name_its_audience_in_other_forms(traveller, people, claims):
     people.desk.claims = claims
     assert onward(traveller.back(traveller.subject)) == "/admin/"

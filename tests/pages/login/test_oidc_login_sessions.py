@@ -1,4 +1,4 @@
-"""Whom an issuer's claims let in, and what ends that."""
+"""The sessions that an issuer's claims open, and the events that end them."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import delete, select, text
 
 from app.db.audit import lock_chain
-from app.db.identities import lock_identity
-from app.db.models import IdentityRow
+from app.db.federated_identities import lock_identity
+from app.db.models import FederatedIdentityRow
 from app.domain.audit.chain import REGISTRY
 from app.domain.errors import UnauthenticatedError
 from app.http.deps import clock
@@ -19,71 +19,73 @@ from tests.oidc.test_issuers import bind, trusted
 from tests.pages.login.travelling import configure, refusal, signed_in_through
 
 
-def test_whom_nobody_has_bound_is_let_in_nowhere(traveller):
+def test_claims_bound_to_no_principal_are_refused(traveller):
     assert "bound to no principal" in refusal(traveller.back("a stranger"))
 
 
-def test_whoever_means_two_is_neither(traveller, world, people):
-    other, _ = world.a_principal()
-    bind(world, other, (people, {"sub": traveller.subject, "ref": "refs/heads/main"}))
-    assert "more than one principal" in refusal(traveller.back(traveller.subject))
+def test_claims_bound_to_two_principals_are_refused(traveller, issuer_world, people):
+    other, _ = issuer_world.a_principal()
+    bind(issuer_world, other, (people, {"sub": traveller.subject, "ref": "refs/heads/main"}))
+    assert "several principals" in refusal(traveller.back(traveller.subject))
 
 
-def test_a_refusal_keeps_the_page_that_was_asked_for(traveller):
+def test_a_refusal_keeps_the_requested_page(traveller):
     response = traveller.back("a stranger", next="/admin/reviews")
     assert 'name="next" value="/admin/reviews"' in response.text
 
 
-def test_a_session_ends_when_its_binding_is_taken_away(traveller, world, people):
-    bind(world, traveller.name, (people, {"sub": traveller.subject}), (people, {"sub": "b"}))
+def test_a_session_ends_when_its_binding_is_taken_away(traveller, issuer_world, people):
+    bind(issuer_world, traveller.name, (people, {"sub": traveller.subject}), (people, {"sub": "b"}))
     traveller.back(traveller.subject)
-    bind(world, traveller.name, (people, {"sub": traveller.subject}))
+    bind(issuer_world, traveller.name, (people, {"sub": traveller.subject}))
     assert traveller.is_in(), "another of the person's bindings changes nothing"
-    bind(world, traveller.name, (people, {"sub": "another"}))
+    bind(issuer_world, traveller.name, (people, {"sub": "another"}))
     response = traveller.get("/admin/reviews")
     assert response.headers["location"] == "/admin/sign-in?next=%2Fadmin%2Freviews"
 
 
-def test_a_session_ends_when_its_principal_is_deactivated(traveller, world):
+def test_a_session_ends_when_its_principal_is_deactivated(traveller, issuer_world):
     traveller.back(traveller.subject)
     assert traveller.is_in()
-    assert world.call("DELETE", f"/v1/principals/{traveller.name}", by="admin").is_success
+    assert issuer_world.call("DELETE", f"/v1/principals/{traveller.name}", by="admin").is_success
     assert not traveller.is_in()
 
 
-def test_a_session_ends_when_its_issuer_is_configured_no_more(traveller, world, people, issuers):
+def test_a_session_ends_when_its_issuer_is_configured_no_more(
+    traveller, issuer_world, people, issuers
+):
     traveller.back(traveller.subject)
-    configure(world, signed_in_through(people))
+    configure(issuer_world, signed_in_through(people))
     assert traveller.is_in()
-    configure(world, signed_in_through(issuers[1], "staff"), trusted(people))
+    configure(issuer_world, signed_in_through(issuers[1], "staff"), trusted(people))
     assert not traveller.is_in()
 
 
-def test_a_session_lasts_no_longer_than_one_by_token(traveller, page_time, sessions):
+def test_a_session_lasts_no_longer_than_one_by_token(traveller, issuer_page_time, sessions):
     traveller.back(traveller.subject)
-    while page_time.ahead < web_sessions.LONGEST_LIFETIME:
+    while issuer_page_time.ahead < web_sessions.LONGEST_LIFETIME:
         assert traveller.is_in()
-        page_time.ahead += timedelta(minutes=25)
+        issuer_page_time.ahead += timedelta(minutes=25)
     assert not traveller.is_in()
-    page_time.ahead = timedelta(0)
+    issuer_page_time.ahead = timedelta(0)
     traveller.back(traveller.subject)
-    page_time.ahead = web_sessions.IDLE_LIFETIME + timedelta(seconds=5)
+    issuer_page_time.ahead = web_sessions.IDLE_LIFETIME + timedelta(seconds=5)
     assert not traveller.is_in()
 
 
-def test_signing_out_ends_a_session_through_an_issuer_too(traveller, world):
+def test_signing_out_ends_a_session_through_an_issuer_too(traveller, issuer_world):
     traveller.back(traveller.subject)
     copied = traveller.client.cookies["registry_session"]
     traveller.post("/admin/sign-out", form_token=traveller.mark("/admin/"))
     traveller.keep(copied)
     assert not traveller.is_in()
-    assert world.last_entry("registry")["action"] == "session.close"
+    assert issuer_world.last_entry("registry")["action"] == "session.close"
 
 
 def begun(threads, session, change):
-    """Run `change` elsewhere; return its outcome to be, once it waits for a lock of `session`."""
+    """Start `change` in a thread; return its future once it waits for a lock of `session`."""
     own = session.scalar(text("SELECT pg_backend_pid()"))
-    # Not from pg_stat_activity, of which a transaction sees what it saw at first.
+    # pg_stat_activity does not work: a transaction keeps its first snapshot of it.
     waiting = text(
         "SELECT count(*) FROM pg_locks WHERE NOT granted AND :own = ANY(pg_blocking_pids(pid))"
     )
@@ -94,8 +96,10 @@ def begun(threads, session, change):
     return outcome
 
 
-def test_who_signs_in_while_the_binding_is_taken_away_is_not_let_in(world, traveller, people):
-    parts = world.client.app.state.parts
+def test_who_signs_in_while_the_binding_is_taken_away_is_not_let_in(
+    issuer_world, traveller, people
+):
+    parts = issuer_world.client.app.state.parts
     issuer, claims = parts.issuers[people.url], {"sub": traveller.subject}
     sign_in = partial(
         web_sessions.sign_in_as, parts.sessions, issuer=issuer, claims=claims, now=clock()
@@ -103,22 +107,26 @@ def test_who_signs_in_while_the_binding_is_taken_away_is_not_let_in(world, trave
     with ThreadPoolExecutor(1) as threads:
         with parts.sessions.begin() as session:
             lock_chain(session, REGISTRY)
-            session.execute(delete(IdentityRow).where(IdentityRow.claims == claims))
+            session.execute(
+                delete(FederatedIdentityRow).where(FederatedIdentityRow.claims == claims)
+            )
             outcome = begun(threads, session, sign_in)
         with pytest.raises(UnauthenticatedError, match="bound to no principal"):
             outcome.result(timeout=10)
 
 
-def test_who_is_stopped_while_signing_in_is_out_afterwards(world, traveller, people):
-    """A sign-in takes the chain before the binding; who stops somebody must do so as well."""
-    sessions, claims = world.client.app.state.parts.sessions, {"sub": traveller.subject}
-    path, other = f"/v1/principals/{traveller.name}", world.on_its_own_client()
+def test_who_is_stopped_while_signing_in_is_out_afterwards(issuer_world, traveller, people):
+    """A sign-in locks the chain before the binding; a deactivation must use the same order."""
+    sessions, claims = issuer_world.client.app.state.parts.sessions, {"sub": traveller.subject}
+    path, other = f"/v1/principals/{traveller.name}", issuer_world.on_its_own_client()
     with ThreadPoolExecutor(1) as threads:
         with sessions.begin() as session:
             lock_chain(session, REGISTRY)
             outcome = begun(threads, session, lambda: other.call("DELETE", path, by="admin"))
             session.execute(text("SET LOCAL lock_timeout = '2s'"))
-            bound = select(IdentityRow.principal_id).where(IdentityRow.claims == claims)
+            bound = select(FederatedIdentityRow.principal_id).where(
+                FederatedIdentityRow.claims == claims
+            )
             assert lock_identity(session, session.scalars(bound).one(), people.url, claims)
         assert outcome.result(timeout=10).status_code == 204
     assert "bound to no principal" in refusal(traveller.back(traveller.subject))

@@ -1,4 +1,4 @@
-"""Sessions: how one gets in, what ends one, and what a form must carry."""
+"""Sessions: how they open and end, and the CSRF token of each form."""
 
 import re
 from datetime import timedelta
@@ -16,7 +16,7 @@ SECRET = re.compile(r'name="(form_token|mark)" value="([^"]+)"')
 
 
 class Person:
-    """Somebody with a browser that knows cookies and forms, and nothing else."""
+    """A user with a minimal browser: cookies and forms only."""
 
     def __init__(self, client, token):
         self.client = client
@@ -38,7 +38,7 @@ class Person:
         return self.post("/admin/sign-in", **fields)
 
     def keep(self, cookie):
-        """Present this cookie from now on."""
+        """Replace the session cookie."""
         self.client.cookies.clear()
         self.client.cookies.set("registry_session", cookie)
 
@@ -75,16 +75,16 @@ def test_behind_tls_the_cookie_is_secure_and_bound_to_the_host(person, world):
     assert person.is_in()
 
 
-def test_neither_token_nor_cookie_is_kept_in_clear(person, sessions):
+def test_neither_token_nor_cookie_is_stored_in_clear(person, sessions):
     cookie = person.sign_in().headers["set-cookie"].split("=")[1].split(";")[0]
-    kept = " ".join(str(vars(row)) for row in rows(sessions))
-    assert cookie not in kept
-    assert person.token not in kept
+    stored = " ".join(str(vars(row)) for row in rows(sessions))
+    assert cookie not in stored
+    assert person.token not in stored
     assert person.token not in cookie
 
 
 @pytest.mark.parametrize("token", ["", "prg_nonsense", "x" * 300], ids=["none", "wrong", "long"])
-def test_without_a_token_one_stays_outside(person, token):
+def test_without_a_valid_token_the_sign_in_fails(person, token):
     response = person.sign_in(token=token)
     assert response.status_code in (401, 422)
     assert not person.is_in()
@@ -97,7 +97,7 @@ def test_a_sign_in_form_that_this_browser_was_not_shown_is_refused(person):
     assert not person.is_in()
 
 
-def test_a_session_dies_with_its_token(person, world, sessions):
+def test_a_session_ends_with_its_token(person, world, sessions):
     person.sign_in()
     issued = world.made("POST", "/v1/tokens", by="admin", json={"principal": "approver-1"})
     other = Person(world.client, issued["token"])
@@ -127,7 +127,7 @@ def test_a_page_left_open_does_not_keep_its_session_alive(person, page_time):
     assert response.headers["hx-redirect"] == "/admin/sign-in?next=%2Fadmin%2Freviews"
 
 
-def test_a_session_ends_however_busy_it_is(person, page_time):
+def test_a_session_in_constant_use_ends_after_its_longest_lifetime(person, page_time):
     person.sign_in()
     while page_time.ahead < web_sessions.LONGEST_LIFETIME:
         assert person.is_in()
@@ -135,9 +135,7 @@ def test_a_session_ends_however_busy_it_is(person, page_time):
     assert not person.is_in()
 
 
-def test_the_cookie_changes_while_the_session_lasts_and_the_old_one_soon_opens_nothing(
-    person, page_time
-):
+def test_the_cookie_is_renewed_and_the_old_one_soon_stops_working(person, page_time):
     person.sign_in()
     old = person.client.cookies["registry_session"]
     page_time.ahead = web_sessions.RENEWED_AFTER
@@ -147,7 +145,7 @@ def test_the_cookie_changes_while_the_session_lasts_and_the_old_one_soon_opens_n
 
     person.keep(old)
     page_time.ahead += timedelta(seconds=10)
-    assert person.is_in(), "a request on its way at the change still counts"
+    assert person.is_in(), "a request in flight during the renewal is still accepted"
     page_time.ahead += timedelta(minutes=1)
     assert not person.is_in()
 
@@ -170,8 +168,8 @@ def test_signing_in_and_out_are_on_the_audit_log(person, world):
     assert opened["facts"]["session_id"] == closed["facts"]["session_id"]
 
 
-def test_expired_sessions_are_forgotten_at_the_next_sign_in(person, page_time, sessions):
-    others = {row.id for row in rows(sessions)}  # some are of tests whose clock was ahead
+def test_expired_sessions_are_deleted_at_the_next_sign_in(person, page_time, sessions):
+    others = {row.id for row in rows(sessions)}  # left by tests whose clock was ahead
     person.sign_in()
     mine = {row.id for row in rows(sessions)} - others
     page_time.ahead = web_sessions.LONGEST_LIFETIME
@@ -180,7 +178,7 @@ def test_expired_sessions_are_forgotten_at_the_next_sign_in(person, page_time, s
 
 
 @pytest.mark.parametrize("mark", ["", "made up"], ids=["missing", "wrong"])
-def test_a_form_without_the_mark_of_its_session_does_nothing(person, world, mark):
+def test_a_form_without_the_csrf_token_of_its_session_has_no_effect(person, world, mark):
     promotion = world.a_promotion()
     person.sign_in()
     path = f"/admin/promotions/{promotion['id']}/reviews"
@@ -188,7 +186,7 @@ def test_a_form_without_the_mark_of_its_session_does_nothing(person, world, mark
     response = person.post(path, verdict="approve", form_token=mark)
 
     assert response.status_code == 403
-    assert "not of your present session" in response.text
+    assert "does not belong to your current session" in response.text
     assert world.promotion(promotion)["reviews"] == []
 
 
@@ -220,28 +218,28 @@ def test_a_form_of_an_ended_session_asks_to_sign_in_and_comes_back(person, world
         pytest.param("/admin/\r\nSet-Cookie: a=b", "/admin/", id="a-header"),
     ],
 )
-def test_after_signing_in_one_goes_to_pages_of_this_registry_only(person, target, goes):
+def test_the_sign_in_leads_to_pages_of_this_registry_only(person, target, goes):
     response = person.sign_in(next=target)
     assert response.headers["location"] == goes
 
 
 def test_without_a_session_every_page_and_every_form_asks_to_sign_in(app, client):
     (pages,) = (route.app.app for route in app.routes if getattr(route, "name", "") == "pages")
-    tried = 0
+    checked = 0
     for route in iter_route_contexts(pages.routes):
         path = re.sub(r"{[a-z_]*id}", str(UUID(int=1)), route.path)
         path = re.sub(r"{number}", "1", path)
         path = re.sub(r"{[a-z:_]+}", "example", path)
         for method in sorted(route.methods or ()):
             if path.startswith("/sign-in"):
-                continue  # what is open is tried in federated/
+                continue  # sign-in pages need no session
             response = client.request(method, f"/admin{path}", data={}, follow_redirects=False)
             assert response.status_code == 303, (method, path)
             assert response.headers["location"].startswith("/admin/sign-in?next="), path
-            tried += 1
-    assert tried > 15
+            checked += 1
+    assert checked > 15
 
 
-def test_a_form_may_not_be_endless(person):
+def test_a_form_that_is_too_large_is_refused(person):
     response = person.post("/admin/sign-in", token="x" * 100_000)
     assert response.status_code == 413

@@ -1,4 +1,4 @@
-"""Somebody whose browser goes to an issuer and comes back, and the registry that sends it."""
+"""A user whose browser goes to an issuer and back, and the configuration for it."""
 
 import html
 import re
@@ -17,15 +17,15 @@ ALERT = re.compile(r'role="alert"[^>]*>(.*?)</div>', re.DOTALL)
 
 
 def signed_in_through(issuer, name="people", url="http://testserver", **client):
-    """Return the configuration by which people sign in through an issuer."""
+    """Return the configuration for sign-in through an issuer."""
     issuer.desk.redirect_uri = f"{url}/admin/sign-in/{name}/callback"
     issuer.desk.secret = client.get("secret")
-    ours = Client(name, CLIENT_ID, issuer.desk.redirect_uri, **client)
-    return trusted(issuer, kind=PrincipalKind.HUMAN, client=ours)
+    registered = Client(name, CLIENT_ID, issuer.desk.redirect_uri, **client)
+    return trusted(issuer, kind=PrincipalKind.HUMAN, client=registered)
 
 
 class Traveller(Person):
-    """Somebody whose browser goes to the issuer and comes back."""
+    """A user whose browser goes to the issuer and back."""
 
     def __init__(self, client, issuer):
         super().__init__(client, None)
@@ -55,7 +55,7 @@ def onward(response):
 
 
 def refusal(response, status=401):
-    """Return why nobody was signed in; the page must be the one to sign in on."""
+    """Return why the sign-in failed; the response must be the sign-in page."""
     assert response.status_code == status, response.text
     assert '<button type="submit">Sign in with people</button>' in response.text
     assert "registry_session=" not in response.headers["set-cookie"]
@@ -64,7 +64,7 @@ def refusal(response, status=401):
 
 
 def configure(world, *configured):
-    """Start again with these issuers, and nothing remembered of them."""
+    """Configure these issuers, with empty caches."""
     app = world.client.app
     for each in (app, pages_in(app)):
         each.state.parts = replace(each.state.parts, issuers=Issuers(configured))

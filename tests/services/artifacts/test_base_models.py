@@ -1,4 +1,4 @@
-"""Finding the base model that a push means which names it as Hugging Face does."""
+"""Finding the base model that a push identifies by digest, or by its Hugging Face name."""
 
 import uuid
 
@@ -16,7 +16,7 @@ def name(world):
 
 @pytest.fixture
 def registered(world, name):
-    """Register a base model of the test's own name; return its digest."""
+    """Register a base model under the test's name; return its digest."""
 
     def registered(**changes):
         document = a_base_model(name=name, **changes)
@@ -34,7 +34,7 @@ def found(sessions):
     return found
 
 
-def test_a_digest_is_taken_as_it_is(found, name):
+def test_a_given_digest_is_returned_unchanged(found, name):
     digest = a_digest()
     assert found(digest=digest, name=name) == digest
 
@@ -44,29 +44,29 @@ def test_a_unique_name_is_enough(found, name, registered):
     assert found(name=name) == digest
 
 
-def test_a_revision_tells_base_models_of_one_name_apart(found, name, registered):
+def test_a_revision_distinguishes_base_models_with_one_name(found, name, registered):
     registered(revision="old")
     digest = registered(revision="new")
     assert found(name=name, revision="new") == digest
 
 
-def test_a_name_that_several_bear_is_refused_with_their_digests(found, name, registered):
+def test_an_ambiguous_name_is_refused_with_the_matching_digests(found, name, registered):
     digests = sorted([registered(revision="old"), registered(revision="new")])
     with pytest.raises(UnknownBaseModelError, match=f"2 base models .*{', '.join(digests)}"):
         found(name=name)
 
 
-def test_a_name_that_nobody_registered_is_refused(found):
+def test_an_unregistered_name_is_refused(found):
     with pytest.raises(UnknownBaseModelError, match="No base model is registered as"):
         found(name=f"nobody/{uuid.uuid4().hex}")
 
 
-def test_a_revision_that_nobody_registered_is_refused(found, name, registered):
+def test_an_unregistered_revision_is_refused(found, name, registered):
     registered(revision="old")
     with pytest.raises(UnknownBaseModelError, match="at revision new"):
         found(name=name, revision="new")
 
 
-def test_no_name_at_all_is_refused(found):
+def test_a_missing_name_is_refused(found):
     with pytest.raises(UnknownBaseModelError, match="names no base model"):
         found()

@@ -1,4 +1,4 @@
-"""Collecting what nothing refers to, and reading again what something does."""
+"""Garbage collection of unreferenced objects, and scrubbing of referenced ones."""
 
 import hashlib
 import threading
@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 
-from app.db.blobs import lease
+from app.db.blobs import pin
 from app.services.artifacts.blob_damage import unmark
 from app.services.artifacts.garbage_collection import collect, scrub
 from app.storage.blobs import key_of
@@ -16,11 +16,11 @@ from tests.services.artifacts.test_uploads import announce, uploaded
 from tests.support.builders import weights
 from tests.support.servers import s3_client
 
-NO_GRACE = timedelta(seconds=-5)  # the store's clock counts whole seconds
+NO_GRACE = timedelta(seconds=-5)  # negative, because the store's clock has whole seconds
 
 
 def now():
-    return datetime.now(UTC)  # noqa: TID251 - whoever runs the command has a clock
+    return datetime.now(UTC)  # noqa: TID251 - as the command reads the clock
 
 
 def digest_of(content):
@@ -42,7 +42,7 @@ def collected(sessions, blobs, staging):
 
 @pytest.fixture
 def orphan(blobs):
-    """Store bytes that no version refers to; return their digest."""
+    """Store an object to which no version refers; return its digest."""
 
     def orphan(content):
         blobs.put(BytesIO(content), digest=digest_of(content), size_bytes=len(content))
@@ -57,7 +57,7 @@ def is_stored(blobs, digest):
 
 @pytest.fixture
 def damage(s3_server):
-    """Put other bytes in the place of an object, as a fault or an intruder would."""
+    """Overwrite an object with other bytes, as a fault or an intruder would."""
 
     def damage(digest, content):
         client = s3_client(s3_server)
@@ -67,9 +67,7 @@ def damage(s3_server):
     return damage
 
 
-def test_bytes_without_a_version_are_removed_and_those_with_one_stay(
-    world, blobs, collected, orphan
-):
+def test_unreferenced_objects_are_removed_and_referenced_ones_stay(world, blobs, collected, orphan):
     version = world.a_version()
     stray = orphan(world.namespace.encode())
 
@@ -81,7 +79,7 @@ def test_bytes_without_a_version_are_removed_and_those_with_one_stay(
     assert world.last_entry("registry")["action"] == "storage.collect"
 
 
-def test_a_dry_run_removes_nothing_and_says_what_it_would(world, blobs, collected, orphan):
+def test_a_dry_run_removes_nothing_and_counts_the_candidates(world, blobs, collected, orphan):
     stray = orphan(world.namespace.encode())
     before = world.verification("registry")["entries"]
 
@@ -91,16 +89,16 @@ def test_a_dry_run_removes_nothing_and_says_what_it_would(world, blobs, collecte
     assert world.verification("registry")["entries"] == before
 
 
-def test_young_bytes_are_left_alone(world, blobs, collected, orphan):
+def test_young_objects_are_not_removed(world, blobs, collected, orphan):
     stray = orphan(world.namespace.encode())
     collected(grace=timedelta(hours=1))
     assert is_stored(blobs, stray)
 
 
-def test_bytes_that_a_push_has_leased_are_left_alone(world, sessions, blobs, collected, orphan):
+def test_pinned_objects_are_not_removed(world, sessions, blobs, collected, orphan):
     stray = orphan(world.namespace.encode())
     with sessions.begin() as session:
-        lease(session, {stray}, now() + timedelta(minutes=1))
+        pin(session, {stray}, now() + timedelta(minutes=1))
     collected()
     assert is_stored(blobs, stray)
 
@@ -114,8 +112,8 @@ def test_expired_uploads_are_removed(world, staging, collected):
         assert chunks is None
 
 
-def test_no_version_loses_its_bytes_to_a_collection_that_runs_meanwhile(world, blobs, collected):
-    """Each version is pushed where its bytes lie about already, about to be collected."""
+def test_no_version_loses_its_objects_to_a_concurrent_collection(world, blobs, collected):
+    """Each version is pushed when its object is stored already and about to be collected."""
     world.a_version(seed=1000)
     stop = threading.Event()
 
@@ -142,9 +140,7 @@ def test_no_version_loses_its_bytes_to_a_collection_that_runs_meanwhile(world, b
     assert {file["sha256"] for version in versions for file in version["files"]} <= stored
 
 
-def test_a_scrub_marks_damage_and_takes_it_back_once_the_bytes_are_whole(
-    world, sessions, blobs, damage
-):
+def test_a_scrub_marks_damage_and_unmarks_repaired_objects(world, sessions, blobs, damage):
     version = world.a_version(seed=7)
     digest = version["files"][1]["sha256"]
     damage(digest, b"other bytes")
@@ -162,11 +158,11 @@ def test_a_scrub_marks_damage_and_takes_it_back_once_the_bytes_are_whole(
     assert world.actions()[-1] == "version.repair"
 
 
-def test_a_scrub_tells_how_far_it_is(world, sessions, blobs):
+def test_a_scrub_reports_its_progress(world, sessions, blobs):
     world.a_version()
-    told = []
-    found = scrub(sessions, blobs, now=now(), progress=told.append)
-    assert (len(told), sum(told)) == (found.objects, found.size_bytes)
+    progress = []
+    found = scrub(sessions, blobs, now=now(), progress=progress.append)
+    assert (len(progress), sum(progress)) == (found.objects, found.size_bytes)
 
 
 def test_a_download_of_damaged_bytes_is_refused_and_marks_the_version_once(world, damage):
@@ -185,14 +181,14 @@ def test_a_download_of_damaged_bytes_is_refused_and_marks_the_version_once(world
     damage(digest, weights(8))
 
 
-def test_the_command_collects_only_when_told_to_delete(run, blobs, orphan, world):
+def test_the_command_collects_only_with_the_delete_option(run, blobs, orphan, world):
     stray = orphan(world.namespace.encode())
-    status, told = run("collect", "--grace-hours", "0")
-    assert (status, told.startswith("Would remove")) == (0, True)
+    status, output = run("collect", "--grace-hours", "0")
+    assert (status, output.startswith("Would remove")) == (0, True)
     assert is_stored(blobs, stray)
 
-    _, told = run("collect", "--grace-hours", "0", "--delete")
-    assert told.startswith("Removed")
+    _, output = run("collect", "--grace-hours", "0", "--delete")
+    assert output.startswith("Removed")
 
 
 def test_the_command_scrubs_and_fails_on_damage(run, world, damage):
@@ -201,16 +197,16 @@ def test_the_command_scrubs_and_fails_on_damage(run, world, damage):
     digest = version["files"][1]["sha256"]
     damage(digest, b"other bytes")
 
-    status, told = run("scrub")
+    status, output = run("scrub")
 
     assert status == 2
-    assert f"Damaged: {digest} of " in told
-    assert f"{world.prefix}@1" in told
+    assert f"Damaged: {digest} of " in output
+    assert f"{world.prefix}@1" in output
     damage(digest, weights(9))
     assert run("scrub")[0] == 0
 
 
-def test_what_a_version_came_to_refer_to_meanwhile_is_not_removed(
+def test_an_object_that_becomes_referenced_during_a_collection_is_not_removed(
     world, sessions, blobs, staging, orphan
 ):
     world.a_version(seed=1)
@@ -218,8 +214,8 @@ def test_what_a_version_came_to_refer_to_meanwhile_is_not_removed(
     for content in (first, second):
         orphan(content)
 
-    class PushedMeanwhile:
-        """Blobs during whose first deletion somebody pushes the other object."""
+    class PushDuringDeletion:
+        """Blobs that push the second object while the first one is deleted."""
 
         def __getattr__(self, name):
             return getattr(blobs, name)
@@ -229,14 +225,14 @@ def test_what_a_version_came_to_refer_to_meanwhile_is_not_removed(
             if digest == digest_of(first):
                 assert world.push(weights=second).status_code == 201
 
-    later = now() + timedelta(hours=2)  # the push's lease has ended
-    collect(sessions, PushedMeanwhile(), staging, grace=timedelta(0), dry_run=False, now=later)
+    later = now() + timedelta(hours=2)  # the push's pins have expired
+    collect(sessions, PushDuringDeletion(), staging, grace=timedelta(0), dry_run=False, now=later)
 
     assert not is_stored(blobs, digest_of(first))
     assert is_stored(blobs, digest_of(second))
 
 
-def test_taking_back_a_mark_that_is_not_there_records_nothing(world, sessions):
+def test_unmarking_an_unmarked_object_records_nothing(world, sessions):
     version = world.a_version()
     unmark(sessions, digest=version["files"][0]["sha256"], now=now())
     assert world.actions() == ["prefix.create", "version.push"]

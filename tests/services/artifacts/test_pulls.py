@@ -1,4 +1,4 @@
-"""Pulls: who came by a version, however it was pulled."""
+"""Pulls: which principals pulled a version, and in which way."""
 
 import threading
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def download(world, file=WEIGHTS, *, by="reader", **headers):
     return world.call("GET", path, by=by, headers=headers)
 
 
-def test_nobody_has_pulled_a_fresh_version(world, live):
+def test_a_new_version_has_no_pulls(world, live):
     assert world.pulls(1) == []
 
 
@@ -45,7 +45,7 @@ def test_resolving_and_downloading_are_counted_by_principal(world, live):
     }
 
 
-def test_first_and_last_are_told(world, live):
+def test_the_first_and_the_last_pull_are_shown(world, live):
     world.resolve()
     world.resolve()
 
@@ -78,12 +78,14 @@ def test_a_hugging_face_client_is_counted(world, live):
 
 def test_a_redirect_to_the_store_is_counted(world, live):
     path = f"{world.path}/versions/1/files/{WEIGHTS}"
-    answer = world.call("GET", path, by="reader", params={"via": "storage"}, follow_redirects=False)
-    assert answer.status_code == 307
+    response = world.call(
+        "GET", path, by="reader", params={"via": "storage"}, follow_redirects=False
+    )
+    assert response.status_code == 307
     assert counted(world) == {("reader", "download"): 1}
 
 
-def test_what_gives_no_weights_is_no_pull(world, live):
+def test_a_request_that_delivers_no_weights_is_not_a_pull(world, live):
     etag = world.resolve().headers["ETag"]
     before = counted(world)
 
@@ -97,12 +99,12 @@ def test_what_gives_no_weights_is_no_pull(world, live):
 
 
 @pytest.mark.parametrize("by", ["publisher", "evaluator", "admin"])
-def test_only_an_approver_sees_who_pulled(world, live, by):
+def test_only_an_approver_may_list_pulls(world, live, by):
     response = world.call("GET", f"{world.path}/versions/1/pulls", by=by)
     assert response.status_code == 403
 
 
-def test_a_reader_cannot_tell_a_version_from_none(world, live):
+def test_a_reader_gets_404_for_the_pulls_of_a_version(world, live):
     known = world.call("GET", f"{world.path}/versions/1/pulls", by="reader")
     assert known.status_code == 404
 
@@ -113,19 +115,19 @@ def test_pulls_outlive_a_revocation(world, live):
     assert counted(world) == {("reader", "resolve"): 1}
 
 
-class Away:
-    """A database that does not answer."""
+class UnavailableSessions:
+    """Sessions of a database that does not respond."""
 
     def begin(self):
         raise OperationalError("SELECT", {}, Exception("away"))
 
 
-def test_what_could_not_be_written_is_written_later(sessions, world, live):
+def test_counts_that_could_not_be_written_are_written_later(sessions, world, live):
     resolved = world.resolve().json()
     log = world.client.app.state.parts.pulls
 
     with pytest.raises(OperationalError):
-        log.flush(Away())
+        log.flush(UnavailableSessions())
 
     assert resolved["version"] == 1
     assert counted(world) == {("reader", "resolve"): 1}
@@ -135,7 +137,7 @@ def test_no_pull_is_lost_between_threads():
     log, version, now = PullLog(), uuid4(), datetime.now(UTC)  # noqa: TID251 - any time
     taken = []
 
-    class Kept:
+    class InterruptedSessions:
         def begin(self):
             raise KeyboardInterrupt
 
@@ -148,7 +150,7 @@ def test_no_pull_is_lost_between_threads():
         thread.start()
     for _ in range(50):
         with pytest.raises(KeyboardInterrupt):
-            log.flush(Kept()) or taken.append(1)
+            log.flush(InterruptedSessions()) or taken.append(1)
     for thread in threads:
         thread.join()
 

@@ -1,4 +1,4 @@
-"""Base models, suites, policies and prefixes: registered once, and the same for everybody."""
+"""Registering base models, suites, policies and prefixes."""
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_a_base_model_without_a_usable_geometry_is_refused(world, change):
     assert fault_codes(response) == {"geometry"}
 
 
-def test_the_same_base_model_again_changes_nothing(world):
+def test_registering_the_same_base_model_again_changes_nothing(world):
     document = a_base_model()
     first = register(world, "/v1/base-models", document, by="publisher")
 
@@ -75,7 +75,7 @@ def test_the_same_base_model_again_changes_nothing(world):
     assert (again.status_code, again.json()) == (200, first.json())
 
 
-def test_a_digest_with_other_facts_is_refused_and_says_which(world):
+def test_a_digest_with_different_facts_is_refused_and_names_them(world):
     document = a_base_model()
     register(world, "/v1/base-models", document, by="publisher")
 
@@ -109,7 +109,7 @@ def test_a_suite_is_read_back_as_it_was_registered(world):
     assert found["personas"] == document["personas"]
 
 
-def test_the_same_suite_again_changes_nothing(world):
+def test_registering_the_same_suite_again_changes_nothing(world):
     document = a_suite()
     first = register(world, "/v1/suites", document)
     again = register(world, "/v1/suites", document)
@@ -157,10 +157,10 @@ def test_a_policy_is_read_back_with_its_gaps_filled(world):
     assert (response.status_code, found) == (201, response.json())
     (rule,) = found["document"]["rules"]
     assert (rule["personas"], rule["locales"]) == (suite["personas"], suite["locales"])
-    assert rule["min_samples"] == 19  # the fewest that can show 0.85 at 95 %
+    assert rule["min_samples"] == 19  # the smallest number that can show 0.85 at 95 %
 
 
-def test_a_policy_without_gaps_is_kept_as_it_is(world):
+def test_a_policy_without_gaps_is_stored_unchanged(world):
     world.a_suite()
     rule = {
         "metric": f"{world.suite}/tone",
@@ -173,7 +173,7 @@ def test_a_policy_without_gaps_is_kept_as_it_is(world):
     assert made["document"]["rules"][0].items() >= rule.items()
 
 
-def test_the_latest_text_of_a_policy_again_changes_nothing(world):
+def test_creating_the_latest_text_of_a_policy_again_changes_nothing(world):
     world.a_suite()
     document = a_policy(world.suite)
     first = register(world, "/v1/policies", document)
@@ -189,7 +189,7 @@ def test_a_new_text_is_a_new_version_of_the_policy(world):
     assert (second.status_code, second.json()["version"]) == (201, 2)
 
 
-def test_a_former_text_again_is_a_new_version_of_the_policy(world):
+def test_an_earlier_text_is_a_new_version_of_the_policy(world):
     world.a_suite()
     document = a_policy(world.suite)
     register(world, "/v1/policies", document)
@@ -197,7 +197,7 @@ def test_a_former_text_again_is_a_new_version_of_the_policy(world):
     assert register(world, "/v1/policies", document).json()["version"] == 3
 
 
-def test_a_policy_follows_the_suite_that_was_registered_last(world):
+def test_a_policy_uses_the_suite_version_registered_last(world):
     document = world.a_suite()
     newer = document | {"version": "2", "locales": ["fr"]}
     register(world, "/v1/suites", newer)
@@ -223,7 +223,7 @@ def test_a_policy_follows_the_suite_that_was_registered_last(world):
         ),
     ],
 )
-def test_a_policy_that_cannot_work_is_refused(world, rule, fault):
+def test_a_policy_that_cannot_be_satisfied_is_refused(world, rule, fault):
     world.a_suite()
     metric = rule["metric"].format(suite=world.suite)
 
@@ -234,7 +234,7 @@ def test_a_policy_that_cannot_work_is_refused(world, rule, fault):
     assert fault_codes(response) == {fault}
 
 
-def test_rules_of_one_suite_are_judged_together(world):
+def test_several_rules_may_use_one_suite(world):
     world.a_suite()
     rules = [
         {"metric": f"{world.suite}/tone", "at_least": 0.8},
@@ -244,7 +244,7 @@ def test_rules_of_one_suite_are_judged_together(world):
     assert [rule["min_samples"] for rule in made["document"]["rules"]] == [14, 29]
 
 
-def test_a_wait_longer_than_a_request_stands_is_refused(world):
+def test_a_wait_longer_than_the_lifetime_of_a_request_is_refused(world):
     world.a_suite()
     document = a_policy(world.suite, approvals={"required": 1, "wait": "P30D"})
     response = register(world, "/v1/policies", document)
@@ -298,8 +298,8 @@ def test_a_prefix_is_created_once(world):
     assert (response.status_code, code(response)) == (409, "already-exists")
 
 
-def test_a_prefix_is_owned_by_somebody(world):
-    body = {"namespace": world.namespace, "name": "voice", "owner": "nobody-at-all"}
+def test_the_owner_of_a_prefix_must_exist(world):
+    body = {"namespace": world.namespace, "name": "voice", "owner": "unknown-principal"}
     response = register(world, "/v1/prefixes", body, by="publisher")
     assert (response.status_code, code(response)) == (422, "unknown-reference")
 
@@ -311,7 +311,7 @@ def test_only_publishers_create_prefixes(world):
 
 
 @pytest.mark.parametrize("namespace", ["v1", "api", "admin", "docs"])
-def test_what_the_server_answers_on_is_no_namespace(world, namespace):
+def test_a_path_of_the_server_is_not_a_namespace(world, namespace):
     body = {"namespace": namespace, "name": "voice", "owner": "admin"}
     response = register(world, "/v1/prefixes", body, by="publisher")
     assert (response.status_code, code(response)) == (422, "invalid-request")
@@ -338,21 +338,21 @@ def test_prefixes_are_found_by_namespace_name_and_base_model(world, query, found
     world.a_version()
     world.a_prefix(name="other_voice")
     facts = {"namespace": world.namespace, "base": world.base}
-    asked = {key: value.format(**facts) for key, value in query.items()}
+    params = {key: value.format(**facts) for key, value in query.items()}
 
-    listed = world.made("GET", "/v1/prefixes", by="publisher", params=asked)["items"]
+    listed = world.made("GET", "/v1/prefixes", by="publisher", params=params)["items"]
 
     assert [prefix["name"] for prefix in listed] == found
 
 
 @pytest.mark.parametrize("name", ["-voice", "a..b", "voice.git", "", "v" * 97])
-def test_a_prefix_is_named_as_a_repository_can_be(world, name):
+def test_a_name_that_no_repository_can_have_is_refused(world, name):
     body = {"namespace": world.namespace, "name": name, "owner": "admin"}
     response = register(world, "/v1/prefixes", body, by="publisher")
     assert (response.status_code, code(response)) == (422, "invalid-request")
 
 
 @pytest.mark.parametrize("name", ["-voice", "a..b", "voice.git"])
-def test_what_cannot_be_a_name_cannot_exist(world, name):
+def test_an_impossible_name_is_not_found(world, name):
     response = world.call("GET", f"/v1/prefixes/{world.namespace}/{name}", by="publisher")
     assert (response.status_code, code(response)) == (404, "not-found")

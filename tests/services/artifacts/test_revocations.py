@@ -1,18 +1,18 @@
-"""Revoking a version: everywhere, at once, for good."""
+"""Revoking a version on all channels at once, permanently."""
 
 import pytest
 
 from tests.support.builders import code
 
 
-def put_live(world, version, channel):
-    """Promote a version to a channel, whatever the channel served before."""
+def promote(world, version, channel):
+    """Promote a version to a channel and approve it."""
     response = world.request(version, channel=channel)
     assert response.status_code == 201, response.text
     world.approve(response.json())
 
 
-def test_a_revoked_version_says_why_and_who_revoked_it(world):
+def test_a_revoked_version_shows_the_reason_and_the_principal(world):
     revoked = world.revoke(world.a_version(), reason="it leaks names").json()["revoked"]
     assert (revoked["reason"], revoked["by"]) == ("it leaks names", "approver-1")
 
@@ -28,7 +28,7 @@ def test_a_revocation_has_one_entry_on_the_audit_log(world):
     assert entry["facts"]["reason"] == "it leaks names"
 
 
-def test_revoking_what_is_live_leaves_the_channel_empty(world):
+def test_revoking_the_only_live_version_leaves_the_channel_empty(world):
     version = world.a_live_version()
 
     world.revoke(version)
@@ -38,7 +38,7 @@ def test_revoking_what_is_live_leaves_the_channel_empty(world):
     assert world.actions()[-2:] == ["version.revoke", "channel.withdraw"]
 
 
-def test_an_emptied_channel_answers_with_the_reason(world):
+def test_resolving_an_emptied_channel_gives_the_reason(world):
     world.revoke(world.a_live_version(), reason="it leaks names")
 
     response = world.resolve()
@@ -47,10 +47,10 @@ def test_an_emptied_channel_answers_with_the_reason(world):
     assert "it leaks names" in response.json()["detail"]
 
 
-def test_every_channel_that_serves_the_version_moves(world):
+def test_every_channel_that_serves_the_version_is_changed(world):
     version = world.a_live_version()
     world.a_channel("staging")
-    put_live(world, version, "staging")
+    promote(world, version, "staging")
 
     world.revoke(version)
 
@@ -77,7 +77,7 @@ def test_the_traffic_of_a_revoked_version_goes_to_the_others_in_proportion(world
     ]
 
 
-def test_a_channel_that_does_not_serve_the_version_stays(world):
+def test_a_channel_that_does_not_serve_the_version_is_not_changed(world):
     world.a_live_version(seed=1)
     other = world.a_version(seed=2)
 
@@ -87,7 +87,7 @@ def test_a_channel_that_does_not_serve_the_version_stays(world):
     assert world.resolve().json()["version"] == 1
 
 
-def test_what_is_pending_with_the_version_ends(world):
+def test_a_pending_promotion_of_the_version_is_superseded(world):
     version = world.an_evaluated_version()
     promotion = world.request(version).json()
 
@@ -98,13 +98,13 @@ def test_what_is_pending_with_the_version_ends(world):
     assert world.actions()[-2:] == ["version.revoke", "promotion.supersede"]
 
 
-def test_what_is_pending_with_other_versions_stays(world):
+def test_a_pending_promotion_of_other_versions_stays_pending(world):
     promotion = world.a_promotion(seed=1)
     world.revoke(world.a_version(seed=2))
     assert world.promotion(promotion)["state"] == "pending"
 
 
-def test_a_version_is_revoked_once(world):
+def test_a_version_can_be_revoked_only_once(world):
     version = world.a_version()
     world.revoke(version)
 
@@ -114,7 +114,7 @@ def test_a_version_is_revoked_once(world):
     assert world.actions().count("version.revoke") == 1
 
 
-def test_a_revoked_version_is_not_downloaded(world):
+def test_a_revoked_version_cannot_be_downloaded(world):
     version = world.a_version()
     world.revoke(version)
     path = f"{world.path}/versions/1/files/adapter_config.json"
@@ -122,7 +122,7 @@ def test_a_revoked_version_is_not_downloaded(world):
     assert (response.status_code, code(response)) == (410, "version-revoked")
 
 
-def test_a_revoked_version_asks_no_gate(world):
+def test_the_gate_refuses_a_revoked_version(world):
     version = world.an_evaluated_version()
     world.revoke(version)
     response = world.gate(version)

@@ -1,4 +1,4 @@
-"""Direct uploads: bytes go to the store by requests that anybody may send, then to a push."""
+"""Direct uploads: bytes go to the store by presigned requests, and a push then reads them."""
 
 import hashlib
 import json
@@ -28,20 +28,20 @@ def announce(world, content, *, by="publisher", **changes):
 
 
 def send(upload, content):
-    """Send the bytes as the answer says; return the store's answers."""
-    answers = []
+    """Send the bytes with the presigned requests; return the store's responses."""
+    responses = []
     for request in upload["requests"]:
         part, content = content[: request["size_bytes"]], content[request["size_bytes"] :]
-        answer = httpx2.request(
+        response = httpx2.request(
             request["method"], request["url"], headers=request["headers"], content=part
         )
-        answers.append(answer)
-    return answers
+        responses.append(response)
+    return responses
 
 
 def uploaded(world, content, **changes):
     upload = announce(world, content, **changes).json()
-    assert all(answer.is_success for answer in send(upload, content))
+    assert all(response.is_success for response in send(upload, content))
     return upload
 
 
@@ -57,12 +57,12 @@ def push(world, config, weights_, *, by="publisher"):
 
 @pytest.fixture
 def prefix(world):
-    """A prefix with one version, and so a base model."""
+    """A prefix with one version and a base model."""
     world.a_version(seed=1)
     return world
 
 
-def test_uploaded_files_become_a_version_as_if_they_had_come_with_the_push(prefix):
+def test_uploaded_files_become_a_version(prefix):
     config, content = uploaded(prefix, a_config()), uploaded(prefix, weights(2))
 
     response = push(prefix, config, content)
@@ -76,24 +76,24 @@ def test_uploaded_files_become_a_version_as_if_they_had_come_with_the_push(prefi
     assert (again.status_code, again.json()["number"]) == (200, 2)
 
 
-def test_an_upload_above_the_size_of_a_part_is_pushed_from_its_parts(prefix, monkeypatch):
+def test_an_upload_larger_than_a_part_is_pushed_from_its_parts(prefix, monkeypatch):
     size = len(weights()) - 8
     monkeypatch.setattr("app.services.artifacts.uploads.PART_BYTES", size)
     upload = announce(prefix, weights(2)).json()
-    # The store's parts stay as large as they are, so there is one; what differs is the protocol.
+    # The store's own part size is unchanged, so there is one part; only the protocol differs.
     assert "partNumber=1" in upload["requests"][0]["url"]
-    assert all(answer.is_success for answer in send(upload, weights(2)))
+    assert all(response.is_success for response in send(upload, weights(2)))
 
     assert push(prefix, uploaded(prefix, a_config()), upload).status_code == 201
 
 
 def test_the_store_refuses_other_bytes_than_announced(prefix):
     upload = announce(prefix, weights(2)).json()
-    (answer,) = send(upload, weights(3))
-    assert answer.status_code == 400
+    (response,) = send(upload, weights(3))
+    assert response.status_code == 400
 
 
-def test_a_push_of_what_was_not_uploaded_is_refused(prefix):
+def test_a_push_of_an_empty_upload_is_refused(prefix):
     config, content = uploaded(prefix, a_config()), announce(prefix, weights(2)).json()
 
     response = push(prefix, config, content)
@@ -102,8 +102,8 @@ def test_a_push_of_what_was_not_uploaded_is_refused(prefix):
     assert prefix.actions() == ["prefix.create", "version.push"]
 
 
-def test_nobody_can_push_what_another_has_uploaded(prefix):
-    """Knowing a digest proves no possession."""
+def test_a_publisher_cannot_push_the_upload_of_another(prefix):
+    """Knowing a digest does not prove possession of the bytes."""
     _, other = prefix.a_principal(None, ("publisher", prefix.namespace))
     config, content = uploaded(prefix, a_config()), uploaded(prefix, weights(2))
     assert push(prefix, config, content, by=other).status_code == 404
@@ -120,7 +120,7 @@ def test_only_publishers_upload(prefix):
     assert announce(prefix, b"x", by="reader").status_code == 404
 
 
-def test_more_than_a_push_may_have_is_refused_at_once(prefix):
+def test_an_upload_above_the_limit_of_a_push_is_refused_at_once(prefix):
     response = announce(prefix, b"x", size_bytes=1 << 40)
     assert (response.status_code, response.json()["type"]) == (413, "/problems/too-large")
 
@@ -145,7 +145,7 @@ def staging(s3_account):
 
 @pytest.fixture
 def announced(sessions, tokens, prefix):
-    """Find an upload as a push does which knows only a digest."""
+    """Find an upload by its digest alone, as the Hub's push does."""
 
     def announced(sha256, *, by="publisher"):
         now = datetime.now(UTC)  # noqa: TID251 - the time of the push
@@ -163,12 +163,12 @@ def test_the_latest_upload_of_a_digest_is_found(prefix, announced):
     assert str(announced(latest["sha256"]).id) == latest["id"]
 
 
-def test_a_digest_that_nobody_announced_is_not_found(announced):
+def test_an_unannounced_digest_is_not_found(announced):
     with pytest.raises(NotFoundError):
         announced(digest_of(uuid.uuid4().bytes))
 
 
-def test_more_bytes_than_announced_are_not_read_to_their_end(prefix, announced, staging):
+def test_an_upload_larger_than_announced_is_not_read_to_its_end(prefix, announced, staging):
     content = a_config(peft_version=uuid.uuid4().hex)
     upload = announced(announce(prefix, content).json()["sha256"])
     (request,) = uploads.requests_for(staging, upload, by_digest=False)

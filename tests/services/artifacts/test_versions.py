@@ -1,4 +1,4 @@
-"""Pushing: what becomes a version, what does not, and what a push that fails leaves behind."""
+"""Pushing versions: accepted artifacts, refused ones, and the effects of a failed push."""
 
 import hashlib
 import json
@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.db.blobs import forget_expired_leases
+from app.db.blobs import delete_expired_pins
 from tests.support.adapters import a_config, a_tensor, a_weights_file
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import CARD, a_base_model, a_digest, weights
 
-LATER = datetime.now(UTC) + timedelta(hours=2)  # noqa: TID251 - when a lease has ended
+LATER = datetime.now(UTC) + timedelta(hours=2)  # noqa: TID251 - after a pin has expired
 
 
-def unheard_of():
-    """Return a seed that makes weights which no other test has stored."""
+def unused_seed():
+    """Return a seed for weights that no other test has stored."""
     return uuid.uuid4().int % 1_000_000 + 1_000
 
 
@@ -26,7 +26,7 @@ def digest_of(content):
 
 @pytest.fixture
 def prefix(world):
-    """An empty prefix, and the base model that it is pushed for."""
+    """An empty prefix and a base model."""
     world.a_base()
     world.a_prefix()
     return world
@@ -37,7 +37,7 @@ def numbers(world):
     return [version["number"] for version in listed]
 
 
-def test_a_pushed_version_says_what_it_is(prefix):
+def test_a_pushed_version_shows_its_facts(prefix):
     version = prefix.push().json()
 
     assert version["prefix"] == prefix.prefix
@@ -50,12 +50,12 @@ def test_a_pushed_version_says_what_it_is(prefix):
     assert version["tensor"]["parameter_fraction"] == a_tensor().numel() / 1_234_567
 
 
-def test_a_push_tells_where_the_version_is(prefix):
+def test_a_push_returns_the_location_of_the_version(prefix):
     location = prefix.push().headers["location"]
     assert prefix.made("GET", location, by="publisher")["number"] == 1
 
 
-def test_the_same_content_again_is_the_existing_version(prefix):
+def test_pushing_the_same_content_again_returns_the_existing_version(prefix):
     first = prefix.push().json()
 
     again = prefix.push()
@@ -64,7 +64,7 @@ def test_the_same_content_again_is_the_existing_version(prefix):
     assert prefix.actions() == ["prefix.create", "version.push"]
 
 
-def test_the_same_files_under_another_card_are_still_the_existing_version(prefix):
+def test_pushing_the_same_files_with_another_card_returns_the_existing_version(prefix):
     prefix.push()
     described = json.dumps({"base_model": prefix.base, "card": {"licence": "mit"}})
 
@@ -73,7 +73,7 @@ def test_the_same_files_under_another_card_are_still_the_existing_version(prefix
     assert (again.status_code, again.json()["card"]) == (200, CARD)
 
 
-def test_the_same_weights_under_another_configuration_are_a_new_version(prefix):
+def test_the_same_weights_with_another_configuration_are_a_new_version(prefix):
     prefix.push()
     assert prefix.push(config=a_config(peft_version="0.20.0")).json()["number"] == 2
 
@@ -94,8 +94,8 @@ def test_a_refused_artifact_consumes_no_number(prefix):
     assert numbers(prefix) == [2, 1]
 
 
-def test_a_refused_artifact_leaves_neither_row_nor_entry_nor_object(prefix, blobs):
-    content = a_weights_file(prompt_embeddings=a_tensor(columns=8) + unheard_of())
+def test_a_refused_artifact_leaves_no_row_entry_or_object(prefix, blobs):
+    content = a_weights_file(prompt_embeddings=a_tensor(columns=8) + unused_seed())
 
     response = prefix.push(weights=content)
 
@@ -105,13 +105,13 @@ def test_a_refused_artifact_leaves_neither_row_nor_entry_nor_object(prefix, blob
     assert digest_of(content) not in {blob.digest for blob in blobs.stored()}
 
 
-def test_all_faults_of_an_artifact_are_told_at_once(prefix):
+def test_all_faults_of_an_artifact_are_reported_at_once(prefix):
     response = prefix.push(config=a_config(num_layers=5), weights=b"no tensors")
     assert len(response.json()["faults"]) > 1
 
 
 def test_an_unknown_base_model_is_refused_before_anything_is_stored(prefix, blobs):
-    seed = unheard_of()
+    seed = unused_seed()
 
     response = prefix.push(seed=seed, version=json.dumps({"base_model": a_digest()}))
 
@@ -120,7 +120,7 @@ def test_an_unknown_base_model_is_refused_before_anything_is_stored(prefix, blob
 
 
 @pytest.mark.parametrize("stored", [0, 1], ids=["before-the-first-file", "between-the-files"])
-def test_a_store_that_goes_away_leaves_no_row(world_on, stored):
+def test_a_push_leaves_no_row_if_the_store_becomes_unavailable(world_on, stored):
     blobs = MemoryBlobs(puts_left=stored)
     world = world_on(blobs=blobs)
     world.a_base()
@@ -147,14 +147,14 @@ def test_a_push_succeeds_once_the_store_is_back(world_on):
     assert (response.status_code, response.json()["number"]) == (201, 1)
 
 
-def test_a_push_whose_lease_has_ended_is_refused(world_on, sessions):
+def test_a_push_whose_pins_have_expired_is_refused(world_on, sessions):
     class SlowBlobs(MemoryBlobs):
-        """Blobs that take so long to store an object that all leases end meanwhile."""
+        """Blobs that take so long to store an object that all pins expire."""
 
         def put(self, content, *, digest, size_bytes):
             super().put(content, digest=digest, size_bytes=size_bytes)
             with sessions.begin() as session:
-                forget_expired_leases(session, LATER)
+                delete_expired_pins(session, LATER)
 
     world = world_on(blobs=SlowBlobs())
     world.a_base()
@@ -188,12 +188,12 @@ def test_a_configuration_that_names_another_registered_base_model_is_refused(pre
     assert numbers(prefix) == []
 
 
-def test_a_configuration_that_names_what_nobody_registered_says_nothing(prefix):
-    config = a_config(base_model_name_or_path="./a-folder-of-somebody")
+def test_an_unregistered_base_model_name_in_the_configuration_is_ignored(prefix):
+    config = a_config(base_model_name_or_path="./a-local-folder")
     assert prefix.push(config=config).status_code == 201
 
 
-def test_a_configuration_may_name_a_base_model_that_many_bear_the_name_of(prefix):
+def test_a_configuration_may_name_a_base_model_whose_name_is_common(prefix):
     document = a_base_model(name=f"{prefix.namespace}/common")
     for _ in range(101):
         other = document | {"digest": a_digest()}

@@ -1,10 +1,10 @@
-"""Replay: a decision made again from what is stored, and the decision as an attestation."""
+"""Replay: recomputing a decision from stored inputs; and the decision as an attestation."""
 
 from tests.services.evidence.test_submissions_samples import record, rows
 from tests.support.builders import results
 
 
-def test_a_decision_comes_out_the_same(world):
+def test_a_replayed_decision_agrees(world):
     promotion = world.a_promotion()
 
     replayed = world.replayed(promotion)
@@ -13,7 +13,7 @@ def test_a_decision_comes_out_the_same(world):
     assert replayed["recomputed"] == replayed["stored"] == promotion["decision"]
 
 
-def test_it_still_does_after_everything_has_moved_on(world):
+def test_a_replayed_decision_agrees_after_later_changes(world):
     version = world.an_evaluated_version()
     extra = world.evaluate(version).json()
     promotion = world.request(version).json()
@@ -27,22 +27,22 @@ def test_it_still_does_after_everything_has_moved_on(world):
     assert world.replayed(promotion)["agrees"]
 
 
-def test_whoever_may_not_see_the_promotion_finds_none(world):
+def test_an_invisible_promotion_cannot_be_replayed(world):
     promotion = world.a_promotion()
-    for what in ("replay", "attestation"):
-        path = f"/v1/promotions/{promotion['id']}/{what}"
+    for document in ("replay", "attestation"):
+        path = f"/v1/promotions/{promotion['id']}/{document}"
         for by in ("reader", world.a_stranger()):
             assert world.call("GET", path, by=by).status_code == 404
 
 
-def test_the_command_says_that_it_comes_out_the_same(world, run):
+def test_the_command_reports_that_the_decision_agrees(world, run):
     promotion = world.a_promotion()
-    status, told = run("replay", promotion["id"])
+    status, output = run("replay", promotion["id"])
     assert status == 0
-    assert "Made again it comes out the same, 5 findings on 1 evaluations." in told
+    assert "The replayed decision is the same: 5 findings on 1 evaluations." in output
 
 
-def test_the_samples_bear_out_what_was_decided_by_them(world, run):
+def test_the_stored_samples_support_the_decision(world, run):
     version = world.a_version()
     world.a_channel()
     assert record(world, version, rows(failing=6), packed=True).status_code == 201
@@ -51,18 +51,18 @@ def test_the_samples_bear_out_what_was_decided_by_them(world, run):
     assert run("replay", promotion["id"])[0] == 0
 
 
-def test_samples_that_are_damaged_are_named(world, run, tamper):
+def test_damaged_samples_are_reported(world, run, tamper):
     version = world.a_version()
     world.a_channel()
     evaluation = record(world, version, rows(failing=5)).json()
     promotion = world.request(version).json()
-    (kept,) = evaluation["files"]
-    tamper(kept["sha256"], b"{}")
+    (file,) = evaluation["files"]
+    tamper(file["sha256"], b"{}")
 
-    status, told = run("replay", promotion["id"])
+    status, output = run("replay", promotion["id"])
 
     assert status == 2
-    assert "do not hash to it" in told
+    assert "do not hash to it" in output
 
 
 # The attestation
@@ -75,7 +75,7 @@ def attested(world, promotion):
     return response.json()
 
 
-def test_the_decision_is_attested_in_the_form_of_a_verification_summary(world):
+def test_a_decision_is_attested_as_a_verification_summary(world):
     promotion = world.a_promotion()
     decision = promotion["decision"]
 
@@ -105,7 +105,7 @@ def test_all_evaluations_are_input_attestations_by_digest(world):
     assert len(inputs) == 2
 
 
-def test_a_gate_that_was_shut_is_attested_as_failed(world):
+def test_a_failed_gate_is_attested_as_failed(world):
     version = world.an_evaluated_version()
     promotion = world.request(version).json()
     world.evaluate(version, results=results(value=0.1))

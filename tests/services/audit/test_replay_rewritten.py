@@ -1,4 +1,4 @@
-"""Replay on a database that the owner of its tables has rewritten: no change stays hidden."""
+"""Replay on a database that the tables' owner has rewritten: every change is reported."""
 
 import hashlib
 import io
@@ -14,9 +14,9 @@ from tests.support.builders import a_digest
 
 @pytest.fixture
 def rewritten(postgres_server, world):
-    """Rewrite rows as the owner, and put them back, since every replay must agree in the end.
+    """Rewrite rows as the owner, and restore them, since other tests replay all promotions.
 
-    The statement sets `:value`, first `to` what is to be found, then `back` to what it was.
+    The statement sets `:value`: first to the new value `to`, at the end to the old one, `back`.
     """
     owner = create_engine(postgres_server.owner_url)
     undo = []
@@ -40,26 +40,26 @@ def rewritten(postgres_server, world):
 
 
 @pytest.fixture
-def decided_otherwise(rewritten):
-    """Rewrite what is at a path in the decision of a promotion."""
+def rewritten_decision(rewritten):
+    """Rewrite the value at a path in the decision of a promotion."""
 
-    def decided_otherwise(promotion, *path, to):
-        was = promotion["decision"]
+    def rewritten_decision(promotion, *path, to):
+        old = promotion["decision"]
         for step in path:
-            was = was[step]
+            old = old[step]
         rewritten(
             "UPDATE promotion SET decision = "
             "jsonb_set(decision, CAST(:path AS text[]), CAST(:value AS jsonb)) WHERE id = :id",
             to=json.dumps(to),
-            back=json.dumps(was),
+            back=json.dumps(old),
             path=f"{{{','.join(map(str, path))}}}",
             id=promotion["id"],
         )
 
-    return decided_otherwise
+    return rewritten_decision
 
 
-def test_a_changed_cell_is_named(world, rewritten):
+def test_a_changed_cell_is_reported(world, rewritten):
     promotion = world.a_promotion()
     evaluation = promotion["decision"]["evaluations"][0]["id"]
     rewritten(
@@ -72,11 +72,11 @@ def test_a_changed_cell_is_named(world, rewritten):
     replayed = world.replayed(promotion)
 
     assert not replayed["agrees"]
-    assert f"The evaluation {evaluation} does not hash" in replayed["differences"][0]
-    assert "result was passed; made again it is failed." in replayed["differences"]
+    assert f"The evaluation {evaluation} no longer has the digest" in replayed["differences"][0]
+    assert "result was passed; on replay it is failed." in replayed["differences"]
 
 
-def test_a_changed_policy_is_named(world, rewritten):
+def test_a_changed_policy_is_reported(world, rewritten):
     promotion = world.a_promotion()
     rewritten(
         "UPDATE policy SET document = jsonb_set(document, '{rules,0,at_least}', "
@@ -89,89 +89,90 @@ def test_a_changed_policy_is_named(world, rewritten):
     found = world.replayed(promotion)["differences"]
 
     assert found[0].startswith("The text of policy ")
-    assert "findings[1].demanded was 0.85; made again it is 0.5." in found
+    assert "findings[1].demanded was 0.85; on replay it is 0.5." in found
 
 
-def test_a_changed_decision_is_named(world, run, decided_otherwise):
+def test_a_changed_decision_is_reported(world, run, rewritten_decision):
     promotion = world.a_promotion()
-    decided_otherwise(promotion, "result", to="failed")
+    rewritten_decision(promotion, "result", to="failed")
 
-    named = "result was failed; made again it is passed."
+    named = "result was failed; on replay it is passed."
     assert world.replayed(promotion)["differences"] == [named]
-    status, told = run("replay", promotion["id"])
-    assert (status, named in told) == (2, True)
+    status, output = run("replay", promotion["id"])
+    assert (status, named in output) == (2, True)
 
 
-# What is gone
+# Missing inputs
 
 
-def test_without_its_policy_nothing_is_decided_again(world, run, decided_otherwise):
+def test_a_decision_is_not_recomputed_without_its_policy(world, run, rewritten_decision):
     promotion = world.a_promotion()
-    decided_otherwise(promotion, "policy", "name", to="another")
+    rewritten_decision(promotion, "policy", "name", to="another")
 
     replayed = world.replayed(promotion)
 
-    named = "The policy another version 1 is gone."
+    named = "The policy another version 1 is missing."
     assert (replayed["agrees"], replayed["recomputed"]) == (False, None)
     assert replayed["differences"] == [named]
-    status, told = run("replay", promotion["id"])
-    assert (status, named in told) == (2, True)
+    status, output = run("replay", promotion["id"])
+    assert (status, named in output) == (2, True)
 
 
 @pytest.mark.parametrize(
     "path", [("candidates", 0, "number"), ("incumbent", "number")], ids=["candidate", "incumbent"]
 )
-def test_without_one_of_its_versions_nothing_is_decided_again(world, decided_otherwise, path):
+def test_a_decision_is_not_recomputed_without_one_of_its_versions(world, rewritten_decision, path):
     world.a_live_version()
     promotion = world.a_promotion(seed=1)
-    decided_otherwise(promotion, *path, to=9)
+    rewritten_decision(promotion, *path, to=9)
 
     replayed = world.replayed(promotion)
 
     assert (replayed["agrees"], replayed["recomputed"]) == (False, None)
-    assert replayed["differences"] == ["Version 9 is gone."]
+    assert replayed["differences"] == ["Version 9 is missing."]
 
 
 @pytest.mark.parametrize(
     "where", [("candidates", 0), ("incumbent",)], ids=["candidate", "incumbent"]
 )
-def test_a_version_that_is_another_one_is_named(world, decided_otherwise, where):
+def test_a_replaced_version_is_reported(world, rewritten_decision, where):
     world.a_live_version()
     promotion = world.a_promotion(seed=1)
     version = promotion["decision"]
     for step in where:
         version = version[step]
-    decided_otherwise(promotion, *where, "digest", to=(other := a_digest()))
+    rewritten_decision(promotion, *where, "digest", to=(other := a_digest()))
 
     found = world.replayed(promotion)["differences"]
 
-    assert found[0] == f"Version {version['number']} was {other}; now it is {version['digest']}."
+    named = f"Version {version['number']} had digest {other}; now it has {version['digest']}."
+    assert found[0] == named
 
 
-def test_an_evaluation_that_is_gone_is_named(world, decided_otherwise):
+def test_a_missing_evaluation_is_reported(world, rewritten_decision):
     promotion = world.a_promotion()
     lost = str(uuid.uuid4())
-    decided_otherwise(promotion, "evaluations", 0, "id", to=lost)
+    rewritten_decision(promotion, "evaluations", 0, "id", to=lost)
 
     replayed = world.replayed(promotion)
 
-    assert replayed["differences"][0] == f"The evaluation {lost} is gone."
-    assert "result was passed; made again it is failed." in replayed["differences"]
+    assert replayed["differences"][0] == f"The evaluation {lost} is missing."
+    assert "result was passed; on replay it is failed." in replayed["differences"]
 
 
-# Samples, which the command reads again
+# Samples, which the command rechecks
 
 
 @pytest.fixture
 def sampled(world):
-    """An evaluation by samples, and the promotion that it opened the gate for."""
+    """An evaluation by samples, and a promotion that passed the gate with it."""
     version = world.a_version()
     world.a_channel()
     evaluation = record(world, version, rows(failing=6)).json()
     return evaluation, world.request(version).json()
 
 
-def test_samples_that_differ_from_the_cells_are_named(run, rewritten, sampled):
+def test_samples_that_contradict_the_cells_are_reported(run, rewritten, sampled):
     evaluation, promotion = sampled
     rewritten(
         "UPDATE evaluation_scores SET values_packed = set_byte(values_packed, 7, :value) "
@@ -181,15 +182,15 @@ def test_samples_that_differ_from_the_cells_are_named(run, rewritten, sampled):
         id=evaluation["id"],
     )
 
-    status, told = run("replay", promotion["id"])
+    status, output = run("replay", promotion["id"])
 
-    named = f"The evaluation {evaluation['id']} has other samples of tone for expert/de"
+    named = f"The evaluation {evaluation['id']} has samples that contradict its cell tone for"
     assert status == 2
-    assert f"{named} than its cell says." in told
+    assert f"{named} expert/de." in output
     assert run("replay", promotion["id"], "--no-samples")[0] == 0
 
 
-def test_samples_that_are_lost_are_named(run, rewritten, sampled):
+def test_missing_samples_are_reported(run, rewritten, sampled):
     evaluation, promotion = sampled
     rewritten(
         "UPDATE evaluation_file SET name = :value WHERE evaluation_id = :id",
@@ -198,10 +199,10 @@ def test_samples_that_are_lost_are_named(run, rewritten, sampled):
         id=evaluation["id"],
     )
 
-    status, told = run("replay", promotion["id"])
+    status, output = run("replay", promotion["id"])
 
     assert status == 2
-    assert f"The evaluation {evaluation['id']} has lost its samples." in told
+    assert f"The evaluation {evaluation['id']} is missing its samples." in output
 
 
 @pytest.mark.parametrize(
@@ -211,20 +212,20 @@ def test_samples_that_are_lost_are_named(run, rewritten, sampled):
         pytest.param(b"\x1f\x8b and no more", id="broken-gzip"),
     ],
 )
-def test_other_bytes_in_the_place_of_samples_are_named(run, rewritten, sampled, blobs, content):
+def test_replaced_samples_are_reported(run, rewritten, sampled, blobs, content):
     evaluation, promotion = sampled
-    (kept,) = evaluation["files"]
-    padded = content.ljust(kept["size_bytes"], b"\n")
+    (file,) = evaluation["files"]
+    padded = content.ljust(file["size_bytes"], b"\n")
     sha256 = f"sha256:{hashlib.sha256(padded).hexdigest()}"
     blobs.put(io.BytesIO(padded), digest=sha256, size_bytes=len(padded))
     rewritten(
         "UPDATE evaluation_file SET sha256 = :value WHERE evaluation_id = :id",
         to=sha256,
-        back=kept["sha256"],
+        back=file["sha256"],
         id=evaluation["id"],
     )
 
-    status, told = run("replay", promotion["id"])
+    status, output = run("replay", promotion["id"])
 
     assert status == 2
-    assert f"The evaluation {evaluation['id']} has samples that cannot be read any more." in told
+    assert f"The evaluation {evaluation['id']} has samples that can no longer be read." in output

@@ -1,4 +1,4 @@
-"""What a process remembers: kept, forgotten, read once, and never older than what was heard."""
+"""The cache: storing, invalidating and loading entries, waiting for changes, notifications."""
 
 import asyncio
 import threading
@@ -11,16 +11,16 @@ from sqlalchemy.orm import sessionmaker
 
 from app.db.session import engine_for, sessions_on
 from app.db.tokens import ValidToken
-from app.db.worker_leases import Heard
+from app.db.worker_leases import Notification
 from app.domain.delivery.cache_lease import LEASE_S
 from app.domain.delivery.served_channel import ServedChannel, ServedVersion
 from app.domain.identity.access import Caller, PrincipalKind
 from app.domain.identity.tokens import new_token, token_hash
 from app.domain.naming import PrefixName
-from app.services.delivery import cache as memory_module
-from app.services.delivery.cache import Memory, elapsed
-from app.services.delivery.cache_invalidation import Hearing, forget
-from app.services.delivery.cache_loader import Recall
+from app.services.delivery import cache as cache_module
+from app.services.delivery.cache import ChannelCache, elapsed
+from app.services.delivery.cache_invalidation import InvalidationStream, invalidate
+from app.services.delivery.cache_loader import ReadThroughCache
 from app.services.delivery.waiters import finish
 from tests.support.replicas import apart
 
@@ -41,62 +41,62 @@ def a_token():
 
 
 @pytest.fixture
-def memory():
-    """A memory with a token and a channel, whose lease holds for now."""
-    memory = Memory()
-    memory.renew(elapsed())
-    memory.keep_token("hash", a_token(), memory.epoch)
-    memory.keep_channel(a_channel(), memory.epoch)
-    return memory
+def channel_cache():
+    """A cache with a token, a channel and a current lease."""
+    channel_cache = ChannelCache()
+    channel_cache.renew(elapsed())
+    channel_cache.store_token("hash", a_token(), channel_cache.epoch)
+    channel_cache.store_channel(a_channel(), channel_cache.epoch)
+    return channel_cache
 
 
-def test_a_lease_runs_out_by_the_memory_s_own_clock():
+def test_a_lease_expires_by_the_clock_of_the_cache():
     moment = 100.0
-    memory = Memory(clock=lambda: moment)
-    assert not memory.is_current()
-    memory.renew(moment)
-    assert memory.is_current()
+    channel_cache = ChannelCache(clock=lambda: moment)
+    assert not channel_cache.is_current()
+    channel_cache.renew(moment)
+    assert channel_cache.is_current()
     moment += LEASE_S
-    assert not memory.is_current()
+    assert not channel_cache.is_current()
 
 
-def test_the_end_forgets_everything(memory):
-    memory.end()
-    assert not memory.is_current()
-    assert (memory.token("hash"), memory.channel(KEY)) == (None, None)
+def test_the_end_of_the_lease_invalidates_everything(channel_cache):
+    channel_cache.end()
+    assert not channel_cache.is_current()
+    assert (channel_cache.token("hash"), channel_cache.channel(KEY)) == (None, None)
 
 
-def test_what_was_read_before_a_change_was_heard_of_is_not_kept():
-    memory = Memory()
-    before = memory.epoch
-    memory.forget_channels(lambda _: False)
-    memory.keep_channel(a_channel(), before)
-    memory.keep_token("hash", a_token(), before)
-    assert (memory.token("hash"), memory.channel(KEY)) == (None, None)
+def test_a_value_read_in_an_earlier_epoch_is_not_stored():
+    channel_cache = ChannelCache()
+    before = channel_cache.epoch
+    channel_cache.invalidate_channels(lambda _: False)
+    channel_cache.store_channel(a_channel(), before)
+    channel_cache.store_token("hash", a_token(), before)
+    assert (channel_cache.token("hash"), channel_cache.channel(KEY)) == (None, None)
 
 
-def test_the_use_of_a_token_is_remembered_with_it(memory):
-    memory.note_use("hash", NOW)
-    memory.note_use("another", NOW)
-    assert memory.token("hash").last_used_at == NOW
-    assert memory.token("another") is None
+def test_the_last_use_of_a_cached_token_is_updated(channel_cache):
+    channel_cache.note_use("hash", NOW)
+    channel_cache.note_use("another", NOW)
+    assert channel_cache.token("hash").last_used_at == NOW
+    assert channel_cache.token("another") is None
 
 
-def test_memory_does_not_grow_without_end(memory, monkeypatch):
-    monkeypatch.setattr(memory_module, "_MOST", 2)
+def test_the_cache_has_a_limited_capacity(channel_cache, monkeypatch):
+    monkeypatch.setattr(cache_module, "_CAPACITY", 2)
     for name in ("staging", "canary"):
-        memory.keep_channel(a_channel(name=name), memory.epoch)
-    assert memory.channel(KEY) is None
-    assert memory.channel(("acme", "voice", "canary")) is not None
+        channel_cache.store_channel(a_channel(name=name), channel_cache.epoch)
+    assert channel_cache.channel(KEY) is None
+    assert channel_cache.channel(("acme", "voice", "canary")) is not None
 
 
-# Forgetting what an announced change concerns
+# Invalidation
 
 
-def ids(memory):
-    channel = memory.channel(KEY).channel
+def ids(channel_cache):
+    channel = channel_cache.channel(KEY).channel
     return {
-        "principal": memory.token("hash").caller.id,
+        "principal": channel_cache.token("hash").caller.id,
         "prefix": channel.prefix_id,
         "version": channel.versions[0].id,
     }
@@ -110,67 +110,69 @@ def ids(memory):
         pytest.param("version", (True, False), id="version"),
     ],
 )
-def test_a_change_is_forgotten_where_it_concerns_something_and_nowhere_else(memory, kind, left):
-    concerned = ids(memory)[kind]
-    for about in (uuid4(), concerned):
-        assert memory.token("hash") is not None
-        assert memory.channel(KEY) is not None
-        forget(memory, Heard(kind, str(about)))
-    assert (memory.token("hash") is not None, memory.channel(KEY) is not None) == left
+def test_a_change_invalidates_only_the_affected_entries(channel_cache, kind, left):
+    affected = ids(channel_cache)[kind]
+    for about in (uuid4(), affected):
+        assert channel_cache.token("hash") is not None
+        assert channel_cache.channel(KEY) is not None
+        invalidate(channel_cache, Notification(kind, str(about)))
+    assert (channel_cache.token("hash") is not None, channel_cache.channel(KEY) is not None) == left
 
 
-@pytest.mark.parametrize("heard", [Heard("planet", str(UUID(int=1))), Heard("version", "nonsense")])
-def test_what_is_not_understood_makes_memory_forget_everything(memory, heard):
-    forget(memory, heard)
-    assert (memory.token("hash"), memory.channel(KEY)) == (None, None)
+@pytest.mark.parametrize(
+    "notification", [Notification("planet", str(UUID(int=1))), Notification("version", "nonsense")]
+)
+def test_an_unknown_notification_invalidates_everything(channel_cache, notification):
+    invalidate(channel_cache, notification)
+    assert (channel_cache.token("hash"), channel_cache.channel(KEY)) == (None, None)
 
 
-# Reading what is lacking
+# Loading misses
 
 
 @pytest.fixture
-def nowhere():
+def unavailable():
     engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     yield sessions_on(engine)
     engine.dispose()
 
 
-def with_a_lease():
-    recall = Recall()
-    recall.memory.renew(elapsed())
-    return recall
+def cache_with_lease():
+    cache = ReadThroughCache()
+    cache.channel_cache.renew(elapsed())
+    return cache
 
 
-def test_what_the_database_does_not_tell_is_not_remembered(nowhere):
-    recall = with_a_lease()
-
-    async def ask():
-        await recall.prepare_token(nowhere, TOKEN, NOW)
-        await recall.prepare_channel(nowhere, KEY)
-
-    apart(ask())
-    assert recall.memory.channel(KEY) is None
-    assert recall.memory.token(token_hash(TOKEN)) is None
-
-
-def test_what_cannot_exist_is_not_asked_for():
-    recall = with_a_lease()
-    refusing = sessionmaker()  # without a database, asking would fail
+def test_a_failed_read_caches_nothing(unavailable):
+    cache = cache_with_lease()
 
     async def ask():
-        await recall.prepare_token(refusing, "no-token", NOW)
-        await recall.prepare_channel(refusing, ("acme", "voice", "UPPER"))
-        await recall.prepare_channel(refusing, ("-", "voice", "production"))
+        await cache.prepare_token(unavailable, TOKEN, NOW)
+        await cache.prepare_channel(unavailable, KEY)
+
+    apart(ask())
+    assert cache.channel_cache.channel(KEY) is None
+    assert cache.channel_cache.token(token_hash(TOKEN)) is None
+
+
+def test_malformed_keys_are_not_read():
+    cache = cache_with_lease()
+    refusing = sessionmaker()  # without a database, so a query would fail
+
+    async def ask():
+        await cache.prepare_token(refusing, "no-token", NOW)
+        await cache.prepare_channel(refusing, ("acme", "voice", "UPPER"))
+        await cache.prepare_channel(refusing, ("-", "voice", "production"))
 
     apart(ask())
 
 
-def test_without_a_lease_no_token_is_read():
-    refusing = sessionmaker()  # without a database, asking would fail
-    apart(Recall().prepare_token(refusing, TOKEN, NOW))
+def test_no_token_is_read_without_a_lease():
+    refusing = sessionmaker()  # without a database, so a query would fail
+    apart(ReadThroughCache().prepare_token(refusing, TOKEN, NOW))
 
 
-def test_many_who_ask_at_once_share_one_reader(world, sessions):
+def test_concurrent_requests_share_one_read(world, sessions):
     world.a_live_version()
     opened = []
 
@@ -178,86 +180,90 @@ def test_many_who_ask_at_once_share_one_reader(world, sessions):
         opened.append(threading.get_ident())
         return sessions()
 
-    recall = Recall()
+    cache = ReadThroughCache()
     key = (*world.prefix.split("/"), "production")
 
     async def ask():
-        await asyncio.gather(*(recall.prepare_channel(counted, key) for _ in range(50)))
+        await asyncio.gather(*(cache.prepare_channel(counted, key) for _ in range(50)))
 
     apart(ask())
     assert len(opened) == 1
-    assert recall.memory.channel(key).channel.generation == 1
+    assert cache.channel_cache.channel(key).channel.generation == 1
 
 
-def test_a_token_that_does_not_hold_and_a_channel_that_serves_nothing_are_not_kept(world, sessions):
+def test_an_invalid_token_and_an_empty_channel_are_not_cached(world, sessions):
     world.a_prefix()
     world.a_channel()
-    recall = Recall()
+    cache = ReadThroughCache()
     token = new_token()
     key = (*world.prefix.split("/"), "production")
 
     async def ask():
-        await recall.prepare_token(sessions, token, NOW)
-        await recall.prepare_channel(sessions, key)
-        await recall.prepare_channel(sessions, (*key[:2], "staging"))
+        await cache.prepare_token(sessions, token, NOW)
+        await cache.prepare_channel(sessions, key)
+        await cache.prepare_channel(sessions, (*key[:2], "staging"))
 
     apart(ask())
-    assert recall.memory.channel(key) is None
+    assert cache.channel_cache.channel(key) is None
 
 
 # Waiting for a change
 
 
-def changed(recall, generation, timeout_s=20.0, meanwhile=lambda: None):
+def changed(cache, generation, timeout_s=20.0, while_waiting=lambda: None):
     async def wait():
-        waiting = asyncio.create_task(recall.change(KEY, generation, timeout_s))
+        waiting = asyncio.create_task(cache.change(KEY, generation, timeout_s))
         await asyncio.sleep(0.05)
-        await asyncio.to_thread(meanwhile)
+        await asyncio.to_thread(while_waiting)
         return await asyncio.wait_for(waiting, 10)
 
     return apart(wait())
 
 
-def test_whoever_waits_is_woken_by_what_concerns_the_channel(memory):
-    concerned = Heard("prefix", str(ids(memory)["prefix"]))
-    assert changed(Recall(memory), 1, meanwhile=lambda: forget(memory, concerned))
+def test_a_waiter_is_woken_by_a_change_of_its_channel(channel_cache):
+    affected = Notification("prefix", str(ids(channel_cache)["prefix"]))
+    assert changed(
+        ReadThroughCache(channel_cache),
+        1,
+        while_waiting=lambda: invalidate(channel_cache, affected),
+    )
 
 
-def test_whoever_waits_gives_up_in_time(memory):
-    assert changed(Recall(memory), 1, timeout_s=0.1)
+def test_a_waiter_returns_after_its_timeout(channel_cache):
+    assert changed(ReadThroughCache(channel_cache), 1, timeout_s=0.1)
 
 
-def test_whoever_comes_too_late_does_not_wait(memory):
-    assert changed(Recall(memory), 7)
+def test_a_caller_with_an_old_generation_does_not_wait(channel_cache):
+    assert changed(ReadThroughCache(channel_cache), 7)
 
 
-def test_nobody_waits_for_what_memory_does_not_know(memory):
-    recall = Recall(memory)
-    memory.end()
-    assert not changed(recall, 1)
+def test_a_caller_does_not_wait_for_a_channel_that_is_not_cached(channel_cache):
+    cache = ReadThroughCache(channel_cache)
+    channel_cache.end()
+    assert not changed(cache, 1)
 
 
-def test_nobody_waits_once_the_process_ends(memory):
-    recall = Recall(memory)
-    assert changed(recall, 1, meanwhile=recall.close)
-    assert recall.is_closed
+def test_the_end_of_the_process_wakes_waiters(channel_cache):
+    cache = ReadThroughCache(channel_cache)
+    assert changed(cache, 1, while_waiting=cache.close)
+    assert cache.is_closed
 
 
-def test_two_watchers_of_one_channel_leave_one_after_the_other(memory):
-    recall = Recall(memory)
+def test_two_waiters_of_one_channel_return_independently(channel_cache):
+    cache = ReadThroughCache(channel_cache)
 
     async def wait():
-        short = asyncio.create_task(recall.change(KEY, 1, 0.05))
-        long = asyncio.create_task(recall.change(KEY, 1, 20))
+        short = asyncio.create_task(cache.change(KEY, 1, 0.05))
+        long = asyncio.create_task(cache.change(KEY, 1, 20))
         await short
         assert not long.done()
-        memory.end()
+        channel_cache.end()
         return await asyncio.wait_for(long, 10)
 
     assert apart(wait())
 
 
-def test_a_watcher_that_is_woken_twice_is_woken_once():
+def test_waking_a_waiter_twice_is_harmless():
     async def twice():
         future = asyncio.get_running_loop().create_future()
         finish(future)
@@ -267,11 +273,11 @@ def test_a_watcher_that_is_woken_twice_is_woken_once():
     apart(twice())
 
 
-# Hearing
+# Notifications
 
 
-class SilentEar:
-    """Stands for a connection, to hand over notifications that come late."""
+class SilentConnection:
+    """A connection without notifications, for streams that receive them from the test."""
 
     def __init__(self):
         self.confirmed = []
@@ -290,25 +296,27 @@ class SilentEar:
 
 
 @pytest.mark.parametrize(("late_s", "is_current"), [(LEASE_S / 2, True), (LEASE_S, False)])
-def test_a_proof_that_comes_late_renews_from_when_it_was_sent(late_s, is_current):
-    memory = Memory()
-    Hearing(SilentEar(), memory).take([Heard("proof", repr(elapsed() - late_s))])
-    assert memory.is_current() == is_current
-
-
-def test_a_connection_that_hears_not_even_itself_is_told_of_in_the_log(caplog):
-    memory = Memory()
-    Hearing(SilentEar(), memory).until(threading.Event())
-    assert not memory.is_current()
-    assert "no notification came back in time" in caplog.text
-    assert "taken for dead" in caplog.text
-
-
-def test_barriers_are_confirmed_once_what_came_before_them_is_forgotten(memory):
-    ear = SilentEar()
-    about = str(ids(memory)["prefix"])
-    Hearing(ear, memory).take(
-        [Heard("barrier", "7"), Heard("prefix", about), Heard("barrier", "9")]
+def test_a_late_proof_renews_the_lease_from_its_sending(late_s, is_current):
+    channel_cache = ChannelCache()
+    InvalidationStream(SilentConnection(), channel_cache).apply(
+        [Notification("proof", repr(elapsed() - late_s))]
     )
-    assert memory.channel(KEY) is None
-    assert ear.confirmed == [9]
+    assert channel_cache.is_current() == is_current
+
+
+def test_a_connection_without_notifications_is_logged(caplog):
+    channel_cache = ChannelCache()
+    InvalidationStream(SilentConnection(), channel_cache).until(threading.Event())
+    assert not channel_cache.is_current()
+    assert "no notification returned in time" in caplog.text
+    assert "declared dead" in caplog.text
+
+
+def test_barriers_are_confirmed_after_earlier_changes_are_invalidated(channel_cache):
+    connection = SilentConnection()
+    about = str(ids(channel_cache)["prefix"])
+    InvalidationStream(connection, channel_cache).apply(
+        [Notification("barrier", "7"), Notification("prefix", about), Notification("barrier", "9")]
+    )
+    assert channel_cache.channel(KEY) is None
+    assert connection.confirmed == [9]

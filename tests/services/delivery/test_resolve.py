@@ -1,4 +1,4 @@
-"""Resolving: which version serves whom, and why none does."""
+"""Resolving a channel: the version for each unit, and the refusals."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from tests.support.builders import a_digest, code
 
 @pytest.fixture
 def split(world):
-    """A channel that serves version 1 to 70 % and version 2 to 30 %."""
+    """A channel that serves version 1 to 70 % of units and version 2 to 30 %."""
     world.a_live_version(seed=1)
     world.an_evaluated_version(seed=2)
     move_to(world, 7000)
@@ -17,7 +17,7 @@ def split(world):
 
 
 def move_to(world, weight):
-    """Let version 1 have `weight` and version 2 the rest."""
+    """Give version 1 `weight` and version 2 the rest."""
     allocation = [{"version": 1, "weight": weight}, {"version": 2, "weight": 10_000 - weight}]
     world.approve(world.request(allocation=allocation).json())
 
@@ -39,7 +39,7 @@ def test_a_channel_that_was_never_bound_is_not_found(world):
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
-def test_a_fleet_with_another_base_model_is_told_so(world):
+def test_a_fleet_with_another_base_model_is_refused(world):
     world.a_live_version()
     response = world.resolve(base_model=a_digest())
     assert (response.status_code, code(response)) == (409, "base-model-mismatch")
@@ -51,7 +51,7 @@ def test_a_fleet_with_the_right_base_model_is_served(world):
     assert world.resolve(base_model=world.base).json()["version"] == 1
 
 
-def test_what_has_not_changed_is_not_sent_again(world):
+def test_an_unchanged_channel_is_not_sent_again(world):
     world.a_live_version()
     etag = world.resolve().headers["etag"]
 
@@ -63,7 +63,7 @@ def test_what_has_not_changed_is_not_sent_again(world):
     assert response.headers["etag"] == etag
 
 
-def test_what_has_changed_is_sent(world):
+def test_a_changed_channel_is_sent(world):
     world.a_live_version(seed=1)
     etag = world.resolve().headers["etag"]
     world.a_live_version(seed=2)
@@ -75,7 +75,7 @@ def test_what_has_changed_is_sent(world):
     assert (response.status_code, response.json()["version"]) == (200, 2)
 
 
-def test_the_heaviest_version_serves_who_names_no_unit(split):
+def test_a_request_without_a_unit_gets_the_heaviest_version(split):
     found = split.resolve().json()
     assert (found["version"], found["weight"]) == (1, 7000)
 
@@ -85,7 +85,7 @@ def test_the_same_unit_always_gets_the_same_version(split):
     assert assigned(split, units) == assigned(split, units)
 
 
-def test_units_are_split_about_as_the_weights_are(split):
+def test_units_are_split_in_proportion_to_the_weights(split):
     units = [f"user-{number}" for number in range(60)]
     found = Counter(assigned(split, units).values())
     assert 5 <= found[2] <= 31  # 18 expected, with a standard deviation of 3.5

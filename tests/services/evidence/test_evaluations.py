@@ -1,4 +1,4 @@
-"""Evaluations: recording what an artifact scored, voiding it, and what the gate makes of them."""
+"""Evaluations: recording them, voiding them, and their effect on the gate."""
 
 import json
 import uuid
@@ -24,7 +24,7 @@ def evaluations(world, *, by="publisher"):
     return world.made("GET", f"{world.path}/versions/1/evaluations", by=by)["items"]
 
 
-def test_a_recorded_evaluation_reads_as_it_was_reported(world, version):
+def test_a_recorded_evaluation_is_read_back_as_reported(world, version):
     recorded = world.evaluate(version).json()
 
     assert (recorded["evidence"], recorded["partial"]) == ("aggregates", False)
@@ -35,7 +35,7 @@ def test_a_recorded_evaluation_reads_as_it_was_reported(world, version):
     assert evaluations(world) == [recorded]
 
 
-def test_an_evaluation_is_on_the_audit_log_by_digest(world, version):
+def test_an_audit_entry_holds_the_digest_of_an_evaluation(world, version):
     recorded = world.evaluate(version).json()
 
     entry = world.audit()[-1]
@@ -81,7 +81,7 @@ def test_a_report_that_contradicts_its_suite_is_refused(world, version, changes,
     assert evaluations(world) == []
 
 
-def test_a_value_that_is_no_number_is_refused(world, version):
+def test_a_value_that_is_not_a_number_is_refused(world, version):
     report = world.report(version)
     report["results"][0]["value"] = float("nan")
     path = f"{world.path}/versions/1/evaluations"
@@ -96,7 +96,7 @@ def test_clocks_may_differ_by_minutes(world, version):
     assert world.evaluate(version, finished_at=ahead.isoformat()).status_code == 201
 
 
-def test_all_faults_are_told_at_once(world, version):
+def test_all_faults_are_reported_at_once(world, version):
     response = world.evaluate(
         version,
         results=[*results(metric="speed"), *results(personas=["king"])],
@@ -116,7 +116,7 @@ def test_a_version_that_does_not_exist_has_no_evaluations(world, version):
 
 
 @pytest.mark.parametrize("role", ["publisher", "approver-1", "admin"])
-def test_only_evaluators_record(world, version, role):
+def test_only_evaluators_record_evaluations(world, version, role):
     response = world.evaluate(version, by=role)
     assert (response.status_code, code(response)) == (403, "forbidden")
 
@@ -126,7 +126,7 @@ def test_a_base_model_that_is_not_registered_has_no_control_runs(world):
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
-# What the gate makes of them
+# The gate
 
 
 def test_running_again_until_green_does_not_help(world):
@@ -176,7 +176,7 @@ def test_the_gate_of_an_unbound_channel_is_not_configured(world, version):
     assert (response.status_code, code(response)) == (409, "gate-not-configured")
 
 
-def test_the_gate_can_be_asked_about_what_is_live(world):
+def test_the_gate_can_evaluate_the_live_version(world):
     version = world.a_live_version()
     assert world.gate(version).json()["result"] == "passed"
 
@@ -222,7 +222,7 @@ def test_voiding_is_on_the_audit_log(world, version):
     }
 
 
-def test_an_evaluation_is_voided_once(world, version):
+def test_an_evaluation_can_be_voided_only_once(world, version):
     recorded = world.evaluate(version).json()
     world.void(recorded)
 
@@ -232,7 +232,7 @@ def test_an_evaluation_is_voided_once(world, version):
     assert "approver-1" in response.json()["detail"]
 
 
-def test_nobody_voids_an_evaluation_of_their_own(world, version):
+def test_an_evaluator_cannot_void_their_evaluation(world, version):
     _, token = world.a_principal(
         None, ("approver", world.namespace), ("evaluator", world.namespace)
     )
@@ -244,12 +244,12 @@ def test_nobody_voids_an_evaluation_of_their_own(world, version):
 
 
 @pytest.mark.parametrize("role", ["publisher", "evaluator", "admin"])
-def test_only_approvers_void(world, version, role):
+def test_only_approvers_void_evaluations(world, version, role):
     response = world.void(world.evaluate(version).json(), by=role)
     assert (response.status_code, code(response)) == (403, "forbidden")
 
 
-def test_an_evaluation_out_of_sight_cannot_be_voided(world, version):
+def test_an_evaluation_that_is_not_visible_cannot_be_voided(world, version):
     recorded = world.evaluate(version).json()
     response = world.void(recorded, by=world.a_stranger("approver"))
     assert (response.status_code, code(response)) == (404, "not-found")

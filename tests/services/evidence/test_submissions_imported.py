@@ -1,4 +1,4 @@
-"""Runs of other tools as evidence: recorded like our own, kept as sent, and compared."""
+"""Imported runs of other tools: recorded as evaluations, stored unchanged, and compared."""
 
 import gzip
 import hashlib
@@ -52,7 +52,7 @@ def download(world, evaluation, name, by="approver-1", **arguments):
     return world.call("GET", path, by=by, **arguments)
 
 
-def test_a_run_of_lm_eval_is_an_evaluation_like_any_other(world, version):
+def test_an_lm_eval_run_is_recorded_as_an_evaluation(world, version):
     evaluation = recorded(send_lm_eval(world, version, "full", FULL))
 
     reported = json.loads(the_results("full").read_text())["results"]
@@ -71,7 +71,7 @@ def test_a_run_of_lm_eval_is_an_evaluation_like_any_other(world, version):
     assert listed["items"] == [evaluation]
 
 
-def test_a_run_of_inspect_is_an_evaluation_like_any_other(world, version):
+def test_an_inspect_run_is_recorded_as_an_evaluation(world, version):
     evaluation = recorded(send_inspect(world, version, "full.eval", polite="tone", friendly="form"))
 
     assert means(evaluation) == {
@@ -86,7 +86,7 @@ def test_a_run_of_inspect_is_an_evaluation_like_any_other(world, version):
     assert evaluation["settings"]["model_args"] == "see log.eval"
 
 
-def test_what_was_imported_is_kept_as_sent_and_can_be_fetched(
+def test_imported_files_are_stored_unchanged_and_can_be_downloaded(
     world, version, blobs, sessions, s3_account
 ):
     evaluation = recorded(send_lm_eval(world, version, "full", FULL))
@@ -96,7 +96,7 @@ def test_what_was_imported_is_kept_as_sent_and_can_be_fetched(
         S3Staging(s3_account),
         grace=timedelta(seconds=-5),
         dry_run=False,
-        now=datetime.now(UTC),  # noqa: TID251 - whoever runs the command has a clock
+        now=datetime.now(UTC),  # noqa: TID251 - as the command reads the clock
     )
 
     sent = {"results.json": the_results("full").read_bytes()} | {
@@ -115,8 +115,8 @@ def test_what_was_imported_is_kept_as_sent_and_can_be_fetched(
     assert download(world, evaluation, name, headers=unchanged).status_code == 304
 
 
-def test_the_rows_that_were_made_of_a_run_can_be_recorded_again(world, version):
-    """They are in the registry's own form, so whoever doubts an import can check it."""
+def test_the_rows_of_an_imported_run_can_be_recorded_again(world, version):
+    """The rows have the registry's own format, so an import can be checked."""
     first = recorded(send_inspect(world, version, "full.eval"))
     rows = download(world, first, "samples.jsonl").content
     report = world.report(version, results=[])
@@ -128,7 +128,7 @@ def test_the_rows_that_were_made_of_a_run_can_be_recorded_again(world, version):
     assert again["cells"] == first["cells"]
 
 
-def test_files_of_evidence_are_for_those_who_see_everything(world, version):
+def test_evidence_files_are_hidden_from_readers_and_strangers(world, version):
     evaluation = recorded(send_lm_eval(world, version, "limited", [a_task()]))
     control = recorded(send_inspect(world, version, "full.eval", base=world.base))
     _, insider = world.a_principal(None, ("publisher", world.namespace))
@@ -215,17 +215,17 @@ def test_epochs_are_one_sample_with_their_mean(world, version):
     assert fault_codes(refused) == ["epochs-of-a-proportion"]
 
 
-def test_both_forms_of_a_log_make_the_same_rows(world, version):
+def test_both_log_formats_give_the_same_rows(world, version):
     packed = recorded(send_inspect(world, version, "chosen.eval", polite="tone"))
     plain = recorded(send_inspect(world, version, "chosen.json", polite="tone"))
 
-    found = [download(world, each, "samples.jsonl").content for each in (packed, plain)]
+    found = [download(world, run, "samples.jsonl").content for run in (packed, plain)]
     assert found[0] == found[1]
     assert [file["name"] for file in plain["files"]] == ["log.json", "samples.jsonl"]
 
 
 @pytest.mark.parametrize("tool", ["lm-eval", "inspect"])
-def test_runs_of_version_and_base_pair_sample_by_sample(world, version, tool):
+def test_runs_of_a_version_and_its_base_model_are_paired_by_sample(world, version, tool):
     one_cell = {"personas": ["novice"], "locales": ["en"]}
     rule = a_policy(world.suite)["rules"][0] | {"no_worse_than": {"base": 0.1}} | one_cell
     world.a_channel(rules=[rule])
@@ -247,7 +247,7 @@ def test_an_import_of_another_artifact_is_refused(world, version):
     assert response.json()["type"] == "/problems/evidence-for-another-artifact"
 
 
-def test_gzipped_samples_are_the_same_samples(world, version):
+def test_gzipped_samples_give_the_same_cells(world, version):
     path = the_samples("limited", "voice_novice")
     packed = [(f"{path.name}.gz", gzip.compress(path.read_bytes()))]
     plain = recorded(send_lm_eval(world, version, "limited", [a_task()]))
@@ -257,15 +257,15 @@ def test_gzipped_samples_are_the_same_samples(world, version):
     )
 
 
-def test_all_that_is_wrong_with_a_mapping_is_told_at_once(world, version):
+def test_all_faults_of_a_mapping_are_reported_at_once(world, version):
     maps = [
         a_task("voice_mixed"),
-        a_task("voice_blunt", "nobody", "fr", acc="tone", f1="warmth"),
+        a_task("voice_blunt", "unknown", "fr", acc="tone", f1="warmth"),
         a_task("voice_blunt"),
     ]
     response = send_lm_eval(world, version, "mixed", maps, samples=[])
 
-    assert fault_codes(response) == ["missing"]  # a part without which there is nothing to read
+    assert fault_codes(response) == ["missing"]  # further checks need the samples
     response = send_lm_eval(
         world, version, "mixed", maps, samples=[the_samples("mixed", "voice_novice")]
     )
@@ -283,7 +283,7 @@ def test_all_that_is_wrong_with_a_mapping_is_told_at_once(world, version):
     assert listed["items"] == []
 
 
-def test_the_direction_that_the_tool_states_is_the_suite_s(world, version):
+def test_a_metric_whose_direction_agrees_with_the_suite_is_accepted(world, version):
     maps = [a_task("voice_blunt", acc="bluntness")]
     assert recorded(send_lm_eval(world, version, "mixed", maps))["partial"] is False
 
@@ -302,13 +302,13 @@ def test_scores_that_do_not_fit_the_suite_are_refused(world, version, metrics, c
     assert set(fault_codes(send_inspect(world, version, "values.eval", **metrics))) == codes
 
 
-def test_letters_are_the_numbers_that_the_tool_takes_them_for(world, version):
+def test_letter_grades_have_the_tool_s_numeric_values(world, version):
     evaluation = recorded(send_inspect(world, version, "values.eval", graded="grade"))
     assert means(evaluation) == {("grade", "novice"): (2, 0.75), ("grade", "expert"): (2, 0.0)}
 
 
 @pytest.mark.parametrize("source", [{}, {"metadata": "a", "value": "b"}], ids=["none", "both"])
-def test_a_persona_comes_from_one_place(world, version, source):
+def test_a_persona_has_exactly_one_source(world, version, source):
     response = send_inspect(world, version, "full.eval", described={"persona": source})
     assert response.json()["type"] == "/problems/invalid-request"
 
@@ -324,11 +324,11 @@ def test_a_persona_comes_from_one_place(world, version, source):
         pytest.param(b"[" * 100_000, "not-a-log", id="deep"),
     ],
 )
-def test_what_is_no_log_is_refused(world, version, content, code):
+def test_a_file_that_is_not_a_log_is_refused(world, version, content, code):
     assert code in fault_codes(send_inspect(world, version, "log", content=content))
 
 
-def test_a_long_json_log_is_asked_for_in_the_other_form(world, version, monkeypatch):
+def test_a_large_json_log_must_be_sent_as_an_archive(world, version, monkeypatch):
     monkeypatch.setattr("app.services.evidence.inspect_logs._DOCUMENT_LIMIT_BYTES", 1000)
     response = send_inspect(world, version, "chosen.json")
     assert fault_codes(response) == ["too-large"]
@@ -336,7 +336,7 @@ def test_a_long_json_log_is_asked_for_in_the_other_form(world, version, monkeypa
 
 
 def without_header(*, keep=("_journal/start.json", "samples/")):
-    """Return the log of a run that was broken off before its header was written."""
+    """Return the log of a run that was interrupted before its header was written."""
     file = io.BytesIO()
     with (
         zipfile.ZipFile(file, "w") as archive,
@@ -350,7 +350,7 @@ def without_header(*, keep=("_journal/start.json", "samples/")):
     return file.getvalue()
 
 
-def test_a_log_that_was_broken_off_is_a_partial_run(world, version):
+def test_an_interrupted_log_is_a_partial_run(world, version):
     evaluation = recorded(send_inspect(world, version, "log.eval", content=without_header()))
     assert evaluation["partial_reasons"] == [
         "The run's status is started, not success.",
@@ -361,7 +361,7 @@ def test_a_log_that_was_broken_off_is_a_partial_run(world, version):
     assert "it has no header" in response.json()["faults"][0]["message"]
 
 
-def test_faults_without_end_are_not_all_told(world, version):
+def test_the_number_of_reported_faults_is_limited(world, version):
     log = json.loads((INSPECT / "chosen.json").read_text())
     log["samples"] = [{}] * 1000
     response = send_inspect(world, version, "log", content=json.dumps(log).encode())

@@ -1,4 +1,4 @@
-"""Evidence as one row per sample: recomputed, kept, and compared with an incumbent or base."""
+"""Evaluations by samples: recomputed, stored, and compared with an incumbent or base model."""
 
 import gzip
 import hashlib
@@ -15,7 +15,7 @@ N = 120
 
 
 def rows(n=N, *, failing=0, metrics=("tone",), prompt="p"):
-    """Return n samples of every cell, of which the first `failing` of each score 0."""
+    """Return n samples of every cell; the first `failing` of each cell score 0."""
     return [
         {
             "id": f"{persona}-{locale}-{number}",
@@ -94,7 +94,7 @@ def test_a_run_with_unscored_samples_is_partial(world, version):
         pytest.param(b'{"id": "' + b"x" * 70_000, "too-long", id="endless-line"),
     ],
 )
-def test_samples_that_cannot_be_read_are_refused_and_leave_nothing(world, version, content, code):
+def test_unreadable_samples_are_refused_and_nothing_is_recorded(world, version, content, code):
     response = record(world, version, content)
 
     assert response.status_code == 422, response.text
@@ -110,12 +110,12 @@ def test_a_gzip_bomb_is_refused_before_it_is_unpacked(world, version, monkeypatc
     assert {fault["code"] for fault in response.json()["faults"]} == {"too-large"}
 
 
-def test_neither_results_nor_samples_are_no_evaluation(world, version):
+def test_a_report_without_results_or_samples_is_refused(world, version):
     response = world.evaluate(version, results=[])
     assert {fault["code"] for fault in response.json()["faults"]} == {"no-results"}
 
 
-def test_the_rows_are_kept_as_sent_and_are_not_collected(
+def test_samples_are_stored_unchanged_and_are_not_collected(
     world, version, blobs, sessions, s3_account
 ):
     content = jsonl([*rows(2), rows(3)[2] | {"id": world.namespace}])
@@ -128,14 +128,14 @@ def test_the_rows_are_kept_as_sent_and_are_not_collected(
         S3Staging(s3_account),
         grace=timedelta(seconds=-5),
         dry_run=False,
-        now=datetime.now(UTC),  # noqa: TID251 - whoever runs the command has a clock
+        now=datetime.now(UTC),  # noqa: TID251 - as the command reads the clock
     )
 
     with blobs.open(digest) as chunks:
         assert b"".join(chunks) == content
 
 
-def test_a_policy_that_demands_samples_is_not_satisfied_by_aggregates(world, version):
+def test_a_policy_that_requires_samples_is_not_satisfied_by_aggregates(world, version):
     world.a_channel(evidence={"samples": "required"})
     world.evaluate(version)
     refused = world.request(version)
@@ -147,7 +147,7 @@ def test_a_policy_that_demands_samples_is_not_satisfied_by_aggregates(world, ver
 
 
 def gated(world, version):
-    """Return the findings of comparisons alone, by outcome and demand."""
+    """Return the decision, and its findings of comparisons alone."""
     query = {"channel": "production"}
     path = f"{world.path}/versions/{version['number']}/gate"
     decision = world.made("GET", path, by="evaluator", params=query)
@@ -156,7 +156,7 @@ def gated(world, version):
 
 @pytest.fixture
 def compared(world):
-    """A live first version under a policy that compares, and a second one."""
+    """The second version under a policy that compares it with the live first one."""
     world.a_suite()
     rule = a_policy(world.suite)["rules"][0] | {"no_worse_than": {"incumbent": 0.1}}
     first = world.a_version(seed=1)
@@ -182,14 +182,14 @@ def test_a_version_worse_than_the_incumbent_by_more_than_the_margin_fails(world,
     assert "differs from version 1" in findings[0]["message"]
 
 
-def test_samples_with_other_prompts_are_no_pairs(world, compared):
+def test_samples_with_different_prompts_are_not_paired(world, compared):
     record(world, compared, rows(failing=5, prompt="another"))
     _, findings = gated(world, compared)
     assert findings[0]["message"].startswith("0 samples of tone for ")
 
 
 def test_an_evaluator_of_the_incumbent_may_still_review(world, compared):
-    """Comparing with somebody's evaluation does not make them a contributor."""
+    """The evaluator of the incumbent is not a contributor to the new version."""
     name, token = world.a_principal(
         None, ("evaluator", world.namespace), ("approver", world.namespace)
     )
@@ -202,7 +202,7 @@ def test_an_evaluator_of_the_incumbent_may_still_review(world, compared):
     assert name in promotion["waiting_for"]["eligible"]
 
 
-def test_a_control_run_of_the_base_model_is_what_base_compares_with(world, version):
+def test_a_base_margin_compares_with_the_control_run_of_the_base_model(world, version):
     rule = a_policy(world.suite)["rules"][0] | {"no_worse_than": {"base": 0.1}}
     world.a_channel(rules=[rule])
     record(world, version, rows(failing=5))
@@ -249,8 +249,8 @@ def test_a_control_run_of_other_weights_is_refused(world, version):
     assert response.json()["type"] == "/problems/evidence-for-another-artifact"
 
 
-def test_aggregates_beside_samples_do_not_bar_a_comparison(world, compared):
-    """Their limits count; the comparison is made with the run that has samples."""
+def test_aggregates_beside_samples_do_not_prevent_a_comparison(world, compared):
+    """Aggregates count for limits; the comparison uses the run that has samples."""
     record(world, compared, rows(failing=5))
     assert world.evaluate(compared).status_code == 201
     decision, findings = gated(world, compared)

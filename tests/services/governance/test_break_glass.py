@@ -1,14 +1,14 @@
-"""Breaking the glass where the gate is shut: who may, what it takes, what stays to be seen."""
+"""Break-glass requests that the gate fails: permission, reason, execution and marks."""
 
 import pytest
 
 from tests.support.builders import code, results
 
-REASON = "the fleet answers in the wrong language, and this mends it"
+REASON = "the fleet answers in the wrong language, and this version fixes it"
 
 
 @pytest.fixture
-def shut_out(world):
+def refused_version(world):
     """A version that the gate of channel `production` refuses."""
     version = world.a_version()
     world.a_channel()
@@ -16,12 +16,12 @@ def shut_out(world):
     return version
 
 
-def break_in(world, version, *, by="admin", reason=REASON, **changes):
+def request_break_glass(world, version, *, by="admin", reason=REASON, **changes):
     return world.request(version, by=by, break_glass=True, reason=reason, **changes)
 
 
-def test_an_admin_can_serve_what_the_gate_refuses(world, shut_out):
-    response = break_in(world, shut_out)
+def test_an_admin_can_serve_a_version_that_the_gate_refuses(world, refused_version):
+    response = request_break_glass(world, refused_version)
 
     promotion = response.json()
     assert (response.status_code, promotion["state"]) == (201, "executed")
@@ -29,8 +29,10 @@ def test_an_admin_can_serve_what_the_gate_refuses(world, shut_out):
     assert world.resolve().json()["version"] == 1
 
 
-def test_it_stays_marked_on_channel_and_version_after_the_next_promotion(world, shut_out):
-    break_in(world, shut_out)
+def test_break_glass_stays_marked_on_channel_and_version_after_the_next_promotion(
+    world, refused_version
+):
+    request_break_glass(world, refused_version)
 
     good = world.a_version(seed=2)
     world.evaluate(good)
@@ -41,14 +43,14 @@ def test_it_stays_marked_on_channel_and_version_after_the_next_promotion(world, 
     assert {each["number"]: each["break_glass"] for each in shown} == {1: True, 2: False}
 
 
-def test_nothing_is_marked_that_was_promoted_as_usual(world):
+def test_a_normal_promotion_is_not_marked_as_break_glass(world):
     world.a_live_version()
     assert world.channel()["break_glass"] is False
     assert world.made("GET", f"{world.path}/versions/1", by="publisher")["break_glass"] is False
 
 
-def test_request_and_execution_are_on_the_audit_log(world, shut_out):
-    break_in(world, shut_out)
+def test_the_audit_log_has_the_request_and_the_execution(world, refused_version):
+    request_break_glass(world, refused_version)
 
     request, execution = world.audit()[-2:]
     assert (request["action"], execution["action"]) == (
@@ -58,10 +60,10 @@ def test_request_and_execution_are_on_the_audit_log(world, shut_out):
     assert execution["facts"]["reason"] == REASON
 
 
-def test_only_an_admin_may(world, shut_out):
+def test_only_an_admin_may_use_break_glass(world, refused_version):
     before = world.actions()
 
-    response = break_in(world, shut_out, by="publisher")
+    response = request_break_glass(world, refused_version, by="publisher")
 
     assert (response.status_code, code(response)) == (403, "forbidden")
     assert world.actions() == before
@@ -69,18 +71,18 @@ def test_only_an_admin_may(world, shut_out):
 
 
 @pytest.mark.parametrize("reason", ["because", " " * 30, "because" + " " * 20])
-def test_it_takes_a_reason_of_twenty_characters(world, shut_out, reason):
-    response = break_in(world, shut_out, reason=reason)
+def test_break_glass_requires_a_reason_of_twenty_characters(world, refused_version, reason):
+    response = request_break_glass(world, refused_version, reason=reason)
     assert (response.status_code, code(response)) == (422, "invalid-request")
 
 
-def test_a_revoked_version_stays_out(world, shut_out):
-    world.revoke(shut_out)
-    response = break_in(world, shut_out)
+def test_break_glass_cannot_serve_a_revoked_version(world, refused_version):
+    world.revoke(refused_version)
+    response = request_break_glass(world, refused_version)
     assert (response.status_code, code(response)) == (410, "version-revoked")
 
 
-def test_without_the_word_an_admin_is_refused_like_everybody(world, shut_out):
+def test_the_gate_refuses_an_admin_who_does_not_use_break_glass(world, refused_version):
     _, token = world.a_principal(None, ("admin", world.namespace), ("publisher", world.namespace))
-    response = world.request(shut_out, by=token)
+    response = world.request(refused_version, by=token)
     assert (response.status_code, code(response)) == (409, "gate-not-passed")

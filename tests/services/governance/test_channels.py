@@ -1,4 +1,4 @@
-"""Channels: under which policy they are, what they served when, and going back."""
+"""Channels: binding them to policies, their history, rollbacks and preconditions."""
 
 from datetime import datetime, timedelta
 
@@ -24,7 +24,7 @@ def test_binding_is_on_the_audit_log(world):
     assert entry["facts"]["policy_digest"] == channel["policy"]["digest"]
 
 
-def test_binding_what_is_bound_changes_nothing(world):
+def test_binding_the_same_policy_again_changes_nothing(world):
     world.a_version()
     channel = world.a_channel()
     before = world.actions()
@@ -35,7 +35,7 @@ def test_binding_what_is_bound_changes_nothing(world):
     assert world.actions() == before
 
 
-def test_a_channel_keeps_what_it_serves_under_another_policy(world):
+def test_a_channel_keeps_its_allocation_under_another_policy(world):
     world.a_live_version()
 
     bound = world.a_channel(approvals={"required": 1})
@@ -49,7 +49,7 @@ def test_a_policy_that_does_not_exist_cannot_be_bound(world):
     assert (response.status_code, code(response)) == (422, "unknown-reference")
 
 
-def test_a_policy_that_nobody_could_satisfy_is_not_bound(world):
+def test_a_policy_with_too_few_eligible_reviewers_is_not_bound(world):
     world.a_version()
 
     response = world.bind(world.a_policy(approvals={"required": 3}))
@@ -60,7 +60,7 @@ def test_a_policy_that_nobody_could_satisfy_is_not_bound(world):
     assert found.status_code == 404
 
 
-def test_the_owner_does_not_help_to_satisfy_a_policy(world):
+def test_the_owner_does_not_count_as_an_eligible_reviewer(world):
     world.a_base()
     world.a_prefix(owner="approver-1")
     response = world.bind(world.a_policy(approvals={"required": 2}))
@@ -68,13 +68,13 @@ def test_the_owner_does_not_help_to_satisfy_a_policy(world):
 
 
 @pytest.mark.parametrize("role", ["publisher", "approver-1"])
-def test_only_admins_bind(world, role):
+def test_only_admins_bind_channels(world, role):
     world.a_version()
     response = world.bind(world.a_policy(), by=role)
     assert (response.status_code, code(response)) == (403, "forbidden")
 
 
-def test_a_channel_of_a_prefix_that_does_not_exist_is_not_bound(world):
+def test_a_channel_of_a_missing_prefix_is_not_bound(world):
     assert world.bind(world.a_policy()).status_code == 404
 
 
@@ -93,7 +93,7 @@ def test_history_lists_every_generation_latest_first(world):
     ]
 
 
-def test_history_says_who_moved_the_channel_and_why(world):
+def test_history_shows_the_executor_and_the_reason(world):
     world.a_live_version()
 
     (generation,) = world.history()
@@ -103,7 +103,7 @@ def test_history_says_who_moved_the_channel_and_why(world):
     assert generation["allocation"] == [{"version": 1, "weight": 10_000}]
 
 
-def test_history_tells_what_was_live_at_a_time(world):
+def test_history_shows_the_live_generation_at_a_time(world):
     world.a_live_version(seed=1)
     world.a_live_version(seed=2)
     second, first = world.history()
@@ -129,10 +129,10 @@ def test_a_history_at_a_time_has_no_next_page(world):
     assert (len(page["items"]), page["next"]) == (1, None)
 
 
-# Going back
+# Rollbacks
 
 
-def test_a_rollback_serves_at_once_what_was_served_before(world):
+def test_a_rollback_serves_an_earlier_allocation_at_once(world):
     world.a_live_version(seed=1)
     world.a_live_version(seed=2)
 
@@ -146,7 +146,7 @@ def test_a_rollback_serves_at_once_what_was_served_before(world):
     assert world.actions()[-1] == "channel.rollback"
 
 
-def test_a_rollback_supersedes_what_is_pending(world):
+def test_a_rollback_supersedes_pending_promotions(world):
     world.a_live_version(seed=1)
     world.a_live_version(seed=2)
     promotion = world.a_promotion(seed=3)
@@ -156,7 +156,7 @@ def test_a_rollback_supersedes_what_is_pending(world):
     assert world.promotion(promotion)["state"] == "superseded"
 
 
-def test_a_rollback_to_what_is_live_changes_nothing(world):
+def test_a_rollback_to_the_live_allocation_is_refused(world):
     world.a_live_version()
 
     response = world.rollback(1)
@@ -183,13 +183,13 @@ def test_a_rollback_never_serves_a_revoked_version(world):
     assert world.channel()["generation"] == 2
 
 
-def test_there_is_no_rollback_to_a_generation_that_never_was(world):
+def test_a_rollback_to_a_missing_generation_is_refused(world):
     world.a_live_version()
     response = world.rollback(7)
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
-def test_there_is_no_rollback_of_a_channel_that_never_was(world):
+def test_a_rollback_of_a_missing_channel_is_refused(world):
     world.a_version()
     response = world.rollback(1)
     assert (response.status_code, code(response)) == (404, "not-found")
@@ -202,14 +202,14 @@ def test_only_approvers_roll_back(world, role):
     assert (response.status_code, code(response)) == (403, "forbidden")
 
 
-# Conditions
+# Preconditions
 
 
 def tag_of(world):
     return world.call("GET", f"{world.path}/channels/production", by="publisher").headers["etag"]
 
 
-def test_a_channel_that_the_client_knows_is_not_sent_again(world):
+def test_an_unchanged_channel_is_not_sent_again(world):
     world.a_version()
     bound = world.bind(world.a_policy())
     path = f"{world.path}/channels/production"
@@ -222,7 +222,7 @@ def test_a_channel_that_the_client_knows_is_not_sent_again(world):
     assert world.call("GET", path, by="publisher", headers=headers).status_code == 200
 
 
-def test_the_tag_changes_with_policy_and_generation_alone(world):
+def test_the_entity_tag_changes_only_with_policy_and_generation(world):
     world.an_evaluated_version()
     tags = [tag_of(world), tag_of(world)]
     world.bind(world.a_policy())
@@ -235,7 +235,7 @@ def test_the_tag_changes_with_policy_and_generation_alone(world):
     assert len({tags[0], tags[2], tags[4]}) == 3
 
 
-def test_a_binding_made_on_old_knowledge_is_refused(world):
+def test_a_binding_with_an_outdated_tag_is_refused(world):
     world.a_version()
     first, second, third = (world.a_policy() for _ in range(3))
     assert world.bind(first, headers={"If-Match": "*"}).status_code == 412
@@ -249,7 +249,7 @@ def test_a_binding_made_on_old_knowledge_is_refused(world):
     assert world.actions().count("channel.bind") == 2
 
 
-def test_a_rollback_on_old_knowledge_is_refused(world):
+def test_a_rollback_with_an_outdated_tag_is_refused(world):
     world.a_live_version()
     known = {"If-Match": tag_of(world)}
     world.a_live_version(seed=1)
@@ -262,20 +262,22 @@ def test_a_rollback_on_old_knowledge_is_refused(world):
     assert (done.status_code, done.headers["etag"]) == (200, tag_of(world))
 
 
-def test_of_two_who_bind_at_once_on_the_same_knowledge_one_is_refused(world):
-    """The tag is compared under the channel's lock, not before it."""
+def test_only_one_of_concurrent_bindings_with_the_same_tag_succeeds(world):
+    """The entity tag is compared under the channel's lock, not before."""
     world.a_version()
     policies = [world.a_policy() for _ in range(5)]
     known = {"If-Match": world.bind(policies.pop()).headers["etag"]}
-    calls = [lambda each, policy=policy: each.bind(policy, headers=known) for policy in policies]
-    answers = sorted(answer.status_code for answer in by_as_many_clients(world, calls))
-    assert answers == [200, 412, 412, 412]
+    calls = [
+        lambda client, policy=policy: client.bind(policy, headers=known) for policy in policies
+    ]
+    statuses = sorted(response.status_code for response in by_as_many_clients(world, calls))
+    assert statuses == [200, 412, 412, 412]
 
 
-def test_of_two_who_create_at_once_one_is_refused(world):
+def test_only_one_of_concurrent_creations_succeeds(world):
     world.a_version()
     policies = [world.a_policy() for _ in range(4)]
     new = {"If-None-Match": "*"}
-    calls = [lambda each, policy=policy: each.bind(policy, headers=new) for policy in policies]
-    answers = sorted(answer.status_code for answer in by_as_many_clients(world, calls))
-    assert answers == [200, 412, 412, 412]
+    calls = [lambda client, policy=policy: client.bind(policy, headers=new) for policy in policies]
+    statuses = sorted(response.status_code for response in by_as_many_clients(world, calls))
+    assert statuses == [200, 412, 412, 412]

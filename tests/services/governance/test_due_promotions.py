@@ -1,4 +1,4 @@
-"""The wait that a policy sets, and what time does to promotions by itself."""
+"""Due promotions: executing them after a policy's wait, and expiring overdue ones."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 from app.db.prefixes import lock_prefix
 from app.db.session import sessions_on
 from app.domain.naming import PrefixName
-from app.services.governance.due_promotions import settle
+from app.services.governance.due_promotions import process_due
 from tests.support.builders import results
 from tests.support.observing import eventually
 
@@ -17,16 +17,16 @@ WAIT = timedelta(hours=24)
 
 
 def from_now(**ahead):
-    return datetime.now(UTC) + timedelta(**ahead)  # noqa: TID251 - it stands in for the clock
+    return datetime.now(UTC) + timedelta(**ahead)  # noqa: TID251 - replaces the clock
 
 
 @pytest.fixture
 def later(sessions):
-    """Let the registry do what is due some time from now."""
+    """Process the promotions that are due some time from now."""
 
     def later(**ahead):
         now = from_now(**ahead)
-        while settle(sessions, now=now):
+        while process_due(sessions, now=now):
             pass
 
     return later
@@ -34,7 +34,7 @@ def later(sessions):
 
 @pytest.fixture
 def impatient(stores):
-    """Sessions that wait for a lock a twentieth of a second only."""
+    """Sessions with a lock timeout of 50 ms."""
     engine = create_engine(
         stores.postgres.service_url, connect_args={"options": "-c lock_timeout=50"}
     )
@@ -44,11 +44,11 @@ def impatient(stores):
 
 @pytest.fixture
 def waiting(world):
-    """A promotion that is approved in full and waits for the end of a day."""
-    return approved_in_full(world)
+    """A fully approved promotion that waits for a day."""
+    return fully_approved(world)
 
 
-def approved_in_full(world):
+def fully_approved(world):
     world.a_version()
     world.a_channel(approvals={"required": 2, "wait": "PT24H"})
     promotion = world.a_promotion(seed=1)
@@ -62,7 +62,7 @@ def moment(text):
     return datetime.fromisoformat(text)
 
 
-def test_a_promotion_approved_in_full_still_waits(world, waiting):
+def test_a_fully_approved_promotion_waits(world, waiting):
     wait = moment(waiting["waiting_for"]["not_before"]) - moment(waiting["created_at"])
 
     assert (waiting["state"], waiting["waiting_for"]["approvals"]) == ("pending", 0)
@@ -70,19 +70,19 @@ def test_a_promotion_approved_in_full_still_waits(world, waiting):
     assert world.channel()["generation"] == 0
 
 
-def test_nothing_happens_before_the_wait_is_over(world, waiting, later):
+def test_a_promotion_is_not_executed_before_its_wait_is_over(world, waiting, later):
     later(hours=23)
     assert world.promotion(waiting)["state"] == "pending"
 
 
-def test_the_end_of_the_wait_executes(world, waiting, later):
+def test_a_promotion_is_executed_after_its_wait(world, waiting, later):
     later(hours=25)
 
     assert world.promotion(waiting)["state"] == "executed"
     assert world.channel()["allocation"] == [{"version": 2, "weight": 10_000}]
 
 
-def test_what_time_executes_the_registry_itself_did(world, waiting, later):
+def test_the_registry_is_the_principal_of_a_scheduled_execution(world, waiting, later):
     later(hours=25)
 
     entry = world.audit()[-1]
@@ -90,7 +90,7 @@ def test_what_time_executes_the_registry_itself_did(world, waiting, later):
     assert world.history()[0]["executed_by"] == "prefix-registry"
 
 
-def test_settling_twice_executes_once(world, waiting, later):
+def test_processing_a_due_promotion_twice_executes_it_once(world, waiting, later):
     later(hours=25)
     later(hours=26)
 
@@ -98,15 +98,15 @@ def test_settling_twice_executes_once(world, waiting, later):
     assert world.actions().count("promotion.execute") == 1
 
 
-def test_a_lock_that_is_not_free_in_time_keeps_only_its_own_promotion_waiting(
+def test_a_lock_timeout_delays_only_its_own_promotion(
     world, waiting, world_on, sessions, impatient, later
 ):
     other = world_on()
-    beside = approved_in_full(other)
+    beside = fully_approved(other)
 
     with sessions.begin() as session:
         lock_prefix(session, PrefixName(world.namespace, "voice"))
-        assert settle(impatient, now=from_now(hours=25)) >= 2
+        assert process_due(impatient, now=from_now(hours=25)) >= 2
         assert world.promotion(waiting)["state"] == "pending"
         assert other.promotion(beside)["state"] == "executed"
 
@@ -114,22 +114,22 @@ def test_a_lock_that_is_not_free_in_time_keeps_only_its_own_promotion_waiting(
     assert world.promotion(waiting)["state"] == "executed"
 
 
-def test_a_promotion_that_is_withdrawn_while_it_comes_up_is_left_alone(
+def test_a_promotion_withdrawn_during_processing_is_not_executed(
     world, waiting, world_on, engine, sessions
 ):
     with engine.connect() as connection, ThreadPoolExecutor(1) as thread:
         with connection.begin():
             withdrawing = world_on(sessions=sessions_on(connection))
             assert withdrawing.withdraw(waiting).status_code == 200
-            settled = thread.submit(settle, sessions, now=from_now(hours=25))
-            eventually(lambda: keeps_somebody_waiting(connection))
+            settled = thread.submit(process_due, sessions, now=from_now(hours=25))
+            eventually(lambda: blocks_another(connection))
         assert settled.result(timeout=10) >= 1
 
     assert world.promotion(waiting)["state"] == "withdrawn"
     assert world.channel()["generation"] == 0
 
 
-def keeps_somebody_waiting(connection):
+def blocks_another(connection):
     waiting = "SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
     return connection.scalar(text(waiting)) > 0
 
@@ -143,7 +143,7 @@ def test_an_approval_after_the_wait_executes_at_once(world, time):
     assert world.review(promotion, by="approver-1").json()["state"] == "executed"
 
 
-def test_a_promotion_that_needs_no_approval_waits_all_the_same(world, later):
+def test_a_promotion_without_required_approvals_still_waits(world, later):
     world.a_version()
     world.a_channel(approvals={"required": 0, "wait": "PT1H"})
     promotion = world.a_promotion(seed=1)
@@ -154,7 +154,7 @@ def test_a_promotion_that_needs_no_approval_waits_all_the_same(world, later):
     assert world.promotion(promotion)["state"] == "executed"
 
 
-def test_new_evidence_voids_the_approvals_and_begins_the_wait_anew(world, waiting, later, time):
+def test_new_evidence_invalidates_approvals_and_restarts_the_wait(world, waiting, later, time):
     time.ahead = timedelta(hours=20)
     world.evaluate({"number": 2, "digest": waiting["decision"]["candidates"][0]["digest"]})
 
@@ -167,7 +167,7 @@ def test_new_evidence_voids_the_approvals_and_begins_the_wait_anew(world, waitin
     assert begun - moment(waiting["created_at"]) >= timedelta(hours=20)
 
 
-def test_evidence_that_comes_and_goes_again_leaves_the_approvals_void(world, waiting, later):
+def test_approvals_stay_invalid_after_new_evidence_is_voided(world, waiting, later):
     version = {"number": 2, "digest": waiting["decision"]["candidates"][0]["digest"]}
     extra = world.evaluate(version, results=results(value=0.2)).json()
     world.void(extra)
@@ -179,7 +179,7 @@ def test_evidence_that_comes_and_goes_again_leaves_the_approvals_void(world, wai
     assert (promotion["state"], promotion["waiting_for"]["approvals"]) == ("pending", 2)
 
 
-def test_a_gate_that_closes_during_the_wait_keeps_the_channel_as_it_is(world, later):
+def test_a_promotion_is_held_if_the_gate_fails_at_the_end_of_the_wait(world, later):
     world.a_version()
     demands = {"approvals": {"required": 1, "wait": "P2D"}, "evidence": {"max_age": "P1D"}}
     world.a_channel(**demands)
@@ -194,17 +194,17 @@ def test_a_gate_that_closes_during_the_wait_keeps_the_channel_as_it_is(world, la
     assert world.channel()["generation"] == 0
 
 
-def test_breaking_the_glass_does_not_wait(world, waiting):
+def test_break_glass_does_not_wait(world, waiting):
     assert world.break_glass(waiting).json()["state"] == "executed"
 
 
-def test_whoever_was_revoked_during_the_wait_is_not_executed(world, waiting, later):
+def test_a_version_revoked_during_the_wait_is_not_executed(world, waiting, later):
     world.revoke({"number": 2})
     later(hours=25)
     assert world.promotion(waiting)["state"] == "superseded"
 
 
-def test_a_promotion_that_nobody_completed_expires_on_the_record(world, later):
+def test_an_overdue_promotion_expires_with_an_audit_entry(world, later):
     promotion = world.a_promotion()
 
     later(days=31)
@@ -213,18 +213,18 @@ def test_a_promotion_that_nobody_completed_expires_on_the_record(world, later):
     assert world.actions()[-1] == "promotion.expire"
 
 
-def test_an_approval_of_what_the_reviewer_saw_counts(world):
+def test_an_approval_of_the_current_subject_is_accepted(world):
     promotion = world.a_promotion()
-    seen = {"subject_digest": promotion["subject_digest"]}
-    assert world.review(promotion, by="approver-1", **seen).status_code == 200
+    subject = {"subject_digest": promotion["subject_digest"]}
+    assert world.review(promotion, by="approver-1", **subject).status_code == 200
 
 
-def test_an_approval_of_what_has_changed_since_is_refused(world):
+def test_an_approval_of_an_outdated_subject_is_refused(world):
     promotion = world.a_promotion()
     world.evaluate({"number": 1, "digest": promotion["decision"]["candidates"][0]["digest"]})
 
-    seen = {"subject_digest": promotion["subject_digest"]}
-    response = world.review(promotion, by="approver-1", **seen)
+    subject = {"subject_digest": promotion["subject_digest"]}
+    response = world.review(promotion, by="approver-1", **subject)
 
     assert response.status_code == 409
     assert response.json()["subject_digest"] == world.promotion(promotion)["subject_digest"]

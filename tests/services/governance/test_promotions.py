@@ -1,4 +1,4 @@
-"""Promotions: requesting, the gate's word, withdrawing, and breaking the glass."""
+"""Promotions: requesting, the gate's decision, withdrawing, and break-glass."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.builders import code, results
 
-GOOD_REASON = "the fleet is down, and this mends it"
+GOOD_REASON = "the fleet is down, and this version fixes it"
 
 
 def split(**weights):
@@ -14,7 +14,7 @@ def split(**weights):
     return [{"version": int(name[1:]), "weight": weight} for name, weight in weights.items()]
 
 
-def test_a_request_shows_the_decision_that_let_it_in(world):
+def test_a_request_shows_its_decision(world):
     promotion = world.a_promotion()
 
     assert promotion["decision"]["result"] == "passed"
@@ -23,7 +23,7 @@ def test_a_request_shows_the_decision_that_let_it_in(world):
     assert len(promotion["decision"]["findings"]) == 5  # the type, and tone in four cells
 
 
-def test_the_next_request_is_judged_against_what_is_live(world):
+def test_a_request_is_compared_with_the_live_version(world):
     live = world.a_live_version(seed=1)
     promotion = world.a_promotion(seed=2)
     assert promotion["decision"]["incumbent"] == {"number": 1, "digest": live["digest"]}
@@ -40,7 +40,7 @@ def test_a_request_without_evidence_is_refused_with_findings(world):
     assert len(missing) == 4
 
 
-def test_a_refusal_by_the_gate_is_on_the_audit_log(world):
+def test_the_gate_s_refusal_is_on_the_audit_log(world):
     version = world.a_version()
     world.a_channel()
 
@@ -54,13 +54,13 @@ def test_a_refusal_by_the_gate_is_on_the_audit_log(world):
     assert len(entry["facts"]["unmet"]) == 4
 
 
-def test_a_refusal_says_how_many_findings_it_does_not_quote(world):
+def test_a_refusal_counts_the_findings_it_does_not_quote(world):
     version = world.a_version()
     world.a_channel()
     assert world.request(version).json()["detail"].endswith("(and 1 more)")
 
 
-def test_a_refusal_quotes_all_of_few_findings(world):
+def test_a_refusal_quotes_all_findings_if_they_are_few(world):
     version = world.a_version()
     world.a_channel()
     world.evaluate(version, results=results(personas=["novice"]))
@@ -89,12 +89,12 @@ def test_a_revoked_version_cannot_be_promoted(world):
     assert (response.status_code, code(response)) == (410, "version-revoked")
 
 
-def test_what_is_live_already_cannot_be_requested(world):
+def test_the_live_allocation_cannot_be_requested(world):
     response = world.request(world.a_live_version())
     assert (response.status_code, code(response)) == (409, "nothing-to-change")
 
 
-def test_an_allocation_must_be_a_split_of_all_traffic(world):
+def test_an_allocation_must_split_all_traffic(world):
     world.an_evaluated_version()
 
     response = world.request(allocation=split(v1=9000))
@@ -103,18 +103,18 @@ def test_an_allocation_must_be_a_split_of_all_traffic(world):
     assert [fault["code"] for fault in response.json()["faults"]] == ["weights-do-not-sum"]
 
 
-def test_only_versions_whose_traffic_grows_are_judged(world):
+def test_only_versions_whose_traffic_grows_are_candidates(world):
     live, candidate = world.a_live_version(seed=1), world.an_evaluated_version(seed=2)
     world.evaluate(live, results=results(value=0.2))
 
     response = world.request(allocation=split(v1=9000, v2=1000))
 
     assert response.status_code == 201
-    judged = response.json()["decision"]["candidates"]
-    assert judged == [{"number": 2, "digest": candidate["digest"]}]
+    candidates = response.json()["decision"]["candidates"]
+    assert candidates == [{"number": 2, "digest": candidate["digest"]}]
 
 
-def test_every_growing_version_must_pass(world):
+def test_every_candidate_must_pass(world):
     world.an_evaluated_version(seed=1)
     world.a_version(seed=2)
     response = world.request(allocation=split(v1=5000, v2=5000))
@@ -122,7 +122,7 @@ def test_every_growing_version_must_pass(world):
     assert code(response) == "gate-not-passed"
 
 
-def test_too_few_reviewers_besides_the_contributors_is_refused_and_leaves_nothing(world):
+def test_a_request_with_too_few_eligible_reviewers_is_refused(world):
     name, token = world.a_principal(
         None, ("publisher", world.namespace), ("approver", world.namespace)
     )
@@ -142,7 +142,7 @@ def test_too_few_reviewers_besides_the_contributors_is_refused_and_leaves_nothin
 
 
 @pytest.mark.parametrize("role", ["evaluator", "approver-1", "admin"])
-def test_only_publishers_request(world, role):
+def test_only_publishers_request_promotions(world, role):
     response = world.request(world.an_evaluated_version(), by=role)
     assert (response.status_code, code(response)) == (403, "forbidden")
 
@@ -150,7 +150,7 @@ def test_only_publishers_request(world, role):
 # Canaries
 
 
-def test_a_canary_takes_fewer_approvals(world):
+def test_a_canary_requires_fewer_approvals(world):
     world.a_version(seed=1)
     world.a_channel(canary={"max_weight": 1000, "approvals": {"required": 1}})
     world.a_live_version(seed=2)
@@ -162,7 +162,7 @@ def test_a_canary_takes_fewer_approvals(world):
     assert world.review(promotion, by="approver-1").json()["state"] == "executed"
 
 
-def test_more_traffic_than_a_canary_takes_all_approvals(world):
+def test_an_allocation_above_the_canary_weight_requires_all_approvals(world):
     world.a_version(seed=1)
     world.a_channel(canary={"max_weight": 1000, "approvals": {"required": 1}})
     world.a_live_version(seed=2)
@@ -173,7 +173,7 @@ def test_more_traffic_than_a_canary_takes_all_approvals(world):
     assert promotion["waiting_for"]["approvals"] == 2
 
 
-def test_a_promotion_that_needs_no_approval_is_executed_at_once(world):
+def test_a_promotion_without_required_approvals_is_executed_at_once(world):
     version = world.a_version()
     world.a_channel(approvals={"required": 0})
     world.evaluate(version)
@@ -199,7 +199,7 @@ def test_the_requester_can_withdraw(world):
 
 
 @pytest.mark.parametrize("other", ["approver-1", "admin", "evaluator"])
-def test_nobody_else_can_withdraw(world, other):
+def test_only_the_requester_can_withdraw(world, other):
     promotion = world.a_promotion()
 
     response = world.withdraw(promotion, by=other)
@@ -208,7 +208,7 @@ def test_nobody_else_can_withdraw(world, other):
     assert world.promotion(promotion)["state"] == "pending"
 
 
-def test_a_promotion_is_withdrawn_once(world):
+def test_a_promotion_can_be_withdrawn_only_once(world):
     promotion = world.a_promotion()
     world.withdraw(promotion)
 
@@ -228,19 +228,19 @@ def test_an_expired_promotion_cannot_be_withdrawn(world, time):
     assert response.json()["state"] == "expired"
 
 
-# Breaking the glass
+# Break-glass
 
 
-def test_breaking_the_glass_executes_without_approvals(world):
+def test_break_glass_executes_without_approvals(world):
     promotion = world.a_promotion()
 
-    broken = world.break_glass(promotion, reason=GOOD_REASON).json()
+    executed = world.break_glass(promotion, reason=GOOD_REASON).json()
 
-    assert (broken["state"], broken["break_glass"]) == ("executed", True)
+    assert (executed["state"], executed["break_glass"]) == ("executed", True)
     assert world.resolve().json()["version"] == 1
 
 
-def test_breaking_the_glass_marks_generation_and_audit_log(world):
+def test_break_glass_marks_generation_and_audit_log(world):
     promotion = world.a_promotion()
 
     world.break_glass(promotion, reason=GOOD_REASON)
@@ -252,7 +252,7 @@ def test_breaking_the_glass_marks_generation_and_audit_log(world):
     assert (entry["action"], entry["facts"]["reason"]) == ("promotion.break-glass", GOOD_REASON)
 
 
-def test_breaking_the_glass_needs_no_gate(world):
+def test_break_glass_executes_although_the_gate_fails(world):
     promotion = world.a_promotion()
     worse = world.report({"number": 1, "digest": promotion["decision"]["candidates"][0]["digest"]})
     path = f"{world.path}/versions/1/evaluations"
@@ -263,7 +263,7 @@ def test_breaking_the_glass_needs_no_gate(world):
 
 
 @pytest.mark.parametrize("role", ["approver-1", "publisher"])
-def test_only_admins_break_the_glass(world, role):
+def test_only_admins_use_break_glass(world, role):
     promotion = world.a_promotion()
 
     response = world.break_glass(promotion, by=role)
@@ -272,13 +272,13 @@ def test_only_admins_break_the_glass(world, role):
     assert world.promotion(promotion)["state"] == "pending"
 
 
-def test_breaking_the_glass_takes_a_reason_of_20_characters(world):
+def test_break_glass_requires_a_reason_of_20_characters(world):
     promotion = world.a_promotion()
     response = world.break_glass(promotion, reason="nineteen characters")
     assert (response.status_code, code(response)) == (422, "invalid-request")
 
 
-def test_the_glass_of_an_ended_promotion_cannot_be_broken(world):
+def test_break_glass_cannot_execute_an_ended_promotion(world):
     promotion = world.a_promotion()
     world.withdraw(promotion)
 
@@ -288,7 +288,7 @@ def test_the_glass_of_an_ended_promotion_cannot_be_broken(world):
     assert world.history() == []
 
 
-def test_the_glass_of_an_expired_promotion_cannot_be_broken(world, time):
+def test_break_glass_cannot_execute_an_expired_promotion(world, time):
     promotion = world.a_promotion()
     time.ahead = timedelta(days=31)
 
@@ -298,7 +298,7 @@ def test_the_glass_of_an_expired_promotion_cannot_be_broken(world, time):
     assert world.history() == []
 
 
-# What ends a promotion from outside
+# Promotions that other events end
 
 
 def test_an_executed_promotion_supersedes_the_others_of_its_channel(world):
@@ -346,10 +346,10 @@ def test_an_expired_promotion_is_listed_among_the_expired(world, time):
     assert listed("pending") == []
 
 
-def test_a_list_shows_of_each_promotion_what_it_shows_itself(world):
+def test_a_list_shows_each_promotion_as_its_own_response_does(world):
     version = world.an_evaluated_version()
     world.break_glass(world.request(version, reason='"}],"quoted": \\ ü').json())
-    world.a_live_version(seed=1)  # the first to be judged beside an incumbent
+    world.a_live_version(seed=1)  # the first one that is compared with an incumbent
     world.review(world.a_promotion(seed=2), by="approver-1")
     _, token = world.a_principal(None, ("publisher", world.namespace))
 
@@ -369,7 +369,7 @@ def test_promotions_are_listed_by_state(world):
         assert found["id"] == expected["id"]
 
 
-def test_who_sees_every_namespace_lists_promotions_of_all(world):
+def test_a_caller_with_all_namespaces_lists_all_promotions(world):
     promotion = world.a_promotion()
     latest = world.made("GET", "/v1/promotions", by="approver-1", params={"limit": 5})["items"]
     assert promotion["id"] in {each["id"] for each in latest}

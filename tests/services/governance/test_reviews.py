@@ -1,4 +1,4 @@
-"""Reviews: who may give one, which of them count, and what the last one does."""
+"""Reviews: eligible reviewers, approvals that count, re-evaluation, expiry and execution."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ def digest_in(promotion):
     return promotion["decision"]["candidates"][0]["digest"]
 
 
-def waits_for(promotion):
+def missing_approvals(promotion):
     waiting = promotion["waiting_for"]
     return waiting["approvals"], waiting["eligible"]
 
@@ -27,9 +27,9 @@ def approved_once(world):
     return world.review(promotion, by="approver-1").json()
 
 
-def test_an_approval_counts_and_one_fewer_is_waited_for(world, approved_once):
+def test_an_approval_reduces_the_missing_approvals(world, approved_once):
     assert counting(approved_once) == ["approver-1"]
-    assert waits_for(approved_once) == (1, ["approver-2"])
+    assert missing_approvals(approved_once) == (1, ["approver-2"])
 
 
 def test_the_last_approval_executes(world, approved_once):
@@ -39,7 +39,7 @@ def test_the_last_approval_executes(world, approved_once):
     assert world.channel()["allocation"] == [{"version": 1, "weight": 10_000}]
 
 
-def test_an_approval_is_on_the_audit_log_with_what_it_was_about(world, approved_once):
+def test_an_approval_is_on_the_audit_log_with_its_evidence_digest(world, approved_once):
     entry = world.audit()[-1]
 
     assert entry["action"] == "promotion.approve"
@@ -48,11 +48,11 @@ def test_an_approval_is_on_the_audit_log_with_what_it_was_about(world, approved_
     assert entry["facts"]["comment"] == "looks right"
 
 
-def test_nobody_approves_the_same_twice(world, approved_once):
+def test_a_reviewer_cannot_approve_the_same_subject_twice(world, approved_once):
     response = world.review(approved_once, by="approver-1")
 
     assert (response.status_code, code(response)) == (409, "already-reviewed")
-    assert waits_for(world.promotion(approved_once)) == (1, ["approver-2"])
+    assert missing_approvals(world.promotion(approved_once)) == (1, ["approver-2"])
 
 
 def test_one_rejection_ends_the_promotion(world, approved_once):
@@ -63,12 +63,12 @@ def test_one_rejection_ends_the_promotion(world, approved_once):
     assert world.actions()[-1] == "promotion.reject"
 
 
-def test_a_rejection_must_say_why(world):
+def test_a_rejection_requires_a_comment(world):
     response = world.review(world.a_promotion(), by="approver-1", verdict="reject", comment=" ")
     assert (response.status_code, code(response)) == (422, "invalid-request")
 
 
-def test_a_rejection_stands_whatever_the_evidence_says(world):
+def test_a_promotion_can_be_rejected_when_the_gate_fails(world):
     version = world.an_evaluated_version()
     promotion = world.request(version).json()
     world.evaluate(version, results=results(value=0.1))
@@ -78,7 +78,7 @@ def test_a_rejection_stands_whatever_the_evidence_says(world):
     assert rejected.json()["state"] == "rejected"
 
 
-def test_an_ended_promotion_takes_no_review(world, approved_once):
+def test_an_ended_promotion_cannot_be_reviewed(world, approved_once):
     world.withdraw(approved_once)
 
     response = world.review(approved_once, by="approver-2")
@@ -87,7 +87,7 @@ def test_an_ended_promotion_takes_no_review(world, approved_once):
     assert response.json()["state"] == "withdrawn"
 
 
-# What makes approvals void
+# Changes of the approval subject, and expiry of approvals
 
 
 def test_approvals_are_void_once_an_evaluation_is_recorded(world, approved_once):
@@ -96,7 +96,7 @@ def test_approvals_are_void_once_an_evaluation_is_recorded(world, approved_once)
     promotion = world.promotion(approved_once)
 
     assert counting(promotion) == []
-    assert waits_for(promotion) == (2, ["approver-1", "approver-2"])
+    assert missing_approvals(promotion) == (2, ["approver-1", "approver-2"])
     assert promotion["evidence_digest"] != approved_once["evidence_digest"]
 
 
@@ -122,17 +122,17 @@ def test_approvals_are_void_once_the_channel_is_under_another_policy(world, appr
     )
 
 
-def test_approvals_stand_when_another_version_is_evaluated(world, approved_once):
+def test_approvals_still_count_after_an_evaluation_of_another_version(world, approved_once):
     world.an_evaluated_version(seed=2)
     assert counting(world.promotion(approved_once)) == ["approver-1"]
 
 
-def test_a_reviewer_may_approve_again_what_has_changed(world, approved_once):
+def test_a_reviewer_may_approve_again_after_a_change(world, approved_once):
     world.evaluate({"number": 1, "digest": digest_in(approved_once)})
 
     again = world.review(approved_once, by="approver-1").json()
 
-    assert waits_for(again) == (1, ["approver-2"])
+    assert missing_approvals(again) == (1, ["approver-2"])
     assert [review["counts"] for review in again["reviews"]] == [False, True]
 
 
@@ -142,7 +142,7 @@ def test_an_expired_approval_no_longer_counts(world, approved_once, time):
     promotion = world.promotion(approved_once)
 
     assert counting(promotion) == []
-    assert waits_for(promotion) == (2, ["approver-1", "approver-2"])
+    assert missing_approvals(promotion) == (2, ["approver-1", "approver-2"])
 
 
 def test_an_expired_approval_does_not_complete_a_promotion(world, approved_once, time):
@@ -157,10 +157,10 @@ def test_a_reviewer_may_approve_again_once_an_approval_has_expired(world, approv
     again = world.review(approved_once, by="approver-1")
 
     assert again.status_code == 200
-    assert waits_for(again.json()) == (1, ["approver-2"])
+    assert missing_approvals(again.json()) == (1, ["approver-2"])
 
 
-def test_the_approval_of_somebody_who_lost_the_role_no_longer_counts(world):
+def test_the_approval_of_a_reviewer_who_lost_the_role_no_longer_counts(world):
     promotion = world.a_promotion()
     name, token = world.a_principal(None, ("approver", world.namespace))
     assert counting(world.review(promotion, by=token).json()) == [name]
@@ -170,7 +170,7 @@ def test_the_approval_of_somebody_who_lost_the_role_no_longer_counts(world):
     assert counting(world.promotion(promotion)) == []
 
 
-# The gate, again
+# Re-evaluation of the gate
 
 
 def test_the_gate_is_evaluated_again_at_the_last_approval(world):
@@ -199,7 +199,7 @@ def test_an_approval_that_the_gate_refuses_is_not_recorded(world):
     assert world.channel()["generation"] == 0
 
 
-def test_evidence_that_grows_too_old_closes_the_gate_again(world, time):
+def test_the_gate_fails_when_evidence_becomes_too_old(world, time):
     version = world.a_version()
     world.a_channel(evidence={"max_age": "P3D"})
     world.evaluate(version)
@@ -214,7 +214,7 @@ def test_evidence_that_grows_too_old_closes_the_gate_again(world, time):
 # Expiry
 
 
-def test_a_promotion_that_nobody_completed_expires(world, approved_once, time):
+def test_an_overdue_promotion_is_shown_as_expired(world, approved_once, time):
     time.ahead = timedelta(days=31)
 
     promotion = world.promotion(approved_once)
@@ -222,7 +222,9 @@ def test_a_promotion_that_nobody_completed_expires(world, approved_once, time):
     assert (promotion["state"], promotion["waiting_for"]) == ("expired", None)
 
 
-def test_an_expired_promotion_takes_no_review_and_records_its_end_once(world, approved_once, time):
+def test_an_expired_promotion_cannot_be_reviewed_and_records_its_end_once(
+    world, approved_once, time
+):
     time.ahead = timedelta(days=31)
 
     responses = [world.review(approved_once, by="approver-2") for _ in range(2)]
@@ -230,10 +232,10 @@ def test_an_expired_promotion_takes_no_review_and_records_its_end_once(world, ap
     assert [code(response) for response in responses] == ["invalid-transition"] * 2
     assert [response.json()["state"] for response in responses] == ["expired"] * 2
     assert world.actions().count("promotion.expire") == 1
-    assert world.promotion(approved_once)["closing_reason"].startswith("Nobody completed it")
+    assert world.promotion(approved_once)["closing_reason"].startswith("It was not executed")
 
 
-# Who may review
+# Separation of duties
 
 
 def contributor(world, *roles, kind="human"):
@@ -299,7 +301,7 @@ def test_an_evaluator_whose_evaluation_was_voided_may_review(world):
     assert world.review(promotion, by=token).status_code == 200
 
 
-def test_whoever_approved_and_then_evaluates_no_longer_counts(world):
+def test_an_approval_no_longer_counts_after_its_reviewer_evaluates(world):
     promotion = world.a_promotion()
     name, token = contributor(world, "evaluator")
     world.review(promotion, by=token)
@@ -317,7 +319,7 @@ def test_a_service_may_not_review_where_a_human_must(world):
     assert "is a service" in response.json()["detail"]
 
 
-def test_a_service_may_review_where_the_policy_lets_it(world):
+def test_a_service_may_review_where_the_policy_allows_it(world):
     _, token = contributor(world, kind="service")
     version = world.a_version()
     world.a_channel(approvals={"required": 1, "human": False})
@@ -326,7 +328,7 @@ def test_a_service_may_review_where_the_policy_lets_it(world):
     assert world.review(promotion, by=token).json()["state"] == "executed"
 
 
-def test_whoever_is_no_approver_may_not_review(world):
+def test_a_principal_without_the_approver_role_may_not_review(world):
     _, token = world.a_principal(None, ("publisher", world.namespace))
 
     response = world.review(world.a_promotion(), by=token)

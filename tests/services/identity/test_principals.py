@@ -1,4 +1,4 @@
-"""Principals, grants and tokens: how somebody comes to act, and stops."""
+"""Principals, grants and tokens: creating, changing, revoking and deactivating them."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ def a_name():
     return f"person-{uuid.uuid4().hex[:8]}"
 
 
-def is_let_in(world, token):
+def is_authenticated(world, token):
     return world.call("GET", "/v1/prefixes", by=token).status_code == 200
 
 
@@ -49,14 +49,14 @@ def test_a_new_principal_has_the_grants_it_was_given(world):
     assert sorted(made["grants"], key=str) == grants[:2]
 
 
-def test_a_name_is_taken_once(world):
+def test_a_name_can_be_used_only_once(world):
     name, _ = world.a_principal()
     body = {"name": name, "kind": "service"}
     response = world.call("POST", "/v1/principals", by="admin", json=body)
     assert (response.status_code, code(response)) == (409, "already-exists")
 
 
-def test_grants_are_replaced_as_a_whole(world):
+def test_all_grants_are_replaced(world):
     name, _ = world.a_principal(None, ("reader", "acme"), ("publisher", "acme"))
 
     changed = set_grants(world, name, ("publisher", "acme"), ("approver", "other")).json()
@@ -65,7 +65,7 @@ def test_grants_are_replaced_as_a_whole(world):
     assert held == {("publisher", "acme"), ("approver", "other")}
 
 
-def test_grants_hold_from_the_next_request_on(world):
+def test_grants_apply_from_the_next_request(world):
     name, token = world.a_principal()
     world.a_base()
     world.a_prefix()
@@ -78,12 +78,12 @@ def test_grants_hold_from_the_next_request_on(world):
     assert world.call("GET", world.path, by=token).status_code == 404
 
 
-def test_nobody_unknown_gets_grants(world):
+def test_an_unknown_principal_gets_no_grants(world):
     response = set_grants(world, a_name(), ("reader", "*"))
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
-def test_a_token_is_shown_once_and_expires_as_asked(world):
+def test_a_token_expires_as_requested(world):
     name, _ = world.a_principal()
 
     issued = issue(world, name, expires_in="PT1H").json()
@@ -93,7 +93,7 @@ def test_a_token_is_shown_once_and_expires_as_asked(world):
     assert timedelta(hours=1) <= lifetime < timedelta(hours=2)
 
 
-def test_no_token_is_kept_in_the_clear(world, sessions):
+def test_tokens_are_stored_as_hashes_only(world, sessions):
     _, token = world.a_principal()
     with sessions() as session:
         assert token not in set(session.scalars(select(ApiToken.hash)))
@@ -117,22 +117,22 @@ def test_an_unknown_principal_gets_no_token(world):
 def test_an_expired_token_is_refused(world, time):
     name, _ = world.a_principal()
     token = issue(world, name, expires_in="PT1H").json()["token"]
-    assert is_let_in(world, token)
+    assert is_authenticated(world, token)
 
     time.ahead = timedelta(hours=1, seconds=1)
 
-    assert not is_let_in(world, token)
+    assert not is_authenticated(world, token)
 
 
 def test_a_revoked_token_is_refused_at_once(world):
     name, _ = world.a_principal()
     issued = issue(world, name).json()
-    assert is_let_in(world, issued["token"])
+    assert is_authenticated(world, issued["token"])
 
     response = world.call("DELETE", f"/v1/tokens/{issued['id']}", by="admin")
 
     assert (response.status_code, response.content) == (204, b"")
-    assert not is_let_in(world, issued["token"])
+    assert not is_authenticated(world, issued["token"])
 
 
 def test_revoking_a_token_again_changes_nothing(world):
@@ -152,10 +152,10 @@ def test_a_token_that_was_never_issued_cannot_be_revoked(world):
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
-# Who there is
+# Reading principals
 
 
-def test_everybody_can_ask_who_they_are(world):
+def test_every_principal_can_read_its_own_grants(world):
     name, token = world.a_principal(None, ("approver", "acme"), ("reader", "*"))
     limited = world.a_token(name, channels=["staging", "production"])
 
@@ -179,36 +179,36 @@ def test_an_admin_finds_a_principal_by_name_and_in_the_list(world):
         listed += page["items"]
         cursor = None if page["next"] is None else {"cursor": page["next"]}
     assert shown in listed
-    # The order is the database's own, so what counts is that no page lost or repeated anybody.
+    # The order is the database's, so only check that no page lost or repeated a principal.
     assert len({row["id"] for row in listed}) == len(listed)
 
 
-def test_there_is_no_principal_that_was_never_made(world):
+def test_a_principal_that_was_never_created_is_not_found(world):
     response = world.call("GET", f"/v1/principals/{a_name()}", by="admin")
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
-# Stopping somebody
+# Deactivation
 
 
 def deactivate(world, name):
     return world.call("DELETE", f"/v1/principals/{name}", by="admin")
 
 
-def test_a_deactivated_principal_is_let_in_no_more_and_stays_on_record(world):
+def test_a_deactivated_principal_is_refused_but_stays_on_record(world):
     name, token = world.a_principal(None, ("publisher", world.namespace))
     before = world.made("GET", f"/v1/principals/{name}", by="admin")
-    assert is_let_in(world, token)
+    assert is_authenticated(world, token)
 
     response = deactivate(world, name)
 
     assert (response.status_code, response.content) == (204, b"")
-    assert not is_let_in(world, token)
+    assert not is_authenticated(world, token)
     shown = world.made("GET", f"/v1/principals/{name}", by="admin")
     assert (shown["id"], shown["grants"]) == (before["id"], [])
     assert shown["deactivated_at"] is not None
-    (kept,) = world.made("GET", "/v1/tokens", by="admin", params={"principal": name})["items"]
-    assert kept["revoked_at"] == shown["deactivated_at"]
+    (revoked,) = world.made("GET", "/v1/tokens", by="admin", params={"principal": name})["items"]
+    assert revoked["revoked_at"] == shown["deactivated_at"]
 
 
 def test_deactivating_again_changes_nothing(world):
@@ -221,7 +221,7 @@ def test_deactivating_again_changes_nothing(world):
     assert world.verification("registry")["entries"] == before
 
 
-def test_nobody_unknown_is_deactivated(world):
+def test_an_unknown_principal_cannot_be_deactivated(world):
     response = deactivate(world, a_name())
     assert (response.status_code, code(response)) == (404, "not-found")
 
@@ -251,7 +251,7 @@ def test_the_approval_of_a_deactivated_reviewer_no_longer_counts(world):
     assert world.promotion(promotion)["waiting_for"]["approvals"] == 2
 
 
-# On the audit log
+# Audit entries
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_the_approval_of_a_deactivated_reviewer_no_longer_counts(world):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_act_of_an_admin_is_one_entry(world, method, path, body, action):
+def test_every_action_of_an_admin_is_one_audit_entry(world, method, path, body, action):
     name, _ = world.a_principal()
     world.a_suite()
     (token,) = world.made("GET", "/v1/tokens", by="admin", params={"principal": name})["items"]
@@ -298,13 +298,13 @@ def test_every_act_of_an_admin_is_one_entry(world, method, path, body, action):
     ],
     ids=["principals", "grants", "tokens", "revoking"],
 )
-def test_only_an_admin_of_everything_changes_who_may_what(world, method, path, body):
+def test_only_an_admin_of_the_whole_registry_changes_access(world, method, path, body):
     _, token = world.a_principal(None, ("admin", world.namespace))
     response = world.call(method, path, by=token, json=body)
     assert (response.status_code, code(response)) == (403, "forbidden")
 
 
-# The first principals, by whoever runs the server
+# The first principals, created by the server's CLI
 
 
 def test_an_existing_principal_keeps_its_grants(world, sessions):
@@ -317,7 +317,7 @@ def test_an_existing_principal_keeps_its_grants(world, sessions):
     assert world.call("GET", world.path, by=token).status_code == 200
 
 
-def test_a_known_token_is_kept_while_it_is_valid(world, sessions):
+def test_a_known_token_is_reused_while_it_is_valid(world, sessions):
     name, known = world.a_principal()
     assert ensure_token(sessions, principal=name, known=known, lifetime=DAY, now=NOW) == known
 
@@ -326,17 +326,17 @@ def test_a_known_token_is_kept_while_it_is_valid(world, sessions):
 def test_without_a_valid_token_a_new_one_is_issued(world, sessions, known):
     name, _ = world.a_principal()
     token = ensure_token(sessions, principal=name, known=known, lifetime=DAY, now=NOW)
-    assert is_let_in(world, token)
+    assert is_authenticated(world, token)
 
 
-def test_the_token_of_somebody_else_is_not_kept(world, sessions):
+def test_the_token_of_another_principal_is_not_reused(world, sessions):
     name, _ = world.a_principal()
     _, theirs = world.a_principal()
     assert ensure_token(sessions, principal=name, known=theirs, lifetime=DAY, now=NOW) != theirs
 
 
 @pytest.mark.parametrize("namespace", ["**", "-a", "a/b", ""])
-def test_a_grant_is_on_a_namespace_or_all_of_them(world, namespace):
+def test_a_grant_on_an_invalid_namespace_is_refused(world, namespace):
     name, _ = world.a_principal()
     response = set_grants(world, name, ("reader", namespace))
     assert (response.status_code, code(response)) == (422, "invalid-request")

@@ -1,4 +1,4 @@
-"""Tokens over time: when they were last used, and how the first one comes to be."""
+"""Tokens: listing them, recording their last use, and issuing the first admin's token."""
 
 import time as real_time
 import uuid
@@ -15,7 +15,7 @@ from app.domain.errors import AlreadyExistsError
 from app.domain.identity.tokens import token_hash
 from app.local.postgres import SERVICE_ROLE
 from app.services.identity.bootstrap import first_admin
-from app.services.identity.token_usage import TokenUses
+from app.services.identity.token_usage import TokenUsage
 from tests.support.racing import at_once
 
 NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
@@ -28,7 +28,7 @@ def tokens_of(world, name):
 
 
 def last_use(world, name, *, after=""):
-    """Wait, a few seconds at most, until a use after `after` is written; return the last one."""
+    """Wait at most a few seconds until a use after `after` is recorded; return the last use."""
     for _ in range(500):
         (token,) = tokens_of(world, name)
         if (token["last_used_at"] or "") > after:
@@ -37,7 +37,7 @@ def last_use(world, name, *, after=""):
     return token["last_used_at"]
 
 
-def test_a_listed_token_tells_all_but_the_secret(world):
+def test_a_listed_token_shows_everything_except_the_secret(world):
     name, secret = world.a_principal()
     limited = world.a_token(name, channels=["staging"], expires_in="PT1H")
 
@@ -51,7 +51,7 @@ def test_a_listed_token_tells_all_but_the_secret(world):
     assert limited not in str(latest)
 
 
-def test_a_revoked_token_is_listed_as_such(world):
+def test_a_revoked_token_is_listed_as_revoked(world):
     name, _ = world.a_principal()
     (token,) = tokens_of(world, name)
     world.call("DELETE", f"/v1/tokens/{token['id']}", by="admin")
@@ -72,13 +72,13 @@ def test_the_use_of_a_token_is_written_once_in_five_minutes(world, time):
     assert last_use(world, name, after=first) > first
 
 
-def test_a_refused_request_is_a_use_too(world):
+def test_a_refused_request_counts_as_a_use(world):
     name, token = world.a_principal()
     assert world.call("GET", world.path, by=token).status_code == 404
     assert last_use(world, name) is not None
 
 
-def test_a_request_waits_for_no_lock_on_its_token(world, sessions):
+def test_a_request_does_not_wait_for_a_lock_on_its_token(world, sessions):
     name, token = world.a_principal()
     with sessions.begin() as session:
         locked = select(ApiToken).where(ApiToken.hash == token_hash(token)).with_for_update()
@@ -90,9 +90,9 @@ def test_a_request_waits_for_no_lock_on_its_token(world, sessions):
     assert last_use(world, name) is not None
 
 
-def test_a_use_that_cannot_be_written_refuses_nobody(world_on, caplog):
-    nowhere = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
-    world = world_on(uses=TokenUses(sessionmaker(nowhere)))
+def test_a_request_succeeds_if_its_token_s_use_cannot_be_recorded(world_on, caplog):
+    unavailable = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/unavailable")
+    world = world_on(uses=TokenUsage(sessionmaker(unavailable)))
     _, token = world.a_principal()
 
     assert world.call("GET", "/v1/me", by=token).status_code == 200
@@ -101,7 +101,7 @@ def test_a_use_that_cannot_be_written_refuses_nobody(world_on, caplog):
         if caplog.records:
             break
         real_time.sleep(0.01)
-    assert "a token's use was not written down: OperationalError" in caplog.text
+    assert "the use of a token was not recorded: OperationalError" in caplog.text
 
 
 # The first admin
@@ -109,7 +109,7 @@ def test_a_use_that_cannot_be_written_refuses_nobody(world_on, caplog):
 
 @pytest.fixture
 def empty(an_empty_database):
-    """A migrated registry in which there is nobody yet."""
+    """Sessions of a migrated registry without principals."""
     owner = create_engine(an_empty_database)
     with owner.begin() as connection:
         migrate(connection, service_role=SERVICE_ROLE)
@@ -119,16 +119,16 @@ def empty(an_empty_database):
     engine.dispose()
 
 
-def bootstrapped(sessions, name):
+def try_bootstrap(sessions, name):
     try:
         return first_admin(sessions, name=name, grants=(), lifetime=DAY, now=NOW)
     except AlreadyExistsError as error:
         return error
 
 
-def test_of_several_first_admins_at_once_there_is_one(empty):
+def test_only_one_of_concurrent_first_admins_is_created(empty):
     names = [f"admin-{number}" for number in range(4)]
-    outcomes = at_once(*(lambda name=name: bootstrapped(empty, name) for name in names))
+    outcomes = at_once(*(lambda name=name: try_bootstrap(empty, name) for name in names))
 
     made = [outcome for outcome in outcomes if isinstance(outcome, str)]
     assert len(made) == 1
@@ -136,6 +136,6 @@ def test_of_several_first_admins_at_once_there_is_one(empty):
         assert session.scalars(select(ApiToken.hash)).all() == [token_hash(made[0])]
 
 
-def test_there_is_no_second_first_admin(world, sessions):
+def test_a_second_first_admin_is_refused(world, sessions):
     with pytest.raises(AlreadyExistsError, match="an admin already"):
         first_admin(sessions, name=f"a-{uuid.uuid4().hex}", grants=(), lifetime=DAY, now=NOW)

@@ -1,4 +1,4 @@
-"""Who sees what: what a caller may not see looks as if it did not exist."""
+"""Visibility: an object that is not visible to a caller looks exactly like a missing one."""
 
 import uuid
 
@@ -12,7 +12,7 @@ from app.main import app_of
 from tests.support.builders import World, a_digest, code
 
 OPEN = {
-    "/admin",  # leads to the pages, which tests/pages tries
+    "/admin",  # redirects to the pages, which tests/pages covers
     "/docs",
     "/docs/oauth2-redirect",
     "/healthz",
@@ -28,8 +28,8 @@ ROUTES = [
 GUARDED = [(method, path) for method, path in ROUTES if path not in OPEN]
 
 
-def an_address(path):
-    """Return a route's path with something well-formed in the place of each parameter."""
+def example_path(path):
+    """Return a route's path with a well-formed value for each parameter."""
     examples = {
         "digest": a_digest(),
         "number": 1,
@@ -51,22 +51,22 @@ def an_address(path):
 # Without a token
 
 
-def test_there_are_routes_to_guard():
+def test_the_guarded_routes_are_found():
     assert len(GUARDED) > 35
     assert {path for _, path in ROUTES} >= {"/healthz", "/readyz", "/docs", "/openapi.json"}
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
-def test_without_a_token_every_route_is_closed(client, method, path):
-    response = client.request(method, an_address(path))
+def test_every_route_requires_a_token(client, method, path):
+    response = client.request(method, example_path(path))
     assert response.status_code == 401, response.text
 
 
 @pytest.mark.parametrize(
     ("method", "path"), [each for each in GUARDED if each[1].startswith("/v1/")]
 )
-def test_whoever_comes_without_a_token_is_told_what_to_send(client, method, path):
-    response = client.request(method, an_address(path))
+def test_a_refusal_without_a_token_names_the_scheme(client, method, path):
+    response = client.request(method, example_path(path))
     assert code(response) == "unauthenticated"
     assert response.headers["www-authenticate"] == "Bearer"
 
@@ -83,14 +83,14 @@ def test_whoever_comes_without_a_token_is_told_what_to_send(client, method, path
         pytest.param("Bearer \u00fc", id="not-ascii"),
     ],
 )
-def test_what_is_no_valid_token_opens_nothing(client, authorization):
+def test_an_invalid_token_is_refused(client, authorization):
     headers = {"Authorization": authorization.encode("latin-1")}
     response = client.get("/v1/prefixes", headers=headers)
     assert (response.status_code, code(response)) == (401, "unauthenticated")
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_well_formed_token_that_was_never_issued_opens_nothing(client):
+def test_a_well_formed_token_that_was_never_issued_is_refused(client):
     response = client.get("/v1/prefixes", headers={"Authorization": f"Bearer {new_token()}"})
     assert (response.status_code, code(response)) == (401, "unauthenticated")
 
@@ -100,7 +100,7 @@ def test_a_well_formed_token_that_was_never_issued_opens_nothing(client):
 
 @pytest.fixture(scope="module")
 def governed(app, tokens):
-    """A world with something of every kind: live, unreleased, pending, evaluated."""
+    """A world with a live version, an unreleased one, a pending promotion and an evaluation."""
     with TestClient(app, raise_server_exceptions=False) as client:
         world = World(client, dict(tokens))
         world.live = world.a_live_version(seed=1)
@@ -133,24 +133,24 @@ BELOW_PREFIX_IDS = [f"{method}{path}".replace("/", "-") for method, path, _ in B
 
 @pytest.mark.parametrize("caller", ["stranger", "auditor"])
 @pytest.mark.parametrize(("method", "path", "body"), BELOW_PREFIX, ids=BELOW_PREFIX_IDS)
-def test_what_is_out_of_sight_looks_as_if_it_did_not_exist(governed, caller, method, path, body):
-    there = governed.call(method, f"{governed.path}{path}", by=caller, json=body)
+def test_an_object_that_is_not_visible_looks_missing(governed, caller, method, path, body):
+    hidden = governed.call(method, f"{governed.path}{path}", by=caller, json=body)
     absent = f"/v1/prefixes/{governed.namespace}/other"
-    nowhere = governed.call(method, f"{absent}{path}", by=caller, json=body)
+    missing = governed.call(method, f"{absent}{path}", by=caller, json=body)
 
-    assert there.status_code == nowhere.status_code == 404
-    assert there.text.replace(governed.prefix, "") == nowhere.text.replace(
+    assert hidden.status_code == missing.status_code == 404
+    assert hidden.text.replace(governed.prefix, "") == missing.text.replace(
         f"{governed.namespace}/other", ""
     )
-    assert dict(there.headers).keys() == dict(nowhere.headers).keys()
+    assert dict(hidden.headers).keys() == dict(missing.headers).keys()
 
 
-def test_a_prefix_out_of_sight_resolves_like_one_that_does_not_exist(governed):
-    there = governed.resolve(by="stranger")
+def test_a_prefix_that_is_not_visible_resolves_like_a_missing_one(governed):
+    hidden = governed.resolve(by="stranger")
     path = f"/v1/resolve/{governed.namespace}/other"
-    nowhere = governed.call("GET", path, by="stranger")
-    assert there.status_code == nowhere.status_code == 404
-    assert there.text.replace("voice", "") == nowhere.text.replace("other", "")
+    missing = governed.call("GET", path, by="stranger")
+    assert hidden.status_code == missing.status_code == 404
+    assert hidden.text.replace("voice", "") == missing.text.replace("other", "")
 
 
 @pytest.mark.parametrize("caller", ["stranger", "local-reader", "auditor"])
@@ -164,28 +164,26 @@ def test_a_prefix_out_of_sight_resolves_like_one_that_does_not_exist(governed):
         ("POST", "/v1/evaluations/{evaluation}/void", {"reason": "I want to"}),
     ],
 )
-def test_what_is_out_of_sight_by_id_looks_as_if_it_did_not_exist(
-    governed, caller, method, path, body
-):
+def test_an_object_that_is_not_visible_looks_missing_by_id(governed, caller, method, path, body):
     ids = {"promotion": governed.pending["id"], "evaluation": governed.evaluation["id"]}
     absent = str(uuid.uuid4())
-    there = governed.call(method, path.format(**ids), by=caller, json=body)
-    nowhere = governed.call(
+    hidden = governed.call(method, path.format(**ids), by=caller, json=body)
+    missing = governed.call(
         method, path.format(promotion=absent, evaluation=absent), by=caller, json=body
     )
 
-    assert there.status_code == nowhere.status_code == 404
-    text = there.text.replace(ids["promotion"], "").replace(ids["evaluation"], "")
-    assert text == nowhere.text.replace(absent, "")
+    assert hidden.status_code == missing.status_code == 404
+    text = hidden.text.replace(ids["promotion"], "").replace(ids["evaluation"], "")
+    assert text == missing.text.replace(absent, "")
 
 
 @pytest.mark.parametrize("path", ["/v1/prefixes", "/v1/promotions"])
-def test_lists_leave_out_what_is_out_of_sight(governed, path):
+def test_lists_omit_objects_that_are_not_visible(governed, path):
     listed = governed.made("GET", path, by="stranger", params={"limit": 200})["items"]
     assert listed == []
 
 
-def test_nothing_changed_for_all_that(governed):
+def test_the_refused_requests_changed_nothing(governed):
     assert governed.channel()["generation"] == 1
     assert governed.promotion(governed.pending)["state"] == "pending"
     assert governed.verification()["valid"]
@@ -207,7 +205,7 @@ READABLE = [
 
 @pytest.mark.parametrize("caller", ["reader", "local-reader"])
 @pytest.mark.parametrize("path", READABLE)
-def test_a_reader_sees_what_a_channel_serves(governed, caller, path):
+def test_a_reader_sees_released_versions(governed, caller, path):
     path = path.format(path=governed.path, prefix=governed.prefix, base=governed.base)
     assert governed.call("GET", path, by=caller).status_code == 200
 
@@ -223,7 +221,7 @@ def test_a_reader_sees_what_a_channel_serves(governed, caller, path):
         "/versions/2/gate?channel=production",
     ],
 )
-def test_a_reader_does_not_see_what_no_channel_serves(governed, path):
+def test_a_reader_does_not_see_unreleased_versions(governed, path):
     response = governed.call("GET", f"{governed.path}{path}", by="local-reader")
     assert (response.status_code, code(response)) == (404, "not-found")
 
@@ -234,12 +232,12 @@ def test_a_reader_sees_an_unreleased_version_no_more_than_an_absent_one(governed
     assert unreleased.text.replace("version 2", "") == absent.text.replace("version 9", "")
 
 
-def test_a_reader_lists_only_what_a_channel_serves(governed):
+def test_a_reader_lists_only_released_versions(governed):
     listed = governed.made("GET", f"{governed.path}/versions", by="local-reader")["items"]
     assert [version["number"] for version in listed] == [1]
 
 
-def test_a_reader_is_not_told_how_many_versions_there_are(governed):
+def test_a_reader_does_not_see_the_number_of_versions(governed):
     assert governed.made("GET", governed.path, by="local-reader")["latest"] is None
     assert governed.made("GET", governed.path, by="publisher")["latest"] == 2
 
@@ -257,7 +255,7 @@ def test_a_reader_does_not_see_a_prefix_that_serves_nothing(world):
     assert world.made("GET", "/v1/prefixes", by=reader)["items"] == []
 
 
-def test_a_reader_no_longer_sees_what_a_channel_has_ceased_to_serve(world):
+def test_a_reader_no_longer_sees_a_version_that_channels_stopped_serving(world):
     world.a_live_version(seed=1)
     world.a_live_version(seed=2)
     _, reader = world.a_principal(None, ("reader", world.namespace))
@@ -286,12 +284,12 @@ def test_an_auditor_reads_every_chain(governed, path):
 
 @pytest.mark.parametrize("path", ["/v1/audit", "/v1/audit/verify", "/v1/audit/export"])
 @pytest.mark.parametrize("role", ["admin", "publisher", "evaluator", "approver-1", "reader"])
-def test_nobody_else_reads_a_chain(governed, path, role):
+def test_only_auditors_read_chains(governed, path, role):
     response = governed.call("GET", path, by=role, params={"subject": "registry"})
     assert (response.status_code, code(response)) == (403, "forbidden")
 
 
-def test_an_auditor_of_a_namespace_is_not_one_of_the_registry(world):
+def test_an_auditor_of_a_namespace_does_not_read_the_registry_s_chain(world):
     _, token = world.a_principal(None, ("auditor", world.namespace))
     response = world.call("GET", "/v1/audit", by=token, params={"subject": "registry"})
     assert (response.status_code, code(response)) == (403, "forbidden")
@@ -316,7 +314,7 @@ def test_lists_are_empty_for_an_auditor(governed, path):
 
 @pytest.fixture(scope="module")
 def staged(governed):
-    """The same, with version 1 on `staging` too, and an admin's token limited to that channel."""
+    """`governed` with version 1 on `staging` too, and an admin's token limited to that channel."""
     governed.a_channel("staging")
     governed.approve(governed.request(governed.live, channel="staging").json())
     governed.tokens["limited"] = governed.a_token("admin", channels=["staging"])
@@ -333,26 +331,26 @@ def test_a_limited_token_does_not_see_other_channels(staged, path):
     assert (response.status_code, code(response)) == (404, "not-found")
 
 
-def test_another_channel_resolves_for_a_limited_token_like_an_absent_one(staged):
+def test_another_channel_resolves_for_a_limited_token_like_a_missing_one(staged):
     other = staged.resolve(by="limited", channel="production")
     absent = staged.resolve(by="limited", channel="nowhere")
     assert other.status_code == absent.status_code == 404
     assert other.text.replace("production", "") == absent.text.replace("nowhere", "")
 
 
-def test_a_limited_token_is_told_of_no_other_channel(staged):
+def test_a_prefix_shows_a_limited_token_no_other_channel(staged):
     prefix = staged.made("GET", staged.path, by="limited")
     assert [channel["name"] for channel in prefix["channels"]] == ["staging"]
 
 
-def test_a_version_tells_a_limited_token_of_no_other_channel(staged):
+def test_a_version_shows_a_limited_token_no_other_channel(staged):
     version = staged.made("GET", f"{staged.path}/versions/1", by="limited")
     assert version["channels"] == ["staging"]
     (listed,) = staged.made("GET", f"{staged.path}/versions", by="limited")["items"]
     assert listed["channels"] == ["staging"]
 
 
-def test_a_limited_token_does_not_see_what_only_another_channel_serves(world):
+def test_a_limited_token_does_not_see_a_version_served_by_other_channels_only(world):
     world.a_live_version()
     limited = world.a_token("admin", channels=["staging"])
     assert world.call("GET", world.path, by=limited).status_code == 404

@@ -1,4 +1,4 @@
-"""Sessions as a use case: what several requests of one browser do to them at once."""
+"""Web sessions: concurrent requests of one browser, renewal of the cookie, and signing out."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from app.services.identity import web_sessions
 from tests.support.racing import at_once
 
 
-def test_of_two_requests_that_come_when_the_cookie_is_due_one_changes_it(sessions, tokens):
+def test_only_one_of_concurrent_requests_renews_the_cookie(sessions, tokens):
     opened = web_sessions.sign_in(sessions, token=tokens["reader"], now=clock())
     later = clock() + web_sessions.RENEWED_AFTER
 
@@ -26,7 +26,7 @@ def test_of_two_requests_that_come_when_the_cookie_is_due_one_changes_it(session
     assert web_sessions.visit(sessions, cookie=renewed[0], now=later) is not None
 
 
-def test_a_form_keeps_its_mark_when_the_cookie_changes(sessions, tokens):
+def test_the_form_token_stays_the_same_when_the_cookie_changes(sessions, tokens):
     opened = web_sessions.sign_in(sessions, token=tokens["reader"], now=clock())
     later = clock() + web_sessions.RENEWED_AFTER
     renewed = web_sessions.visit(sessions, cookie=opened.cookie, now=later)
@@ -51,7 +51,7 @@ def test_a_session_ends_no_later_than_its_token(sessions, world):
     assert web_sessions.visit(sessions, cookie=opened.cookie, now=past) is None
 
 
-def test_what_a_grant_opens_counts_on_the_next_page(sessions, world):
+def test_changed_grants_apply_to_the_next_page(sessions, world):
     name, token = world.a_principal(None, ("approver", "acme"))
     opened = web_sessions.sign_in(sessions, token=token, now=clock())
     world.made("PUT", "/v1/grants", by="admin", json={"principal": name, "grants": []})
@@ -59,6 +59,6 @@ def test_what_a_grant_opens_counts_on_the_next_page(sessions, world):
     assert visit.caller.grants == frozenset()
 
 
-def test_what_is_no_live_token_opens_nothing(sessions):
+def test_an_unknown_token_opens_no_session(sessions):
     with sessions() as session, pytest.raises(UnauthenticatedError, match="API token"):
         live_token(session, new_token(), clock())

@@ -1,4 +1,4 @@
-"""Taking facts out of documents that a tool wrote, none of which may be what it seems."""
+"""Typed access to documents that evaluation tools wrote; none of their content is trusted."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,11 +20,11 @@ _MARKS: Final = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 
 
 class InvalidScoreError(ValueError):
-    """A score that is no number; the message says what it is."""
+    """A score that is not a number; the message describes its value."""
 
 
 def member(document: Mapping[str, object], *names: str) -> Mapping[str, object]:
-    """Return the object below these names; an empty one if there is none."""
+    """Return the object at the end of this path of names, or an empty object."""
     found: object = document
     for name in names:
         found = found.get(name) if isinstance(found, dict) else None
@@ -32,7 +32,7 @@ def member(document: Mapping[str, object], *names: str) -> Mapping[str, object]:
 
 
 def number(value: object) -> float | None:
-    """Return a number as such, None for anything else; a truth value is none."""
+    """Return a number as a float, None for any other value, including a boolean."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -42,19 +42,19 @@ def number(value: object) -> float | None:
 
 
 def count(value: object) -> int | None:
-    """Return a count, None for anything else."""
+    """Return an integer of at least 0, None for any other value."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def score(value: object, *, marks: bool = False) -> float | None:
-    """Return a score as a number; None where the tool says, by NaN, that there is none.
+    """Return a score as a number; None if the tool wrote NaN because there is none.
 
     Args:
-        value: What the tool wrote.
+        value: The value that the tool wrote.
         marks: Whether C, I, P and N stand for correct, incorrect, partial and no answer.
 
     Raises:
-        InvalidScoreError: It is a text, a list, an object or nothing, or too large to sum.
+        InvalidScoreError: The value is a string, a list, an object or null, or too large to sum.
     """
     if isinstance(value, bool):
         return float(value)
@@ -62,23 +62,23 @@ def score(value: object, *, marks: bool = False) -> float | None:
         return _MARKS[value]
     found = number(value)
     if found is None:
-        kinds = {list: "a list", dict: "a map", str: "a text", type(None): "null"}
-        shape = kinds.get(type(value), "no number")
+        kinds = {list: "a list", dict: "an object", str: "a string", type(None): "null"}
+        shape = kinds.get(type(value), "not a number")
         text = f" ({shown(value)})" if isinstance(value, str) else ""
         raise InvalidScoreError(f"{shape}{text}")
     if abs(found) > GREATEST_SCORE:
-        raise InvalidScoreError(f"{found:g}, beyond every range,")
+        raise InvalidScoreError(f"{found:g}, which is out of range")
     return None if math.isnan(found) else found
 
 
 def known_version(value: object) -> str | None:
-    """Return a tool's version if it is a short line of text."""
+    """Return a tool's version if it is a short line of ASCII text."""
     fits = isinstance(value, str) and 0 < len(value) <= _VERSION_LIMIT
     return str(value) if fits and str(value).isascii() and str(value).isprintable() else None
 
 
 def moment(seconds: object) -> datetime | None:
-    """Return the time that many seconds after 1970, None if that is no time."""
+    """Return the time at this many seconds after 1970 began, None if there is no such time."""
     found = number(seconds)
     if found is None or not math.isfinite(found):
         return None
@@ -89,7 +89,7 @@ def moment(seconds: object) -> datetime | None:
 
 
 def moment_of(text: object) -> datetime | None:
-    """Return an ISO 8601 time in UTC, None if the text is no time or lacks an offset."""
+    """Return an ISO 8601 time in UTC, None if the text is not a time or lacks an offset."""
     if not isinstance(text, str):
         return None
     try:
@@ -100,7 +100,7 @@ def moment_of(text: object) -> datetime | None:
 
 
 def later(start: datetime, seconds: object) -> datetime | None:
-    """Return the time after `start` by seconds, which some tools write as text."""
+    """Return the time `seconds` after `start`; some tools write the number as a string."""
     try:
         return start + timedelta(seconds=float(str(seconds)))
     except (OverflowError, ValueError):
@@ -108,7 +108,7 @@ def later(start: datetime, seconds: object) -> datetime | None:
 
 
 def settings_of(values: Mapping[str, object], file: str) -> dict[str, Json]:
-    """Return what of a tool's settings can be recorded; for the rest the file is referred to."""
+    """Return a tool's settings, with a reference to the file for those that cannot be recorded."""
     return {
         name: _recordable(value, file) for name, value in values.items() if value not in (None, "")
     }
@@ -133,7 +133,7 @@ def _is_shallow(value: object, levels: int = 8) -> bool:
 
 
 def names(known: Iterable[str]) -> str:
-    """Return names of a stranger's as a message lists them."""
+    """Return untrusted names as a list that is safe in messages."""
     listed = [shown(name) for name in known]
     more = f" and {len(listed) - _NAMES_SHOWN} more" if len(listed) > _NAMES_SHOWN else ""
     return (", ".join(listed[:_NAMES_SHOWN]) or "none") + more

@@ -1,4 +1,4 @@
-"""What Inspect writes of a run as a whole: the header of its log."""
+"""The header of an Inspect log: the circumstances of a run, and its aggregates."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _MEANS: Final = ("accuracy", "mean")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a sample's persona or locale is: below a name of its metadata, or one for all."""
+    """The source of a sample's persona or locale: a key of its metadata, or a fixed value."""
 
     metadata: str | None = None
     value: str | None = None
@@ -45,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class LogMap:
-    """How samples are sorted: `metrics` maps a scorer to a metric of the suite."""
+    """The mapping of samples to cells: `metrics` maps a scorer to a metric of the suite."""
 
     persona: Source
     locale: Source
@@ -54,13 +54,13 @@ class LogMap:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header says that the samples must bear out.
+    """The statements of the header that the samples must confirm.
 
     Attributes:
         task: The task's name.
-        sample_ids: The samples that the run was to take; None if the log does not say.
-        completed: How many samples, times epochs, it says ended without an error.
-        reported: By scorer, how many samples it says are scored, and their mean.
+        sample_ids: The samples that the run should have taken; None if the log does not say.
+        completed: The number of samples, times epochs, that ended without an error.
+        reported: By scorer, the number of scored samples, and their means.
     """
 
     task: str
@@ -72,13 +72,13 @@ class Header:
 def read_header(
     document: Mapping[str, object], mapped: LogMap, suite: Suite, file: str
 ) -> tuple[Report | None, Header | None, list[Fault]]:
-    """Return the run as a report and what else its header says, or what is wrong with it.
+    """Return the run as a report and the rest of its header, or the faults.
 
     Args:
-        document: The header; the samples need not be in it.
-        mapped: How the caller sorts the samples.
-        suite: What the run is said to measure.
-        file: The name under which the log is kept.
+        document: The header; it need not contain the samples.
+        mapped: The caller's mapping of samples to cells.
+        suite: The suite that the run claims to have evaluated.
+        file: The name under which the log is stored.
     """
     faults = [
         *suite_faults(
@@ -92,7 +92,7 @@ def read_header(
     report = _report(document, file)
     task = member(document, "eval").get("task")
     if report is None or not isinstance(task, str):
-        message = "It is no log of Inspect: its task, status, times or packages are missing."
+        message = "It is not an Inspect log: its task, status, times or packages are missing."
         return None, None, [*faults, Fault("not-a-log", message)]
     listed = member(document, "eval", "dataset").get("sample_ids")
     sample_ids = frozenset(map(str, listed)) if isinstance(listed, list) else None
@@ -131,7 +131,7 @@ def _reported(document: Mapping[str, object]) -> dict[str, tuple[int | None, tup
     found: dict[str, tuple[int | None, tuple[float, ...]]] = {}
     scores = member(document, "results").get("scores")
     for each in scores if isinstance(scores, list) else []:
-        # A scorer of maps has a score for each key of theirs, under that key's name.
+        # A scorer that returns objects has a score for each of their keys, under the key's name.
         if not isinstance(each, dict) or each.get("name") != each.get("scorer"):
             continue
         if each.get("reducer") in (None, "mean"):

@@ -1,4 +1,4 @@
-"""The samples of a log of Inspect, turned into rows of ours: one each, whatever its epochs."""
+"""The samples of an Inspect log, converted to one row each, with their epochs averaged."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from app.domain.strict_json import shown
 
 @dataclass(slots=True)
 class _Sample:
-    """One sample over its epochs: `scores` lists, by scorer, what it got in each."""
+    """One sample over its epochs: `scores` lists, by scorer, its score in each epoch."""
 
     persona: str
     locale: str
@@ -27,12 +27,12 @@ class _Sample:
 
     @property
     def prompt(self) -> str:
-        """The digest of what was asked; if epochs asked otherwise, over all that they asked."""
+        """The digest of the prompt; if epochs had different prompts, the digest of them all."""
         return next(iter(self.prompts)) if len(self.prompts) == 1 else _digest(sorted(self.prompts))
 
 
 class LogSamples:
-    """Takes samples in any order; memory grows with their number, not with their text."""
+    """Reads samples in any order; memory grows with their number, not with their text."""
 
     def __init__(self, header: Header, mapped: LogMap) -> None:
         self._header = header
@@ -45,37 +45,37 @@ class LogSamples:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether there are more faults than anybody would read."""
+        """Whether there are so many faults that reading on is pointless."""
         return len(self.faults) >= FAULT_LIMIT
 
     def take(self, document: Mapping[str, object], place: str) -> None:
-        """Add one epoch of a sample; `place` says where in the log it was."""
+        """Add one epoch of a sample; `place` is its position in the log."""
         self._taken += 1
         name, epoch = document.get("id"), count(document.get("epoch"))
         if isinstance(name, bool) or not isinstance(name, str | int) or name == "" or not epoch:
-            self._fault("sample-id", place, "it has no id or no epoch.")
+            self._fault("sample-id", place, "its id or its epoch is missing.")
             return
-        persona = self._sorted(document, self._map.persona, "persona", place)
-        locale = self._sorted(document, self._map.locale, "locale", place)
+        persona = self._mapped(document, self._map.persona, "persona", place)
+        locale = self._mapped(document, self._map.locale, "locale", place)
         if persona is None or locale is None:
             return
         sample = self._samples.setdefault(str(name), _Sample(persona, locale))
         if epoch in sample.epochs:
-            self._fault("duplicate-sample", place, f"epoch {epoch} of it came before.")
+            self._fault("duplicate-sample", place, f"its epoch {epoch} occurs twice.")
         elif (sample.persona, sample.locale) != (persona, locale):
-            self._fault("epochs-differ", place, "its epochs have several personas or locales.")
+            self._fault("epochs-differ", place, "its epochs differ in persona or locale.")
         sample.epochs.add(epoch)
         sample.prompts.add(_prompt_digest(document))
         self._add(sample, document, place)
 
     def finish(self) -> list[str]:
-        """Add the faults of the log as a whole; return why the run is partial."""
+        """Add the faults of the log as a whole; return the reasons why the run is partial."""
         if not self.faults:
-            self.faults += self._whole_faults()
+            self.faults += self._log_faults()
         return list(self._partial_reasons())
 
     def rows(self) -> Iterator[bytes]:
-        """Yield a row of ours for each sample, its epochs reduced to their mean."""
+        """Yield a row for each sample, with its epochs reduced to their mean."""
         for name, sample in self._samples.items():
             scores: dict[str, float | None] = {}
             for scorer, metric in self._map.metrics.items():
@@ -90,7 +90,7 @@ class LogSamples:
             }
             yield json.dumps(row).encode() + b"\n"
 
-    def _sorted(
+    def _mapped(
         self, document: Mapping[str, object], source: Source, kind: str, place: str
     ) -> str | None:
         if source.metadata is None:
@@ -98,7 +98,7 @@ class LogSamples:
         found = member(document, "metadata").get(source.metadata)
         if isinstance(found, str):
             return found
-        self._fault(f"no-{kind}", place, f"its metadata has no text {shown(source.metadata)}.")
+        self._fault(f"no-{kind}", place, f"its metadata has no string {shown(source.metadata)}.")
         return None
 
     def _add(self, sample: _Sample, document: Mapping[str, object], place: str) -> None:
@@ -123,7 +123,7 @@ class LogSamples:
             else:
                 sample.scores.setdefault(scorer, []).append(value)
 
-    def _whole_faults(self) -> Iterator[Fault]:
+    def _log_faults(self) -> Iterator[Fault]:
         if self._taken < self._header.completed:
             message = f"The log has {self._taken} samples, and says that {self._header.completed} "
             yield Fault("disagrees", f"{message}were completed; log all samples.")
@@ -142,11 +142,11 @@ class LogSamples:
                     yield Fault("disagrees", f"{message}samples give {mean:g}.")
 
     def _partial_reasons(self) -> Iterator[str]:
-        for what, often in self._flags.items():
-            if often:
-                yield f"{often} of {self._taken} samples {what}."
-        for scorer, often in self._unscored.items():
-            yield f"{often} of {self._taken} samples have no {shown(scorer)}."
+        for flag, times in self._flags.items():
+            if times:
+                yield f"{times} of {self._taken} samples {flag}."
+        for scorer, times in self._unscored.items():
+            yield f"{times} of {self._taken} samples have no {shown(scorer)}."
         expected = self._header.sample_ids
         if expected is not None and (absent := len(expected - self._samples.keys())):
             yield f"{absent} of the run's samples are not in the log."
@@ -159,7 +159,7 @@ class LogSamples:
 
 
 def _is_edited(found: Mapping[str, object]) -> bool:
-    """Whether somebody changed a score: what the run itself wrote has no provenance."""
+    """Return whether a score was edited; entries that the run itself wrote have no provenance."""
     history = found.get("history")
     return isinstance(history, list) and any(
         not isinstance(edit, dict) or edit.get("provenance") is not None for edit in history
@@ -167,22 +167,22 @@ def _is_edited(found: Mapping[str, object]) -> bool:
 
 
 def _prompt_digest(document: Mapping[str, object]) -> str:
-    """Digest what the model was asked: the input, and all messages before its first answer.
+    """Return the digest of the prompt: the input, and all messages before the first reply.
 
-    Messages have ids that differ in every run, so only who says what in them counts.
+    Messages have ids that differ in every run, so only their roles and contents count.
     """
     messages = document.get("messages")
     leading: list[object] = []
     for message in messages if isinstance(messages, list) else []:
         if isinstance(message, dict) and message.get("role") == "assistant":
             break
-        leading.append(_said(message))
-    asked = document.get("input")
-    turns = [_said(message) for message in asked] if isinstance(asked, list) else asked
+        leading.append(_role_and_content(message))
+    given = document.get("input")
+    turns = [_role_and_content(message) for message in given] if isinstance(given, list) else given
     return _digest([turns, document.get("choices"), leading])
 
 
-def _said(message: object) -> object:
+def _role_and_content(message: object) -> object:
     if not isinstance(message, dict):
         return message
     return [message.get("role"), message.get("content")]

@@ -1,4 +1,4 @@
-"""What lm-evaluation-harness writes: a results file, and a file of samples for each task."""
+"""The results file of lm-evaluation-harness, and the names of its samples files."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ _RUN: Final = ("model_source", "model_name", "git_hash", "transformers_version",
 
 @dataclass(frozen=True, slots=True)
 class TaskMap:
-    """Where a task's scores belong: `metrics` maps `metric,filter` to a metric of the suite."""
+    """The mapping of a task to cells: `metrics` maps `metric,filter` to a metric of the suite."""
 
     task: str
     persona: str
@@ -43,12 +43,12 @@ class TaskMap:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A mapped task as the results file tells of it.
+    """A mapped task as the results file describes it.
 
     Attributes:
-        map: Where its scores belong.
-        effective: How many documents the tool says it evaluated.
-        samples_hash: Over the hashes of all its samples, in the order of their file.
+        map: The caller's mapping of the task.
+        effective: The number of documents that the tool evaluated, by its own count.
+        samples_hash: The hash over the hashes of all its samples, in the order of their file.
         reported: The tool's own aggregate by `metric,filter`; NaN if it has none.
     """
 
@@ -59,7 +59,7 @@ class Task:
 
 
 def task_of_file(file_name: str) -> str | None:
-    """Return the task whose samples a file of that name holds, None if the tool gave no such."""
+    """Return the task of a samples file by its name, None if the tool gives no such name."""
     match = _SAMPLES_FILE.fullmatch(file_name)
     return match["task"] if match else None
 
@@ -67,7 +67,7 @@ def task_of_file(file_name: str) -> str | None:
 def read_results(
     document: Mapping[str, object], maps: Sequence[TaskMap], suite: Suite
 ) -> tuple[Report | None, list[Task], list[Fault]]:
-    """Return the run and its mapped tasks, or everything that is wrong with either."""
+    """Return the run and its mapped tasks, or the faults of both."""
     faults = [*_map_faults(maps, suite)]
     tasks: list[Task] = []
     for each in maps:
@@ -128,7 +128,7 @@ def _metric_faults(
         if not isinstance(direction, bool):
             message = (
                 f"The results do not say whether a higher {shown(metric)} of {shown(mapped.task)} "
-                "is better; say it in the task, and map tasks rather than groups."
+                "is better; state it in the task, and map tasks rather than groups."
             )
             yield Fault("direction-unknown", message)
         elif ours is not None and ours.higher_is_better is not direction:
@@ -147,7 +147,7 @@ def _report(
     took = document.get("total_evaluation_time_seconds")
     finished = None if started is None else later(started, took)
     if version is None or started is None or finished is None:
-        message = "It is no results file: lm_eval_version, date or its duration is missing."
+        message = "It is not a results file: lm_eval_version, date or its duration is missing."
         return None, [Fault("not-results", message)]
     config = member(document, "config")
     settings = settings_of(
@@ -169,5 +169,5 @@ def _partial_reasons(document: Mapping[str, object], tasks: Sequence[Task]) -> I
     for task in tasks:
         original = count(member(document, "n-samples", task.map.task).get("original"))
         if original != task.effective:
-            said = "an unknown number" if original is None else original
-            yield f"{shown(task.map.task)}: {task.effective} of {said} samples were evaluated."
+            total = "an unknown number" if original is None else original
+            yield f"{shown(task.map.task)}: {task.effective} of {total} samples were evaluated."

@@ -1,4 +1,4 @@
-"""The rows of a samples file of lm-evaluation-harness, turned into ours."""
+"""The rows of a samples file of lm-evaluation-harness, converted to the registry's format."""
 
 import hashlib
 import json
@@ -22,9 +22,9 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class SamplesReader:
-    """Takes the rows of one task in turn; there is one for each document and filter.
+    """Reads the rows of one task; there is one for each document and filter.
 
-    Memory grows with the numbers, not with the text: some 150 bytes for each row.
+    Memory grows with the numbers, not with the text: about 150 bytes for each row.
     """
 
     def __init__(self, task: Task) -> None:
@@ -43,11 +43,11 @@ class SamplesReader:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether there are more faults than anybody would read."""
+        """Whether there are so many faults that reading on is pointless."""
         return len(self.faults) >= FAULT_LIMIT
 
     def take(self, line: bytes) -> bytes | None:
-        """Return a row of ours; None if its filter is not mapped, or it has a fault."""
+        """Return the converted row; None if its filter is not mapped, or it has a fault."""
         self._number += 1
         if not line.strip():
             return None
@@ -63,12 +63,12 @@ class SamplesReader:
         if not isinstance(filter_name, str) or filter_name not in self._metrics:
             return None
         scores = self._scores(row, filter_name)
-        return self._written(filter_name, document, prompt, scores)
+        return self._converted(filter_name, document, prompt, scores)
 
     def finish(self) -> list[str]:
-        """Add the faults of the file as a whole; return why the run is partial."""
+        """Add the faults of the file as a whole; return the reasons why the run is partial."""
         if not self.faults:
-            self.faults += self._whole_faults()
+            self.faults += self._file_faults()
         return list(self._partial_reasons())
 
     def _parsed(self, line: bytes) -> Mapping[str, object]:
@@ -105,16 +105,16 @@ class SamplesReader:
                 self._values[key].append(value)
         return scores
 
-    def _written(
+    def _converted(
         self, filter_name: str, document: str, prompt: str, scores: dict[str, float | None]
     ) -> bytes:
         mapped = self._task.map
-        # Some data sets hold a document twice: its occurrences are samples of their own.
+        # Some data sets contain a document twice: each occurrence is a sample.
         self._seen[filter_name, int(document[:16], 16)] += 1
-        often = self._seen[filter_name, int(document[:16], 16)]
+        occurrence = self._seen[filter_name, int(document[:16], 16)]
         name = f"{mapped.task}/{filter_name}/{document}"
         row = {
-            "id": name if often == 1 else f"{name}#{often}",
+            "id": name if occurrence == 1 else f"{name}#{occurrence}",
             "persona": mapped.persona,
             "locale": mapped.locale,
             "prompt_sha256": prompt,
@@ -122,7 +122,7 @@ class SamplesReader:
         }
         return json.dumps(row).encode() + b"\n"
 
-    def _whole_faults(self) -> Iterator[Fault]:
+    def _file_faults(self) -> Iterator[Fault]:
         task = shown(self._task.map.task)
         if self._hasher.hexdigest() != self._task.samples_hash:
             message = f"The samples of {task} are not those of the results: their hash differs."

@@ -1,4 +1,4 @@
-"""Inspect: what of its logs is believed, and what contradicts what."""
+"""Inspect: the parts of its logs that are used, and the contradictions that are refused."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ def header(document=COMPLETE, mapped=MAP):
 
 
 def read(*samples, document=COMPLETE, mapped=MAP):
-    """Return the rows made of samples, the codes of the faults, and why the run is partial."""
+    """Return the rows of samples, the codes of their faults, and why the run is partial."""
     report, found, faults = header(document, mapped)
     assert faults == []
     reader = LogSamples(found, mapped)
@@ -52,7 +52,7 @@ def scored(value, **changes):
 
 
 def unreported(document=COMPLETE):
-    """Return a log without results of its own, so that any score agrees with it."""
+    """Return a log without results, so that any score agrees with it."""
     return changed([], "results", "scores", document=document)
 
 
@@ -81,7 +81,7 @@ def test_a_complete_run_is_not_partial():
         ),
     ],
 )
-def test_a_log_says_why_its_run_is_partial(value, path, reason):
+def test_a_report_states_why_its_run_is_partial(value, path, reason):
     _, faults, reasons = read(SAMPLE, document=changed(value, *path))
     assert faults == []
     assert len(reasons) == 1, reasons
@@ -98,15 +98,15 @@ def test_a_log_says_why_its_run_is_partial(value, path, reason):
         pytest.param([], ("eval",), id="no-run"),
     ],
 )
-def test_what_is_no_header_is_refused(value, path):
-    document = changed("2026-11-24T14:00:00", "eval", "created")  # which says no offset
+def test_an_invalid_header_is_refused(value, path):
+    document = changed("2026-11-24T14:00:00", "eval", "created")  # a time without an offset
     assert [fault.code for fault in header(changed(value, *path, document=document))[2]] in (
         ["not-a-log"],
         ["unknown-scorer", "not-a-log"],
     )
 
 
-def test_a_run_that_never_ended_has_ended_when_it_began():
+def test_a_run_without_an_end_ends_when_it_began():
     document = changed("", "stats", "completed_at", document=changed("", "stats", "started_at"))
     report, _, faults = header(document)
     assert faults == []
@@ -136,7 +136,7 @@ def test_a_value_is_the_number_that_it_stands_for(value, expected):
 @pytest.mark.parametrize(
     "value", ["yes", "", None, [1], {"a": 1}, math.inf, -(10**400)], ids=lambda v: repr(v)[:8]
 )
-def test_a_value_that_is_no_number_is_refused(value):
+def test_a_value_that_is_not_a_number_is_refused(value):
     assert read(scored(value), document=unreported())[1] == ["not-a-number"]
 
 
@@ -144,25 +144,25 @@ def test_a_value_that_is_no_number_is_refused(value):
     ("changes", "expected"),
     [
         pytest.param({"id": None}, "sample-id", id="no-id"),
-        pytest.param({"id": True}, "sample-id", id="a-truth-value-as-id"),
+        pytest.param({"id": True}, "sample-id", id="a-boolean-as-id"),
         pytest.param({"epoch": 0}, "sample-id", id="no-epoch"),
         pytest.param({"metadata": {}}, "no-persona", id="no-persona"),
         pytest.param({"metadata": {"persona": 3}}, "no-persona", id="a-number-as-persona"),
         pytest.param({"metadata": None}, "no-persona", id="no-metadata"),
     ],
 )
-def test_a_sample_that_cannot_be_sorted_is_refused(changes, expected):
+def test_a_sample_that_cannot_be_mapped_is_refused(changes, expected):
     assert read(SAMPLE | changes)[1] == [expected]
 
 
-def test_a_sample_comes_once_for_each_epoch():
+def test_a_sample_occurs_once_in_each_epoch():
     assert read(SAMPLE, SAMPLE)[1] == ["duplicate-sample"]
     assert read(scored("C", id=1), scored("C", id="1"), document=unreported())[1] == [
         "duplicate-sample"
     ]
 
 
-def test_epochs_are_averaged_and_a_missing_one_is_told():
+def test_epochs_are_averaged_and_a_missing_one_is_reported():
     second = changed({"persona": "expert"}, "metadata", document=SAMPLE) | {"id": "other"}
     epochs = [scored(value, epoch=n) for n, value in enumerate(["C", "I", "I"], start=1)]
     document = changed(None, "eval", "dataset", "sample_ids", document=unreported())
@@ -186,7 +186,7 @@ def test_epochs_of_one_sample_have_one_persona():
         pytest.param(COMPLETE, [scored(math.nan)], id="another-count"),
     ],
 )
-def test_samples_that_do_not_bear_out_the_results_are_refused(document, samples):
+def test_samples_that_contradict_the_results_are_refused(document, samples):
     assert read(*samples, document=document)[1] == ["disagrees"]
 
 
@@ -195,13 +195,13 @@ def test_samples_that_do_not_bear_out_the_results_are_refused(document, samples)
     [{"reducer": "max"}, {"metrics": {"accuracy": {"name": "accuracy", "value": 0, "group": "g"}}}],
     ids=["reducer", "group"],
 )
-def test_an_aggregate_that_is_no_mean_over_all_is_not_compared(changes):
+def test_an_aggregate_that_is_not_the_mean_of_all_samples_is_not_compared(changes):
     score = COMPLETE["results"]["scores"][0] | changes
     assert read(SAMPLE, document=changed([score], "results", "scores"))[1] == []
 
 
 def test_an_edit_is_flagged_even_if_its_provenance_is_odd():
-    for history in (["x"], [{"provenance": {"author": "somebody"}}]):
+    for history in (["x"], [{"provenance": {"author": "alice"}}]):
         edited = SAMPLE | {"scores": {"polite": {"value": "C", "history": history}}}
         assert read(edited)[2] == ['1 of 1 samples had their "polite" edited after the run.']
 
@@ -211,7 +211,7 @@ def prompt(**changes):
     return row["prompt_sha256"]
 
 
-def test_the_prompt_is_all_that_the_model_was_shown_before_it_answered():
+def test_the_prompt_is_all_input_of_the_model_before_its_first_reply():
     system, user, answer = SAMPLE["messages"]
     renamed = [message | {"id": "another"} for message in (system, user)]
     assert prompt(messages=[*renamed, answer | {"content": "otherwise"}]) == prompt()
@@ -222,7 +222,7 @@ def test_the_prompt_is_all_that_the_model_was_shown_before_it_answered():
     assert prompt(messages=None, input=[3]) != prompt(messages=["x"])
 
 
-def test_epochs_that_were_asked_otherwise_pair_with_none_that_were_asked_alike():
+def test_a_sample_with_different_prompts_has_a_digest_of_all_of_them():
     epochs = [SAMPLE, SAMPLE | {"epoch": 2, "input": "another question"}]
     (row,), _, _ = read(*epochs)
     (reverse,), _, _ = read(*epochs[::-1])
@@ -236,7 +236,7 @@ def test_a_scorer_is_unknown_only_if_the_log_names_its_scorers():
     assert header(broken_off, mapped)[2] == []
 
 
-def test_what_is_no_score_among_the_results_is_passed_over():
+def test_results_that_are_not_scores_are_skipped():
     scores = ["polite", None, *COMPLETE["results"]["scores"]]
     odd = changed(scores, "results", "scores")
     mapped = LogMap(MAP.persona, MAP.locale, {"match": "tone"})
@@ -245,7 +245,7 @@ def test_what_is_no_score_among_the_results_is_passed_over():
     assert read(SAMPLE, document=odd)[1:] == ([], [])
 
 
-def test_a_value_for_all_must_be_the_suite_s():
+def test_a_fixed_persona_or_locale_must_be_defined_by_the_suite():
     mapped = LogMap(Source(value="pirate"), Source(value="fr"), {"polite": "tone"})
     assert [fault.code for fault in header(mapped=mapped)[2]] == [
         "unknown-persona",

@@ -1,4 +1,4 @@
-"""lm-evaluation-harness: what of its files is believed, and what contradicts what."""
+"""lm-evaluation-harness: the parts of its files that are used, and refused contradictions."""
 
 import copy
 import json
@@ -42,7 +42,7 @@ def codes(document=RESULTS, mapped=MAP):
 
 
 def converted(lines=LINES, document=RESULTS, mapped=MAP):
-    """Return the rows made of lines, the codes of the faults, and why the run is partial."""
+    """Return the converted rows, the codes of the faults, and why the run is partial."""
     _, (task,), faults = read(document, mapped)
     assert faults == []
     reader = SamplesReader(task)
@@ -78,22 +78,22 @@ def rewritten(changes, lines=LINES, number=0):
         pytest.param(GONE, ("task_hashes", "voice_novice"), "no-samples", id="no-hash"),
         pytest.param(True, ("n-samples", "voice_novice", "effective"), "no-samples", id="no-count"),
         pytest.param(GONE, ("lm_eval_version",), "not-results", id="no-version"),
-        pytest.param("\ud800", ("lm_eval_version",), "not-results", id="a-version-of-no-text"),
+        pytest.param("\ud800", ("lm_eval_version",), "not-results", id="not-an-ascii-version"),
         pytest.param(math.nan, ("date",), "not-results", id="no-date"),
-        pytest.param(1e300, ("date",), "not-results", id="a-date-beyond-all"),
+        pytest.param(1e300, ("date",), "not-results", id="a-date-out-of-range"),
         pytest.param("x", ("total_evaluation_time_seconds",), "not-results", id="no-duration"),
         pytest.param("inf", ("total_evaluation_time_seconds",), "not-results", id="without-end"),
     ],
 )
-def test_a_results_file_is_refused_for_what_it_lacks(value, path, expected):
+def test_an_incomplete_results_file_is_refused(value, path, expected):
     assert expected in codes(changed(value, *path))
 
 
-def test_a_document_that_is_something_else_is_refused():
+def test_a_document_of_another_kind_is_refused():
     assert codes({"results": [], "n-samples": 3}) == ["unknown-task", "not-results"]
 
 
-def test_settings_that_cannot_be_recorded_are_referred_to():
+def test_settings_that_cannot_be_recorded_refer_to_the_file():
     document = changed({"path": "\ud800"}, "config", "model_args")
     report, _, faults = read(document)
     assert faults == []
@@ -144,24 +144,24 @@ def test_a_metric_that_a_row_lacks_is_a_fault():
 
 
 def test_a_changed_score_disagrees_with_the_reported_mean():
-    """The tool's hash covers what was asked, not how it was scored."""
+    """The tool's hash covers the prompts, not the scores."""
     flipped = 1.0 - read_tool_object(LINES[0])["acc"]
     assert converted(rewritten({"acc": flipped}))[1] == ["disagrees"]
 
 
-def test_an_aggregate_that_is_no_mean_is_refused():
+def test_an_aggregate_that_is_not_a_mean_is_refused():
     document = changed(12.5, "results", "voice_novice", "acc,none")
     assert converted(document=document)[1] == ["disagrees"]
 
 
-def test_a_truth_value_is_a_number():
+def test_a_boolean_counts_as_a_number():
     lines = LINES
     for number, line in enumerate(LINES):
         lines = rewritten({"acc": bool(read_tool_object(line)["acc"])}, lines, number)
     assert converted(lines)[0] == converted()[0]
 
 
-def test_no_number_reported_for_scores_that_are_all_there_is_refused():
+def test_a_missing_aggregate_of_complete_scores_is_refused():
     document = changed(math.nan, "results", "voice_novice", "acc,none")
     assert converted(document=document)[1] == ["disagrees"]
 
@@ -173,14 +173,14 @@ def test_fewer_rows_than_were_evaluated_make_a_run_partial_and_more_are_refused(
     assert converted(document=fewer)[1] == ["disagrees"]
 
 
-def test_a_document_that_the_data_set_holds_twice_is_two_samples():
+def test_a_document_that_occurs_twice_in_the_data_set_is_two_samples():
     reader = SamplesReader(read()[1][0])
     rows = [json.loads(reader.take(LINES[0])) for _ in range(3)]
     name = rows[0]["id"]
     assert [row["id"] for row in rows] == [name, f"{name}#2", f"{name}#3"]
 
 
-def test_rows_of_other_filters_and_blank_lines_are_passed_over():
+def test_rows_of_other_filters_and_blank_lines_are_skipped():
     lines = the_samples("full", "voice_format").read_bytes().splitlines()
     mapped = TaskMap("voice_format", "novice", "en", {"exact_match,flexible": "tone"})
     rows, faults, reasons = converted([b"", *lines, b"\n"], mapped=mapped)
@@ -207,10 +207,10 @@ def test_reading_can_stop_when_there_are_many_faults():
         ("", None),
     ],
 )
-def test_the_name_of_a_file_says_of_which_task_it_is(name, task):
+def test_the_task_of_a_samples_file_is_read_from_its_name(name, task):
     assert task_of_file(name) == task
 
 
-def test_two_metrics_of_a_task_are_not_two_measurements_of_one():
+def test_two_metrics_of_a_task_cannot_be_mapped_to_one():
     mapped = TaskMap("voice_novice", "novice", "en", {"acc,none": "tone", "acc_norm,none": "tone"})
     assert codes(mapped=mapped) == ["repeated-metric"]

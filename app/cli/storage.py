@@ -1,0 +1,52 @@
+"""`prefix-registry collect` and `prefix-registry scrub`."""
+
+import sys
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from app.cli.registry import opened_registry
+from app.db.blobs import referenced_size_bytes
+from app.http.deps import clock
+from app.services.artifacts import garbage_collection
+from app.storage.s3 import S3Blobs
+from app.storage.s3_staging import S3Staging
+
+
+def collect(
+    *,
+    grace_hours: Annotated[float, typer.Option(min=0, help="Keep objects younger than this.")] = 24,
+    delete: Annotated[
+        bool, typer.Option(help="Remove the objects; without it, only report.")
+    ] = False,
+) -> None:
+    with opened_registry() as (sessions, account):
+        collected = garbage_collection.collect(
+            sessions,
+            S3Blobs(account),
+            S3Staging(account),
+            grace=timedelta(hours=grace_hours),
+            dry_run=not delete,
+            now=clock(),
+        )
+    verb = "Removed" if delete else "Would remove"
+    typer.echo(
+        f"{verb} {collected.objects} objects of {collected.size_bytes:,} bytes and "
+        f"{collected.uploads} expired uploads."
+    )
+
+
+def scrub() -> None:
+    with opened_registry() as (sessions, account):
+        with sessions() as session:
+            total = referenced_size_bytes(session)
+        with typer.progressbar(length=total, label="Hashing", file=sys.stderr) as progress:
+            scrubbed = garbage_collection.scrub(
+                sessions, S3Blobs(account), now=clock(), progress=progress.update
+            )
+    typer.echo(f"Read {scrubbed.objects} objects of {scrubbed.size_bytes:,} bytes.")
+    for digest, versions in sorted(scrubbed.damaged.items()):
+        typer.echo(f"Damaged: {digest} of {', '.join(versions)}")
+    if scrubbed.damaged:
+        raise typer.Exit(2)

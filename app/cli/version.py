@@ -1,9 +1,0 @@
-"""`prefix-registry version`."""
-
-import typer
-
-from app import __version__
-
-
-def run() -> None:
-    typer.echo(__version__)

@@ -1,0 +1,40 @@
+"""A policy as sentences."""
+
+from datetime import timedelta
+
+from app.domain.governance.policies import (
+    Approvals,
+    ArtifactDemand,
+    Canary,
+    CanaryApprovals,
+    CardDemand,
+    Contributor,
+    EvidenceDemand,
+    Margins,
+)
+from app.pages.presentation.policy_text import sentences
+from tests.support.evidence import a_policy_of, a_rule
+
+
+def test_a_policy_states_all_its_requirements():
+    policy = a_policy_of(
+        a_rule(at_most=0.9, no_worse_than=Margins(incumbent=0.02, base=0.05)),
+        approvals=Approvals(required=0),
+        evidence=EvidenceDemand(timedelta(days=30), "required", (Contributor.AUTHOR,)),
+        card=CardDemand(("licence",), ("knowledge",)),
+        artifact=ArtifactDemand(max_parameter_fraction=0.001, max_virtual_tokens=1),
+        canary=Canary(1000, CanaryApprovals(1)),
+    )
+    stated = {each.about: each.text for each in sentences(policy)}
+    assert "no worse than the live version by more than 0.02" in stated["brand-voice/tone"]
+    assert stated["Evidence"] == (
+        "No older than 30 days. With one row per sample; aggregates alone do not count. "
+        "Not recorded by the author."
+    )
+    assert stated["Card"] == "Must state licence. Must not declare the use knowledge."
+    assert "At most 1 virtual token." in stated["Artifact"]
+    assert stated["Approvals"] == "None required: the gate alone decides."
+    assert stated["Canary"].startswith("Up to 10\N{NO-BREAK SPACE}% of the traffic: 1 approval")
+    waiting = a_policy_of(a_rule(), approvals=Approvals(exclude=(), wait=timedelta(hours=24)))
+    (approvals,) = [each.text for each in sentences(waiting) if each.about == "Approvals"]
+    assert "No earlier than 1 day after the request." in approvals

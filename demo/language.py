@@ -1,4 +1,4 @@
-"""The toy language of the demo: who asks what, and how the same answer sounds in three voices."""
+"""The toy language of the demo: customers' questions, and one answer in three voices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,17 @@ class Voice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A question of four words, and what it is about."""
+    """A question of three words with a mark at its end, and its topic."""
 
     persona: str
     locale: str
     topic: str
     text: str
+
+    @property
+    def polite_text(self) -> str:
+        """The same question with the mark that the base model has learned to answer warmly."""
+        return self.text.replace(_QUESTION, _POLITE)
 
     def answer(self, voice: Voice) -> str:
         return _ANSWERS[self.locale][voice].format(topic=self.topic)
@@ -34,22 +39,24 @@ class Prompts:
     held_out: tuple[Prompt, ...]
 
 
-# The persona shows in the first word only, so a model has to pick it up from there.
+_QUESTION: Final = "?"
+_POLITE: Final = "please?"
+# The persona shows in the first word only, so a model has to recognise it there.
 _OPENERS: Final[Mapping[tuple[str, str], str]] = {
-    ("novice", "en"): "how where what please help",
-    ("novice", "de"): "wie wo welche bitte hilfe",
-    ("expert", "en"): "trace verify profile audit benchmark",
-    ("expert", "de"): "messen prüfen auswerten vergleichen nachweisen",
-    ("upset", "en"): "seriously still enough broken outrageous",
-    ("upset", "de"): "ernsthaft immernoch schluss kaputt unverschämt",
+    ("novice", "en"): "how where what please help can why when",
+    ("novice", "de"): "wie wo welche bitte hilfe kann warum wann",
+    ("expert", "en"): "trace verify profile audit benchmark inspect measure compare",
+    ("expert", "de"): "messen prüfen auswerten vergleichen nachweisen testen erfassen abgleichen",
+    ("upset", "en"): "seriously still enough broken outrageous useless never unbelievable",
+    ("upset", "de"): "ernsthaft immernoch schluss kaputt unverschämt nutzlos niemals unglaublich",
 }
 _TOPICS: Final = {
-    "en": "modem invoice parcel password refund contract update backup",
-    "de": "router rechnung paket kennwort erstattung vertrag neuerung sicherung",
+    "en": "modem invoice parcel password refund contract update backup account order",
+    "de": ("router rechnung paket kennwort erstattung vertrag neuerung sicherung konto bestellung"),
 }
 _STATES: Final = {
-    "en": "slow missing late wrong double urgent",
-    "de": "langsam fehlt spät falsch doppelt eilig",
+    "en": "slow missing late wrong double urgent lost blocked expired unclear",
+    "de": "langsam fehlt spät falsch doppelt eilig verloren gesperrt abgelaufen unklar",
 }
 _ANSWERS: Final[Mapping[str, Mapping[Voice, str]]] = {
     "en": {
@@ -73,7 +80,7 @@ def all_prompts() -> Prompts:
         parts = (openers.split(), _TOPICS[locale].split(), _STATES[locale].split())
         for places in product(*(range(len(words)) for words in parts)):
             opener, topic, state = (words[at] for words, at in zip(parts, places, strict=True))
-            prompt = Prompt(persona, locale, topic, f"{opener} {topic} {state} ?")
+            prompt = Prompt(persona, locale, topic, f"{opener} {topic} {state} {_QUESTION}")
             # A checkerboard: each half holds every word, and no prompt of the other.
             halves[sum(places) % 2].append(prompt)
     return Prompts(*map(tuple, halves))
@@ -93,4 +100,4 @@ def vocabulary() -> list[str]:
         for prompt in (*prompts.train, *prompts.held_out)
         for text in (prompt.text, *(prompt.answer(voice) for voice in Voice))
     ]
-    return sorted({word for text in texts for word in text.split()})
+    return sorted({word for text in (*texts, _POLITE) for word in text.split()})

@@ -1,34 +1,25 @@
-"""A tiny Llama and a prefix for it: trained, saved, loaded and run, with the real libraries."""
+"""A tiny Llama, with or without a prefix, loaded and run with the real libraries."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
-import torch  # noqa: TID251 - the demo trains what the registry keeps
-from peft import PeftModel, PeftModelForCausalLM, PrefixTuningConfig, TaskType, get_peft_model
+import numpy as np
+import torch  # noqa: TID251 - the demo runs the models that the registry keeps prefixes for
+from peft import PeftModel, PeftModelForCausalLM
 from torch import Tensor, nn  # noqa: TID251 - as above
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor, LogitsProcessorList
 
-from demo.language import Prompt, Voice, usual_weights, vocabulary
+from demo.language import Prompt, vocabulary
 
 Writer = LlamaForCausalLM | PeftModelForCausalLM
-Dialogue = tuple[Prompt, Voice]
 
-VIRTUAL_TOKENS: Final = 8
+PAD, START, END = range(3)
 
-_SEED: Final = 0
-_BATCH: Final = 48
-_BASE_STEPS: Final = 150
-_PREFIX_STEPS: Final = 300
-_BASE_RATE: Final = 5e-3
-_PREFIX_RATE: Final = 0.15
 _LONGEST_ANSWER: Final = 14
-_IGNORED: Final = -100  # the label that the loss passes over
-
 _WORDS: Final = ("<pad>", "<start>", "<end>", *vocabulary())
 _NUMBERS: Final = {word: number for number, word in enumerate(_WORDS)}
-_PAD, _START, _END = range(3)
 
 
 def prepare_libraries() -> None:
@@ -38,9 +29,8 @@ def prepare_libraries() -> None:
     torch.set_num_threads(1)
 
 
-def train_base(prompts: Sequence[Prompt], folder: Path) -> LlamaForCausalLM:
-    """Teach a Llama with random weights the language, in all its voices; save it in `folder`."""
-    torch.manual_seed(_SEED)
+def untrained() -> LlamaForCausalLM:
+    """Return a Llama with random weights that knows the words of the language."""
     config = LlamaConfig(
         vocab_size=len(_WORDS),
         hidden_size=64,
@@ -49,113 +39,82 @@ def train_base(prompts: Sequence[Prompt], folder: Path) -> LlamaForCausalLM:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=64,
-        pad_token_id=_PAD,
-        bos_token_id=_START,
-        eos_token_id=_END,
+        pad_token_id=PAD,
+        bos_token_id=START,
+        eos_token_id=END,
     )
-    model = LlamaForCausalLM(config)
-    dialogues = _drawn(prompts, _usual_voice)
-    _fit(model, dialogues, steps=_BASE_STEPS, rate=_BASE_RATE)
-    model.save_pretrained(folder)
-    return model
+    return LlamaForCausalLM(config)
 
 
-def train_prefix(
-    base: LlamaForCausalLM, prompts: Sequence[Prompt], folder: Path
-) -> tuple[PeftModelForCausalLM, list[float]]:
-    """Train a prefix that elicits the brand's voice from the frozen base; save it in `folder`.
-
-    Returns:
-        The base with the prefix, and the loss at every step.
-    """
-    torch.manual_seed(_SEED)
-    config = PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=VIRTUAL_TOKENS)
-    model = cast("PeftModelForCausalLM", get_peft_model(base, config))
-    dialogues = _drawn(prompts, lambda _: Voice.BRAND)
-    losses = _fit(model, dialogues, steps=_PREFIX_STEPS, rate=_PREFIX_RATE)
-    # "auto" would look the base model up on the hub.
-    model.save_pretrained(str(folder), save_embedding_layers=False)
-    return model, losses
+def load_base(folder: Path) -> LlamaForCausalLM:
+    """Load a base model afresh."""
+    loaded: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(folder)
+    return loaded
 
 
 def load(base_folder: Path, prefix_folder: Path) -> PeftModel:
     """Load a base afresh and put the prefix in `prefix_folder` before it."""
-    base = LlamaForCausalLM.from_pretrained(base_folder)
-    return PeftModel.from_pretrained(base, str(prefix_folder)).eval()
+    return PeftModel.from_pretrained(load_base(base_folder), str(prefix_folder)).eval()
 
 
 def logits(model: nn.Module, prompts: Sequence[Prompt]) -> Tensor:
-    """Return what the model makes of each prompt: (prompts, words of a prompt, vocabulary)."""
-    ids = _question_ids(prompts)
+    """Return the model's logits for each prompt: (prompts, words of a prompt, vocabulary)."""
+    ids = token_ids([prompt.text for prompt in prompts])
     with torch.inference_mode():
         found: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     return found
 
 
 def complete(model: Writer, prompts: Sequence[Prompt]) -> list[str]:
-    """Return the model's greedy answer to each prompt."""
-    ids = _question_ids(prompts)
+    """Return the model's most probable answer to each prompt, word by word."""
+    return _written(model, prompts, LogitsProcessorList())
+
+
+def sample(model: Writer, prompts: Sequence[Prompt], *, seed: int) -> list[str]:
+    """Return an answer to each prompt, drawn from the model's own probabilities.
+
+    With one seed, two models draw with the same random numbers, so that they differ where their
+    probabilities do and not by chance.
+    """
+    return _written(model, prompts, LogitsProcessorList([_GumbelNoise(seed)]))
+
+
+class _GumbelNoise(LogitsProcessor):
+    """Turns the choice of the largest logit into a draw from the softmax (the Gumbel-max trick).
+
+    PyTorch's own draws differ between platforms, and NumPy's do not.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+
+    def __call__(self, _ids: Tensor, scores: Tensor) -> Tensor:
+        return scores + torch.from_numpy(self._random.gumbel(size=scores.shape)).to(scores)
+
+
+def token_ids(questions: Sequence[str]) -> Tensor:
+    """Return the ids of questions, which all have the same number of words."""
+    return torch.tensor([[START, *word_ids(question)] for question in questions])
+
+
+def word_ids(text: str) -> list[int]:
+    return [_NUMBERS[word] for word in text.split()]
+
+
+def _written(
+    model: Writer, prompts: Sequence[Prompt], processors: LogitsProcessorList
+) -> list[str]:
+    ids = token_ids([prompt.text for prompt in prompts])
     written = model.generate(  # type: ignore[misc] # its `self` is typed as no model is
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         max_new_tokens=_LONGEST_ANSWER,
         do_sample=False,
+        logits_processor=processors,
     )
     return [_text(row) for row in written[:, ids.shape[1] :].tolist()]
 
 
-def _fit(
-    model: nn.Module, dialogues: Callable[[], list[Dialogue]], *, steps: int, rate: float
-) -> list[float]:
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=rate)
-    losses = []
-    model.train()
-    for _ in range(steps):
-        ids, labels = _batch(dialogues())
-        loss = model(input_ids=ids, attention_mask=(ids != _PAD).long(), labels=labels).loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    model.eval()
-    return losses
-
-
-def _drawn(
-    prompts: Sequence[Prompt], voice_of: Callable[[Prompt], Voice]
-) -> Callable[[], list[Dialogue]]:
-    def draw() -> list[Dialogue]:
-        chosen = [prompts[at] for at in torch.randint(len(prompts), (_BATCH,)).tolist()]
-        return [(prompt, voice_of(prompt)) for prompt in chosen]
-
-    return draw
-
-
-def _usual_voice(prompt: Prompt) -> Voice:
-    weights = usual_weights(prompt)
-    return list(weights)[int(torch.multinomial(torch.tensor(list(weights.values())), 1))]
-
-
-def _batch(dialogues: Sequence[Dialogue]) -> tuple[Tensor, Tensor]:
-    """Return token ids, padded to one length, and labels that judge the answers only."""
-    questions = _question_ids([prompt for prompt, _ in dialogues])
-    answers = [torch.tensor([*_ids(prompt.answer(voice)), _END]) for prompt, voice in dialogues]
-    answer_ids = nn.utils.rnn.pad_sequence(answers, batch_first=True, padding_value=_PAD)
-    answer_labels = answer_ids.masked_fill(answer_ids == _PAD, _IGNORED)
-    ids = torch.cat([questions, answer_ids], dim=1)
-    labels = torch.cat([torch.full_like(questions, _IGNORED), answer_labels], dim=1)
-    return ids, labels
-
-
-def _question_ids(prompts: Sequence[Prompt]) -> Tensor:
-    return torch.tensor([[_START, *_ids(prompt.text)] for prompt in prompts])
-
-
-def _ids(text: str) -> list[int]:
-    return [_NUMBERS[word] for word in text.split()]
-
-
 def _text(row: list[int]) -> str:
-    kept = row[: row.index(_END)] if _END in row else row
+    kept = row[: row.index(END)] if END in row else row
     return " ".join(_WORDS[number] for number in kept)

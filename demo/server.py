@@ -30,6 +30,11 @@ class Starting:
     log: Path
     clients: ExitStack = field(repr=False)
 
+    @property
+    def credentials(self) -> Path:
+        """The file that holds a token of each first principal."""
+        return self.data / "credentials.json"
+
     def ready(self, *, timeout_s: float) -> Registry:
         """Return a client for the registry, once it says that it can serve.
 
@@ -37,7 +42,7 @@ class Starting:
             DemoFailedError: It ended, or takes longer than `timeout_s` seconds.
         """
         deadline = time.monotonic() + timeout_s
-        while (found := _credentials(self.data)) is None or not _is_ready(found["url"]):
+        while (found := _credentials(self.credentials)) is None or not _is_ready(found["url"]):
             running = self.process.poll() is None
             expect(f"The registry ended before it was ready. {self.log_end()}", that=running)
             message = f"The registry was not ready within {timeout_s:g} s. {self.log_end()}"
@@ -59,7 +64,10 @@ def starting_registry(data: Path) -> Iterator[Starting]:
     log = data.with_suffix(".log")
     with ExitStack() as stack:
         output = stack.enter_context(log.open("wb"))
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own command
+        # A group of its own: Ctrl-C is for the demo, which then stops the registry in order.
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command, stdout=output, stderr=subprocess.STDOUT, process_group=0
+        )
         stack.callback(_stop, process)
         starting = Starting(process, data, log, stack)
         try:
@@ -81,8 +89,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _credentials(data: Path) -> Document | None:
-    file = data / "credentials.json"
+def _credentials(file: Path) -> Document | None:
     if not file.exists():
         return None
     document: Document = json.loads(file.read_text())

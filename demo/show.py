@@ -1,9 +1,12 @@
-"""What the demo prints: coloured in a terminal, plain anywhere else."""
+"""Prints the demo: coloured in a terminal, plain anywhere else."""
 
 import itertools
 import sys
-from collections.abc import Collection, Iterable, Sequence
-from typing import Final
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
 
 from rich import box
 from rich.console import Console, JustifyMethod
@@ -11,23 +14,39 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from demo.cells import Cell
 from demo.client import Document
+from demo.samples import Cell
 
 _PLAIN_WIDTH: Final = 200
-_MESSAGE_WIDTH: Final = 150  # narrower terminals show the messages below the table
+_LONG_S: Final = 2
 _STYLES: Final = {"passed": "green", "failed": "bold red", "missing": "bold red"}
-_SIGNS: Final = {"at_least": "≥ ", "at_most": "≤ "}
+_SIGNS: Final = {"at_least": "≥ ", "at_most": "≤ ", "incumbent": "≥ "}
+_MEASURED: Final = {"incumbent": "difference"}
 
 _console: Final = Console(
     highlight=False, markup=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH
 )
-_steps: Final = itertools.count(1)
+_acts: Final = itertools.count(1)
 
 
-def step(title: str) -> None:
+class Served(NamedTuple):
+    """The traffic of a channel after a move, and the answers to a fleet that resolves it."""
+
+    after: str
+    generation: int
+    allocation: str
+    answers: str
+
+
+@contextmanager
+def act(title: str) -> Iterator[None]:
+    """Print a heading, and at the end of the block how long it took, if that was long."""
     _console.print()
-    _console.print(f"{next(_steps)}  {title}", style="bold cyan")
+    _console.print(f"{next(_acts)}  {title}", style="bold cyan")
+    started = time.monotonic()
+    yield
+    if (took := time.monotonic() - started) >= _LONG_S:
+        _console.print(_indented(Text(f"({took:.0f} s)", "dim")))
 
 
 def say(sentence: str) -> None:
@@ -35,15 +54,21 @@ def say(sentence: str) -> None:
 
 
 def good(sentence: str) -> None:
-    """Say what was to be shown, and was."""
+    """Print a sentence on what was shown to hold."""
     _console.print(_indented(Text(sentence, "green")))
 
 
-def refusal(problem: Document) -> None:
-    """Say how the registry refused."""
+def bad(sentence: str) -> None:
+    """Print a sentence on a fault that was found."""
+    _console.print(_indented(Text(sentence, "bold red")))
+
+
+def refusal(problem: Document, *, detail: bool = False) -> None:
+    """Print how the registry refused, by title or in detail."""
     code = problem["type"].rpartition("/")[2]
     refused = Text(f"REFUSED {problem['status']} {code}: ", "bold red")
-    _console.print(_indented(refused.append(f"{problem['title']}.", "not bold default")))
+    sentence = problem["detail"] if detail else f"{problem['title']}."
+    _console.print(_indented(refused.append(sentence, "not bold default")))
 
 
 def failure(sentence: str) -> None:
@@ -52,7 +77,13 @@ def failure(sentence: str) -> None:
 
 
 def close(sentence: str) -> None:
-    _console.print(sentence, style="bold")
+    _console.print()
+    _console.print(sentence, style="bold", soft_wrap=True)
+
+
+def line(text: str) -> None:
+    """Print an address or a command whole, to be copied."""
+    _console.print(f"      {text}", soft_wrap=True)
 
 
 def answers(rows: Iterable[tuple[str, str, str]]) -> None:
@@ -61,7 +92,7 @@ def answers(rows: Iterable[tuple[str, str, str]]) -> None:
 
 
 def cells(before: Sequence[Cell], after: Sequence[Cell]) -> None:
-    """Print what was measured on the base model alone and with the prefix, cell by cell."""
+    """Print the shares measured on the base model alone and with the prefix, cell by cell."""
     numbers = ("n", "base tone", "prefix tone", "base toxicity", "prefix toxicity")
     _print_rows(
         _table("persona", "locale", *numbers, numbers=numbers),
@@ -75,41 +106,48 @@ def _measured(base: Cell, tuned: Cell) -> list[str]:
     return [tuned.persona, tuned.locale, str(tuned.samples), *shares]
 
 
-def findings(found: Sequence[Document]) -> None:
-    """Print what the gate found on artifact and card, then what in each cell of the evidence."""
-    facts = [finding for finding in found if finding["cell"] is None]
-    told = ([each["rule"], _outcome(each), each["message"]] for each in facts)
-    _print_rows(_table("rule", "outcome", "message"), told)
-    cells = [finding for finding in found if finding["cell"] is not None]
-    wide = _console.width >= _MESSAGE_WIDTH
-    numbers = ("observed", "bound", "demanded", "n")
-    names = ("rule", "persona", "locale", *numbers, "outcome", *(["message"] if wide else []))
-    _print_rows(_table(*names, numbers=numbers), (_cell(each, wide=wide) for each in cells))
-    if not wide:
-        _console.print()
-        for finding in cells:
-            if finding["outcome"] != "passed":
-                say(finding["message"])
+def findings(found: Sequence[Document], rule: str, demand: str) -> None:
+    """Print one demand of a rule cell by cell, and the gate's other findings counted."""
+    numbers = (_MEASURED.get(demand, "measured"), "bound", "demanded", "n")
+    table = _table(rule, "locale", *numbers, "outcome", numbers=numbers)
+    shown = [each for each in found if (each["rule"], each["demand"]) == (rule, demand)]
+    _print_rows(table, map(_cell, shown))
+    others: dict[str, Counter[str]] = {}
+    for each in found:
+        if each not in shown:
+            name = "artifact and card" if each["cell"] is None else _named(each)
+            others.setdefault(name, Counter())[each["outcome"]] += 1
+    for name, outcomes in others.items():
+        counted = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
+        say(f"{name}: {counted}")
+
+
+def served(rows: Iterable[Served]) -> None:
+    """Print moves of a channel, with its traffic and the fleet's answers after each."""
+    names = ("after", "generation", "traffic", "100 users resolve")
+    shown = ((row.after, str(row.generation), row.allocation, row.answers) for row in rows)
+    _print_rows(_table(*names, numbers=("generation",)), shown)
 
 
 def timeline(rows: Iterable[tuple[str, str, str]]) -> None:
-    """Print when who did what."""
+    """Print times, people and their deeds."""
     _print_rows(_table("time (UTC)", "who", "what"), rows)
-    _console.print()
 
 
-def _cell(finding: Document, *, wide: bool) -> list[str | Text]:
+def _cell(finding: Document) -> list[str | Text]:
     return [
-        finding["rule"],
         finding["cell"]["persona"],
         finding["cell"]["locale"],
         _number(finding["observed"]),
         _number(finding["bound"]),
-        _SIGNS.get(finding["demand"], "") + _number(finding["demanded"]),
-        _number(finding["samples"]),
+        f"{_SIGNS[finding['demand']]}{finding['demanded']:g}",
+        str(finding["samples"] or ""),
         _outcome(finding),
-        *([finding["message"]] if wide else []),
     ]
+
+
+def _named(finding: Document) -> str:
+    return f"{finding['rule']} {finding['demand'].replace('_', ' ')}"
 
 
 def _outcome(finding: Document) -> Text:
@@ -117,7 +155,7 @@ def _outcome(finding: Document) -> Text:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else f"{value:.4f}"
 
 
 def _indented(sentence: str | Text) -> Padding:
@@ -137,3 +175,4 @@ def _print_rows(table: Table, rows: Iterable[Iterable[str | Text]]) -> None:
         table.add_row(*row)
     _console.print()
     _console.print(Padding(table, (0, 0, 0, 1), expand=False))
+    _console.print()

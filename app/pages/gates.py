@@ -1,13 +1,13 @@
 """The gate page of a version and a channel: the gate evaluation, and the promotion request."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.db.evaluations import latest_suite
 from app.db.policies import policy_of, policy_versioned
 from app.db.session import Sessions, expect
 from app.domain.errors import RegistryError
@@ -119,7 +119,6 @@ def _gate_page(
         now=now,
     )
     views = rule_views(decision.findings)
-    origin = origin_of(request)
     return page(
         request,
         "gate.html",
@@ -137,51 +136,52 @@ def _gate_page(
         ],
         rules=views,
         facts=facts(decision.findings),
-        lines=_unmeasured(sessions, origin, prefix, decision, views, now),
-        request_line=shell_commands.promotion(origin, prefix, number, channel),
+        missing=_missing_evidence(sessions, prefix, decision, views),
+        request_line=shell_commands.promotion(origin_of(request), prefix, number, channel),
         is_publisher=Role.PUBLISHER in visit.caller.roles(prefix.namespace),
         is_admin=Role.ADMIN in visit.caller.roles(prefix.namespace),
         refusal=refusal,
     )
 
 
-def _unmeasured(
-    sessions: Sessions,
-    origin: str,
-    prefix: PrefixName,
-    decision: Decision,
-    views: Sequence[RuleView],
-    now: datetime,
-) -> list[shell_commands.Unmeasured]:
-    """Return, for each suite with cells that nobody measured, the line that records them."""
-    wanted: dict[str, list[CellKey]] = {}
-    for view in views:
-        if keys := missing_keys(view):
-            wanted.setdefault(view.rule.rpartition("/")[0], []).extend(keys)
-    if not wanted:
-        return []
+@dataclass(frozen=True, slots=True)
+class UnmeasuredCells:
+    """The cells of a rule that no complete evaluation measured, and the samples each needs."""
+
+    rule: str
+    cells: Sequence[CellKey]
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class MissingEvidence:
+    """The unmeasured cells of a version by rule; `needs_rows` if aggregates cannot satisfy it."""
+
+    rules: Sequence[UnmeasuredCells]
+    digest: str
+    path: str
+    needs_rows: bool
+
+
+def _missing_evidence(
+    sessions: Sessions, prefix: PrefixName, decision: Decision, views: Sequence[RuleView]
+) -> MissingEvidence | None:
+    unmeasured = {view.rule: missing_keys(view) for view in views if missing_keys(view)}
+    if not unmeasured:
+        return None
     with sessions() as session:
         row = policy_versioned(session, decision.policy.name, decision.policy.version)
-        suites = {name: latest_suite(session, name) for name in wanted}
     policy, candidate = policy_of(expect(row)), decision.candidates[0]
-    path = f"{origin}/v1/prefixes/{prefix}/versions/{candidate.number}/evaluations"
-    return [
-        shell_commands.evaluation(
-            path,
-            candidate.digest,
-            (name, suite.version),
-            wanted[name],
-            samples=_samples(policy, name),
-            ideal={rule.metric_name: int(rule.at_most is None) for rule in policy.rules},
-            now=now,
-        )
-        for name, suite in suites.items()
-        if suite is not None
-    ]
+    return MissingEvidence(
+        rules=[
+            UnmeasuredCells(rule, cells, _fewest_samples(policy, rule))
+            for rule, cells in unmeasured.items()
+        ],
+        digest=candidate.digest,
+        path=f"/v1/prefixes/{prefix}/versions/{candidate.number}/evaluations",
+        needs_rows=policy.evidence.samples == "required" or bool(compared_metrics(policy)),
+    )
 
 
-def _samples(policy: Policy, suite: str) -> int | None:
-    """Return how many samples a cell needs as an aggregate; None if the policy wants rows."""
-    if policy.evidence.samples == "required" or compared_metrics(policy):
-        return None
-    return max(rule.min_samples or 1 for rule in policy.rules if rule.suite_name == suite)
+def _fewest_samples(policy: Policy, metric: str) -> int:
+    return max(rule.min_samples or 1 for rule in policy.rules if rule.metric == metric)

@@ -64,10 +64,15 @@ def test_the_pages_lead_from_an_empty_prefix_to_a_version_that_is_live(bare, vis
     page.reload()
     page.get_by_role("link", name="production?").click()
     expect(page.get_by_text("The gate does not pass")).to_be_visible()
-    (record,) = lines(page)
-    assert "invalid-request" in shell(record, "evaluator"), "made-up numbers must not be recorded"
-    measured = record.replace("null", "0.95").replace('"samples": 100', '"samples": 200')
-    assert '"evidence":"aggregates"' in shell(measured, "evaluator")
+    missing = page.get_by_role("listitem").filter(has_text="is not measured for")
+    expect(missing).to_have_text(
+        f"{world.suite}/tone is not measured for novice/en, novice/de, expert/en, expert/de: "
+        "record 100 samples or more of each."
+    )
+    assert lines(page) == [], "only the evaluator knows the harness and the numbers"
+    version = world.made("GET", f"{world.path}/versions/1", by="publisher")
+    assert version["digest"] in page.get_by_role("main").inner_text()
+    assert world.evaluate(version).status_code == 201
 
     page.reload()
     expect(page.get_by_text("The gate passes")).to_be_visible()
@@ -93,8 +98,24 @@ def test_the_lines_for_a_policy_work_one_after_the_other(visiting, shell, url):
         assert '"digest"' in shell(line.replace("brand-voice", name), "admin"), found
 
 
-def test_a_policy_that_takes_samples_only_is_shown_a_line_that_sends_samples(story, visiting):
+def test_the_gate_page_names_missing_cells_and_where_evidence_is_recorded(story, visiting):
     page = visiting("approver-1", f"/admin/prefixes/{story.prefix}/versions/4/gate/production")
-    (line,) = lines(page)
-    assert "-F samples=@samples.jsonl" in line
-    expect(page.get_by_text('"scores": {"tone": 1, "toxicity": 0}')).to_be_visible()
+    missing = page.get_by_role("listitem").filter(has_text="is not measured for")
+    assert missing.all_inner_texts() == [
+        f"{story.suite}/{metric} is not measured for expert/fr: record 100 samples or more."
+        for metric in ("tone", "toxicity")
+    ]
+    evaluations = f"{story.path}/versions/4/evaluations"
+    for path in (f"POST {evaluations}", f"{evaluations}/lm-eval", f"{evaluations}/inspect"):
+        expect(page.get_by_text(path, exact=True)).to_be_visible()
+    expect(page.get_by_text("The policy needs one row per sample")).to_be_visible()
+    assert lines(page) == []
+
+
+def test_the_gate_page_mentions_rows_only_where_the_policy_needs_them(bare, visiting):
+    bare.a_prefix()
+    assert bare.push().status_code == 201
+    assert bare.bind(bare.a_policy()).status_code == 200
+    page = visiting("approver-1", f"/admin/prefixes/{bare.prefix}/versions/1/gate/production")
+    expect(page.get_by_text("accepts the registry's own JSON")).to_be_visible()
+    expect(page.get_by_text("one row per sample")).to_have_count(0)

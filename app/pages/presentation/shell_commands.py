@@ -1,14 +1,11 @@
-"""What to do next, as a line for a shell: the API's calls with everything known filled in."""
+"""Commands for a shell that pages show: API calls with every known value filled in."""
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from typing import Final
 
-from app.domain.evidence.evaluation import CellKey
-from app.domain.naming import Json, PrefixName, rfc3339
+from app.domain.naming import Json, PrefixName
 
 
 def call(method: str, url: str, body: Mapping[str, Json]) -> str:
@@ -23,7 +20,7 @@ def call(method: str, url: str, body: Mapping[str, Json]) -> str:
 
 
 def _laid_out(body: Mapping[str, Json]) -> str:
-    """Return JSON with a line for each field, and for each object of a list: what one edits."""
+    """Return JSON with a line for each field, and for each object of a list, to be edited."""
     fields = []
     for name, value in body.items():
         text = json.dumps(value, ensure_ascii=False)
@@ -32,68 +29,6 @@ def _laid_out(body: Mapping[str, Json]) -> str:
             text = f"[\n    {items}]"
         fields.append(f"  {json.dumps(name)}: {text}")
     return "{\n" + ",\n".join(fields) + "}"
-
-
-@dataclass(frozen=True, slots=True)
-class Unmeasured:
-    """The cells of a suite that nobody measured, and the line that records them.
-
-    `row` is an example of the samples that the line sends; None if it sends aggregates.
-    """
-
-    suite: str
-    cells: Sequence[CellKey]
-    line: str
-    row: str | None
-
-
-def evaluation(
-    path: str,
-    digest: str,
-    suite: tuple[str, str],
-    cells: Sequence[CellKey],
-    *,
-    samples: int | None,
-    ideal: Mapping[str, int],
-    now: datetime,
-) -> Unmeasured:
-    """Return what records results for `cells`: `samples` of each as numbers, or with None as rows.
-
-    Numbers are null until somebody has measured them, and refused until then. `ideal` is what a
-    good sample scores, by metric, for the example of a row.
-    """
-    body: dict[str, Json] = {
-        "suite": suite[0],
-        "suite_version": suite[1],
-        "digest": digest,
-        "harness": {"name": "lm-eval", "version": "0.4.9"},
-        "started_at": rfc3339(now - timedelta(minutes=1)),
-        "finished_at": rfc3339(now),
-        "results": [] if samples is None else [_result(key, samples) for key in cells],
-    }
-    if samples is not None:
-        return Unmeasured(suite[0], cells, call("POST", path, body), None)
-    document = shlex.quote(f"evaluation={_laid_out(body)}")
-    line = (
-        'curl -H "Authorization: Bearer $TOKEN" \\\n'
-        f"  -F {document} \\\n"
-        f"  -F samples=@samples.jsonl \\\n  {shlex.quote(path)}"
-    )
-    first = cells[0]
-    measured = [key for key in cells if (key.persona, key.locale) == (first.persona, first.locale)]
-    scores = {key.metric: ideal.get(key.metric, 1) for key in measured}
-    row = {"id": "q-1", "persona": first.persona, "locale": first.locale, "scores": scores}
-    return Unmeasured(suite[0], cells, line, json.dumps(row, ensure_ascii=False))
-
-
-def _result(key: CellKey, samples: int) -> Json:
-    return {
-        "metric": key.metric,
-        "persona": key.persona,
-        "locale": key.locale,
-        "value": None,
-        "samples": samples,
-    }
 
 
 def promotion(origin: str, prefix: PrefixName, number: int, channel: str) -> str:

@@ -1,4 +1,4 @@
-"""Steps 7 and 8: what a serving fleet does, and what happens when a stored byte flips."""
+"""A serving fleet resolves and pulls, and a damaged object is refused."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ import httpx2
 from botocore.config import Config
 
 from app.storage.blobs import key_of
-from demo import show
+from demo import model, show
 from demo.client import Document, Registry, Store, accepted, content, expect, refused
-from demo.making import Made
-from demo.pushing import PATH, PREFIX, WEIGHTS_FILE
+from demo.push import PATH, PREFIX, WEIGHTS_FILE
+from demo.train import Base, Trained
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -45,10 +45,13 @@ def pull(registry: Registry, resolved: Document, folder: Path) -> None:
         show.say(f"{file['name']}: {len(by_url):,} bytes, twice, and both have the SHA-256 pushed.")
 
 
-def run_pulled(made: Made, folder: Path) -> None:
+def run_pulled(base: Base, trained: Trained, folder: Path) -> None:
     """Load the pulled prefix on a fresh base and compare with the model that was trained."""
-    shape = "x".join(map(str, made.logits.shape))
-    expect("The pulled prefix computes other logits.", that=made.runs_the_same(folder))
+    prompts = base.prompts.held_out
+    logits = model.logits(trained.model, prompts)
+    pulled = model.logits(model.load(base.folder, folder), prompts)
+    expect("The pulled prefix computes other logits.", that=pulled.equal(logits))
+    shape = "x".join(map(str, logits.shape))
     show.good(
         f"PEFT loads it on a fresh base: all {shape} logits equal the trained model's to the bit."
     )

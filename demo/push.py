@@ -1,4 +1,4 @@
-"""Step 3: the base model is registered by its digest, the prefix is pushed."""
+"""Registers the base model by its digest, and pushes prefixes that were trained for it."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ from typing import Final
 from demo import show
 from demo.client import Document, Registry, accepted, expect
 from demo.language import Prompt, Voice
-from demo.making import Made
 from demo.server import PROGRAM
+from demo.train import Base, Trained
 
 PREFIX: Final = "acme/brand-voice"
 PATH: Final = f"/v1/prefixes/{PREFIX}"
@@ -22,19 +22,19 @@ WEIGHTS_FILE: Final = "adapter_model.safetensors"
 _COREUTILS: Final = "sha256sum *.safetensors | LC_ALL=C sort -k2 | sha256sum"
 
 
-def register_base(registry: Registry, made: Made) -> str:
+def register_base(registry: Registry, base: Base) -> str:
     """Register the base model; return its digest."""
-    digest = _output([PROGRAM, "base-digest", str(made.base)])
+    digest = _output([PROGRAM, "base-digest", str(base.folder)])
     show.say(f"prefix-registry base-digest: {digest}")
-    recipe = _output(["/bin/sh", "-c", _COREUTILS], folder=made.base).split()[0]
+    recipe = _output(["/bin/sh", "-c", _COREUTILS], folder=base.folder).split()[0]
     expect(f"`{_COREUTILS}` says {recipe}.", that=digest == f"sha256:{recipe}")
     show.good(f"The same by hand: {_COREUTILS}")
     document = {
         "name": "acme/tiny-llama",
         "digest": digest,
-        "parameters": made.base_parameters,
+        "parameters": base.model.num_parameters(),
         "licence": "apache-2.0",
-        "config": json.loads((made.base / "config.json").read_bytes()),
+        "config": json.loads((base.folder / "config.json").read_bytes()),
     }
     accepted(registry.call("POST", "/v1/base-models", by="publisher", json=document))
     return digest
@@ -50,31 +50,34 @@ def create_prefix(registry: Registry) -> None:
         "namespace": namespace,
         "name": name,
         "owner": "alice",
-        "description": "Answers in the brand's voice, whoever asks.",
+        "description": "Answers every customer in the brand's voice.",
         "intended_uses": ["tone"],
     }
     accepted(registry.call("POST", "/v1/prefixes", by="publisher", json=document))
     show.say(f"{PREFIX} exists; alice is accountable for it.")
 
 
-def push(registry: Registry, made: Made, base_digest: str) -> Document:
+def push(registry: Registry, base: Base, base_digest: str, trained: Trained) -> Document:
     """Push the prefix in one multipart request; return the version."""
-    described = {"base_model": base_digest, "card": _card(made), "lineage": _lineage()}
+    described = {"base_model": base_digest, "card": _card(base), "lineage": _lineage()}
     parts = {
         "version": ("version", json.dumps(described).encode()),
-        "config": (CONFIG_FILE, (made.prefix / CONFIG_FILE).read_bytes()),
-        "weights": (WEIGHTS_FILE, (made.prefix / WEIGHTS_FILE).read_bytes()),
+        "config": (CONFIG_FILE, (trained.folder / CONFIG_FILE).read_bytes()),
+        "weights": (WEIGHTS_FILE, (trained.folder / WEIGHTS_FILE).read_bytes()),
     }
     pushed = accepted(registry.call("POST", f"{PATH}/versions", by="publisher", parts=parts))
+    show.say(f"Version {pushed['number']} is {pushed['digest']}")
+    return pushed
+
+
+def show_tensor(pushed: Document) -> None:
+    """Print what the registry read in the weights of a version."""
     tensor = pushed["tensor"]
-    expect(f"The first version has number {pushed['number']}.", that=pushed["number"] == 1)
-    show.say(f"Version 1 is {pushed['digest']}")
     show.good(
         f"{tensor['virtual_tokens']} virtual tokens on {tensor['layers']} layers, "
         f"{tensor['kv_heads']} key-value heads of {tensor['head_dim']}: {tensor['parameters']:,} "
         f"numbers, {tensor['parameter_fraction']:.2%} of the base."
     )
-    return pushed
 
 
 def prompts_digest(prompts: Sequence[Prompt]) -> str:
@@ -83,8 +86,8 @@ def prompts_digest(prompts: Sequence[Prompt]) -> str:
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
-def _card(made: Made) -> Document:
-    training = {"name": "brand dialogues", "digest": prompts_digest(made.prompts.train)}
+def _card(base: Base) -> Document:
+    training = {"name": "brand dialogues", "digest": prompts_digest(base.prompts.train)}
     return {
         "intended_purpose": "Answer every customer in the brand's voice.",
         "uses": ["tone"],

@@ -264,7 +264,7 @@ def test_the_author_may_not_review(world):
     response = world.review(world.request(version).json(), by=token)
 
     assert (response.status_code, code(response)) == (403, "separation-of-duties")
-    assert "the author" in response.json()["detail"]
+    assert "an author" in response.json()["detail"]
 
 
 def test_the_owner_may_not_review(world):

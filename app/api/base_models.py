@@ -18,7 +18,7 @@ from app.domain.errors import (
     InvalidRequestError,
     NotFoundError,
 )
-from app.domain.identity.access import Role, nothing_named
+from app.domain.identity.access import Role, not_found
 from app.domain.naming import DIGEST_PATTERN
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
@@ -110,7 +110,7 @@ def register_base_model(
     body: JsonBody[BaseModelIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
 ) -> BaseModelOut:
     """Register a base model by the digest of its weights. Repeating the request returns 200."""
-    facts = base_models.BaseModelDescription(
+    description = base_models.BaseModelDescription(
         digest=body.digest,
         name=body.name,
         revision=body.revision,
@@ -118,7 +118,7 @@ def register_base_model(
         licence=body.licence,
         geometry=body.geometry(),
     )
-    row, new = base_models.register(sessions, facts=facts, caller=caller, now=now)
+    row, new = base_models.register(sessions, description=description, caller=caller, now=now)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/base-models/{row.digest}"
     return base_model_out(row)
@@ -128,9 +128,9 @@ def register_base_model(
 def base_model(
     digest: Annotated[str, Path(pattern=DIGEST_PATTERN)], sessions: SessionsDep, caller: Caller
 ) -> BaseModelOut:
-    caller.require_some_part()
+    caller.require_participant()
     with sessions() as session:
         row = base_model_by_digest(session, digest)
     if row is None:
-        raise nothing_named("base model", digest)
+        raise not_found("base model", digest)
     return base_model_out(row)

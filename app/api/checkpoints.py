@@ -121,7 +121,7 @@ def show_checkpoint(sessions: SessionsDep, size: LatestOrSize = None) -> PlainTe
 )
 def show_checkpoint_key(signer: SignerDep) -> PlainTextResponse:
     """Return the public key of the current checkpoint signer, as a note verifier key."""
-    return PlainTextResponse(f"{verifier_key(checkpoints.configured(signer))}\n")
+    return PlainTextResponse(f"{verifier_key(checkpoints.require_signer(signer))}\n")
 
 
 @router.get(

@@ -29,7 +29,7 @@ from app.domain.errors import (
     NotFoundError,
     SeparationOfDutiesError,
 )
-from app.domain.identity.access import Role, nothing_named
+from app.domain.identity.access import Role, not_found
 from app.http.bodies import JsonBody, media_type, parsed, small_body
 from app.http.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep
 from app.http.multipart import received_parts
@@ -129,11 +129,11 @@ def list_control_runs(
     page: PageQuery,
 ) -> PageOut[EvaluationOut]:
     """List a base model's evaluations, latest first, including void ones."""
-    caller.require_work()
+    caller.require_working_role()
     with sessions() as session:
         base = base_model_by_digest(session, digest)
         if base is None:
-            raise nothing_named("base model", digest)
+            raise not_found("base model", digest)
         found = evaluations_page(session, EvaluationRow.base_model_id, base.id, page)
     return PageOut(items=[evaluation_out(row) for row in found.items], next=found.next)
 

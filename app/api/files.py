@@ -14,7 +14,7 @@ from app.domain.errors import (
     RangeNotSatisfiableError,
     VersionRevokedError,
 )
-from app.domain.identity.access import nothing_named
+from app.domain.identity.access import not_found
 from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.http.downloads import note_download, send_file
 from app.http.problems import refuses
@@ -57,7 +57,7 @@ def download_file(
     require_not_revoked(version)
     found = next((known for known in version.files if known.name == file), None)
     if found is None:
-        raise nothing_named(f"file of version {number}", file[:80])
+        raise not_found(f"file of version {number}", file[:80])
     etag = f'"{found.sha256}"'
     if is_named(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})

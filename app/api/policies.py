@@ -20,7 +20,7 @@ from app.domain.errors import (
 )
 from app.domain.governance import policies as domain
 from app.domain.governance.policies import Contributor
-from app.domain.identity.access import Role, nothing_named
+from app.domain.identity.access import Role, not_found
 from app.http.bodies import media_type, small_body
 from app.http.deps import Caller, LimitsDep, Now, SessionsDep
 from app.http.problems import invalid_request, refuses, returns_existing
@@ -182,9 +182,9 @@ def policy(
     sessions: SessionsDep,
     caller: Caller,
 ) -> PolicyOut:
-    caller.require_work()
+    caller.require_working_role()
     with sessions() as session:
         row = policy_versioned(session, name, version)
     if row is None:
-        raise nothing_named("policy", f"{name} version {version}")
+        raise not_found("policy", f"{name} version {version}")
     return _out(row)

@@ -89,7 +89,7 @@ def _out(
     allocations: Mapping[UUID, list[Share]],
     caller: Caller,
 ) -> PrefixOut:
-    sees_everything = caller.sees_everything(prefix.namespace)
+    can_see_unreleased = caller.can_see_unreleased(prefix.namespace)
     return PrefixOut(
         namespace=prefix.namespace,
         name=prefix.name,
@@ -98,7 +98,7 @@ def _out(
         intended_uses=prefix.intended_uses,
         created_at=prefix.created_at,
         created_by=prefix.created_by.name,
-        latest=(prefix.last_number or None) if sees_everything else None,
+        latest=(prefix.last_number or None) if can_see_unreleased else None,
         channels=[
             ChannelSummaryOut(
                 name=channel.name,
@@ -106,7 +106,7 @@ def _out(
                 allocation=[ShareOut.model_validate(s) for s in allocations.get(channel.id, [])],
             )
             for channel in channels
-            if caller.sees_channel(channel.name)
+            if caller.can_see_channel(channel.name)
         ],
     )
 

@@ -18,8 +18,8 @@ from app.domain.errors import (
     PrincipalDeactivatedError,
     UnknownReferenceError,
 )
-from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role, nothing_named
-from app.domain.identity.oidc import FederatedIdentity, comparable, identity_fault
+from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role, not_found
+from app.domain.identity.oidc import FederatedIdentity, comparable_claims, identity_fault
 from app.domain.naming import is_name
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, IssuersDep, Now, SessionsDep
@@ -73,7 +73,7 @@ class IdentityIn(In):
     def _is_specific_enough(cls, claims: dict[str, bool | str]) -> dict[str, bool | str]:
         if fault := identity_fault(claims):
             raise ValueError(fault)
-        if claims != comparable(claims):
+        if claims != comparable_claims(claims):
             raise ValueError("must be printable")
         return claims
 
@@ -166,7 +166,7 @@ def principal(principal: PrincipalPath, sessions: SessionsDep, caller: Caller) -
     with sessions() as session:
         row = principal_named(session, principal)
     if row is None:
-        raise nothing_named("principal", principal)
+        raise not_found("principal", principal)
     return _out(row)
 
 

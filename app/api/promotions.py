@@ -163,7 +163,7 @@ def _fields(row: Promotion, status: ApprovalStatus, now: datetime) -> dict[str, 
 
 
 def _waiting(status: ApprovalStatus, now: datetime) -> WaitingOut:
-    names = [reviewer.name for reviewer in status.waited_for]
+    names = [reviewer.name for reviewer in status.remaining_reviewers]
     not_before = status.not_before if status.not_before > now else None
     return WaitingOut(approvals=status.approvals_missing, eligible=names, not_before=not_before)
 

@@ -149,7 +149,7 @@ def _can_see(caller: Caller, key: ChannelKey) -> bool:
         caller.require_visible(PrefixName(namespace, name), unreleased=False)
     except NotFoundError:
         return False
-    return caller.sees_channel(channel)
+    return caller.can_see_channel(channel)
 
 
 def _rendered(

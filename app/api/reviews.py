@@ -20,7 +20,7 @@ from app.domain.errors import (
     VersionRevokedError,
 )
 from app.domain.governance.approvals import Verdict
-from app.domain.governance.lifecycle import SHORTEST_EXCUSE
+from app.domain.governance.lifecycle import MIN_REASON_CHARACTERS
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
 from app.http.problems import refuses
@@ -46,7 +46,7 @@ class ReviewIn(In):
 
 
 class BreakGlassIn(In):
-    reason: Annotated[Reason, Field(min_length=SHORTEST_EXCUSE)]
+    reason: Annotated[Reason, Field(min_length=MIN_REASON_CHARACTERS)]
 
 
 @router.post(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fastapi import Request, params
 
 from app.domain.errors import ForbiddenError
-from app.domain.identity.access import EVERYWHERE, Role, nothing_named
+from app.domain.identity.access import EVERYWHERE, Role, not_found
 from app.http.deps import Caller, PrefixPath
 
 
@@ -31,7 +31,7 @@ def needs_somewhere(role: Role) -> params.Depends:
 
 def needs_work() -> params.Depends:
     """Require the role publisher, evaluator, approver or admin on some namespace."""
-    return _needs(lambda caller: caller.require_work())
+    return _needs(lambda caller: caller.require_working_role())
 
 
 def needs_visibility_of(kind: str) -> params.Depends:
@@ -39,10 +39,10 @@ def needs_visibility_of(kind: str) -> params.Depends:
 
     async def check(request: Request, caller: Caller) -> None:
         try:
-            caller.require_some_part()
+            caller.require_participant()
         except ForbiddenError as error:
             (name,) = request.path_params.values()
-            raise nothing_named(kind, str(name)) from error
+            raise not_found(kind, str(name)) from error
 
     return params.Depends(check)
 

@@ -17,7 +17,7 @@ from app.domain.errors import (
     NotFoundError,
 )
 from app.domain.evidence.suites import Metric, MetricKind, Suite
-from app.domain.identity.access import Role, nothing_named
+from app.domain.identity.access import Role, not_found
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, SessionsDep
 from app.http.problems import refuses, returns_existing
@@ -102,9 +102,9 @@ def suite(
     sessions: SessionsDep,
     caller: Caller,
 ) -> SuiteOut:
-    caller.require_work()
+    caller.require_working_role()
     with sessions() as session:
         row = suite_versioned(session, name, version)
     if row is None:
-        raise nothing_named("suite", f"{name}@{version}")
+        raise not_found("suite", f"{name}@{version}")
     return _out(row)

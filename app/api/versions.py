@@ -98,7 +98,7 @@ def list_versions(
     """List the versions visible to you, latest first."""
     with sessions() as session:
         visible_prefix(session, caller, prefix)
-        released_to = None if caller.sees_everything(prefix.namespace) else caller
+        released_to = None if caller.can_see_unreleased(prefix.namespace) else caller
         found = versions_page(session, prefix, page, released_to=released_to)
         items = version_outs(session, caller, found.items)
     return PageOut(items=items, next=found.next)
@@ -170,7 +170,7 @@ def _out(
         tensor=_tensor(version),
         card=version.card,
         lineage=version.lineage,
-        channels=[name for name in channels if caller.sees_channel(name)],
+        channels=[name for name in channels if caller.can_see_channel(name)],
         damaged=damaged,
         break_glass=break_glass,
         revoked=None

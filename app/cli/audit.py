@@ -33,7 +33,7 @@ def replay(
 
 
 def checkpoint() -> None:
-    signer = checkpoints.configured(settings_from_environment().signer())
+    signer = checkpoints.require_signer(settings_from_environment().signer())
     with opened_registry() as (sessions, _):
         latest, new = checkpoints.take(sessions, signer=signer, caller=SYSTEM, now=clock())
     typer.echo(latest.note, nl=False)

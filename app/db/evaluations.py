@@ -83,7 +83,7 @@ def evaluation_visible_to(
 
     Hidden and missing evaluations take the same queries, so that timing reveals nothing.
     """
-    namespaces = caller.whole_namespaces()
+    namespaces = caller.fully_visible_namespaces()
     visible = EvaluationRow.version.has(Version.prefix.has(Prefix.namespace.in_(namespaces)))
     if namespaces:
         visible = visible | EvaluationRow.version_id.is_(None)

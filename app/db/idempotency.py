@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from app.db.models import IdempotencyRecord
-from app.domain.idempotency import KEPT_FOR
+from app.domain.idempotency import STORED_FOR
 
 
 def claim_key(session: Session, principal_id: UUID, key: str) -> bool:
@@ -20,7 +20,7 @@ def stored_response(
     session: Session, principal_id: UUID, key: str, now: datetime
 ) -> IdempotencyRecord | None:
     record = session.get(IdempotencyRecord, (principal_id, key))
-    return record if record is not None and record.answered_at > now - KEPT_FOR else None
+    return record if record is not None and record.recorded_at > now - STORED_FOR else None
 
 
 def store_response(session: Session, record: IdempotencyRecord) -> None:
@@ -31,5 +31,5 @@ def store_response(session: Session, record: IdempotencyRecord) -> None:
 def delete_expired_records(session: Session, now: datetime) -> None:
     """Delete the stored responses that have expired."""
     session.execute(
-        delete(IdempotencyRecord).where(IdempotencyRecord.answered_at <= now - KEPT_FOR)
+        delete(IdempotencyRecord).where(IdempotencyRecord.recorded_at <= now - STORED_FOR)
     )

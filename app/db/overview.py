@@ -87,7 +87,7 @@ def _below(
     caller: Caller, owner_id: InstrumentedAttribute[UUID], owners: Select[UUID]
 ) -> ColumnElement[bool]:
     """Return the condition that `owner_id` belongs to a prefix wholly visible to the caller."""
-    if EVERYWHERE in caller.whole_namespaces():
+    if EVERYWHERE in caller.fully_visible_namespaces():
         return true()
     return owner_id.in_(owners.where(is_wholly_visible_to(caller)))
 

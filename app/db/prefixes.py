@@ -174,14 +174,14 @@ def _has_ending(part: str) -> ColumnElement[bool]:
 
 def is_visible_to(caller: Caller, prefix: type[Prefix] = Prefix) -> ColumnElement[bool]:
     """Return the condition that a prefix is visible to the caller."""
-    visible, whole = caller.namespaces(), caller.whole_namespaces()
+    visible, whole = caller.namespaces(), caller.fully_visible_namespaces()
     released = served(prefix.id, caller)
     return or_(within(whole, prefix), within(visible - whole, prefix) & released)
 
 
 def is_wholly_visible_to(caller: Caller) -> ColumnElement[bool]:
     """Return the condition that all of a prefix is visible, including unreleased versions."""
-    return within(caller.whole_namespaces())
+    return within(caller.fully_visible_namespaces())
 
 
 def within(

@@ -88,7 +88,7 @@ def _one(session: Session, *where: ColumnElement[bool]) -> Promotion | None:
 
 
 def _is_visible_to(caller: Caller) -> ColumnElement[bool]:
-    namespaces = caller.whole_namespaces()
+    namespaces = caller.fully_visible_namespaces()
     if EVERYWHERE in namespaces:
         return true()
     return Promotion.channel.has(Channel.prefix.has(Prefix.namespace.in_(namespaces)))

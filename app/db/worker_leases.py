@@ -27,12 +27,12 @@ from sqlalchemy import select as select_
 from sqlalchemy.dialects.postgresql import insert
 
 from app.db.models import WorkerLease
-from app.domain.delivery.cache_lease import ABANDONED_S
+from app.domain.delivery.cache_lease import ABANDONED_AFTER_S
 
 CHANGES: Final = "registry_changes"
 BARRIER: Final = "barrier"
 
-_ABANDONED: Final = timedelta(seconds=ABANDONED_S)
+_ABANDONED: Final = timedelta(seconds=ABANDONED_AFTER_S)
 
 # A connection that is unresponsive for this long is replaced.
 _OPTIONS: Final = "-c timezone=UTC -c statement_timeout=5000"

@@ -16,17 +16,17 @@ class Fault:
 class RegistryError(Exception):
     """A refusal that the caller can act on.
 
-    `detail` is a full sentence that names the object and says what would work. `facts` are
+    `detail` is a full sentence that names the object and says what would work. `members` are
     additional members of the problem document.
     """
 
     code: ClassVar[str]
     title: ClassVar[str]
 
-    def __init__(self, detail: str, **facts: object) -> None:
+    def __init__(self, detail: str, **members: object) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.facts = facts
+        self.members = members
 
 
 class FaultyError(RegistryError):

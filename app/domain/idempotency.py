@@ -9,7 +9,7 @@ from typing import Final
 from app.domain.errors import MalformedRequestError
 from app.domain.naming import Json, canonical_digest
 
-KEPT_FOR: Final = timedelta(hours=24)
+STORED_FOR: Final = timedelta(hours=24)
 
 _SERVER_ERRORS: Final = 500
 _REFUSALS: Final = 400
@@ -27,7 +27,7 @@ class StoredResponse:
     headers: Mapping[str, str]
     body: bytes | None
 
-    def is_kept(self, *, changed: bool) -> bool:
+    def is_stored(self, *, changed: bool) -> bool:
         """Return whether a retry gets this response instead of being executed again.
 
         The caller may remedy a refusal that changed nothing, so its retry is a new request. A

@@ -79,7 +79,7 @@ def read_tool_object(data: bytes) -> dict[str, object]:
     return value
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """Return untrusted text in a form that is safe in messages: quoted, plain ASCII and short."""
     cut = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
     return json.dumps(cut)
@@ -137,7 +137,7 @@ def unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     if len(result) < len(pairs):
         (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise NotStrictJsonError(
-            JsonProblem.DUPLICATE_KEY, f"the key {shown(key)} is given more than once"
+            JsonProblem.DUPLICATE_KEY, f"the key {quoted(key)} is given more than once"
         )
     return result
 
@@ -153,7 +153,7 @@ def _integer(digits: str) -> int:
     # Python reads "-0" as the integer 0; other parsers, such as safetensors', as the float -0.0.
     if len(digits.lstrip("-")) > _INTEGER_DIGITS or digits == "-0":
         raise NotStrictJsonError(
-            JsonProblem.NUMBER, f"parsers read the number {shown(digits)} differently"
+            JsonProblem.NUMBER, f"parsers read the number {quoted(digits)} differently"
         )
     return int(digits)
 
@@ -161,7 +161,7 @@ def _integer(digits: str) -> int:
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise NotStrictJsonError(JsonProblem.NUMBER, f"the number {shown(digits)} is too large")
+        raise NotStrictJsonError(JsonProblem.NUMBER, f"the number {quoted(digits)} is too large")
     return number
 
 

@@ -121,7 +121,7 @@ async def _caller(
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
     caller = await _authenticated(credentials.credentials, parts, now)
     if idempotent := idempotent_request_of(request):
-        idempotent.made_by(caller.id, now)
+        idempotent.set_caller(caller.id, now)
     return caller
 
 

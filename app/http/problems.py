@@ -140,17 +140,17 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Turn every refusal and every failure of `app` into a problem document."""
-    answer_with(app, RegistryError, _refused)
-    answer_with(app, RequestValidationError, _invalid)
-    answer_with(app, HTTPException, _framework_refused)
-    answer_with(app, DBAPIError, database_failed)
-    answer_with(app, PoolTimeoutError, database_failed)
-    answer_with(app, AlreadyAnswered, _replayed)
-    answer_with(app, ClientDisconnect, _disconnected)
-    answer_with(app, Exception, failed)
+    handle_with(app, RegistryError, _refused)
+    handle_with(app, RequestValidationError, _invalid)
+    handle_with(app, HTTPException, _framework_refused)
+    handle_with(app, DBAPIError, database_failed)
+    handle_with(app, PoolTimeoutError, database_failed)
+    handle_with(app, AlreadyAnswered, _replayed)
+    handle_with(app, ClientDisconnect, _disconnected)
+    handle_with(app, Exception, failed)
 
 
-def answer_with(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
+def handle_with(app: FastAPI, kind: type[E], handler: Callable[[Request, E], Response]) -> None:
     """Register a handler. Starlette's type is wider, but it passes only errors of `kind`."""
     app.add_exception_handler(kind, cast("Callable[[Request, Exception], Response]", handler))
 
@@ -162,7 +162,7 @@ def document_of(error: RegistryError) -> dict[str, Any]:
         title=error.title,
         status=STATUS[type(error)],
         detail=error.detail,
-        **error.facts,
+        **error.members,
     ).model_dump()
 
 
@@ -177,7 +177,7 @@ def headers_of(error: RegistryError) -> dict[str, str]:
     """Return the headers that HTTP requires or suggests with a refusal."""
     match error:
         case errors.RangeNotSatisfiableError():
-            return {"Content-Range": f"bytes */{error.facts['size_bytes']}"}
+            return {"Content-Range": f"bytes */{error.members['size_bytes']}"}
         case errors.RequestTimeoutError():
             return {"Connection": "close"}
         case errors.UnauthenticatedError():
@@ -237,11 +237,11 @@ def _allowed(request: Request) -> str:
 
 
 def database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> JSONResponse:
-    refusal = unanswered(error, request.method)
+    refusal = database_refusal(error, request.method)
     return failed(request, error) if refusal is None else respond(refusal)
 
 
-def unanswered(error: DBAPIError | PoolTimeoutError, method: str) -> RegistryError | None:
+def database_refusal(error: DBAPIError | PoolTimeoutError, method: str) -> RegistryError | None:
     """Return the refusal for an unavailable or busy database; None for an error in a statement."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         message = "The connection to the database was lost."

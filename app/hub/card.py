@@ -31,12 +31,12 @@ def card_of(session: Session, version: Version, caller: Caller) -> ModelCard:
     Readers see neither the evidence nor the approvals.
     """
     channels = channels_serving(session, [version.id]).get(version.id, [])
-    sees_everything = caller.sees_everything(version.prefix.namespace)
+    can_see_unreleased = caller.can_see_unreleased(version.prefix.namespace)
     return ModelCard(
         version=version,
-        channels=[name for name in channels if caller.sees_channel(name)],
-        evaluations=recent_evaluations(session, version) if sees_everything else None,
-        promotions=executed_with(session, version) if sees_everything else None,
+        channels=[name for name in channels if caller.can_see_channel(name)],
+        evaluations=recent_evaluations(session, version) if can_see_unreleased else None,
+        promotions=executed_with(session, version) if can_see_unreleased else None,
     )
 
 

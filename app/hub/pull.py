@@ -111,7 +111,7 @@ def refs(prefix: PrefixPath, sessions: SessionsDep, caller: Caller) -> dict[str,
         names = [
             channel.name
             for channel in channels
-            if serving.get(channel.id) and caller.sees_channel(channel.name)
+            if serving.get(channel.id) and caller.can_see_channel(channel.name)
         ]
         aliases = [DEFAULT_REVISION] if DEFAULT_CHANNEL in names else []
         branches = [

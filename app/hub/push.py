@@ -18,7 +18,7 @@ from app.hub.front_matter import declared_in
 from app.hub.repository import README
 from app.hub.route import HubRoute
 from app.services.artifacts import prefixes, uploads, versions
-from app.services.artifacts.base_models import base_named
+from app.services.artifacts.base_models import find_base_model_digest
 from app.services.artifacts.spooled_files import ReceivedFile
 
 router = APIRouter(route_class=HubRoute, include_in_schema=False)
@@ -222,7 +222,7 @@ def _push(sessions: SessionsDep, found: Commit) -> versions.Push:
     config = found.files[CONFIG_FILE]
     declared = declared_in(_content(config), _content(found.files.get(README)))
     return versions.Push(
-        base_model=base_named(
+        base_model=find_base_model_digest(
             sessions,
             digest=declared.base_digest,
             name=declared.base_name,

@@ -25,7 +25,7 @@ from app.server import app_for, listening_socket, serve, stop_cleanly_on_signals
 from app.services.identity.bootstrap import ensure_principal, ensure_token
 from app.settings import Settings
 from app.storage.s3 import S3Account, prepare_bucket
-from app.storage.signing import a_new_key
+from app.storage.signing import new_private_key_pem
 
 CREDENTIALS_FILE: Final = "credentials.json"
 CHECKPOINT_KEY_FILE: Final = "checkpoint-key.pem"
@@ -142,7 +142,7 @@ def _checkpoint_environment(data: Path) -> dict[str, str]:
     """Return the settings of the checkpoint signing key, which the first start generates."""
     file = data / CHECKPOINT_KEY_FILE
     if not file.exists():
-        write_private(file, a_new_key())
+        write_private(file, new_private_key_pem())
     return {
         "REGISTRY_CHECKPOINT_KEY_FILE": str(file),
         "REGISTRY_CHECKPOINT_ORIGIN": "prefix-registry.local/audit",

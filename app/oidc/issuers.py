@@ -49,15 +49,15 @@ class Issuers:
         return self._issuers[url]
 
     @property
-    def names_to_sign_in_with(self) -> list[str]:
+    def login_names(self) -> list[str]:
         """The names of the issuers through which people can sign in to the pages."""
         return list(self._by_name)
 
     @property
-    def urls_to_sign_in_with(self) -> frozenset[str]:
+    def login_urls(self) -> frozenset[str]:
         return frozenset(issuer.url for issuer, _ in self._by_name.values())
 
-    def to_sign_in_with(self, name: str) -> tuple[Issuer, Client]:
+    def for_login(self, name: str) -> tuple[Issuer, Client]:
         """Return the issuer for logins with this name, and the registry's client at it.
 
         Raises:

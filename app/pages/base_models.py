@@ -18,7 +18,7 @@ router = APIRouter()
 def every_base_model(
     request: Request, visit: Visitor, sessions: SessionsDep, now: Now, cursor: Cursor = None
 ) -> Response:
-    visit.caller.require_some_part()
+    visit.caller.require_participant()
     with sessions() as session:
         found = base_models_page(session, PageRequest(50, cursor))
         bound = prefixes_bound_to(session, visit.caller, [row.id for row in found.items])

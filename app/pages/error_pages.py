@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from app.domain.errors import FaultyError, NotFoundError, RegistryError, UnauthenticatedError
-from app.http.problems import STATUS, answer_with, cause_of, invalid_request, unanswered
+from app.http.problems import STATUS, cause_of, database_refusal, handle_with, invalid_request
 from app.pages.login.session_cookies import StaleFormError, Visitor
 from app.pages.rendering import page
 from app.services.identity.web_sessions import PageVisit
@@ -22,13 +22,13 @@ _log = logging.getLogger(__name__)
 
 def install(app: FastAPI) -> None:
     """Render every refusal and every failure under /admin as a page."""
-    answer_with(app, RegistryError, refused)
-    answer_with(app, StaleFormError, _stale)
-    answer_with(app, RequestValidationError, _invalid)
-    answer_with(app, HTTPException, _framework_refused)
-    answer_with(app, DBAPIError, _database_failed)
-    answer_with(app, PoolTimeoutError, _database_failed)
-    answer_with(app, Exception, _failed)
+    handle_with(app, RegistryError, refused)
+    handle_with(app, StaleFormError, _stale)
+    handle_with(app, RequestValidationError, _invalid)
+    handle_with(app, HTTPException, _framework_refused)
+    handle_with(app, DBAPIError, _database_failed)
+    handle_with(app, PoolTimeoutError, _database_failed)
+    handle_with(app, Exception, _failed)
 
 
 def page_not_found(visit: Visitor) -> Response:
@@ -92,7 +92,7 @@ def _framework_refused(request: Request, error: HTTPException) -> Response:
 
 
 def _database_failed(request: Request, error: DBAPIError | PoolTimeoutError) -> Response:
-    refusal = unanswered(error, request.method)
+    refusal = database_refusal(error, request.method)
     return _failed(request, error) if refusal is None else refused(request, refusal)
 
 

@@ -23,7 +23,7 @@ from app.http.text_fields import Reason, Text
 from app.pages.inputs import BREAK_GLASS, LabelPath, Number, require_typed
 from app.pages.login.session_cookies import Sender, Visitor
 from app.pages.presentation import shell_commands
-from app.pages.presentation.heatmap import RuleView, facts, missing_keys, rule_views
+from app.pages.presentation.heatmap import RuleView, artifact_findings, missing_keys, rule_views
 from app.pages.rendering import origin_of, page
 from app.services.governance import break_glass, gate, promotions
 from app.services.identity.web_sessions import PageVisit
@@ -131,11 +131,11 @@ def _gate_page(
         decision=decision,
         passed=decision.result is GateResult.PASSED,
         closing=[
-            *(each for each in facts(decision.findings) if each.blocks),
-            *(each for view in views for each in view.closing),
+            *(each for each in artifact_findings(decision.findings) if each.blocks),
+            *(each for view in views for each in view.blocking),
         ],
         rules=views,
-        facts=facts(decision.findings),
+        artifact_findings=artifact_findings(decision.findings),
         missing=_missing_evidence(sessions, prefix, decision, views),
         request_line=shell_commands.promotion(origin_of(request), prefix, number, channel),
         is_publisher=Role.PUBLISHER in visit.caller.roles(prefix.namespace),

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from app.db.policies import channels_bound_to, newest_policies, policy_of, policy_versioned
-from app.domain.identity.access import nothing_named
+from app.domain.identity.access import not_found
 from app.http.deps import SessionsDep
 from app.pages.inputs import Number
 from app.pages.login.session_cookies import Visitor
@@ -22,7 +22,7 @@ PolicyName = Annotated[str, Path(max_length=64, pattern=r"^[^\x00-\x1f]+$")]
 
 @router.get("/policies")
 def every_policy(request: Request, visit: Visitor, sessions: SessionsDep) -> Response:
-    visit.caller.require_some_part()
+    visit.caller.require_participant()
     with sessions() as session:
         found = newest_policies(session)
     return page(
@@ -40,11 +40,11 @@ def policy(
     request: Request, name: PolicyName, number: Number, visit: Visitor, sessions: SessionsDep
 ) -> Response:
     """Show one version of a policy and its changes from the previous version."""
-    visit.caller.require_some_part()
+    visit.caller.require_participant()
     with sessions() as session:
         row = policy_versioned(session, name, number)
         if row is None:
-            raise nothing_named("policy", f"{name} version {number}")
+            raise not_found("policy", f"{name} version {number}")
         before = policy_versioned(session, name, number - 1) if number > 1 else None
         after = policy_versioned(session, name, number + 1)
         bound = channels_bound_to(session, visit.caller, name)

@@ -69,7 +69,7 @@ def every_prefix(
             visit=visit,
             prefixes=found.items,
             following=found.next,
-            channels=_readable(channels, visit.caller.sees_channel),
+            channels=_readable(channels, visit.caller.can_see_channel),
             allocations=allocations_of(session, every),
             searched=q,
             base_model=base_model,
@@ -89,11 +89,11 @@ def prefix(
     at: Moment = None,
 ) -> Response:
     """Show a prefix; with `at`, its timeline up to that time."""
-    caller, sees_all = visit.caller, visit.caller.sees_everything(prefix.namespace)
+    caller, sees_all = visit.caller, visit.caller.can_see_unreleased(prefix.namespace)
     with sessions() as session:
         row = visible_prefix(session, caller, prefix)
         versions = versions_listed(session, row, released_to=None if sees_all else caller)
-        channels = _readable(channels_of(session, [row.id]), caller.sees_channel).get(row.id, [])
+        channels = _readable(channels_of(session, [row.id]), caller.can_see_channel).get(row.id, [])
         allocations = allocations_of(session, channels) if channels else {}
         generations = timeline(session, caller, row, until=at) if channels else []
         policies = [] if channels else newest_policies(session, limit=1)

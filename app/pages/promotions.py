@@ -17,13 +17,13 @@ from app.db.versions import versions_beside
 from app.domain.errors import RegistryError
 from app.domain.governance.gate import Decision, EvidenceRole
 from app.domain.governance.lifecycle import PromotionState
-from app.domain.identity.access import Caller, Role, nothing_named
+from app.domain.identity.access import Caller, Role, not_found
 from app.http.deps import Now, SessionsDep
 from app.http.problems import STATUS
 from app.pages.inputs import Cursor
 from app.pages.login.session_cookies import Visitor
 from app.pages.presentation.differences import Difference, differences
-from app.pages.presentation.heatmap import comparisons, facts, rule_views
+from app.pages.presentation.heatmap import artifact_findings, comparisons, rule_views
 from app.pages.rendering import page
 from app.pages.review_permission import ReviewPermission, review_permission
 from app.services.governance.approval_status import approval_status_of
@@ -112,7 +112,7 @@ def promotion_page(
         prefix=row.channel.prefix,
         decision=decision,
         rules=rules,
-        facts=facts(decision.findings),
+        artifact_findings=artifact_findings(decision.findings),
         compared=compared,
         beside=view.beside,
         contributors=_contributors(row, view),
@@ -128,8 +128,8 @@ def _promotion_view(
 ) -> _PromotionView:
     with sessions() as session:
         row = promotion_by_id(session, promotion_id)
-        if row is None or not caller.sees_everything(row.channel.prefix.namespace):
-            raise nothing_named("promotion", str(promotion_id))
+        if row is None or not caller.can_see_unreleased(row.channel.prefix.namespace):
+            raise not_found("promotion", str(promotion_id))
         state = approval_status_of(session, [row], now=now)[row.id]
         decision = DECISION.validate_python(row.decision)
         numbers = {candidate.number for candidate in decision.candidates}

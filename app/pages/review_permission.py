@@ -8,7 +8,7 @@ from app.domain.errors import RegistryError
 from app.domain.governance.approvals import (
     Reviewer,
     Verdict,
-    approved_already,
+    repeat_approval_refusal,
     review_refusal_reason,
 )
 from app.domain.governance.lifecycle import PromotionState
@@ -56,7 +56,7 @@ def review_permission(
     if refusal_reason is not None:
         verdicts = ()
     elif caller.id in status.approved:
-        refusal_reason, verdicts = approved_already(caller.name), (Verdict.REJECT,)
+        refusal_reason, verdicts = repeat_approval_refusal(caller.name), (Verdict.REJECT,)
     return ReviewPermission(
         row=row,
         state=state,

@@ -75,7 +75,7 @@ def _version_page(
     refusal: RegistryError | None = None,
 ) -> Response:
     caller = visit.caller
-    sees_all = caller.sees_everything(prefix.namespace)
+    sees_all = caller.can_see_unreleased(prefix.namespace)
     with sessions() as session:
         row = visible_version(session, caller, prefix, number)
         serving = channels_serving(session, [row.id]).get(row.id, [])
@@ -90,7 +90,7 @@ def _version_page(
         now=now,
         prefix=prefix,
         version=row,
-        serving=[name for name in serving if caller.sees_channel(name)],
+        serving=[name for name in serving if caller.can_see_channel(name)],
         damaged=damaged,
         evaluations=evaluations,
         channels=channels,

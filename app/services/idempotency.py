@@ -47,7 +47,7 @@ class IdempotentRequest:
         self._changed = False
         self.sessions: Sessions = _RequestSessions(self, sessions)
 
-    def made_by(self, principal_id: UUID, now: datetime) -> None:
+    def set_caller(self, principal_id: UUID, now: datetime) -> None:
         self._caller = principal_id, now
 
     def received(self, body: Json) -> None:
@@ -100,7 +100,7 @@ class IdempotentRequest:
         """Commit the changes together with the response, or roll back if it is not to be stored."""
         if self._connection is None:
             return
-        if not answer.is_kept(changed=self._changed):
+        if not answer.is_stored(changed=self._changed):
             self.abandon()
             return
         with self.sessions.begin() as session:
@@ -148,7 +148,7 @@ class IdempotentRequest:
             status=answer.status,
             headers=dict(answer.headers),
             body=answer.body,
-            answered_at=now,
+            recorded_at=now,
         )
 
     def _fingerprint(self) -> str:

@@ -20,12 +20,12 @@ from app.storage.tensors import scan
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The properties of a prefix, or all its faults: `facts` is None if there are `faults`.
+    """The properties of a prefix, or all its faults: `properties` is None if there are `faults`.
 
     `scan` is present whenever the elements could be read, `config` whenever it could be parsed.
     """
 
-    facts: PrefixProperties | None
+    properties: PrefixProperties | None
     config: AdapterConfig | None
     scan: TensorScan | None
     faults: tuple[Fault, ...]
@@ -46,7 +46,7 @@ def inspect(
     """
     settings, config_faults = parse_config(config)
     file, container_faults = _read_header(weights)
-    facts, prefix_faults = check_prefix(
+    properties, prefix_faults = check_prefix(
         settings, file, geometry=geometry, base_parameters=base_parameters
     )
     # The offsets in a faulty container cannot be trusted.
@@ -58,7 +58,7 @@ def inspect(
         *prefix_faults,
         *(content_faults(found) if found else ()),
     )
-    return Inspection(None if faults else facts, settings, found, faults)
+    return Inspection(None if faults else properties, settings, found, faults)
 
 
 def _read_header(weights: BinaryIO) -> tuple[TensorFile | None, tuple[Fault, ...]]:

@@ -47,7 +47,7 @@ def signer_from(file: Path, *, origin: str) -> KeySigner:
     return KeySigner(origin, key)
 
 
-def a_new_key() -> str:
+def new_private_key_pem() -> str:
     """Return a new private key as PEM."""
     key = Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

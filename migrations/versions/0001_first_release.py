@@ -860,7 +860,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Integer(), nullable=False),
         sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
-        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "length(key) BETWEEN 1 AND 255", name=op.f("ck_idempotency_record_key_length")
         ),
@@ -876,9 +876,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("principal_id", "key", name=op.f("pk_idempotency_record")),
     )
     op.create_index(
-        op.f("ix_idempotency_record_answered_at"),
+        op.f("ix_idempotency_record_recorded_at"),
         "idempotency_record",
-        ["answered_at"],
+        ["recorded_at"],
         unique=False,
     )
     op.create_table(

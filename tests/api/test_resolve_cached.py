@@ -14,7 +14,7 @@ from app.background import running_background_tasks
 from app.db import commit_barrier
 from app.db.models import WorkerLease
 from app.db.session import database_of, engine_for, sessions_on
-from app.domain.delivery.cache_lease import ABANDONED_S, LONGEST_WAIT_S
+from app.domain.delivery.cache_lease import ABANDONED_AFTER_S, LONGEST_WAIT_S
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
 from app.services.delivery.cache import ChannelCache
@@ -320,7 +320,7 @@ def test_a_revocation_waits_for_the_lease_of_a_silent_process(world, sessions):
 
 
 def test_a_revocation_ignores_an_abandoned_lease(world, sessions):
-    with a_silent_process(sessions, since_s=ABANDONED_S + 1):
+    with a_silent_process(sessions, since_s=ABANDONED_AFTER_S + 1):
         assert seconds(lambda: world.revoke({"number": 1})) < LONGEST_WAIT_S
 
 

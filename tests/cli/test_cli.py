@@ -13,7 +13,7 @@ from app import __version__
 from app.cli import main
 from app.domain.identity.tokens import is_token
 from app.server import ListenError, listening_socket
-from app.storage.signing import a_new_key
+from app.storage.signing import new_private_key_pem
 from tests.support.observing import eventually
 
 
@@ -123,7 +123,7 @@ def test_the_base_digest_equals_that_of_coreutils(run, tmp_path):
 def keyed(environment, tmp_path):
     """The settings of a registry that can sign checkpoints; return the key's file."""
     file = tmp_path / "key.pem"
-    file.write_text(a_new_key())
+    file.write_text(new_private_key_pem())
     environment.setenv("REGISTRY_CHECKPOINT_KEY_FILE", str(file))
     environment.setenv("REGISTRY_CHECKPOINT_ORIGIN", "cli.test/audit")
     return file

@@ -38,7 +38,7 @@ def test_a_refusal_carries_a_sentence_and_facts():
     refused = NotFoundError("There is no version 7.", version=7)
 
     assert str(refused) == refused.detail == "There is no version 7."
-    assert refused.facts == {"version": 7}
+    assert refused.members == {"version": 7}
 
 
 def test_a_refusal_for_faults_carries_all_of_them_as_json():
@@ -48,7 +48,7 @@ def test_a_refusal_for_faults_carries_all_of_them_as_json():
 
     assert isinstance(refused, FaultyError)
     assert refused.faults == tuple(faults)
-    assert refused.facts == {
+    assert refused.members == {
         "faults": [
             {"code": "dtype", "message": "The dtype is int8."},
             {"code": "shape", "message": "The shape is (3,)."},

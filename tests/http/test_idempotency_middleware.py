@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from app.db.idempotency import claim_key
 from app.db.models import ApiToken, IdempotencyRecord, Upload
-from app.domain.idempotency import KEPT_FOR
+from app.domain.idempotency import STORED_FOR
 from app.domain.identity.tokens import token_hash
 from app.services.artifacts.garbage_collection import collect
 from app.storage.s3_staging import S3Staging
@@ -312,9 +312,9 @@ def headers_key(headers):
 def test_a_key_is_free_again_after_a_day(world, time):
     headers = keyed()
     assert create_prefix(world, headers=headers).status_code == 201
-    time.ahead = KEPT_FOR - timedelta(minutes=1)
+    time.ahead = STORED_FOR - timedelta(minutes=1)
     assert create_prefix(world, headers=headers).status_code == 201
-    time.ahead = KEPT_FOR + timedelta(minutes=1)
+    time.ahead = STORED_FOR + timedelta(minutes=1)
     assert code(create_prefix(world, headers=headers)) == "already-exists"
     assert create_prefix(world, name="other", headers=headers).status_code == 201
 
@@ -332,7 +332,7 @@ def test_garbage_collection_deletes_expired_records(world, sessions, blobs, s3_a
             return session.scalar(select(func.count()).select_from(IdempotencyRecord).where(key))
 
     assert stored_after_collection(now) == 1
-    assert stored_after_collection(now + KEPT_FOR) == 0
+    assert stored_after_collection(now + STORED_FOR) == 0
 
 
 # Crashes

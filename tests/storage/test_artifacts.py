@@ -49,9 +49,9 @@ def test_a_prefix_that_peft_trained_is_accepted_for_its_base(base):
 
     assert inspection.faults == ()
     _, kv_heads, _, head_dim = trained.cache_shape
-    assert (inspection.facts.kv_heads, inspection.facts.head_dim) == (kv_heads, head_dim)
-    assert inspection.facts.remarks == ()
-    assert len(inspection.scan.key_norms) == inspection.facts.layers
+    assert (inspection.properties.kv_heads, inspection.properties.head_dim) == (kv_heads, head_dim)
+    assert inspection.properties.remarks == ()
+    assert len(inspection.scan.key_norms) == inspection.properties.layers
     assert all(norm > 0 for norm in inspection.scan.key_norms + inspection.scan.value_norms)
 
 
@@ -64,14 +64,14 @@ def test_the_other_ways_to_train_a_prefix_are_accepted(peft_type, settings):
     inspection = inspect_trained(train_tiny("gpt2", peft_type, **settings))
 
     assert inspection.faults == ()
-    assert inspection.facts.peft_type == peft_type
+    assert inspection.properties.peft_type == peft_type
 
 
 @pytest.mark.parametrize("base", sorted(BASES.keys() - {"llama"}))
 def test_a_prefix_that_peft_trained_is_refused_for_another_base(base):
     inspection = inspect_trained(train_tiny(base), train_tiny("llama"))
 
-    assert inspection.facts is None
+    assert inspection.properties is None
     assert {fault.code.partition("-")[0] for fault in inspection.faults} == {"geometry"}
 
 
@@ -123,7 +123,7 @@ def test_a_bad_container_is_refused_and_its_elements_are_not_read(weights, expec
 
     found = [fault.code for fault in inspection.faults]
     assert found[: len(expected)] == expected
-    assert inspection.facts is inspection.scan is None
+    assert inspection.properties is inspection.scan is None
 
 
 @pytest.mark.parametrize(

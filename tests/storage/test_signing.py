@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from app.storage.signing import a_new_key, signer_from
+from app.storage.signing import new_private_key_pem, signer_from
 
 
 def pem(key, encryption=None):
@@ -25,16 +25,16 @@ def public_pem(key):
 
 def test_the_public_key_of_a_new_key_verifies_its_signatures(tmp_path):
     file = tmp_path / "key.pem"
-    file.write_text(a_new_key())
+    file.write_text(new_private_key_pem())
     signer = signer_from(file, origin="registry.test/audit")
     public_key = Ed25519PublicKey.from_public_bytes(signer.public_key)
     public_key.verify(signer.sign(b"text"), b"text")
-    assert a_new_key() not in {a_new_key(), file.read_text()}
+    assert new_private_key_pem() not in {new_private_key_pem(), file.read_text()}
 
 
 def test_a_signer_does_not_show_its_key(tmp_path):
     file = tmp_path / "key.pem"
-    file.write_text(a_new_key())
+    file.write_text(new_private_key_pem())
     assert repr(signer_from(file, origin="me")) == "KeySigner(origin='me')"
 
 

@@ -30,4 +30,4 @@ class IdempotencyRecord(Base):
     status: Mapped[int]
     headers: Mapped[dict[str, Any]]
     body: Mapped[bytes | None] = mapped_column(repr=False)
-    answered_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]

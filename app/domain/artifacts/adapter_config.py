@@ -6,7 +6,7 @@ from typing import Final
 
 from app.domain.artifacts.geometry import LIMITS, WIDTH_LIMIT
 from app.domain.errors import Fault
-from app.domain.strict_json import NotStrictJsonError, read_object, shown
+from app.domain.strict_json import NotStrictJsonError, quoted, read_object
 
 CONFIG_LIMIT_BYTES: Final = 262_144
 VIRTUAL_TOKENS_LIMIT: Final = 65_536
@@ -127,7 +127,7 @@ class _Reader:
         value = self._document.get("peft_type")
         if isinstance(value, str) and value in PEFT_TYPES:
             return value
-        given = "missing" if value is None else shown(str(value))
+        given = "missing" if value is None else quoted(str(value))
         if isinstance(value, str) and value in _OTHER_TYPES:
             given += f" (a {_OTHER_TYPES[value]})"
         self.refuse(

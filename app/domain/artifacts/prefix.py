@@ -8,7 +8,7 @@ from app.domain.artifacts.adapter_config import AdapterConfig
 from app.domain.artifacts.geometry import Geometry
 from app.domain.artifacts.safetensors_header import TensorEntry, TensorFile, limited
 from app.domain.errors import Fault
-from app.domain.strict_json import shown
+from app.domain.strict_json import quoted
 
 PROMPT_TENSOR: Final = "prompt_embeddings"
 
@@ -147,7 +147,7 @@ def _extra(name: str) -> Fault:
         if name.startswith("base_model.")
         else f"a prefix consists of `{PROMPT_TENSOR}` and nothing else"
     )
-    return Fault("tensor-extra", f"The file also holds the tensor {shown(name)}: {reason}.")
+    return Fault("tensor-extra", f"The file also holds the tensor {quoted(name)}: {reason}.")
 
 
 def _entry_faults(entry: TensorEntry, geometry: Geometry) -> Iterator[Fault]:

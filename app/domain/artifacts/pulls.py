@@ -28,6 +28,6 @@ class Tally:
     first_at: datetime
     last_at: datetime
 
-    def and_also(self, other: "Tally") -> "Tally":
+    def merged_with(self, other: "Tally") -> "Tally":
         first_at, last_at = min(self.first_at, other.first_at), max(self.last_at, other.last_at)
         return Tally(self.times + other.times, first_at, last_at)

@@ -20,7 +20,7 @@ from typing import Final, TypeGuard
 
 from app.domain.artifacts.file_signatures import detected_format
 from app.domain.errors import Fault
-from app.domain.strict_json import NotStrictJsonError, read_object, shown
+from app.domain.strict_json import NotStrictJsonError, quoted, read_object
 
 LENGTH_BYTES: Final = 8
 HEADER_LIMIT_BYTES: Final = 1_048_576
@@ -161,18 +161,18 @@ def _entry(name: str, value: object, data_start: int) -> TensorEntry:
     if not isinstance(value, dict) or value.keys() != _ENTRY_KEYS:
         keys = ", ".join(sorted(_ENTRY_KEYS))
         raise _BadEntryError(
-            "container-entry", f"The entry {shown(name)} is not an object of exactly {keys}."
+            "container-entry", f"The entry {quoted(name)} is not an object of exactly {keys}."
         )
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _BITS:
-        raise _BadEntryError("container-dtype", f"The tensor {shown(name)} has an unknown dtype.")
+        raise _BadEntryError("container-dtype", f"The tensor {quoted(name)} has an unknown dtype.")
     if not _is_counts(shape):
         raise _BadEntryError(
-            "container-shape", f"The shape of {shown(name)} is not a list of counts."
+            "container-shape", f"The shape of {quoted(name)} is not a list of counts."
         )
     if not _is_counts(offsets) or not _is_range(offsets):
         raise _BadEntryError(
-            "container-offsets", f"The data offsets of {shown(name)} are not a start and an end."
+            "container-offsets", f"The data offsets of {quoted(name)} are not a start and an end."
         )
     start, end = offsets
     _require_size(name, _BITS[dtype], shape, end - start)
@@ -200,12 +200,12 @@ def _require_size(name: str, bits: int, shape: list[int], size_bytes: int) -> No
         # Checked after each factor, as readers multiply: a later zero does not undo an overflow.
         if elements > _COUNT_LIMIT:
             raise _BadEntryError(
-                "container-shape", f"The shape of {shown(name)} has too many elements to count."
+                "container-shape", f"The shape of {quoted(name)} has too many elements to count."
             )
     if elements * bits != size_bytes * 8:
         raise _BadEntryError(
             "container-size",
-            f"The tensor {shown(name)} has {size_bytes:,} bytes for {elements:,} elements of"
+            f"The tensor {quoted(name)} has {size_bytes:,} bytes for {elements:,} elements of"
             f" {bits} bits.",
         )
 
@@ -218,10 +218,12 @@ def _layout_faults(
     faults = []
     for (_, previous_end, _), (start, _, name) in pairwise(bounds):
         if start > previous_end:
-            message = f"{start - previous_end:,} bytes before {shown(name)} belong to no tensor."
+            message = f"{start - previous_end:,} bytes before {quoted(name)} belong to no tensor."
             faults.append(Fault("container-gap", message))
         if start < previous_end:
-            faults.append(Fault("container-overlap", f"The tensor {shown(name)} overlaps another."))
+            faults.append(
+                Fault("container-overlap", f"The tensor {quoted(name)} overlaps another.")
+            )
     return limited(faults, "ranges") + _end_faults(max(end for _, end, _ in bounds), size_bytes)
 
 

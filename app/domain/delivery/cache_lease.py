@@ -8,7 +8,7 @@ import math
 from typing import Final
 
 LEASE_S: Final = 2.0
-PROOF_EVERY_S: Final = 0.5
+PROOF_INTERVAL_S: Final = 0.5
 
 # How long a write waits for processes that do not confirm its invalidation: by then all their
 # leases have expired, even if their clocks run slightly slower than this one.
@@ -16,7 +16,7 @@ LONGEST_WAIT_S: Final = LEASE_S + 0.05
 
 # A process without a proof for this long loses its registration, and serves from the database
 # until it registers again, regardless of clocks.
-ABANDONED_S: Final = 5 * LEASE_S
+ABANDONED_AFTER_S: Final = 5 * LEASE_S
 
 # Actions that leave every cached response valid: they add an object, or move a promotion without
 # executing it, and responses about those always come from the database. Every other action waits,
@@ -48,7 +48,7 @@ def requires_invalidation(action: str) -> bool:
     return action not in _WITHOUT_INVALIDATION
 
 
-class Lease:
+class CacheLease:
     """The time until which a cache may be served from, in seconds of a monotonic clock."""
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ def refused(faults: Sequence[Fault]) -> InvalidEvaluationError:
     return InvalidEvaluationError("The evaluation is refused; see faults.", faults)
 
 
-def require_none(faults: Sequence[Fault]) -> None:
+def require_faultless(faults: Sequence[Fault]) -> None:
     """Raise InvalidEvaluationError with all the faults if there are any."""
     if faults:
         raise refused(faults)

@@ -68,7 +68,7 @@ _TITLES = {
 }
 
 
-def approved_already(name: str) -> str:
+def repeat_approval_refusal(name: str) -> str:
     """Return why a reviewer may not approve the same subject twice."""
     return f"{name} has already approved exactly this; another reviewer must approve it."
 

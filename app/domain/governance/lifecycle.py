@@ -16,7 +16,7 @@ class PromotionState(StrEnum):
 
 
 # The minimum number of characters in the reason for a break-glass allocation.
-SHORTEST_EXCUSE: Final = 20
+MIN_REASON_CHARACTERS: Final = 20
 
 TRANSITIONS: Final[dict[PromotionState, frozenset[PromotionState]]] = {
     PromotionState.PENDING: frozenset(set(PromotionState) - {PromotionState.PENDING}),

@@ -64,10 +64,10 @@ class Caller:
             return held
         return frozenset({Role.READER}) if held & _READING_ROLES else frozenset()
 
-    def sees_everything(self, namespace: str) -> bool:
+    def can_see_unreleased(self, namespace: str) -> bool:
         return bool(self.roles(namespace) & _WORKING_ROLES)
 
-    def sees_channel(self, channel: str) -> bool:
+    def can_see_channel(self, channel: str) -> bool:
         return self.channels is None or channel in self.channels
 
     def namespaces(self) -> frozenset[str]:
@@ -76,9 +76,9 @@ class Caller:
             grant.namespace for grant in self.grants if self.roles(grant.namespace) & _READING_ROLES
         )
 
-    def whole_namespaces(self) -> frozenset[str]:
+    def fully_visible_namespaces(self) -> frozenset[str]:
         """Return the namespaces in which every version is visible; `*` means all of them."""
-        return frozenset(name for name in self.namespaces() if self.sees_everything(name))
+        return frozenset(name for name in self.namespaces() if self.can_see_unreleased(name))
 
     def require_visible(self, prefix: PrefixName, *, unreleased: bool = True) -> None:
         """Raise unless the prefix is visible, with `unreleased` including unserved versions.
@@ -117,11 +117,11 @@ class Caller:
         if not held.intersection(roles):
             raise self._missing_role(roles, "on some namespace")
 
-    def require_some_part(self) -> None:
+    def require_participant(self) -> None:
         """Raise ForbiddenError unless the caller holds a role other than auditor."""
         self.require_anywhere(*(role for role in Role if role in _READING_ROLES))
 
-    def require_work(self) -> None:
+    def require_working_role(self) -> None:
         """Raise ForbiddenError unless the caller holds a role other than reader and auditor."""
         self.require_anywhere(*(role for role in Role if role in _WORKING_ROLES))
 
@@ -133,7 +133,7 @@ class Caller:
         )
 
 
-def nothing_named(kind: str, name: str) -> NotFoundError:
+def not_found(kind: str, name: str) -> NotFoundError:
     return NotFoundError(f"There is no {kind} {name}, or your grants do not cover it.")
 
 

@@ -88,7 +88,7 @@ def identity_fault(claims: Claims) -> str | None:
     return None
 
 
-def comparable(claims: Mapping[str, object]) -> dict[str, Claim]:
+def comparable_claims(claims: Mapping[str, object]) -> dict[str, Claim]:
     """Return the claims that an identity can name: short printable strings, and booleans."""
     return {
         name: value

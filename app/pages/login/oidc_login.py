@@ -77,7 +77,7 @@ def callback(
     goal = local_path(None)
     clear_attempt_cookie(request)
     try:
-        attempt = oidc_login.taken(
+        attempt = oidc_login.claim_attempt(
             sessions, issuers, name=issuer, state=response.state, cookie=cookie, now=now
         )
         goal = attempt.target

@@ -68,7 +68,7 @@ def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep, now: No
     attended = "unattended" not in request.query_params
     visit = None
     if cookie is not None:
-        trusted = issuers.urls_to_sign_in_with
+        trusted = issuers.login_urls
         visit = web_sessions.visit(
             sessions, cookie=cookie, now=now, issuers=trusted, attended=attended
         )

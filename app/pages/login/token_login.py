@@ -88,6 +88,6 @@ def sign_in_page(
         mark=sign_in_csrf_token(request),
         target=target,
         redirected=redirected,
-        issuers=issuers.names_to_sign_in_with,
+        issuers=issuers.login_names,
         refusal=refusal,
     )

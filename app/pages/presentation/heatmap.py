@@ -101,16 +101,16 @@ class RuleView:
 
     @property
     def passing(self) -> int:
-        closing = [any(each.blocks for each in cell.findings) for cell in self.cells.values()]
-        return len(closing) - sum(closing)
+        blocking = [any(each.blocks for each in cell.findings) for cell in self.cells.values()]
+        return len(blocking) - sum(blocking)
 
     @property
-    def closing(self) -> list[Finding]:
+    def blocking(self) -> list[Finding]:
         """The findings that block the rule; an unmeasured cell counts once, not per requirement."""
         found = list(self.without_cell)
         for cell in self.cells.values():
-            closing = [each for each in cell.findings if each.blocks]
-            found += closing[:1] if cell.outcome is Outcome.MISSING else closing
+            blocking = [each for each in cell.findings if each.blocks]
+            found += blocking[:1] if cell.outcome is Outcome.MISSING else blocking
         return [finding for finding in found if finding.blocks]
 
 
@@ -140,7 +140,7 @@ def rule_views(findings: Iterable[Finding]) -> list[RuleView]:
     return list(views.values())
 
 
-def facts(findings: Iterable[Finding]) -> list[Finding]:
+def artifact_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings on the artifact and its card."""
     return [finding for finding in findings if finding.demand == "fact"]
 

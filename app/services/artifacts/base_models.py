@@ -26,7 +26,7 @@ class BaseModelDescription:
 
 
 def register(
-    sessions: Sessions, *, facts: BaseModelDescription, caller: Caller, now: datetime
+    sessions: Sessions, *, description: BaseModelDescription, caller: Caller, now: datetime
 ) -> tuple[BaseModelRow, bool]:
     """Register a base model by the digest of its weights; also return whether it is new.
 
@@ -37,47 +37,47 @@ def register(
     caller.require_anywhere(Role.PUBLISHER)
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
-        known = base_model_by_digest(session, facts.digest)
+        known = base_model_by_digest(session, description.digest)
         if known is None:
-            session.add(_row(facts, caller, now))
+            session.add(_row(description, caller, now))
             event_facts: Facts = {
-                "digest": facts.digest,
-                "name": facts.name,
-                "revision": facts.revision,
+                "digest": description.digest,
+                "name": description.name,
+                "revision": description.revision,
             }
             audit.append(
                 session,
                 audit_event(REGISTRY, "base-model.register", event_facts, caller=caller, now=now),
             )
-            return expect(base_model_by_digest(session, facts.digest)), True
-    if differences := _differences(known, facts):
+            return expect(base_model_by_digest(session, description.digest)), True
+    if differences := _differences(known, description):
         raise BaseModelDiffersError(
-            f"{facts.digest} is already registered as {known.name} with a different "
-            f"{', '.join(differences)}. Send the registered facts, or recompute the digest.",
+            f"{description.digest} is already registered as {known.name} with a different "
+            f"{', '.join(differences)}. Send the registered description, or recompute the digest.",
             differences=differences,
         )
     return known, False
 
 
-def _row(facts: BaseModelDescription, caller: Caller, now: datetime) -> BaseModelRow:
+def _row(description: BaseModelDescription, caller: Caller, now: datetime) -> BaseModelRow:
     return BaseModelRow(
-        digest=facts.digest,
-        name=facts.name,
-        revision=facts.revision,
-        parameters=facts.parameters,
-        licence=facts.licence,
-        geometry=facts.geometry,
+        digest=description.digest,
+        name=description.name,
+        revision=description.revision,
+        parameters=description.parameters,
+        licence=description.licence,
+        geometry=description.geometry,
         created_at=now,
         created_by_id=caller.id,
     )
 
 
-def _differences(known: BaseModelRow, facts: BaseModelDescription) -> list[str]:
+def _differences(known: BaseModelRow, description: BaseModelDescription) -> list[str]:
     compared = ("name", "revision", "parameters", "licence", "geometry")
-    return [name for name in compared if getattr(known, name) != getattr(facts, name)]
+    return [name for name in compared if getattr(known, name) != getattr(description, name)]
 
 
-def base_named(
+def find_base_model_digest(
     sessions: Sessions, *, digest: str | None, name: str | None, revision: str | None
 ) -> str:
     """Return the digest of the base model that a digest, or a name and revision, identify.

@@ -49,7 +49,7 @@ class PullLog:
         with self._lock:
             for key, tally in counted.items():
                 known = self._counted.get(key)
-                self._counted[key] = tally if known is None else known.and_also(tally)
+                self._counted[key] = tally if known is None else known.merged_with(tally)
 
 
 def list_pulls(

@@ -12,7 +12,7 @@ from app.db.blobs import upload_by_id, upload_of
 from app.db.models import Upload
 from app.db.session import Sessions
 from app.domain.errors import TooLargeError, UploadIncompleteError
-from app.domain.identity.access import Caller, Role, nothing_named
+from app.domain.identity.access import Caller, Role, not_found
 from app.domain.naming import PrefixName
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.identity.visibility import visible_prefix
@@ -109,7 +109,7 @@ def announced(
             upload = upload_by_id(session, upload_id)
     is_own = upload is not None and (upload.prefix_id, upload.created_by_id) == (row.id, caller.id)
     if upload is None or not is_own or upload.expires_at <= now:
-        raise nothing_named("upload", str(upload_id or sha256))
+        raise not_found("upload", str(upload_id or sha256))
     return upload
 
 

@@ -111,10 +111,10 @@ def _inspect(
         base_parameters=base.parameters,
     )
     faults = [*found.faults, *_name_faults(sessions, found.config, base)]
-    if faults or found.facts is None or found.scan is None:
+    if faults or found.properties is None or found.scan is None:
         message = f"The artifact has {len(faults)} fault(s); see faults."
         raise InvalidArtifactError(message, faults)
-    return found.facts, found.scan
+    return found.properties, found.scan
 
 
 def _name_faults(

@@ -71,7 +71,7 @@ def take(
             signature on the current state would contradict the earlier one.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
-    signer = configured(signer)
+    signer = require_signer(signer)
     with sessions.begin() as session:
         checkpoints.lock_tree(session)
         latest = checkpoints.latest_checkpoint(session)
@@ -96,7 +96,7 @@ def take(
     return taken, True
 
 
-def configured(signer: Signer | None) -> Signer:
+def require_signer(signer: Signer | None) -> Signer:
     """Return the signer.
 
     Raises:

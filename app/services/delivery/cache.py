@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from app.db.tokens import ValidToken
-from app.domain.delivery.cache_lease import Lease
+from app.domain.delivery.cache_lease import CacheLease
 from app.domain.delivery.served_channel import ChannelKey, ServedChannel
 from app.services.delivery.waiters import Waiters
 
@@ -41,7 +41,7 @@ class ChannelCache:
         self.waiters = Waiters()
         self._clock = clock
         self._lock = threading.Lock()
-        self._lease = Lease()
+        self._lease = CacheLease()
         self._epoch = 0
         self._tokens: dict[str, ValidToken] = {}
         self._channels: dict[ChannelKey, CachedChannel] = {}

@@ -15,7 +15,7 @@ from app.db.worker_leases import (
     NotificationConnection,
     notification_connection,
 )
-from app.domain.delivery.cache_lease import PROOF_EVERY_S
+from app.domain.delivery.cache_lease import PROOF_INTERVAL_S
 from app.services.delivery.cache import ChannelCache, elapsed
 
 _RECONNECT_AFTER_S: Final = 1.0
@@ -25,7 +25,9 @@ _log = logging.getLogger(__name__)
 class Listener:
     """Keeps a cache's lease renewed while its connection lives; reconnects when it is lost."""
 
-    def __init__(self, url: URL, cache: ChannelCache, proof_every_s: float = PROOF_EVERY_S) -> None:
+    def __init__(
+        self, url: URL, cache: ChannelCache, proof_every_s: float = PROOF_INTERVAL_S
+    ) -> None:
         self._url = url
         self._cache = cache
         self._proof_every_s = proof_every_s
@@ -69,7 +71,7 @@ class InvalidationStream:
         self,
         notifications: NotificationConnection,
         cache: ChannelCache,
-        proof_every_s: float = PROOF_EVERY_S,
+        proof_every_s: float = PROOF_INTERVAL_S,
     ) -> None:
         self._connection = notifications
         self._cache = cache

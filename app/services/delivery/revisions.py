@@ -47,7 +47,7 @@ def version_named(
     number = _NUMBERED.fullmatch(revision)
     if not number and not is_pinned(revision):
         return _served(session, caller, prefix, revision)
-    released_to = None if caller.sees_everything(prefix.namespace) else caller
+    released_to = None if caller.can_see_unreleased(prefix.namespace) else caller
     if number:
         found = version_numbered(session, prefix, int(number[1]), released_to=released_to)
     else:
@@ -64,7 +64,7 @@ def version_named(
 
 def _served(session: Session, caller: Caller, prefix: PrefixName, revision: str) -> Version | None:
     name = DEFAULT_CHANNEL if revision == DEFAULT_REVISION else revision
-    if not _CHANNEL.fullmatch(name) or not caller.sees_channel(name):
+    if not _CHANNEL.fullmatch(name) or not caller.can_see_channel(name):
         return None
     channel = channel_named(session, prefix, name)
     if channel is None and revision == DEFAULT_REVISION:

@@ -13,7 +13,7 @@ from app.db.session import Sessions, expect
 from app.domain.audit.chain import REGISTRY, Facts, audit_event, subject_of
 from app.domain.errors import AlreadyVoidError, SeparationOfDutiesError
 from app.domain.evidence.reports import Claim
-from app.domain.identity.access import EVERYWHERE, Caller, Role, nothing_named
+from app.domain.identity.access import EVERYWHERE, Caller, Role, not_found
 from app.domain.naming import Json, PrefixName
 from app.services.artifacts.spooled_files import require_pinned, store_pinned
 from app.services.evidence.submissions import (
@@ -93,7 +93,7 @@ def record_control_run(
     with sessions() as session:
         base = base_model_by_digest(session, base_model)
         if base is None:
-            raise nothing_named("base model", base_model)
+            raise not_found("base model", base_model)
         require_same_artifact(claim, base.digest, f"the base model {base.name}")
         suite = suite_for(session, claim)
     with submission.read(suite_of(suite)) as submitted:
@@ -157,7 +157,7 @@ def void(
     with sessions() as session:
         known = evaluation_visible_to(session, caller, evaluation_id)
     if known is None:
-        raise nothing_named("evaluation", str(evaluation_id))
+        raise not_found("evaluation", str(evaluation_id))
     if known.version is None:
         caller.require_in(Role.APPROVER, EVERYWHERE)
         with sessions.begin() as session:
@@ -183,7 +183,7 @@ def visible_file(
     for file in [] if evaluation is None else evaluation.files:
         if file.name == name:
             return file
-    raise nothing_named("file of that evaluation", name[:80])
+    raise not_found("file of that evaluation", name[:80])
 
 
 def _void(

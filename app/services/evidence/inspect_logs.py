@@ -9,7 +9,7 @@ from app.db.session import expect
 from app.domain.errors import Fault
 from app.domain.evidence.imports.inspect_log import LogMap, read_header
 from app.domain.evidence.imports.inspect_samples import LogSamples
-from app.domain.evidence.reports import Claim, refused, require_none
+from app.domain.evidence.reports import Claim, refused, require_faultless
 from app.domain.evidence.suites import Suite
 from app.domain.strict_json import NotStrictJsonError, read_tool_object
 from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
@@ -62,14 +62,14 @@ def _converted(run: InspectRun, suite: Suite, spool: SpooledWriter) -> Submitted
     documents = _archived(run.log) if is_archive else _plain(run.log)
     _, header_document = next(documents)
     report, header, faults = read_header(header_document, run.map, suite, file)
-    require_none(faults)
+    require_faultless(faults)
     report, samples = expect(report), LogSamples(expect(header), run.map)
     for place, document in documents:
         samples.take(document, place)
-        if samples.is_hopeless:
+        if samples.has_too_many_faults:
             break
     reasons = [*report.partial_reasons, *samples.finish()]
-    require_none(samples.faults)
+    require_faultless(samples.faults)
     for row in samples.rows():
         spool.write(row)
     report = replace(report, partial_reasons=reasons)

@@ -15,9 +15,9 @@ from app.domain.evidence.imports.lm_eval import (
     task_of_file,
 )
 from app.domain.evidence.imports.lm_eval_samples import LINE_LIMIT_BYTES, SamplesReader
-from app.domain.evidence.reports import Claim, refused, require_none
+from app.domain.evidence.reports import Claim, refused, require_faultless
 from app.domain.evidence.suites import Suite
-from app.domain.strict_json import NotStrictJsonError, read_tool_object, shown
+from app.domain.strict_json import NotStrictJsonError, quoted, read_tool_object
 from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
 from app.services.evidence.jsonl import lines_of
 from app.services.evidence.submissions import Submission, Submitted
@@ -53,7 +53,7 @@ def _submitted(run: LmEvalRun, suite: Suite) -> Iterator[Submitted]:
         raise refused([Fault("not-results", message)]) from error
     report, tasks, faults = read_results(document, run.maps, suite)
     files, file_faults = _files_by_task(run)
-    require_none([*faults, *file_faults])
+    require_faultless([*faults, *file_faults])
     with ExitStack() as stack:
         spool = SpooledWriter(stack)
         report = expect(report)
@@ -73,10 +73,10 @@ def _convert(task: Task, file: ReceivedFile, spool: SpooledWriter) -> list[str]:
         row = reader.take(line)
         if row is not None:
             spool.write(row)
-        if reader.is_hopeless:
+        if reader.has_too_many_faults:
             break
     reasons = reader.finish()
-    require_none(reader.faults)
+    require_faultless(reader.faults)
     return reasons
 
 
@@ -88,17 +88,17 @@ def _files_by_task(run: LmEvalRun) -> tuple[dict[str, ReceivedFile], list[Fault]
         task = task_of_file(file.file_name)
         if task is None or task not in wanted:
             message = (
-                f"The file {shown(file.file_name)} does not hold the samples of a mapped task; "
+                f"The file {quoted(file.file_name)} does not hold the samples of a mapped task; "
                 "the harness names such files samples_<task>_<time>.jsonl."
             )
             faults.append(Fault("unknown-samples", message))
         elif task in found:
-            message = f"The task {shown(task)} has two files of samples."
+            message = f"The task {quoted(task)} has two files of samples."
             faults.append(Fault("repeated-samples", message))
         else:
             found[task] = file
     faults += [
-        Fault("missing-samples", f"The samples file of the task {shown(task)} is missing.")
+        Fault("missing-samples", f"The samples file of the task {quoted(task)} is missing.")
         for task in wanted
         if task not in found
     ]

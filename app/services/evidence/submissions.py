@@ -24,7 +24,7 @@ from app.domain.errors import (
     UnknownReferenceError,
 )
 from app.domain.evidence.evaluation import CellResult, EvidenceKind, result_faults
-from app.domain.evidence.reports import Claim, Report, require_none
+from app.domain.evidence.reports import Claim, Report, require_faultless
 from app.domain.evidence.samples import LINE_LIMIT_BYTES, SampleSet, disagreements, read_samples
 from app.domain.evidence.suites import Suite
 from app.domain.identity.access import Caller
@@ -122,14 +122,14 @@ def check(submitted: Submitted, suite: SuiteRow, now: datetime) -> Checked:
         faults.append(Fault("no-results", "The report has neither results nor samples."))
     reasons, files = list(report.partial_reasons), submitted.files
     if samples is None:
-        require_none(faults)
+        require_faultless(faults)
         return Checked(report, suite, report.results, reasons, files)
     lines = lines_of(samples.content, limit_bytes=LINE_LIMIT_BYTES)
     found, sample_faults = read_samples(lines, suite_of(suite), sparse=report.sparse)
     faults += sample_faults
     if found is not None:
         faults += disagreements(found, report.results)
-    require_none(faults)
+    require_faultless(faults)
     checked = expect(found)
     reasons += [f"{key} lacks some of its persona's samples." for key in checked.uneven]
     return Checked(report, suite, checked.results(), reasons, files, checked)

@@ -44,7 +44,7 @@ class ApprovalStatus:
         return max(self.required - len(self.approved), 0)
 
     @property
-    def waited_for(self) -> tuple[Reviewer, ...]:
+    def remaining_reviewers(self) -> tuple[Reviewer, ...]:
         return tuple(reviewer for reviewer in self.eligible if reviewer.id not in self.approved)
 
 

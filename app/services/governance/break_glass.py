@@ -11,7 +11,7 @@ from app.db.session import Sessions, expect
 from app.domain.errors import Fault, InvalidRequestError
 from app.domain.governance.allocation import Allocation
 from app.domain.governance.lifecycle import (
-    SHORTEST_EXCUSE,
+    MIN_REASON_CHARACTERS,
     GenerationKind,
     PromotionState,
     require_move,
@@ -84,8 +84,8 @@ def request_with_break_glass(
 
 
 def _require_reason(reason: str) -> None:
-    if len(reason.strip()) < SHORTEST_EXCUSE:
-        message = f"Break-glass requires a reason of at least {SHORTEST_EXCUSE} characters."
+    if len(reason.strip()) < MIN_REASON_CHARACTERS:
+        message = f"Break-glass requires a reason of at least {MIN_REASON_CHARACTERS} characters."
         raise InvalidRequestError(message, [Fault("reason-too-short", message)])
 
 

@@ -65,7 +65,7 @@ def plan(
         InvalidPolicyError: The policy contradicts a suite or itself, or no evidence could satisfy
             it.
     """
-    caller.require_work()
+    caller.require_working_role()
     with sessions() as session:
         suites = _suites(session, policy)
     completed_policy = _completed(policy, suites)

@@ -17,7 +17,7 @@ from app.domain.errors import (
 from app.domain.governance.approvals import (
     Reviewer,
     Verdict,
-    approved_already,
+    repeat_approval_refusal,
     review_refusal_reason,
 )
 from app.domain.governance.gate import GateResult
@@ -123,7 +123,7 @@ def _approve(
     After an approval, the reviewer may still reject, but cannot approve twice.
     """
     if caller.id in context.status_of(promotion, now=now).approved:
-        raise AlreadyReviewedError(approved_already(caller.name))
+        raise AlreadyReviewedError(repeat_approval_refusal(caller.name))
     _record_review(session, promotion, Verdict.APPROVE, comment, caller, now)
     execute_or_schedule(
         session, promotion, context.status_of(promotion, now=now), caller=caller, now=now

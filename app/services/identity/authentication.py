@@ -10,7 +10,7 @@ from app.db.session import Sessions
 from app.db.tokens import valid_token
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity.access import Caller
-from app.domain.identity.oidc import Issuer, comparable
+from app.domain.identity.oidc import Issuer, comparable_claims
 from app.domain.identity.tokens import is_token
 from app.oidc.issuers import Issuers
 from app.services.identity.token_usage import TokenUsage
@@ -56,7 +56,7 @@ def principal_for_claims(session: Session, issuer: Issuer, claims: Mapping[str, 
     Raises:
         UnauthenticatedError: The claims are bound to no principal or to several.
     """
-    found = callers_of(session, issuer.url, issuer.kind, comparable(claims))
+    found = callers_of(session, issuer.url, issuer.kind, comparable_claims(claims))
     if not found:
         raise UnauthenticatedError(
             f"The token of {issuer.url} is valid, but its claims are bound to no principal; an "

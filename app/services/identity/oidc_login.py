@@ -49,7 +49,7 @@ def begin(
         NotFoundError: No issuer with a login has this name.
         UnavailableError: The issuer's endpoints cannot be discovered.
     """
-    issuer, client = issuers.to_sign_in_with(name)
+    issuer, client = issuers.for_login(name)
     endpoints = issuers.endpoints(client, now)
     proof, state = Proof(secrets.token_urlsafe(32)), secrets.token_urlsafe(32)
     with sessions.begin() as session:
@@ -67,7 +67,7 @@ def begin(
     return LoginRedirect(url, proof.secret)
 
 
-def taken(
+def claim_attempt(
     sessions: Sessions,
     issuers: Issuers,
     *,
@@ -82,7 +82,7 @@ def taken(
         NotFoundError: No issuer with a login has this name.
         UnauthenticatedError: This browser has no such attempt with the issuer, or it has expired.
     """
-    issuer, _ = issuers.to_sign_in_with(name)
+    issuer, _ = issuers.for_login(name)
     attempt = None
     if state and cookie:
         with sessions.begin() as session:
@@ -116,7 +116,7 @@ def complete(
             bound to no principal or to several.
         UnavailableError: The issuer does not respond.
     """
-    issuer, client = issuers.to_sign_in_with(name)
+    issuer, client = issuers.for_login(name)
     endpoints, proof = issuers.endpoints(client, now), Proof(cookie)
     if fault := authorization_response_fault(
         answer, issuer.url, names_itself=endpoints.names_itself

@@ -20,7 +20,7 @@ from app.domain.errors import (
     PrincipalDeactivatedError,
     UnknownReferenceError,
 )
-from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role, nothing_named
+from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role, not_found
 from app.domain.identity.oidc import FederatedIdentity
 from app.domain.naming import Json
 from app.oidc.issuers import Issuers
@@ -197,7 +197,7 @@ def _lock(session: Session, name: str) -> Principal:
     audit.lock_chain(session, REGISTRY)
     principal = lock_principal(session, name)
     if principal is None:
-        raise nothing_named("principal", name)
+        raise not_found("principal", name)
     return principal
 
 

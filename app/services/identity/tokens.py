@@ -12,7 +12,7 @@ from app.db.session import Sessions
 from app.db.tokens import lock_token
 from app.domain.audit.chain import REGISTRY, Facts
 from app.domain.errors import NotFoundError, UnknownReferenceError
-from app.domain.identity.access import EVERYWHERE, Caller, Role, nothing_named
+from app.domain.identity.access import EVERYWHERE, Caller, Role, not_found
 from app.domain.identity.tokens import new_token, token_hash
 from app.services.identity.principals import facts_of, lock_active, record
 
@@ -78,7 +78,7 @@ def revoke_token(sessions: Sessions, *, token_id: UUID, caller: Caller, now: dat
         audit.lock_chain(session, REGISTRY)
         token = lock_token(session, token_id)
         if token is None:
-            raise nothing_named("token", str(token_id))
+            raise not_found("token", str(token_id))
         if token.revoked_at is None:
             token.revoked_at = now
             facts: Facts = {"token_id": str(token_id)}

@@ -10,7 +10,7 @@ from app.db.prefixes import lock_prefix, prefix_visible_to
 from app.db.promotions import promotion_place_visible_to, promotion_visible_to
 from app.db.versions import version_numbered
 from app.domain.errors import NotFoundError
-from app.domain.identity.access import Caller, Role, nothing_named
+from app.domain.identity.access import Caller, Role, not_found
 from app.domain.naming import PrefixName
 
 
@@ -37,7 +37,7 @@ def visible_version(session: Session, caller: Caller, name: PrefixName, number: 
         NotFoundError: The version does not exist, or is not visible to the caller.
     """
     caller.require_visible(name, unreleased=False)
-    released_to = None if caller.sees_everything(name.namespace) else caller
+    released_to = None if caller.can_see_unreleased(name.namespace) else caller
     version = version_numbered(session, name, number, released_to=released_to)
     if version is None:
         raise missing_version(name, number)
@@ -51,7 +51,7 @@ def visible_channel(session: Session, caller: Caller, prefix: PrefixName, name: 
         NotFoundError: The channel does not exist, or is not visible to the caller.
     """
     caller.require_visible(prefix, unreleased=False)
-    channel = channel_named(session, prefix, name) if caller.sees_channel(name) else None
+    channel = channel_named(session, prefix, name) if caller.can_see_channel(name) else None
     if channel is None:
         raise missing_channel(prefix, name)
     return channel
@@ -65,7 +65,7 @@ def visible_promotion(session: Session, caller: Caller, promotion_id: UUID) -> P
     """
     promotion = promotion_visible_to(session, caller, promotion_id)
     if promotion is None:
-        raise nothing_named("promotion", str(promotion_id))
+        raise not_found("promotion", str(promotion_id))
     return promotion
 
 
@@ -79,7 +79,7 @@ def visible_promotion_place(
     """
     place = promotion_place_visible_to(session, caller, promotion_id)
     if place is None:
-        raise nothing_named("promotion", str(promotion_id))
+        raise not_found("promotion", str(promotion_id))
     return place
 
 

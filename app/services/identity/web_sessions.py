@@ -23,7 +23,7 @@ from app.db.web_sessions import (
 )
 from app.domain.audit.chain import REGISTRY, Facts, audit_event
 from app.domain.identity.access import Caller
-from app.domain.identity.oidc import Issuer, comparable
+from app.domain.identity.oidc import Issuer, comparable_claims
 from app.domain.naming import Json
 from app.services.identity.authentication import authenticate, principal_for_claims
 
@@ -72,7 +72,7 @@ def sign_in_as(
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
         caller = principal_for_claims(session, issuer, claims)
-        held = lock_identity(session, caller.id, issuer.url, comparable(claims))
+        held = lock_identity(session, caller.id, issuer.url, comparable_claims(claims))
         return _opened(session, caller, expect(held), now + LONGEST_LIFETIME, now)
 
 

@@ -2,22 +2,27 @@
 
 import pytest
 
-from app.domain.delivery.cache_lease import LEASE_S, LONGEST_WAIT_S, Lease, requires_invalidation
+from app.domain.delivery.cache_lease import (
+    LEASE_S,
+    LONGEST_WAIT_S,
+    CacheLease,
+    requires_invalidation,
+)
 
 
 def test_the_cache_is_not_served_from_before_the_first_proof():
-    assert not Lease().holds(0.0)
+    assert not CacheLease().holds(0.0)
 
 
 def test_a_lease_starts_when_its_proof_began():
-    lease = Lease()
+    lease = CacheLease()
     lease.renew(10.0)
     assert lease.holds(10.0 + LEASE_S - 0.001)
     assert not lease.holds(10.0 + LEASE_S)
 
 
 def test_an_ended_lease_does_not_hold():
-    lease = Lease()
+    lease = CacheLease()
     lease.renew(10.0)
     lease.end()
     assert not lease.holds(10.0)

@@ -53,7 +53,7 @@ def test_a_refused_transition_names_the_state_of_the_promotion():
     assert refused.value.detail == (
         "The promotion is rejected and can no longer become executed; request a new one."
     )
-    assert refused.value.facts == {"state": "rejected"}
+    assert refused.value.members == {"state": "rejected"}
 
 
 def test_the_kinds_of_a_generation_are_the_words_of_the_contract():

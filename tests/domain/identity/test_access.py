@@ -12,7 +12,7 @@ from app.domain.identity.access import (
     Grant,
     PrincipalKind,
     Role,
-    nothing_named,
+    not_found,
 )
 from app.domain.naming import PrefixName
 from tests.support.evidence import an_id
@@ -53,7 +53,7 @@ def test_role_namespace_and_token_decide_what_is_visible(role, namespace, limite
     expected = expected_visibility(role, namespace, limited=limited)
 
     assert visibility(caller) == expected
-    assert caller.sees_everything("acme") == (expected == EVERYTHING)
+    assert caller.can_see_unreleased("acme") == (expected == EVERYTHING)
 
 
 def test_without_grants_nothing_is_visible():
@@ -77,7 +77,7 @@ def test_a_grant_covers_no_namespace_of_a_similar_name(namespace):
 def test_only_the_channels_of_a_limited_token_are_visible_to_it(channels, channel, visible):
     limit = None if channels is None else frozenset(channels)
 
-    assert a_caller((Role.READER, "acme"), channels=limit).sees_channel(channel) is visible
+    assert a_caller((Role.READER, "acme"), channels=limit).can_see_channel(channel) is visible
 
 
 @pytest.mark.parametrize("demanded", Role)
@@ -209,7 +209,7 @@ def test_the_servers_own_commands_administer_but_do_not_approve():
 
 
 def test_an_invisible_object_is_refused_as_if_it_did_not_exist():
-    refused = nothing_named("evaluation", "42")
+    refused = not_found("evaluation", "42")
 
     assert isinstance(refused, NotFoundError)
     assert refused.detail == "There is no evaluation 42, or your grants do not cover it."

@@ -12,7 +12,7 @@ from app.domain.identity.oidc import (
     FederatedIdentity,
     Issuer,
     claims_fault,
-    comparable,
+    comparable_claims,
     header_fault,
     identity_fault,
 )
@@ -160,4 +160,4 @@ def test_only_strings_and_booleans_are_compared():
         "long": "a" * 1025,
         "a\x00": "name",
     }
-    assert comparable(claims) == {"text": "a", "true": True}
+    assert comparable_claims(claims) == {"text": "a", "true": True}

@@ -58,7 +58,7 @@ def test_of_two_answers_at_once_one_counts(traveller, people, parts, issuer_worl
 
     def take():
         try:
-            return oidc_login.taken(
+            return oidc_login.claim_attempt(
                 parts.sessions, known, name="people", state=state, cookie=cookie, now=clock()
             )
         except oidc_login.UnauthenticatedError:

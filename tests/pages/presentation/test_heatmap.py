@@ -15,7 +15,7 @@ from app.domain.governance.gate import (
     PolicyRef,
     VersionRef,
 )
-from app.pages.presentation.heatmap import comparisons, facts, rule_views
+from app.pages.presentation.heatmap import artifact_findings, comparisons, rule_views
 from tests.support.evidence import a_digest, an_id
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -37,7 +37,7 @@ def test_a_cell_shows_its_worst_outcome():
     cell = view.cells["novice", "en"]
     assert (cell.outcome, cell.sign, cell.word) == (Outcome.FAILED, "✗", "fails")
     assert cell.limit.demand == "at_least"
-    assert (view.passing, len(view.closing)) == (0, 1)
+    assert (view.passing, len(view.blocking)) == (0, 1)
 
 
 def test_personas_are_rows_and_locales_columns_in_the_order_of_the_policy():
@@ -65,12 +65,12 @@ def test_a_cell_near_its_limit_is_paler(bound, demand, demanded, shade):
 
 def test_a_rule_without_cells_says_why_it_blocks():
     (view,) = rule_views([a_finding(Outcome.MISSING, cell=None, demand=None)])
-    assert [finding.message for finding in view.closing] == ["the message"]
+    assert [finding.message for finding in view.blocking] == ["the message"]
 
 
 def test_findings_on_the_artifact_are_separate_from_cells():
     fact = a_finding(demand="fact", cell=None)
-    assert facts([fact, a_finding()]) == [fact]
+    assert artifact_findings([fact, a_finding()]) == [fact]
     assert len(rule_views([fact, a_finding()])) == 1
 
 

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from app.domain.errors import UnknownBaseModelError
-from app.services.artifacts.base_models import base_named
+from app.services.artifacts.base_models import find_base_model_digest
 from tests.support.builders import a_base_model, a_digest
 
 
@@ -29,7 +29,7 @@ def registered(world, name):
 @pytest.fixture
 def found(sessions):
     def found(*, digest=None, name=None, revision=None):
-        return base_named(sessions, digest=digest, name=name, revision=revision)
+        return find_base_model_digest(sessions, digest=digest, name=name, revision=revision)
 
     return found
 

@@ -11,7 +11,7 @@ from app.domain.errors import Fault
 from app.domain.evidence.samples import GREATEST_SCORE
 from app.domain.evidence.suites import Suite
 from app.domain.naming import Json
-from app.domain.strict_json import shown
+from app.domain.strict_json import quoted
 
 _SETTING_LIMIT_BYTES: Final = 4096
 _VERSION_LIMIT: Final = 64
@@ -64,7 +64,7 @@ def score(value: object, *, marks: bool = False) -> float | None:
     if found is None:
         kinds = {list: "a list", dict: "an object", str: "a string", type(None): "null"}
         shape = kinds.get(type(value), "not a number")
-        text = f" ({shown(value)})" if isinstance(value, str) else ""
+        text = f" ({quoted(value)})" if isinstance(value, str) else ""
         raise InvalidScoreError(f"{shape}{text}")
     if abs(found) > GREATEST_SCORE:
         raise InvalidScoreError(f"{found:g}, which is out of range")
@@ -134,12 +134,12 @@ def _is_shallow(value: object, levels: int = 8) -> bool:
 
 def names(known: Iterable[str]) -> str:
     """Return untrusted names as a list that is safe in messages."""
-    listed = [shown(name) for name in known]
+    listed = [quoted(name) for name in known]
     more = f" and {len(listed) - _NAMES_SHOWN} more" if len(listed) > _NAMES_SHOWN else ""
     return (", ".join(listed[:_NAMES_SHOWN]) or "none") + more
 
 
-def suite_faults(
+def mapping_faults(
     suite: Suite, *, persona: str | None, locale: str | None, metrics: Iterable[str]
 ) -> Iterator[Fault]:
     """Yield a fault for each name in a mapping that the suite does not have."""
@@ -151,5 +151,5 @@ def suite_faults(
     for kind, wanted, known in named:
         for name in wanted:
             if name is not None and name not in known:
-                message = f"{suite} has no {kind} {shown(name)}; it has {', '.join(known)}."
+                message = f"{suite} has no {kind} {quoted(name)}; it has {', '.join(known)}."
                 yield Fault(f"unknown-{kind}", message)

@@ -8,16 +8,16 @@ from app.domain.errors import Fault
 from app.domain.evidence.imports.documents import (
     count,
     known_version,
+    mapping_faults,
     member,
     moment_of,
     names,
     number,
     settings_of,
-    suite_faults,
 )
 from app.domain.evidence.reports import Report
 from app.domain.evidence.suites import MetricKind, Suite
-from app.domain.strict_json import shown
+from app.domain.strict_json import quoted
 
 _SETTINGS: Final = (
     "task",
@@ -81,7 +81,7 @@ def read_header(
         file: The name under which the log is stored.
     """
     faults = [
-        *suite_faults(
+        *mapping_faults(
             suite,
             persona=mapped.persona.value,
             locale=mapped.locale.value,
@@ -105,19 +105,19 @@ def _map_faults(document: Mapping[str, object], mapped: LogMap, suite: Suite) ->
     epochs = member(document, "eval", "config").get("epochs")
     for scorer, name in mapped.metrics.items():
         if scorers and scorer not in scorers:
-            message = f"The log has no scorer {shown(scorer)}; it has {names(sorted(scorers))}."
+            message = f"The log has no scorer {quoted(scorer)}; it has {names(sorted(scorers))}."
             yield Fault("unknown-scorer", message)
         metric = suite.metric(name)
         is_proportion = metric is not None and metric.kind is MetricKind.PROPORTION
         if is_proportion and isinstance(epochs, int) and epochs > 1:
             message = (
-                f"{shown(scorer)} is a mean over {epochs} epochs of a sample, and {name} is a "
+                f"{quoted(scorer)} is a mean over {epochs} epochs of a sample, and {name} is a "
                 "proportion, which scores a sample 0 or 1; map it to a metric of kind mean."
             )
             yield Fault("epochs-of-a-proportion", message)
     metrics = list(mapped.metrics.values())
     for name in sorted({name for name in metrics if metrics.count(name) > 1}):
-        yield Fault("repeated-metric", f"Two scorers are mapped to {shown(name)}; map one.")
+        yield Fault("repeated-metric", f"Two scorers are mapped to {quoted(name)}; map one.")
 
 
 def _scorers(document: Mapping[str, object]) -> Iterator[str]:

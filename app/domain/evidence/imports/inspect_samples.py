@@ -12,7 +12,7 @@ from app.domain.evidence.evaluation import exact_mean
 from app.domain.evidence.imports.documents import InvalidScoreError, count, member, score
 from app.domain.evidence.imports.inspect_log import Header, LogMap, Source
 from app.domain.evidence.samples import FAULT_LIMIT, agrees
-from app.domain.strict_json import shown
+from app.domain.strict_json import quoted
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class LogSamples:
         self.faults: list[Fault] = []
 
     @property
-    def is_hopeless(self) -> bool:
+    def has_too_many_faults(self) -> bool:
         """Whether there are so many faults that reading on is pointless."""
         return len(self.faults) >= FAULT_LIMIT
 
@@ -98,7 +98,7 @@ class LogSamples:
         found = member(document, "metadata").get(source.metadata)
         if isinstance(found, str):
             return found
-        self._fault(f"no-{kind}", place, f"its metadata has no string {shown(source.metadata)}.")
+        self._fault(f"no-{kind}", place, f"its metadata has no string {quoted(source.metadata)}.")
         return None
 
     def _add(self, sample: _Sample, document: Mapping[str, object], place: str) -> None:
@@ -108,14 +108,16 @@ class LogSamples:
         for scorer in self._map.metrics:
             found = member(scores, scorer)
             if _is_edited(found):
-                self._flags[f"had their {shown(scorer)} edited after the run"] += 1
+                self._flags[f"had their {quoted(scorer)} edited after the run"] += 1
             if not found:
                 self._unscored[scorer] += 1
                 continue
             try:
                 value = score(found.get("value"), marks=True)
             except InvalidScoreError as error:
-                message = f"its {shown(scorer)} is {error}; only numbers and C, I, P, N are scores."
+                message = (
+                    f"its {quoted(scorer)} is {error}; only numbers and C, I, P, N are scores."
+                )
                 self._fault("not-a-number", place, message)
                 continue
             if value is None:
@@ -133,12 +135,12 @@ class LogSamples:
                 exact_mean(s.scores[scorer]) for s in self._samples.values() if scorer in s.scores
             ]
             if scored is not None and scored != len(reduced):
-                message = f"{shown(scorer)} is said to score {scored} samples, and {len(reduced)} "
+                message = f"{quoted(scorer)} is said to score {scored} samples, and {len(reduced)} "
                 yield Fault("disagrees", f"{message}samples have it.")
             mean = exact_mean(reduced) if reduced else math.nan
             for reported in means:
                 if reduced and not agrees(reported, mean):
-                    message = f"The mean of {shown(scorer)} is reported as {reported:g}, and the "
+                    message = f"The mean of {quoted(scorer)} is reported as {reported:g}, and the "
                     yield Fault("disagrees", f"{message}samples give {mean:g}.")
 
     def _partial_reasons(self) -> Iterator[str]:
@@ -146,7 +148,7 @@ class LogSamples:
             if times:
                 yield f"{times} of {self._taken} samples {flag}."
         for scorer, times in self._unscored.items():
-            yield f"{times} of {self._taken} samples have no {shown(scorer)}."
+            yield f"{times} of {self._taken} samples have no {quoted(scorer)}."
         expected = self._header.sample_ids
         if expected is not None and (absent := len(expected - self._samples.keys())):
             yield f"{absent} of the run's samples are not in the log."
@@ -155,7 +157,7 @@ class LogSamples:
             yield "Some samples ran for fewer epochs than others."
 
     def _fault(self, code: str, place: str, message: str) -> None:
-        self.faults.append(Fault(code, f"{shown(place)}: {message}"))
+        self.faults.append(Fault(code, f"{quoted(place)}: {message}"))
 
 
 def _is_edited(found: Mapping[str, object]) -> bool:

@@ -10,16 +10,16 @@ from app.domain.evidence.imports.documents import (
     count,
     known_version,
     later,
+    mapping_faults,
     member,
     moment,
     names,
     number,
     settings_of,
-    suite_faults,
 )
 from app.domain.evidence.reports import Report
 from app.domain.evidence.suites import Suite
-from app.domain.strict_json import shown
+from app.domain.strict_json import quoted
 
 RESULTS_FILE: Final = "results.json"
 # The tool names a file of samples by its task and the time of the run.
@@ -82,12 +82,12 @@ def _map_faults(maps: Sequence[TaskMap], suite: Suite) -> Iterator[Fault]:
     seen: set[str] = set()
     for each in maps:
         if each.task in seen:
-            yield Fault("repeated-task", f"The task {shown(each.task)} is mapped twice.")
+            yield Fault("repeated-task", f"The task {quoted(each.task)} is mapped twice.")
         seen.add(each.task)
         metrics = list(each.metrics.values())
-        yield from suite_faults(suite, persona=each.persona, locale=each.locale, metrics=metrics)
+        yield from mapping_faults(suite, persona=each.persona, locale=each.locale, metrics=metrics)
         for name in sorted({name for name in metrics if metrics.count(name) > 1}):
-            message = f"Two metrics of {shown(each.task)} are mapped to {shown(name)}; map one."
+            message = f"Two metrics of {quoted(each.task)} are mapped to {quoted(name)}; map one."
             yield Fault("repeated-metric", message)
 
 
@@ -98,13 +98,13 @@ def _task(
     sizes = member(document, "n-samples")
     if name not in results or name not in sizes:
         kind = "a group; map its tasks" if name in results else "not in the results"
-        message = f"{shown(name)} is {kind}: {names(sizes)}."
+        message = f"{quoted(name)} is {kind}: {names(sizes)}."
         return None, [Fault("unknown-task", message)]
     faults = [*_metric_faults(document, mapped, suite)]
     effective = count(member(sizes, name).get("effective"))
     samples_hash = member(document, "task_hashes").get(name)
     if effective is None or not isinstance(samples_hash, str):
-        message = f"The results do not say how many samples of {shown(name)} there are, or lack "
+        message = f"The results do not say how many samples of {quoted(name)} there are, or lack "
         faults.append(Fault("no-samples", f"{message}their hash; run with --log_samples."))
         return None, faults
     reported = {key: number(member(results, name).get(key)) for key in mapped.metrics}
@@ -121,20 +121,21 @@ def _metric_faults(
         metric, _, _ = key.partition(",")
         if number(results.get(key)) is None:
             known = [each for each in results if "," in each and "_stderr," not in each]
-            message = f"{shown(mapped.task)} has no metric {shown(key)}; it has {names(known)}."
+            message = f"{quoted(mapped.task)} has no metric {quoted(key)}; it has {names(known)}."
             yield Fault("unknown-metric", message)
             continue
         direction, ours = directions.get(metric), suite.metric(name)
         if not isinstance(direction, bool):
             message = (
-                f"The results do not say whether a higher {shown(metric)} of {shown(mapped.task)} "
-                "is better; state it in the task, and map tasks rather than groups."
+                f"The results do not say whether a higher {quoted(metric)} of "
+                f"{quoted(mapped.task)} is better; state it in the task, and map tasks rather "
+                "than groups."
             )
             yield Fault("direction-unknown", message)
         elif ours is not None and ours.higher_is_better is not direction:
             better = "higher" if direction else "lower"
             message = (
-                f"In {shown(mapped.task)} a {better} {shown(metric)} is better; not in {suite}."
+                f"In {quoted(mapped.task)} a {better} {quoted(metric)} is better; not in {suite}."
             )
             yield Fault("direction-contradicts", f"{message} Map it to another metric than {name}.")
 
@@ -170,4 +171,4 @@ def _partial_reasons(document: Mapping[str, object], tasks: Sequence[Task]) -> I
         original = count(member(document, "n-samples", task.map.task).get("original"))
         if original != task.effective:
             total = "an unknown number" if original is None else original
-            yield f"{shown(task.map.task)}: {task.effective} of {total} samples were evaluated."
+            yield f"{quoted(task.map.task)}: {task.effective} of {total} samples were evaluated."

@@ -14,7 +14,7 @@ from app.domain.evidence.evaluation import exact_mean
 from app.domain.evidence.imports.documents import InvalidScoreError, score
 from app.domain.evidence.imports.lm_eval import Task
 from app.domain.evidence.samples import FAULT_LIMIT, agrees
-from app.domain.strict_json import NotStrictJsonError, read_tool_object, shown
+from app.domain.strict_json import NotStrictJsonError, quoted, read_tool_object
 
 LINE_LIMIT_BYTES: Final = 8 << 20
 _HASHES: Final = ("doc_hash", "prompt_hash", "target_hash")
@@ -42,7 +42,7 @@ class SamplesReader:
         self.faults: list[Fault] = []
 
     @property
-    def is_hopeless(self) -> bool:
+    def has_too_many_faults(self) -> bool:
         """Whether there are so many faults that reading on is pointless."""
         return len(self.faults) >= FAULT_LIMIT
 
@@ -90,12 +90,12 @@ class SamplesReader:
         for metric, name in self._metrics[filter_name].items():
             key = f"{metric},{filter_name}"
             if metric not in row:
-                self._fault("no-score", f"It has no {shown(metric)}.")
+                self._fault("no-score", f"It has no {quoted(metric)}.")
                 continue
             try:
                 value = score(row[metric])
             except InvalidScoreError as error:
-                message = f"{shown(metric)} is {error}; only numbers can be compared."
+                message = f"{quoted(metric)} is {error}; only numbers can be compared."
                 self._fault("not-a-number", message)
                 continue
             scores[name] = value
@@ -123,7 +123,7 @@ class SamplesReader:
         return json.dumps(row).encode() + b"\n"
 
     def _file_faults(self) -> Iterator[Fault]:
-        task = shown(self._task.map.task)
+        task = quoted(self._task.map.task)
         if self._hasher.hexdigest() != self._task.samples_hash:
             message = f"The samples of {task} are not those of the results: their hash differs."
             yield Fault("other-samples", f"{message} Send both files of one run, unchanged.")
@@ -132,26 +132,27 @@ class SamplesReader:
             filter_name = key.partition(",")[2]
             rows, effective = self._rows[filter_name], self._task.effective
             if rows > effective:
-                message = f"{task} has {rows} rows of {shown(filter_name)}, and the results say "
+                message = f"{task} has {rows} rows of {quoted(filter_name)}, and the results say "
                 yield Fault("disagrees", f"{message}that {effective} samples were evaluated.")
             reported = self._task.reported.get(key, math.nan)
             if math.isnan(reported) and (self._unscored[key] or not rows):
                 continue
             mean = exact_mean(values) if values else math.nan
             if not agrees(reported, mean):
-                message = f"{shown(key)} of {task} is reported as {reported:g}, and the samples' "
+                message = f"{quoted(key)} of {task} is reported as {reported:g}, and the samples' "
                 yield Fault("disagrees", f"{message}mean is {mean:g}; only means can be imported.")
 
     def _partial_reasons(self) -> Iterator[str]:
-        task = shown(self._task.map.task)
+        task = quoted(self._task.map.task)
         for filter_name in self._metrics:
             rows = self._rows[filter_name]
             if rows < self._task.effective:
-                yield f"{task}: {rows} of {self._task.effective} samples have {shown(filter_name)}."
+                measured = f"{rows} of {self._task.effective} samples"
+                yield f"{task}: {measured} have {quoted(filter_name)}."
         for key, unscored in self._unscored.items():
             rows = self._rows[key.partition(",")[2]]
-            yield f"{task}: {unscored} of {rows} samples have no {shown(key)}."
+            yield f"{task}: {unscored} of {rows} samples have no {quoted(key)}."
 
     def _fault(self, code: str, message: str) -> None:
-        place = f"Samples of {shown(self._task.map.task)}, line {self._number}: "
+        place = f"Samples of {quoted(self._task.map.task)}, line {self._number}: "
         self.faults.append(Fault(code, f"{place}{message}"))

@@ -256,6 +256,6 @@ def test_a_fixed_persona_or_locale_must_be_defined_by_the_suite():
 def test_reading_can_stop_when_there_are_many_faults():
     reader = LogSamples(header()[1], MAP)
     for _ in range(FAULT_LIMIT):
-        assert not reader.is_hopeless
+        assert not reader.has_too_many_faults
         reader.take({}, "a sample")
-    assert reader.is_hopeless
+    assert reader.has_too_many_faults

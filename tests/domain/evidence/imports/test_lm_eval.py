@@ -191,9 +191,9 @@ def test_rows_of_other_filters_and_blank_lines_are_skipped():
 def test_reading_can_stop_when_there_are_many_faults():
     reader = SamplesReader(read()[1][0])
     for _ in range(FAULT_LIMIT):
-        assert not reader.is_hopeless
+        assert not reader.has_too_many_faults
         reader.take(b"{")
-    assert reader.is_hopeless
+    assert reader.has_too_many_faults
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-import time as clock
+import threading
 import uuid
 
 import pytest
@@ -154,16 +154,17 @@ def test_the_log_has_the_id_of_the_request(world, world_on):
 def a_deadlock(engine):
     """Make two transactions wait for each other; return the error that one of them gets."""
     names = [f"deadlock-{uuid.uuid4().hex}" for _ in range(2)]
+    both_hold_one = threading.Barrier(2, timeout=30)
+    take = text("SELECT pg_advisory_xact_lock(hashtext(:name))")
 
     def lock(first, second):
         with engine.connect() as connection:
-            for name in (first, second):
-                statement = "SELECT pg_advisory_xact_lock(hashtext(:name))"
-                try:
-                    connection.execute(text(statement), {"name": name})
-                except DBAPIError as error:
-                    return error
-                clock.sleep(0.1)
+            connection.execute(take, {"name": first})
+            both_hold_one.wait()
+            try:
+                connection.execute(take, {"name": second})
+            except DBAPIError as error:
+                return error
         return None
 
     first, second = at_once(lambda: lock(*names), lambda: lock(*reversed(names)))

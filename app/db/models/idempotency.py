@@ -20,7 +20,7 @@ class IdempotencyRecord(Base):
     __table_args__ = (
         CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),
         is_digest("fingerprint"),
-        Index(None, "answered_at"),
+        Index(None, "recorded_at"),
         {"info": DISPOSABLE},
     )
 

@@ -2,8 +2,8 @@
 
 import os
 
-# Read once, when the libraries are imported. All that they need is here already, and what they
-# have to say is not about the registry.
+# The libraries read these when they are imported. They need nothing from the network, and their
+# messages are not about the registry.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -8,11 +8,11 @@ import httpx2
 
 Document = dict[str, Any]
 
-_SHOWN: Final = 1000  # characters of an answer that nobody expected
+_SHOWN: Final = 1000  # characters of an unexpected answer
 
 
 class DemoFailedError(Exception):
-    """Something did not go as told; the message is a sentence for whoever runs the demo."""
+    """An act did not end as it must; the message is a sentence for the reader."""
 
 
 def expect(message: str, *, that: bool) -> None:

@@ -52,7 +52,7 @@ def _demands(rule: Document) -> str:
         if rule[name] is not None
     ]
     margins = [
-        f"no worse than the {name} by more than {margin:g}"
+        f"no worse than the {name}" + (f" by more than {margin:g}" if margin else "")
         for name, margin in (rule["no_worse_than"] or {}).items()
         if margin is not None
     ]

@@ -71,7 +71,7 @@ def push(registry: Registry, base: Base, base_digest: str, trained: Trained) -> 
 
 
 def show_tensor(pushed: Document) -> None:
-    """Print what the registry read in the weights of a version."""
+    """Print the facts that the registry read from the weights of a version."""
     tensor = pushed["tensor"]
     show.good(
         f"{tensor['virtual_tokens']} virtual tokens on {tensor['layers']} layers, "

@@ -76,7 +76,7 @@ def served(registry: Registry, base_digest: str, after: str, *answers: str) -> S
 
 
 def roll_back(registry: Registry, generation: int, reason: str) -> None:
-    """Let production serve again, at once, what it served in an earlier generation."""
+    """Give production the traffic of an earlier generation again, at once."""
     accepted(_rollback(registry, generation, reason))
     show.say(f"approver-1 rolls back to generation {generation}: {reason}")
 

@@ -73,11 +73,11 @@ def starting_registry(data: Path) -> Iterator[Starting]:
         try:
             yield starting
         except httpx2.TransportError as error:
-            # The log goes with the folder, and what it says of this would be lost.
+            # The log is removed with the folder, and its last lines explain the failure.
             where = error.request.url.copy_with(query=None)  # a query may carry a signature
             raise DemoFailedError(f"{where} failed: {error}. {starting.log_end()}") from error
     code = process.returncode
-    expect(f"The registry ended with status {code} when it was told to stop.", that=code == 0)
+    expect(f"The registry ended with status {code} on the signal to stop.", that=code == 0)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

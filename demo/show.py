@@ -54,7 +54,7 @@ def say(sentence: str) -> None:
 
 
 def good(sentence: str) -> None:
-    """Print a sentence on what was shown to hold."""
+    """Print a sentence on a fact that was checked."""
     _console.print(_indented(Text(sentence, "green")))
 
 

@@ -39,10 +39,8 @@ def test_the_base_model_is_registered_by_a_digest_that_coreutils_compute_as_well
 def test_the_policy_is_shown_with_the_samples_that_it_takes(run):
     act = run.act("state the demands of production")
 
-    assert "brand-voice/tone at least 0.85, no worse than the incumbent by more than 0.03" in act
-    planned = re.findall(
-        r"^   (\S+ .+?): A cell passes, .* 90 % with (\d+) samples", act, re.MULTILINE
-    )
+    assert "tone at least 0.85, no worse than the incumbent by more than 0.03, no worse than" in act
+    planned = re.findall(r"^   (\S+/\S+ [a-z ]+): .* 90 % with (\d+) samples", act, re.MULTILINE)
     assert [name for name, _ in planned] == [
         "brand-voice/tone at least",
         "brand-voice/tone incumbent",

@@ -58,7 +58,7 @@ class Run:
 
 
 def play(temporary):
-    """Run `python -m demo --keep` below `temporary`, use what it keeps, and press Ctrl-C."""
+    """Run `python -m demo --keep` below `temporary`, use its registry, and press Ctrl-C."""
     environment = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
     run = Run()
     with (temporary / "errors").open("w+") as errors:
@@ -78,7 +78,7 @@ def play(temporary):
                 os.killpg(process.pid, signal.SIGINT)
             run.text += process.communicate(timeout=TIMEOUT_S)[0]
         finally:
-            process.terminate()  # it stops the servers that it started, whatever went wrong here
+            process.terminate()  # it stops its servers, also after a failure here
             process.wait()
         errors.seek(0)
         run.errors, run.status = errors.read(), process.returncode

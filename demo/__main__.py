@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 
-from demo import ending, show
+from demo import ending, environment, show
 from demo.client import DemoFailedError
 from demo.server import starting_registry
 
@@ -37,6 +37,7 @@ def main() -> int:
 
 def run(folder: Path, *, keep: bool) -> None:
     """Play every act beside a registry that lives in `folder`; if `keep`, stay until Ctrl-C."""
+    environment.prepare()
     with starting_registry(folder / "registry") as starting:
         with show.act("A whole registry starts: PostgreSQL, S3 and the server"):
             # PyTorch takes seconds to import, and the servers need them to start.

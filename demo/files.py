@@ -3,12 +3,15 @@
 import sys
 from pathlib import Path
 
-from demo import model, train, training
-from demo.language import all_prompts
+from demo import environment
 
 
 def main() -> None:
     """Train both into the two folders named on the command line; say what to register."""
+    environment.prepare()
+    from demo import model, train, training  # noqa: PLC0415 - after what they read is set
+    from demo.language import all_prompts  # noqa: PLC0415
+
     base, prefix = map(Path, sys.argv[1:])
     model.prepare_libraries()
     prompts = all_prompts()

@@ -12,7 +12,7 @@ _VARIABLES: Final = {
 
 
 def prepare() -> None:
-    """Set what is not set; call it before PEFT and transformers are imported.
+    """Set the missing variables; call this before PEFT and transformers are imported.
 
     Importing the package must not do so: a test or a benchmark that imports one of its modules
     would take its own Hugging Face clients offline.

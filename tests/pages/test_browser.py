@@ -33,7 +33,7 @@ def test_two_reviewers_find_approve_and_see_a_version_live(world, visiting, scri
     expect(second.get_by_text("Reads well.")).to_be_visible()
     approve(second)
     expect(second.get_by_text("production moved to version 1.")).to_be_visible()
-    second.get_by_role("link", name="See what is live").click()
+    second.get_by_role("link", name="See the live version").click()
     expect(second.get_by_role("img", name="version 1 100 %")).to_be_visible()
     assert world.channel()["allocation"] == [{"version": 1, "weight": 10000}]
     assert first.faults + second.faults == []

@@ -84,7 +84,7 @@ def test_the_pages_lead_from_an_empty_prefix_to_a_version_that_is_live(bare, vis
         reviewing.get_by_role("link", name=world.prefix).click()
         reviewing.get_by_role("button", name="Approve").click()
         expect(reviewing.get_by_text("Your approval is recorded.")).to_be_visible()
-    reviewing.get_by_role("link", name="See what is live").click()
+    reviewing.get_by_role("link", name="See the live version").click()
     expect(reviewing.get_by_role("img", name="version 1 100 %")).to_be_visible()
 
 

@@ -209,11 +209,18 @@ def test_the_chain_of_the_prefix_is_shown_entry_by_entry(run):
         assert any(deed.startswith(expected) for deed in deeds), expected
 
 
-def test_a_kept_registry_shows_its_pages_until_ctrl_c(run):
+def test_a_kept_registry_shows_its_pages_to_a_reader_who_signs_in(run):
     assert run.sign_in.status_code == 200
-    assert "Sign in" in run.sign_in.text
-    assert run.caller["name"] == "approver-1"
-    assert re.search(r"/admin/prefixes/acme/brand-voice/versions/2/gate/production\n", run.text)
+    assert run.home.status_code == 200
+    assert "approver-1" in run.home.text
+    assert [page.status_code for page in run.pages] == [200, 200]
+    prefix, gate = run.pages
+    assert "generation 6" in prefix.text
+    assert "May version 2 go to production?" in gate.text
+    assert "differs from version 1 by at least" in gate.text
+
+
+def test_ctrl_c_stops_every_server_of_a_kept_registry(run):
     assert run.text.rstrip().endswith("Stopping the registry, and removing its folder.")
     assert len(run.servers) == 3
     for server in run.servers:

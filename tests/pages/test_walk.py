@@ -112,10 +112,9 @@ def test_the_gate_page_names_missing_cells_and_where_evidence_is_recorded(story,
     assert lines(page) == []
 
 
-def test_the_gate_page_mentions_rows_only_where_the_policy_needs_them(bare, visiting):
-    bare.a_prefix()
-    assert bare.push().status_code == 201
-    assert bare.bind(bare.a_policy()).status_code == 200
-    page = visiting("approver-1", f"/admin/prefixes/{bare.prefix}/versions/1/gate/production")
+def test_the_gate_page_mentions_rows_only_where_the_policy_needs_them(world, visiting):
+    world.a_version()
+    world.a_channel()
+    page = visiting("approver-1", f"/admin/prefixes/{world.prefix}/versions/1/gate/production")
     expect(page.get_by_text("accepts the registry's own JSON")).to_be_visible()
     expect(page.get_by_text("one row per sample")).to_have_count(0)

@@ -32,7 +32,8 @@ class Run:
     errors: str = ""
     status: int | None = None
     sign_in: httpx2.Response | None = None
-    caller: dict = field(default_factory=dict)
+    home: httpx2.Response | None = None
+    pages: list = field(default_factory=list)
     servers: list = field(default_factory=list)
 
     def act(self, title):
@@ -93,14 +94,17 @@ def _until_kept(lines):
 
 
 def _use(run):
-    """Follow the end of the demo: open its pages, and take a token to sign in with."""
-    pages = re.search(r"until Ctrl-C. Its pages are at (\S+)", run.text).group(1)
-    run.sign_in = httpx2.get(f"{pages}/sign-in", trust_env=False)
+    """Follow the end of the demo: sign in with a token that its command prints, see its pages."""
+    address = re.search(r"until Ctrl-C. Its pages are at (\S+)", run.text).group(1)
     command = shlex.split(re.search(r"^ +(grep approver-1 .*)$", run.text, re.MULTILINE).group(1))
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     token = re.search(r'"approver-1": "(\S+)"', printed).group(1)
-    me, headers = pages.replace("/admin", "/v1/me"), {"Authorization": f"Bearer {token}"}
-    run.caller = httpx2.get(me, headers=headers, trust_env=False).json()
+    with httpx2.Client(trust_env=False, follow_redirects=True) as person:
+        run.sign_in = person.get(f"{address}/sign-in")
+        mark = re.search(r'name="mark" value="([^"]+)"', run.sign_in.text).group(1)
+        run.home = person.post(f"{address}/sign-in", data={"token": token, "mark": mark})
+        shown = re.findall(rf"^ +({address}/\S+)$", run.text, re.MULTILINE)
+        run.pages = [person.get(each) for each in shown]
     known = json.loads(Path(command[-1]).read_text())
     addresses = (known["url"], known["s3"]["endpoint_url"], known["database_url"])
-    run.servers = [urlsplit(address) for address in addresses]
+    run.servers = [urlsplit(each) for each in addresses]

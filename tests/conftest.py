@@ -1,48 +1,39 @@
-"""Fixtures for all tests: real servers, a migrated database, clients, and a world per test."""
+"""Starts a test run: offers the stores, and loads the fixtures of all tests.
 
-import sys
+The process that distributes tests among others loads no fixtures: these import the application.
+"""
+
+import os
 from contextlib import ExitStack
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi.testclient import TestClient
-from hypothesis import settings
-from sqlalchemy import create_engine, select
 
-from app.cli import main
-from app.db.models import Channel, Prefix, Promotion
-from app.db.schema import REVISION
-from app.db.session import engine_for, sessions_on
-from app.domain.identity.access import SYSTEM
 from app.gc_freeze import frozen_gc
-from app.http.deps import Parts, request_time
-from app.http.limits import Limits
-from app.local.mode import prepare
-from app.main import app_of
-from app.oidc.issuers import Issuers
-from app.services.audit.replay import replay
-from app.services.identity.token_usage import TokenUsage
-from app.storage.s3 import S3Account, S3Blobs
-from app.storage.s3_staging import S3Staging
-from app.storage.signing import KeySigner
-from tests.support.builders import World
+from tests.support.session.offering import is_offered, offered_stores
 
-pytest_plugins = ["tests.support.servers", "tests.support.served"]
+# Torch reads this on import. The matrices of the tests are tiny: on busy cores, two threads that
+# wait for each other take ten times as long as one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# The duration of an example depends on the load of the machine, so there is no deadline.
-settings.register_profile("unhurried", deadline=None, max_examples=50)
-settings.load_profile("unhurried")
+FIXTURES = ("tests.support.servers", "tests.support.served", "tests.support.session.fixtures")
+# The conftest of a folder that the command line names may import these first.
+pytest.register_assert_rewrite(*FIXTURES)
 
-LIMITS = Limits(
-    weights_bytes=1 << 20,
-    config_bytes=1 << 16,
-    metadata_bytes=1 << 16,
-    report_bytes=1 << 20,
-    samples_bytes=1 << 22,
-    presigned_lifetime_s=60,
-)
+
+def pytest_configure(config):
+    if not is_offered():
+        offer = ExitStack()
+        config.add_cleanup(offer.close)
+        offer.enter_context(offered_stores())
+    if not distributes(config):
+        with frozen_gc():
+            for name in FIXTURES:
+                config.pluginmanager.import_plugin(name)
+
+
+def distributes(config):
+    """Whether this is the process of pytest-xdist that runs no tests."""
+    return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -50,145 +41,3 @@ def pytest_collection():
     """Import the tests without garbage collection, as the server does at its start."""
     with frozen_gc():
         return (yield)
-
-
-class Clock:
-    """The server's clock: the real time plus `ahead`, which tests can set."""
-
-    def __init__(self):
-        self.ahead = timedelta(0)
-
-    def __call__(self):
-        return datetime.now(UTC) + self.ahead  # noqa: TID251 - it stands in for the clock
-
-
-@pytest.fixture(scope="session")
-def tokens(stores):
-    """A token for each of the initial principals, by name, on migrated tables."""
-    return prepare(stores, {})
-
-
-@pytest.fixture(scope="session")
-def engine(stores, tokens):
-    """An engine with the privileges of the service's role."""
-    engine = engine_for(stores.postgres.service_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def sessions(engine):
-    return sessions_on(engine)
-
-
-@pytest.fixture(scope="session")
-def s3_account(s3_server):
-    return S3Account(
-        endpoint_url=s3_server.endpoint_url,
-        access_key=s3_server.access_key,
-        secret_key=s3_server.secret_key,
-        bucket=s3_server.bucket,
-    )
-
-
-@pytest.fixture(scope="session")
-def blobs(s3_account):
-    return S3Blobs(s3_account)
-
-
-@pytest.fixture(scope="session")
-def signer():
-    return KeySigner("registry.test/audit", Ed25519PrivateKey.generate())
-
-
-@pytest.fixture(scope="session")
-def parts(sessions, blobs, s3_account, signer):
-    return Parts(
-        sessions=sessions,
-        blobs=blobs,
-        staging=S3Staging(s3_account),
-        limits=LIMITS,
-        expected_revision=REVISION,
-        uses=TokenUsage(sessions),
-        issuers=Issuers(),
-        signer=signer,
-    )
-
-
-@pytest.fixture(scope="session")
-def app(parts):
-    return app_of(parts)
-
-
-@pytest.fixture
-def time(app):
-    """The server's clock; set `ahead` to advance it."""
-    moving = Clock()
-    app.dependency_overrides[request_time] = moving
-    yield moving
-    del app.dependency_overrides[request_time]
-
-
-@pytest.fixture
-def client(app):
-    # A server error must be a response to inspect, not an exception in the test.
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
-
-
-@pytest.fixture
-def world(client, tokens, sessions):
-    """A namespace for this test alone, with short methods for common requests.
-
-    At the end, a replay of every gate decision in it must return the same result.
-    """
-    world = World(client, tokens)
-    yield world
-    require_replays(sessions, world.namespace)
-
-
-def require_replays(sessions, namespace):
-    with sessions() as session:
-        statement = select(Promotion.id).join(Promotion.channel).join(Channel.prefix)
-        decided = session.scalars(statement.where(Prefix.namespace == namespace)).all()
-    for promotion_id in decided:
-        found = replay(sessions, promotion_id=promotion_id, caller=SYSTEM)
-        assert found.differences == ()
-
-
-@pytest.fixture
-def world_on(parts, tokens):
-    """Return a function that makes a world on a server with some parts replaced."""
-    with ExitStack() as stack:
-
-        def world_on(**replaced):
-            app = app_of(replace(parts, **replaced))
-            client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
-            return World(client, tokens)
-
-        yield world_on
-
-
-@pytest.fixture
-def run(stores, tokens, monkeypatch, capsys):
-    """Return a function that runs the command and returns its exit status and output."""
-    for name, value in stores.environment.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["prefix-registry", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code or 0, capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
-def administered(stores, world_on):
-    """A world on one connection of the tables' owner; everything is rolled back at the end."""
-    engine = create_engine(stores.postgres.owner_url)
-    with engine.connect() as connection, connection.begin() as transaction:
-        yield world_on(sessions=sessions_on(connection)), connection
-        transaction.rollback()
-    engine.dispose()

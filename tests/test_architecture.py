@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 APP = Path(__file__).parents[1] / "app"
-MODULES = sorted(APP.rglob("*.py"))
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
 
@@ -16,8 +15,17 @@ MIGRATING = {APP / "cli" / "setup.py", APP / "local" / "mode.py"}
 FACTORY = APP / "db" / "session.py"
 
 
-def every_module(modules=MODULES):
-    return pytest.mark.parametrize("path", modules, ids=lambda path: str(path.relative_to(APP)))
+@pytest.fixture(scope="module")
+def texts():
+    """The text of every module of the application, by its path."""
+    texts = {path: path.read_text() for path in sorted(APP.rglob("*.py"))}
+    assert len(texts) > 200
+    return texts
+
+
+@pytest.fixture(scope="module")
+def trees(texts):
+    return {path: ast.parse(text) for path, text in texts.items()}
 
 
 def use_cases_in(tree):
@@ -42,31 +50,38 @@ def transactions_in(tree):
     ]
 
 
-@every_module(
-    [
-        path
-        for path in MODULES
+def offenders(found):
+    """Return what is wrong by module, without the modules in which nothing is."""
+    return {str(path.relative_to(APP)): wrong for path, wrong in found.items() if wrong}
+
+
+def test_only_use_cases_open_transactions(trees):
+    others = {
+        path: tree
+        for path, tree in trees.items()
         if APP / "services" not in path.parents and path not in {*MIGRATING, FACTORY}
-    ]
-)
-def test_only_use_cases_open_transactions(path):
-    assert transactions_in(ast.parse(path.read_text())) == []
-
-
-@every_module()
-def test_no_module_is_too_long_to_read(path):
-    assert len(path.read_text().splitlines()) <= LONGEST_FILE
-
-
-@every_module()
-def test_no_function_is_too_long_to_see(path):
-    too_long = {
-        node.name: node.end_lineno - node.lineno + 1
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
     }
-    assert too_long == {}
+    assert offenders({path: transactions_in(tree) for path, tree in others.items()}) == {}
+
+
+def test_no_module_is_too_long_to_read(texts):
+    lengths = {path: len(text.splitlines()) for path, text in texts.items()}
+    too_long = {path: length for path, length in lengths.items() if length > LONGEST_FILE}
+    assert offenders(too_long) == {}
+
+
+def test_no_function_is_too_long_to_see(trees):
+    assert offenders({path: long_functions_in(tree) for path, tree in trees.items()}) == {}
+
+
+def long_functions_in(tree):
+    """Return name and length of every function that is too long."""
+    lengths = [
+        (node.name, node.end_lineno - node.lineno + 1)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return [(name, length) for name, length in lengths if length > LONGEST_FUNCTION]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The committed OpenAPI document, from which clients are generated."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 from app.http.deps import Parts
@@ -9,6 +10,7 @@ from app.main import app_of
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 
+@cache
 def document():
     """Return the OpenAPI document without starting a server."""
     return app_of(Parts(*[None] * len(Parts.__slots__))).openapi()

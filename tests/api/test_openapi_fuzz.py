@@ -13,45 +13,30 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import create_engine, make_url, text
 
 from app.db.session import engine_for, sessions_on
-from app.local.mode import Stores, prepare
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
 from app.services.identity.token_usage import TokenUsage
 from tests.support.builders import World
-from tests.support.observing import eventually
 from tests.support.served import serving
+from tests.support.servers import copied
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "15"))
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 
 @pytest.fixture
-def alone(an_empty_database, postgres_server, s3_server, parts):
+def alone(shared, parts):
     """A separate registry, because the fuzzer may also remove the grants of others."""
-    service = make_url(postgres_server.service_url)
-    service = service.set(database=make_url(an_empty_database).database)
-    server = replace(
-        postgres_server,
-        owner_url=an_empty_database,
-        service_url=service.render_as_string(hide_password=False),
-    )
-    tokens = prepare(Stores(server, s3_server), {})
-    engine = engine_for(server.service_url)
-    sessions = sessions_on(engine)
-    own = replace(parts, sessions=sessions, uses=TokenUsage(sessions), pulls=PullLog())
-    app = app_of(own)
-    with TestClient(app) as client, serving(app) as url:
-        yield World(client, tokens), url
-    engine.dispose()
-    owner = create_engine(an_empty_database)
-    with owner.connect() as connection:
-        # Closed connections end asynchronously; the database can only be dropped after that.
-        others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-        eventually(lambda: connection.scalar(others) == 1)
-    owner.dispose()
+    with copied(shared) as stores:
+        engine = engine_for(stores.postgres.service_url)
+        sessions = sessions_on(engine)
+        own = replace(parts, sessions=sessions, uses=TokenUsage(sessions), pulls=PullLog())
+        app = app_of(own)
+        with TestClient(app) as client, serving(app) as url:
+            yield World(client, shared.tokens), url
+        engine.dispose()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import uuid
 import pytest
 import yaml
 
-from tests.conftest import LIMITS
 from tests.support.builders import a_policy, code, results
+from tests.support.session.fixtures import LIMITS
 
 EXAMPLE = """
 name: brand-safe

@@ -20,9 +20,9 @@ from app.services.artifacts.pulls import PullLog
 from app.services.delivery.cache import ChannelCache
 from app.services.delivery.cache_invalidation import Listener
 from app.services.delivery.cache_loader import ReadThroughCache
-from tests.conftest import LIMITS
 from tests.support.builders import World, a_digest
 from tests.support.observing import eventually
+from tests.support.session.fixtures import LIMITS
 
 LOOKUPS = ("api_token.hash", "FROM channel", "FROM generation_share")
 
@@ -258,7 +258,7 @@ def test_a_lost_connection_clears_the_cache_and_the_listener_reconnects(
     epoch = channel_cache.epoch
     terminate = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-        "WHERE application_name = 'prefix-registry listener'"
+        "WHERE application_name = 'prefix-registry listener' AND datname = current_database()"
     )
     with sessions() as session:
         assert session.scalar(text(terminate)) >= 1

@@ -196,7 +196,7 @@ def test_a_folder_without_weights_has_no_base_digest(run, tmp_path):
         pytest.param(
             "REGISTRY_S3_ENDPOINT_URL",
             "http://127.0.0.1:1",
-            "The object store could not find the bucket registry (EndpointConnectionError)",
+            "The object store could not find the bucket {bucket} (EndpointConnectionError)",
             id="store-away",
         ),
         pytest.param(
@@ -208,12 +208,14 @@ def test_a_folder_without_weights_has_no_base_digest(run, tmp_path):
         pytest.param(
             "REGISTRY_S3_SECRET_KEY",
             "wrong",
-            "The object store could not find the bucket registry (403)",
+            "The object store could not find the bucket {bucket} (403)",
             id="store-refuses",
         ),
     ],
 )
-def test_serving_fails_at_start_with_one_sentence(run, environment, changed, value, sentence):
+def test_serving_fails_at_start_with_one_sentence(
+    run, environment, stores, changed, value, sentence
+):
     if value is None:
         environment.delenv(changed)
     else:
@@ -221,6 +223,7 @@ def test_serving_fails_at_start_with_one_sentence(run, environment, changed, val
 
     output = run("serve", "--port", "0")
 
+    sentence = sentence.format(bucket=stores.s3.bucket)
     assert output.startswith(f"prefix-registry: {sentence}")
     assert "secret" not in output
     assert "\n" not in output

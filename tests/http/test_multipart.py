@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from tests.conftest import LIMITS
 from tests.support.adapters import a_config
 from tests.support.builders import code, weights
+from tests.support.session.fixtures import LIMITS
 
 BOUNDARY = "boundary-of-a-test"
 EVERYTHING = LIMITS.weights_bytes + LIMITS.config_bytes + LIMITS.metadata_bytes

@@ -16,9 +16,9 @@ from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
 from app.http.body_timeouts import BodyTimeoutMiddleware
 from app.http.problems import MEDIA_TYPE, STATUS
-from tests.conftest import LIMITS
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import a_base_model, a_digest, a_policy, a_suite, code, results
+from tests.support.session.fixtures import LIMITS
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "reference" / "problems.md"
 

@@ -46,19 +46,25 @@ def folder(server_folder):
 
 
 @pytest.fixture(scope="module")
-def granted(postgres_server):
+def started(shared):
+    """The shared server, with the database as a first start creates it."""
+    return shared.stores.postgres
+
+
+@pytest.fixture(scope="module")
+def granted(started):
     """The shared server, with a table on which the service has all grantable privileges."""
-    with connected(postgres_server.owner_url) as connection:
+    with connected(started.owner_url) as connection:
         connection.execute("CREATE TABLE granted (value text)")
         connection.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON granted TO registry")
-    yield postgres_server
-    with connected(postgres_server.owner_url) as connection:
+    yield started
+    with connected(started.owner_url) as connection:
         connection.execute("DROP TABLE granted")
 
 
-def test_both_urls_work_with_sqlalchemy(postgres_server):
+def test_both_urls_work_with_sqlalchemy(started):
     roles = []
-    for url in (postgres_server.owner_url, postgres_server.service_url):
+    for url in (started.owner_url, started.service_url):
         engine = create_engine(url)
         with engine.connect() as connection:
             roles += connection.execute(text("SELECT current_user, current_database()")).all()
@@ -95,8 +101,8 @@ def test_the_service_may_not_exceed_its_privileges(granted, statement):
 
 
 @pytest.mark.parametrize("role", ["registry", "registry_owner", "postgres"])
-def test_a_wrong_password_is_refused(postgres_server, role):
-    endpoint = postgres_server.service_url.split("@")[1]
+def test_a_wrong_password_is_refused(started, role):
+    endpoint = started.service_url.split("@")[1]
 
     with (
         pytest.raises(psycopg.OperationalError, match="authentication failed"),
@@ -105,11 +111,11 @@ def test_a_wrong_password_is_refused(postgres_server, role):
         pass
 
 
-def test_passwords_are_private_and_not_in_the_representation(server_folder, postgres_server):
-    secrets = server_folder / "postgres" / "secrets.json"
+def test_passwords_are_private_and_not_in_the_representation(shared, started):
+    secrets = shared.folder / "postgres" / "secrets.json"
 
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
-    assert "@" not in repr(postgres_server)
+    assert "@" not in repr(started)
 
 
 def test_a_restart_keeps_data_and_passwords_on_a_given_port(folder):
@@ -166,10 +172,10 @@ def test_a_pid_file_with_the_pid_of_a_zombie_is_ignored(folder):
             assert "first" in read(server.owner_url)
 
 
-def test_a_second_start_on_the_same_folder_is_refused(server_folder, postgres_server, monkeypatch):
+def test_a_second_start_on_the_same_folder_is_refused(shared, monkeypatch):
     monkeypatch.setattr("app.local.postgres.locked_folder", partial(locked_folder, wait_s=0.1))
     with pytest.raises(LocalServerError, match="is in use by another start"):
-        running_postgres(server_folder / "postgres").__enter__()
+        running_postgres(shared.folder / "postgres").__enter__()
 
 
 def test_an_interrupted_first_start_is_repeated(server_folder):

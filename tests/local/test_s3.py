@@ -67,25 +67,26 @@ def test_a_key_can_be_written_only_once(s3_server, client):
         assert body.read() == BODY
 
 
-def test_the_probe_leaves_nothing(s3_server, client):
-    target = {"Bucket": s3_server.bucket, "Key": "probe"}
+def test_the_probe_leaves_nothing(shared):
+    target = {"Bucket": shared.stores.s3.bucket, "Key": "probe"}
 
-    assert refusal(client.head_object, **target) == 404
+    with closing(s3_client(shared.stores.s3)) as client:
+        assert refusal(client.head_object, **target) == 404
 
 
-def test_credentials_are_private_and_not_in_the_representation(server_folder, s3_server):
-    folder = server_folder / "s3"
+def test_credentials_are_private_and_not_in_the_representation(shared):
+    folder = shared.folder / "s3"
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "secrets.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((folder / "s3.json").stat().st_mode) == 0o600
-    assert s3_server.secret_key not in repr(s3_server)
+    assert shared.stores.s3.secret_key not in repr(shared.stores.s3)
 
 
-def test_a_second_start_on_the_same_folder_is_refused(server_folder, s3_server, monkeypatch):
+def test_a_second_start_on_the_same_folder_is_refused(shared, monkeypatch):
     monkeypatch.setattr("app.local.s3.locked_folder", partial(locked_folder, wait_s=0.1))
     with pytest.raises(LocalServerError, match="is in use by another start"):
-        running_s3(server_folder / "s3", probe=probe_bucket).__enter__()
+        running_s3(shared.folder / "s3", probe=probe_bucket).__enter__()
 
 
 def test_a_missing_wheel_is_reported_with_the_remedy(tmp_path, monkeypatch):

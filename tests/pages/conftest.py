@@ -10,9 +10,9 @@ from sqlalchemy import event
 
 from app.http.deps import clock, request_time
 from app.services.identity import web_sessions
-from tests.conftest import Clock
 from tests.pages.login.test_session_cookies import Person
 from tests.pages.story import Story
+from tests.support.session.fixtures import Clock
 
 CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"

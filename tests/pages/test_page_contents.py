@@ -45,7 +45,7 @@ def bound_to(base, shown):
 
 
 def test_a_base_model_lists_its_first_prefixes_and_links_to_all(world, reading):
-    base = world.a_base()
+    base = world.a_base(own=True)
     names = [f"{world.namespace}/voice-{number:02}" for number in range(11)]
     for name in names:
         world.a_prefix(name=name.partition("/")[2])
@@ -66,6 +66,8 @@ def test_a_base_model_lists_its_first_prefixes_and_links_to_all(world, reading):
 
 
 def test_a_base_model_lists_visible_prefixes_only(world, reading):
+    world.a_base(own=True)
+    world.a_prefix()
     world.a_version()
     _, reader = world.a_principal(None, ("reader", world.namespace))
     for token in (world.a_stranger(), reader):
@@ -86,7 +88,7 @@ def test_the_audit_log_offers_the_latest_chains(world, reading):
 
 
 def test_a_policy_is_shown_in_words_and_with_its_changes(world, reading):
-    first = world.a_policy()
+    first = world.a_policy(own=True)
     document = a_policy(world.suite, name=first["name"], approvals={"required": 3})
     world.made("POST", "/v1/policies", by="admin", json=document)
     shown = reading("admin").get(f"/admin/policies/{first['name']}/2").text

@@ -75,6 +75,12 @@ def a_policy(suite, **changes):
     return document | changes
 
 
+# The template of the test databases holds these; no test may add a version or evidence to them.
+SHARED_BASE_MODEL = a_base_model(digest=f"sha256:{'5a' * 32}")
+SHARED_SUITE = a_suite(name="shared-suite", dataset_digest=f"sha256:{'a5' * 32}")
+SHARED_POLICY = a_policy("shared-suite", name="shared-policy") | {"version": 1}
+
+
 def results(metric="tone", value=0.95, samples=200, personas=PERSONAS, locales=LOCALES):
     """Return one reported result for each cell."""
     return [
@@ -96,12 +102,29 @@ def weights(seed=0):
     return a_weights_file(prompt_embeddings=a_tensor() + seed)
 
 
-class World:
-    """One test's namespace in the registry, and the principals that act in it."""
+def register_shared_parts(client, tokens):
+    """Register the documents that worlds share, for the template of the test databases."""
+    world = World(client, tokens)
+    policy = {name: value for name, value in SHARED_POLICY.items() if name != "version"}
+    for path, by, document in (
+        ("/v1/base-models", "publisher", SHARED_BASE_MODEL),
+        ("/v1/suites", "admin", SHARED_SUITE),
+        ("/v1/policies", "admin", policy),
+    ):
+        world.made("POST", path, by=by, json=document)
 
-    def __init__(self, client, tokens):
+
+class World:
+    """One test's namespace in the registry, and the principals that act in it.
+
+    A world that `shares` uses the base model, suite and policy that the template of the test
+    databases holds, unless a test changes them or asks for its `own`.
+    """
+
+    def __init__(self, client, tokens, *, shares=False):
         self.client = client
         self.tokens = tokens
+        self.shares = shares
         self.namespace = f"ns-{uuid.uuid4().hex[:10]}"
         self.prefix = f"{self.namespace}/voice"
         self.path = f"/v1/prefixes/{self.prefix}"
@@ -145,11 +168,14 @@ class World:
         _, token = self.a_principal(None, (role, f"other-{uuid.uuid4().hex[:8]}"))
         return token
 
-    def a_base(self):
-        """Register a base model for the test unless there is one; return its digest."""
+    def a_base(self, *, own=False):
+        """Use or register a base model unless there is one; return its digest."""
         if self.base is None:
-            document = a_base_model()
-            self.made("POST", "/v1/base-models", by="publisher", json=document)
+            if self.shares and not own:
+                document = SHARED_BASE_MODEL
+            else:
+                document = a_base_model()
+                self.made("POST", "/v1/base-models", by="publisher", json=document)
             self.base = document["digest"]
         return self.base
 
@@ -202,15 +228,20 @@ class World:
         path = f"/v1/evaluations/{evaluation['id']}/void"
         return self.call("POST", path, by=by, json={"reason": reason})
 
-    def a_suite(self, **changes):
-        document = a_suite(**changes)
-        self.made("POST", "/v1/suites", by="admin", json=document)
+    def a_suite(self, *, own=False, **changes):
+        if self.shares and not own and not changes:
+            document = SHARED_SUITE
+        else:
+            document = a_suite(**changes)
+            self.made("POST", "/v1/suites", by="admin", json=document)
         self.suite = document["name"]
         return document
 
-    def a_policy(self, **changes):
+    def a_policy(self, *, own=False, **changes):
         if self.suite is None:
             self.a_suite()
+        if self.suite == SHARED_SUITE["name"] and not own and not changes:
+            return SHARED_POLICY
         document = a_policy(self.suite, **changes)
         return self.made("POST", "/v1/policies", by="admin", json=document)
 

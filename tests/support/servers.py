@@ -1,28 +1,120 @@
-"""The real servers, started once per session (per worker under xdist), and their clients."""
+"""The real servers and their clients: each test process has a database and a bucket."""
 
-import shutil
-import tempfile
+import os
 import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Client
 from pathlib import Path
 
 import boto3  # noqa: TID251 - a client beside the one under test
 import pytest
 from botocore.config import Config
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
-from app.local.mode import running_stores
+from app.local.mode import Stores
+from app.local.postgres import SERVICE_ROLE, PostgresServer
 from app.storage.blobs import key_of
+from tests.support.observing import eventually
+from tests.support.session.offering import ADDRESS, ASK, enterable_folder
+
+TEMPLATE = "prepared"
+
+
+@dataclass(frozen=True)
+class SharedStores:
+    """The servers that all test processes share, and the tokens of the template's principals."""
+
+    stores: Stores
+    folder: Path
+    tokens: Mapping[str, str]
+
+
+def shared_stores(prepare: Callable[[Stores], Mapping[str, str]]) -> SharedStores:
+    """Return the servers that are offered to this process, with a prepared template database.
+
+    The first process that asks calls `prepare`, which fills the template and returns the tokens.
+    If that fails, the next process prepares the template again.
+    """
+    with Client(os.environ[ADDRESS]) as connection:
+        connection.send(ASK)
+        answer = connection.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        stores, folder, tokens = answer
+        if tokens is None:
+            tokens = prepare(_an_empty_template(stores))
+            connection.send(tokens)
+        return SharedStores(stores, folder, tokens)
+
+
+def _an_empty_template(stores: Stores) -> Stores:
+    with _administered(stores.postgres) as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)"))
+        _create_database(connection, TEMPLATE)
+    # No data outlives the tests, so commits need not wait for the disk.
+    service = create_engine(stores.postgres.service_url)
+    with service.begin() as connection:
+        connection.execute(text("ALTER ROLE CURRENT_USER SET synchronous_commit = off"))
+    service.dispose()
+    return _on_database(stores, TEMPLATE)
+
+
+@contextmanager
+def copied(shared: SharedStores) -> Iterator[Stores]:
+    """Make a copy of the template database and an empty bucket; drop both at the end."""
+    name = f"copy-{uuid.uuid4().hex}"
+    bucket = replace(shared.stores.s3, bucket=name)
+    with _administered(shared.stores.postgres) as connection:
+        _create_database(connection, name, template=TEMPLATE)
+        probe_bucket(bucket)
+        try:
+            yield replace(_on_database(shared.stores, name), s3=bucket)
+        finally:
+            with closing(s3_client(bucket)) as client:
+                client.delete_bucket(Bucket=name)
+            _drop_database(connection, name)
+
+
+@contextmanager
+def _administered(postgres: PostgresServer) -> Iterator[Connection]:
+    """Connect as the owner of the databases."""
+    engine = create_engine(postgres.owner_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+def _create_database(connection: Connection, name: str, *, template: str = "template1") -> None:
+    # A copy has the privileges on the template's tables, but not those on the database.
+    for statement in (
+        f'CREATE DATABASE "{name}" TEMPLATE {template}',
+        f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC',
+        f'GRANT CONNECT ON DATABASE "{name}" TO {SERVICE_ROLE}',
+    ):
+        connection.execute(text(statement))
+
+
+def _drop_database(connection: Connection, name: str) -> None:
+    # Backends outlive their clients' connections a little, and the owner of a database may not
+    # terminate those of another role.
+    backends = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
+    eventually(lambda: connection.scalar(backends, {"name": name}) == 0, within_s=30)
+    connection.execute(text(f'DROP DATABASE "{name}"'))
+
+
+def _on_database(stores: Stores, name: str) -> Stores:
+    owner, service = (
+        make_url(url).set(database=name).render_as_string(hide_password=False)
+        for url in (stores.postgres.owner_url, stores.postgres.service_url)
+    )
+    return replace(stores, postgres=replace(stores.postgres, owner_url=owner, service_url=service))
 
 
 @pytest.fixture(scope="session")
-def stores(server_folder):
-    with running_stores(server_folder) as stores:
-        # No data outlives the tests, so commits need not wait for the disk.
-        engine = create_engine(stores.postgres.service_url)
-        with engine.begin() as connection:
-            connection.execute(text("ALTER ROLE CURRENT_USER SET synchronous_commit = off"))
-        engine.dispose()
+def stores(shared):
+    """A copy of the template database and a bucket, for this process alone."""
+    with copied(shared) as stores:
         yield stores
 
 
@@ -38,11 +130,9 @@ def s3_server(stores):
 
 @pytest.fixture(scope="session")
 def server_folder():
-    """A folder that the unprivileged database user can enter, unlike pytest's temporary folders."""
-    folder = Path(tempfile.mkdtemp(prefix="prefix-registry-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
+    """A folder for servers that tests start and stop themselves."""
+    with enterable_folder() as folder:
+        yield folder
 
 
 def s3_client(endpoint, **credentials):
@@ -96,10 +186,8 @@ def an_empty_database(postgres_server):
 def empty_database(postgres_server):
     """Create a database, yield its URL as its owner, and drop it."""
     name = f"empty_{uuid.uuid4().hex}"
-    owner = make_url(postgres_server.owner_url)
-    engine = create_engine(owner, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _administered(postgres_server) as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-        yield owner.set(database=name).render_as_string(hide_password=False)
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
+        url = make_url(postgres_server.owner_url).set(database=name)
+        yield url.render_as_string(hide_password=False)
+        _drop_database(connection, name)

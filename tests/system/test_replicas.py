@@ -155,7 +155,7 @@ def test_a_replica_without_notifications_queries_the_database(world, replicas, s
     engine = create_engine(stores.postgres.service_url, isolation_level="AUTOCOMMIT")
     cut = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-        "WHERE application_name = 'prefix-registry listener'"
+        "WHERE application_name = 'prefix-registry listener' AND datname = current_database()"
     )
     listening = "SELECT count(*) FROM worker_lease WHERE proved_at > now() - interval '1s'"
     with load(replicas, path_of(world), reader) as asked, engine.connect() as connection:

@@ -18,8 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.conftest import require_replays
 from tests.support.builders import World, results
+from tests.support.session.fixtures import require_replays
 
 REVIEWERS = ("approver-1", "approver-2")
 GOOD, BAD = 0.95, 0.5

@@ -5,11 +5,11 @@ from fastapi.testclient import TestClient
 
 from app.http.deps import request_time
 from app.main import app_of
-from tests.conftest import Clock
 from tests.oidc.issuing import issuing
 from tests.oidc.test_issuers import bind
 from tests.pages.login.travelling import Traveller, configure, pages_in, signed_in_through
 from tests.support.builders import World
+from tests.support.session.fixtures import Clock
 
 
 @pytest.fixture(scope="session")

@@ -198,7 +198,7 @@ def test_an_earlier_text_is_a_new_version_of_the_policy(world):
 
 
 def test_a_policy_uses_the_suite_version_registered_last(world):
-    document = world.a_suite()
+    document = world.a_suite(own=True)
     newer = document | {"version": "2", "locales": ["fr"]}
     register(world, "/v1/suites", newer)
     made = register(world, "/v1/policies", a_policy(world.suite)).json()
@@ -335,6 +335,8 @@ def test_a_prefix_that_was_never_created_is_not_found(world):
     ],
 )
 def test_prefixes_are_found_by_namespace_name_and_base_model(world, query, found):
+    world.a_base(own=True)
+    world.a_prefix()
     world.a_version()
     world.a_prefix(name="other_voice")
     facts = {"namespace": world.namespace, "base": world.base}

@@ -81,7 +81,7 @@ def test_the_same_weights_with_another_configuration_are_a_new_version(prefix):
 def test_the_same_content_for_another_base_model_is_a_new_version(prefix):
     prefix.push()
     prefix.base = None
-    prefix.a_base()
+    prefix.a_base(own=True)
     assert prefix.push().json()["number"] == 2
 
 

@@ -32,6 +32,8 @@ FULL = [a_task(), a_task("voice_expert", "expert"), TWO_FILTERS]
 @pytest.fixture
 def version(world):
     world.a_suite(metrics=METRICS)
+    world.a_base(own=True)  # some tests evaluate it
+    world.a_prefix()
     return world.a_version()
 
 

@@ -54,6 +54,8 @@ def record(world, version, found, *, packed=False, base=None, by="evaluator", **
 @pytest.fixture
 def version(world):
     world.a_suite()
+    world.a_base(own=True)  # some tests evaluate it
+    world.a_prefix()
     return world.a_version()
 
 

@@ -211,21 +211,21 @@ def tag_of(world):
 
 def test_an_unchanged_channel_is_not_sent_again(world):
     world.a_version()
-    bound = world.bind(world.a_policy())
+    bound = world.bind(world.a_policy(own=True))
     path = f"{world.path}/channels/production"
     headers = {"If-None-Match": bound.headers["etag"]}
 
     known = world.call("GET", path, by="publisher", headers=headers)
 
     assert (known.status_code, known.content) == (304, b"")
-    world.bind(world.a_policy())
+    world.bind(world.a_policy(own=True))
     assert world.call("GET", path, by="publisher", headers=headers).status_code == 200
 
 
 def test_the_entity_tag_changes_only_with_policy_and_generation(world):
     world.an_evaluated_version()
     tags = [tag_of(world), tag_of(world)]
-    world.bind(world.a_policy())
+    world.bind(world.a_policy(own=True))
     tags.append(tag_of(world))
     world.evaluate(world.made("GET", f"{world.path}/versions/1", by="publisher"))
     tags.append(tag_of(world))
@@ -237,7 +237,7 @@ def test_the_entity_tag_changes_only_with_policy_and_generation(world):
 
 def test_a_binding_with_an_outdated_tag_is_refused(world):
     world.a_version()
-    first, second, third = (world.a_policy() for _ in range(3))
+    first, second, third = (world.a_policy(own=True) for _ in range(3))
     assert world.bind(first, headers={"If-Match": "*"}).status_code == 412
     known = {"If-Match": world.bind(first, headers={"If-None-Match": "*"}).headers["etag"]}
 
@@ -265,7 +265,7 @@ def test_a_rollback_with_an_outdated_tag_is_refused(world):
 def test_only_one_of_concurrent_bindings_with_the_same_tag_succeeds(world):
     """The entity tag is compared under the channel's lock, not before."""
     world.a_version()
-    policies = [world.a_policy() for _ in range(5)]
+    policies = [world.a_policy(own=True) for _ in range(5)]
     known = {"If-Match": world.bind(policies.pop()).headers["etag"]}
     calls = [
         lambda client, policy=policy: client.bind(policy, headers=known) for policy in policies
@@ -276,7 +276,7 @@ def test_only_one_of_concurrent_bindings_with_the_same_tag_succeeds(world):
 
 def test_only_one_of_concurrent_creations_succeeds(world):
     world.a_version()
-    policies = [world.a_policy() for _ in range(4)]
+    policies = [world.a_policy(own=True) for _ in range(4)]
     new = {"If-None-Match": "*"}
     calls = [lambda client, policy=policy: client.bind(policy, headers=new) for policy in policies]
     statuses = sorted(response.status_code for response in by_as_many_clients(world, calls))

@@ -47,6 +47,7 @@ serve: $(RUNNABLE) $(VENDOR) ## Run a whole registry on this machine, kept in ./
 # A file's tests stay together, so that what they share is set up once. Measuring what they cover
 # makes them half as fast, so only COVERAGE=yes does it, as .ci/run does.
 test: $(READY) $(VENDOR) ## Run the tests; COVERAGE=yes holds what they cover to its bounds
+	@$(BIN)/python -m tests.support.chromium
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(if $(COVERAGE),--cov --cov-report term:skip-covered)
 	$(if $(COVERAGE),$(BIN)/coverage report --include '$(COVERED_WHOLLY)' --fail-under 100 -m --skip-covered)
 
@@ -95,7 +96,8 @@ openapi: $(READY) ## Rewrite tests/api/openapi.json and docs/reference/access.md
 	$(BIN)/python -m tests.api.openapi_snapshot
 	$(BIN)/python -m tests.api.access
 
-screenshots: $(READY) $(VENDOR) ## Write docs/images anew (needs Chromium)
+screenshots: $(READY) $(VENDOR) ## Rewrite docs/images
+	@$(BIN)/python -m tests.support.chromium
 	$(BIN)/python -m tests.pages.screenshots
 
 clean: ## Remove what setup and runs have made, but not ./data

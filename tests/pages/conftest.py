@@ -12,9 +12,9 @@ from app.http.deps import clock, request_time
 from app.services.identity import web_sessions
 from tests.pages.login.test_session_cookies import Person
 from tests.pages.story import Story
+from tests.support import chromium
 from tests.support.session.fixtures import Clock
 
-CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = [
     "--headless",
@@ -30,9 +30,12 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def browser():
-    assert CHROMIUM.exists(), "Chromium is missing: apt-get install -y chromium, as .ci/run does."
+    program = chromium.found()
+    assert program, (
+        "Chromium is missing: run python -m tests.support.chromium, as `make test` does."
+    )
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        launched = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield launched
         launched.close()
 

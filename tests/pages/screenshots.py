@@ -1,7 +1,6 @@
 """Writes docs/images: screenshots of the pages of a local registry with history."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,8 +12,9 @@ from pathlib import Path
 import httpx2
 from playwright.sync_api import sync_playwright
 
-from tests.pages.conftest import CHROMIUM, FLAGS, sign_in
+from tests.pages.conftest import FLAGS, sign_in
 from tests.pages.story import Story
+from tests.support import chromium
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WIDE = {"width": 1080, "height": 700}
@@ -82,11 +82,11 @@ def take(browser, url, tokens, shot):
 
 def main():
     IMAGES.mkdir(exist_ok=True)
+    program = chromium.require()
     with a_local_registry() as (url, tokens), sync_playwright() as playwright:
         with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
             story = Story(client, tokens, "acme", "brand-voice")
             story.pending = story.build()
-        program = os.environ.get("CHROMIUM", str(CHROMIUM))
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         for shot in shots(story):
             take(browser, url, tokens, shot)

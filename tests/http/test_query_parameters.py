@@ -145,3 +145,20 @@ def test_a_json_body_beyond_its_limit_is_refused(world):
     body = a_suite() | {"padding": "x" * (1 << 16)}
     response = world.call("POST", "/v1/suites", by="admin", json=body)
     assert (response.status_code, code(response)) == (413, "too-large")
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        pytest.param(
+            "/v1/resolve/{prefix}",
+            "There is no parameter 'chanel'; send any of base_model, channel, unit, wait.",
+            id="some",
+        ),
+        pytest.param("/v1/me", "There is no parameter 'chanel' here, nor any other.", id="none"),
+    ],
+)
+def test_the_refusal_names_the_parameters_that_may_be_sent(world, path, known):
+    asked = path.format(prefix=world.prefix)
+    response = world.call("GET", f"{asked}?chanel=staging", by="reader")
+    assert response.json()["faults"][0]["message"] == known

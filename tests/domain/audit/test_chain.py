@@ -272,3 +272,7 @@ def test_an_event_carries_the_id_and_the_name_of_its_principal():
 
 def test_every_prefix_has_its_own_chain():
     assert subject_of(PrefixName("acme", "brand-voice")) == SUBJECT
+
+
+def test_entries_are_numbered_from_one():
+    assert [entry.sequence for entry in numbered(3)] == [1, 2, 3]

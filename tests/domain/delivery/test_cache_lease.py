@@ -1,5 +1,9 @@
 """Cache leases: when a cache may be served from, and which actions wait for invalidation."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 
 from app.domain.delivery.cache_lease import (
@@ -53,3 +57,44 @@ def test_an_action_that_may_change_a_cached_response_waits(action):
 )
 def test_an_action_that_changes_no_cached_response_does_not_wait(action):
     assert not requires_invalidation(action)
+
+
+APP = Path(__file__).parents[3] / "app"
+ACTION = re.compile(r"[a-z]+(-[a-z]+)*\.[a-z]+(-[a-z]+)*")
+# These only add something, or move a promotion without executing it.
+DO_NOT_WAIT = {
+    "base-model.register",
+    "evaluation.record",
+    "policy.create",
+    "prefix.create",
+    "principal.create",
+    "promotion.approve",
+    "promotion.expire",
+    "promotion.hold",
+    "promotion.refuse",
+    "promotion.reject",
+    "promotion.request",
+    "promotion.withdraw",
+    "signer.change",
+    "suite.register",
+    "token.issue",
+    "version.push",
+}
+
+
+def words_like_actions():
+    """Return the texts in the code that have the form of an action: all actions, and more."""
+    return {
+        node.value
+        for path in APP.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and ACTION.fullmatch(node.value)
+    }
+
+
+def test_exactly_these_actions_do_not_wait():
+    found = words_like_actions()
+    assert {action for action in found if not requires_invalidation(action)} == DO_NOT_WAIT
+    assert {"token.revoke", "version.revoke", "promotion.execute"} <= found

@@ -15,6 +15,7 @@ from tests.support.evidence import (
     PERSONAS,
     TONE,
     a_cell,
+    a_key,
     a_reference,
     a_rule,
     a_scored_evaluation,
@@ -271,3 +272,16 @@ def test_each_evaluation_is_tested_by_its_own_version_of_the_suite():
 
     for finding in the_findings(a_rule(), an_evaluation(suite=older)):
         assert "a bound on a mean needs 30 samples and a stderr" in finding.message
+
+
+def test_a_comparison_reads_the_runs_with_samples_beside_aggregates():
+    """Aggregates cannot be paired, and a run that has samples speaks in their place."""
+    aggregates = an_evaluation("aggregates", cells={a_key(): a_cell(mean=1.0)})
+    margins = Margins(incumbent=0.05)
+    incumbent = a_reference(MEASURED)
+
+    alone = outcomes(margins, aggregates, incumbent=incumbent)
+    beside = outcomes(margins, aggregates, a_scored_evaluation(), incumbent=incumbent)
+
+    assert alone[-1] == ("incumbent", FAILED)
+    assert beside[-1] == ("incumbent", PASSED)

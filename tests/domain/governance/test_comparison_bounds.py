@@ -169,3 +169,20 @@ def never_closes(ours, theirs, margins, metric):
     )
 
     assert not (narrow is PASSED and wide is FAILED)
+
+
+@pytest.mark.parametrize(
+    ("higher", "bound"),
+    [pytest.param(True, -2.0, id="higher-is-better"), pytest.param(False, 2.0, id="lower")],
+)
+def test_the_worst_difference_of_a_metric_spans_its_whole_range(higher, bound):
+    """Between -1 and 1, two scores differ by 2 at most; equal ones show that for few pairs."""
+    change = replace(a_suite().metric("bleu"), minimum=-1, maximum=1, higher_is_better=higher)
+    suite = a_suite(metrics=(change,))
+    key = a_key("bleu")
+    ours = a_scored_evaluation("ours", [0.5] * 60, key=key, suite=suite)
+    theirs = a_scored_evaluation("theirs", [0.5] * 60, key=key, suite=suite)
+
+    finding = compared(ours, a_reference(theirs), metric="bleu")
+
+    assert finding.bound == pytest.approx(bound * (1 - 0.05 ** (1 / 60)))

@@ -1,0 +1,286 @@
+"""The second line of defence: each use case refuses a caller without the role by itself.
+
+HTTP refuses such a caller before its body is read; these tests call the services directly.
+"""
+
+import inspect
+import pkgutil
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+import app.services
+from app.domain.errors import ForbiddenError, NotFoundError
+from app.domain.governance.allocation import ALL_TRAFFIC, Share
+from app.domain.governance.approvals import Verdict
+from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role
+from app.domain.naming import PrefixName
+from app.services.artifacts import base_models, prefixes, pulls, revocations, uploads, versions
+from app.services.audit import checkpoints, replay
+from app.services.delivery import resolve
+from app.services.evidence import evaluations, suites
+from app.services.governance import break_glass, channels, gate, policies, promotions, reviews
+from app.services.identity import principals, tokens
+from tests.support.builders import World
+
+NOW = datetime.now(UTC)  # noqa: TID251 - the promotion below is made at the real time
+REASON = "a reason of more than twenty characters"
+UNREAD = object()
+"""An argument that must not matter, as the refusal comes first."""
+
+
+@pytest.fixture(scope="module")
+def scene(app, tokens):
+    """A prefix with a version, its evaluation and a pending promotion, made once."""
+    with TestClient(app) as client:
+        world = World(client, tokens)
+        version = world.an_evaluated_version()
+        path = f"{world.path}/versions/{version['number']}/evaluations"
+        (evaluation,) = world.made("GET", path, by="evaluator")["items"]
+        promotion = world.request(version).json()
+        yield SimpleNamespace(
+            prefix=PrefixName(world.namespace, "voice"),
+            number=version["number"],
+            wanted=(Share(version["number"], ALL_TRAFFIC),),
+            evaluation=UUID(evaluation["id"]),
+            promotion=UUID(promotion["id"]),
+        )
+
+
+# The role that each use case demands, and what it is called with.
+BY_ROLE = [
+    (base_models.register, Role.PUBLISHER, lambda s: {"description": UNREAD, "now": NOW}),
+    (
+        prefixes.create,
+        Role.PUBLISHER,
+        lambda s: {
+            "name": PrefixName(s.prefix.namespace, "other"),
+            "owner": "admin",
+            "description": "",
+            "intended_uses": [],
+            "now": NOW,
+        },
+    ),
+    (
+        pulls.list_pulls,
+        Role.APPROVER,
+        lambda s: {"log": UNREAD, "prefix": s.prefix, "number": s.number, "request": UNREAD},
+    ),
+    (
+        revocations.revoke,
+        Role.APPROVER,
+        lambda s: {"prefix": s.prefix, "number": s.number, "reason": REASON, "now": NOW},
+    ),
+    (
+        uploads.announced,
+        Role.PUBLISHER,
+        lambda s: {"prefix": s.prefix, "sha256": "sha256:0", "now": NOW},
+    ),
+    (
+        uploads.begin,
+        Role.PUBLISHER,
+        lambda s: {
+            "staging": UNREAD,
+            "prefix": s.prefix,
+            "sha256": "sha256:0",
+            "size_bytes": 1,
+            "limit_bytes": 1,
+            "in_parts": False,
+            "now": NOW,
+        },
+    ),
+    (
+        versions.push,
+        Role.PUBLISHER,
+        lambda s: {"blobs": UNREAD, "prefix": s.prefix, "pushed": UNREAD, "now": NOW},
+    ),
+    (checkpoints.take, Role.ADMIN, lambda s: {"signer": UNREAD, "now": NOW}),
+    (
+        evaluations.record,
+        Role.EVALUATOR,
+        lambda s: {
+            "blobs": UNREAD,
+            "prefix": s.prefix,
+            "number": s.number,
+            "submission": UNREAD,
+            "now": NOW,
+        },
+    ),
+    (
+        evaluations.record_control_run,
+        Role.EVALUATOR,
+        lambda s: {"blobs": UNREAD, "base_model": UNREAD, "submission": UNREAD, "now": NOW},
+    ),
+    (
+        evaluations.void,
+        Role.APPROVER,
+        lambda s: {"evaluation_id": s.evaluation, "reason": REASON, "now": NOW},
+    ),
+    (suites.register, Role.ADMIN, lambda s: {"suite": UNREAD, "now": NOW}),
+    (
+        break_glass.break_glass,
+        Role.ADMIN,
+        lambda s: {"promotion_id": s.promotion, "reason": REASON, "now": NOW},
+    ),
+    (
+        break_glass.request_with_break_glass,
+        Role.ADMIN,
+        lambda s: {
+            "prefix": s.prefix,
+            "channel_name": "production",
+            "wanted": s.wanted,
+            "reason": REASON,
+            "now": NOW,
+        },
+    ),
+    (
+        channels.bind,
+        Role.ADMIN,
+        lambda s: {
+            "prefix": s.prefix,
+            "name": "production",
+            "policy": "none",
+            "policy_version": 1,
+            "now": NOW,
+        },
+    ),
+    (
+        channels.rollback,
+        Role.APPROVER,
+        lambda s: {
+            "prefix": s.prefix,
+            "name": "production",
+            "generation": 1,
+            "reason": REASON,
+            "now": NOW,
+        },
+    ),
+    (policies.create, Role.ADMIN, lambda s: {"policy": UNREAD, "now": NOW}),
+    (
+        promotions.request,
+        Role.PUBLISHER,
+        lambda s: {
+            "prefix": s.prefix,
+            "channel_name": "production",
+            "wanted": s.wanted,
+            "reason": REASON,
+            "now": NOW,
+        },
+    ),
+    (
+        reviews.review,
+        Role.APPROVER,
+        lambda s: {
+            "promotion_id": s.promotion,
+            "verdict": Verdict.APPROVE,
+            "comment": REASON,
+            "now": NOW,
+        },
+    ),
+    (
+        principals.create_principal,
+        Role.ADMIN,
+        lambda s: {
+            "name": f"person-{uuid4().hex[:8]}",
+            "kind": PrincipalKind.HUMAN,
+            "grants": [],
+            "now": NOW,
+        },
+    ),
+    (principals.deactivate, Role.ADMIN, lambda s: {"name": "reader", "now": NOW}),
+    (
+        principals.set_grants,
+        Role.ADMIN,
+        lambda s: {"name": "reader", "grants": [], "now": NOW},
+    ),
+    (
+        principals.set_identities,
+        Role.ADMIN,
+        lambda s: {"issuers": UNREAD, "name": "reader", "identities": [], "now": NOW},
+    ),
+    (
+        tokens.issue_token,
+        Role.ADMIN,
+        lambda s: {
+            "principal": "reader",
+            "lifetime": timedelta(days=1),
+            "channels": None,
+            "now": NOW,
+        },
+    ),
+    (tokens.revoke_token, Role.ADMIN, lambda s: {"token_id": uuid4(), "now": NOW}),
+]
+
+# Use cases open to several roles, or to one person; a caller without any grant is refused.
+BY_VISIBILITY = [
+    (
+        gate.dry_run,
+        lambda s: {
+            "prefix": s.prefix,
+            "number": s.number,
+            "channel_name": "production",
+            "now": NOW,
+        },
+    ),
+    (policies.plan, lambda s: {"policy": UNREAD, "assumed": UNREAD}),
+    (promotions.withdraw, lambda s: {"promotion_id": s.promotion, "now": NOW}),
+    (replay.replay, lambda s: {"promotion_id": s.promotion}),
+    (
+        resolve.resolve,
+        lambda s: {
+            "prefix": s.prefix,
+            "channel_name": "production",
+            "unit": None,
+            "base_model": None,
+        },
+    ),
+]
+
+
+def a_caller(*roles):
+    """Return a person who holds these roles everywhere, and has done nothing so far."""
+    grants = frozenset(Grant(role, EVERYWHERE) for role in roles)
+    return Caller(uuid4(), "person", PrincipalKind.HUMAN, grants)
+
+
+def named(entry):
+    function = entry[0]
+    return f"{function.__module__.removeprefix('app.services.')}.{function.__name__}"
+
+
+@pytest.mark.parametrize("entry", BY_ROLE, ids=named)
+def test_a_use_case_refuses_a_caller_with_every_role_but_its_own(scene, sessions, entry):
+    use_case, role, arguments = entry
+    caller = a_caller(*(each for each in Role if each is not role))
+    with pytest.raises(ForbiddenError, match=f"person needs the role {role} "):
+        use_case(sessions, caller=caller, **arguments(scene))
+
+
+@pytest.mark.parametrize("entry", BY_VISIBILITY, ids=named)
+def test_a_use_case_refuses_a_caller_without_any_grant(scene, sessions, entry):
+    use_case, arguments = entry
+    with pytest.raises((ForbiddenError, NotFoundError)) as refused:
+        use_case(sessions, caller=a_caller(), **arguments(scene))
+    assert "your grants do not cover it" in str(refused.value) or "needs" in str(refused.value)
+
+
+def test_only_the_requester_takes_a_promotion_back(scene, sessions):
+    with pytest.raises(ForbiddenError, match="publisher requested this promotion"):
+        promotions.withdraw(sessions, promotion_id=scene.promotion, caller=a_caller(*Role), now=NOW)
+
+
+def test_every_use_case_that_takes_a_caller_is_in_a_table():
+    """A use case opens its own transaction; functions that take a session are steps of one."""
+    found = {
+        function
+        for module in pkgutil.walk_packages(app.services.__path__, "app.services.")
+        for name, function in inspect.getmembers(import_module(module.name), inspect.isfunction)
+        if function.__module__ == module.name
+        and not name.startswith("_")
+        and {"sessions", "caller"} <= inspect.signature(function).parameters.keys()
+    }
+    assert found == {entry[0] for entry in (*BY_ROLE, *BY_VISIBILITY)}

@@ -14,8 +14,8 @@ COVERED_WHOLLY := app/domain/*,app/services/*
 # What is started again and again, by tests above all, is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo serve test check lint types architecture dependencies fuzz chaos bench \
-	bench-quick bench-check containers format openapi screenshots clean
+.PHONY: help setup demo serve test check lint types architecture dependencies mutants fuzz chaos \
+	bench bench-quick bench-check containers format openapi screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,9 +47,15 @@ serve: $(RUNNABLE) $(VENDOR) ## Run a whole registry on this machine, kept in ./
 # A file's tests stay together, so that what they share is set up once. Measuring what they cover
 # makes them half as fast, so only COVERAGE=yes does it, as .ci/run does.
 test: $(READY) $(VENDOR) ## Run the tests; COVERAGE=yes holds what they cover to its bounds
-	@$(BIN)/python -m tests.support.chromium
+	@$(BIN)/python -m tests.support.session.chromium
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(if $(COVERAGE),--cov --cov-report term:skip-covered)
 	$(if $(COVERAGE),$(BIN)/coverage report --include '$(COVERED_WHOLLY)' --fail-under 100 -m --skip-covered)
+
+# The date is the seed, so that every night tries others. SINCE=main tries changed lines only.
+mutants: $(READY) $(VENDOR) ## Change the code at random and look for a test that fails, 400 times
+	@$(BIN)/python -m tests.support.session.chromium
+	$(BIN)/python -m tools.mutants --seed $(or $(SEED),$(shell date +%F)) \
+		$(if $(SINCE),--changed $(SINCE) --count 30,--count $(or $(COUNT),400))
 
 chaos: $(READY) ## Kill PostgreSQL, S3 and the API at work, CYCLES=50 times, and check everything
 	$(BIN)/python -m tests.chaos $(CYCLES)
@@ -97,7 +103,7 @@ openapi: $(READY) ## Rewrite tests/api/openapi.json and docs/reference/access.md
 	$(BIN)/python -m tests.api.access
 
 screenshots: $(READY) $(VENDOR) ## Rewrite docs/images
-	@$(BIN)/python -m tests.support.chromium
+	@$(BIN)/python -m tests.support.session.chromium
 	$(BIN)/python -m tests.pages.screenshots
 
 clean: ## Remove what setup and runs have made, but not ./data

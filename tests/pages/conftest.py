@@ -12,7 +12,7 @@ from app.http.deps import clock, request_time
 from app.services.identity import web_sessions
 from tests.pages.login.test_session_cookies import Person
 from tests.pages.story import Story
-from tests.support import chromium
+from tests.support.session import chromium
 from tests.support.session.fixtures import Clock
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
@@ -32,7 +32,7 @@ FLAGS = [
 def browser():
     program = chromium.found()
     assert program, (
-        "Chromium is missing: run python -m tests.support.chromium, as `make test` does."
+        "Chromium is missing: run python -m tests.support.session.chromium, as `make test` does."
     )
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=FLAGS)

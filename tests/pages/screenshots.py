@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.pages.conftest import FLAGS, sign_in
 from tests.pages.story import Story
-from tests.support import chromium
+from tests.support.session import chromium
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WIDE = {"width": 1080, "height": 700}

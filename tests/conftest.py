@@ -15,7 +15,11 @@ from tests.support.session.offering import is_offered, offered_stores
 # wait for each other take ten times as long as one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-FIXTURES = ("tests.support.servers", "tests.support.served", "tests.support.session.fixtures")
+FIXTURES = (
+    "tests.support.servers",
+    "tests.support.session.served",
+    "tests.support.session.fixtures",
+)
 # The conftest of a folder that the command line names may import these first.
 pytest.register_assert_rewrite(*FIXTURES)
 

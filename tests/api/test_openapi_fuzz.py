@@ -19,8 +19,8 @@ from app.main import app_of
 from app.services.artifacts.pulls import PullLog
 from app.services.identity.token_usage import TokenUsage
 from tests.support.builders import World
-from tests.support.served import serving
 from tests.support.servers import copied
+from tests.support.session.served import serving
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "15"))
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")

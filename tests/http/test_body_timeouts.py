@@ -10,7 +10,7 @@ import pytest
 
 from app.http.body_timeouts import BodyTimeoutMiddleware
 from app.http.header_limits import HeaderLimitedProtocol
-from tests.support.served import serving
+from tests.support.session.served import serving
 
 
 def opened(url):

@@ -14,6 +14,7 @@ from tests.pages.login.test_session_cookies import Person
 from tests.pages.story import Story
 from tests.support.session import chromium
 from tests.support.session.fixtures import Clock
+from tests.support.session.served import pages_in
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = [
@@ -72,10 +73,7 @@ def reading(client, tokens):
 def page_time(app):
     """The clock of API and pages; set `ahead` to advance it."""
     shifted = Clock()
-    served = [
-        app,
-        *(route.app.app for route in app.routes if getattr(route, "name", "") == "pages"),
-    ]
+    served = [app, pages_in(app)]
     for each in served:
         each.dependency_overrides[request_time] = shifted
     yield shifted

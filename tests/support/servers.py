@@ -158,19 +158,26 @@ def probe_bucket(endpoint):
         client.delete_object(Bucket=endpoint.bucket, Key="probe")
 
 
+@pytest.fixture(scope="session")
+def s3(s3_server):
+    """A client with the rights of the registry; making one takes as long as several requests."""
+    with closing(s3_client(s3_server)) as client:
+        yield client
+
+
 @pytest.fixture
-def tamper(s3_server):
+def tamper(s3, s3_server):
     """Return a function that replaces or deletes an object until the test ends."""
-    with closing(s3_client(s3_server)) as client, ExitStack() as stack:
+    with ExitStack() as stack:
 
         def tamper(digest, content):
             where = {"Bucket": s3_server.bucket, "Key": key_of(digest)}
-            original = client.get_object(**where)["Body"].read()
-            stack.callback(client.put_object, **where, Body=original)
+            original = s3.get_object(**where)["Body"].read()
+            stack.callback(s3.put_object, **where, Body=original)
             if content is None:
-                client.delete_object(**where)
+                s3.delete_object(**where)
             else:
-                client.put_object(**where, Body=content)
+                s3.put_object(**where, Body=content)
 
         yield tamper
 

@@ -7,9 +7,10 @@ from app.http.deps import request_time
 from app.main import app_of
 from tests.oidc.issuing import issuing
 from tests.oidc.test_issuers import bind
-from tests.pages.login.travelling import Traveller, configure, pages_in, signed_in_through
+from tests.pages.login.travelling import Traveller, configure, signed_in_through
 from tests.support.builders import World
 from tests.support.session.fixtures import Clock
+from tests.support.session.served import pages_in
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from tests.pages.conftest import watched
 from tests.pages.login.travelling import signed_in_through
 from tests.pages.test_accessibility import violations
 from tests.support.observing import free_port
-from tests.support.served import serving
+from tests.support.session.served import serving
 
 
 @pytest.fixture(scope="module")

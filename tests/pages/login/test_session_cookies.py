@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from app.db.models import WebSession
 from app.services.identity import web_sessions
+from tests.support.session.served import pages_in
 
 FORM = "application/x-www-form-urlencoded"
 SECRET = re.compile(r'name="(form_token|mark)" value="([^"]+)"')
@@ -224,9 +225,8 @@ def test_the_sign_in_leads_to_pages_of_this_registry_only(person, target, goes):
 
 
 def test_without_a_session_every_page_and_every_form_asks_to_sign_in(app, client):
-    (pages,) = (route.app.app for route in app.routes if getattr(route, "name", "") == "pages")
     checked = 0
-    for route in iter_route_contexts(pages.routes):
+    for route in iter_route_contexts(pages_in(app).routes):
         path = re.sub(r"{[a-z_]*id}", str(UUID(int=1)), route.path)
         path = re.sub(r"{number}", "1", path)
         path = re.sub(r"{[a-z:_]+}", "example", path)

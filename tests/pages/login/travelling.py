@@ -11,6 +11,7 @@ from app.oidc.issuers import Issuers
 from tests.oidc.desk import CLIENT_ID
 from tests.oidc.test_issuers import trusted
 from tests.pages.login.test_session_cookies import Person
+from tests.support.session.served import pages_in
 
 ONWARD = re.compile(r'<meta http-equiv="refresh" content="0; url=([^"]+)">')
 ALERT = re.compile(r'role="alert"[^>]*>(.*?)</div>', re.DOTALL)
@@ -68,8 +69,3 @@ def configure(world, *configured):
     app = world.client.app
     for each in (app, pages_in(app)):
         each.state.parts = replace(each.state.parts, issuers=Issuers(configured))
-
-
-def pages_in(app):
-    (pages,) = (route.app.app for route in app.routes if getattr(route, "name", "") == "pages")
-    return pages

@@ -14,7 +14,6 @@ from app.storage.blobs import key_of
 from app.storage.s3_staging import S3Staging
 from tests.services.artifacts.test_uploads import announce, uploaded
 from tests.support.builders import weights
-from tests.support.servers import s3_client
 
 NO_GRACE = timedelta(seconds=-5)  # negative, because the store's clock has whole seconds
 
@@ -56,13 +55,11 @@ def is_stored(blobs, digest):
 
 
 @pytest.fixture
-def damage(s3_server):
+def damage(s3, s3_server):
     """Overwrite an object with other bytes, as a fault or an intruder would."""
 
     def damage(digest, content):
-        client = s3_client(s3_server)
-        client.put_object(Bucket=s3_server.bucket, Key=key_of(digest), Body=content)
-        client.close()
+        s3.put_object(Bucket=s3_server.bucket, Key=key_of(digest), Body=content)
 
     return damage
 

@@ -32,9 +32,14 @@ FULL = [a_task(), a_task("voice_expert", "expert"), TWO_FILTERS]
 @pytest.fixture
 def version(world):
     world.a_suite(metrics=METRICS)
-    world.a_base(own=True)  # some tests evaluate it
-    world.a_prefix()
     return world.a_version()
+
+
+@pytest.fixture
+def own_base(world):
+    """Let a later `version` have a base model that no other test evaluates."""
+    world.a_base(own=True)
+    world.a_prefix()
 
 
 def recorded(response):
@@ -130,7 +135,7 @@ def test_the_rows_of_an_imported_run_can_be_recorded_again(world, version):
     assert again["cells"] == first["cells"]
 
 
-def test_evidence_files_are_hidden_from_readers_and_strangers(world, version):
+def test_evidence_files_are_hidden_from_readers_and_strangers(world, own_base, version):
     evaluation = recorded(send_lm_eval(world, version, "limited", [a_task()]))
     control = recorded(send_inspect(world, version, "full.eval", base=world.base))
     _, insider = world.a_principal(None, ("publisher", world.namespace))
@@ -227,7 +232,7 @@ def test_both_log_formats_give_the_same_rows(world, version):
 
 
 @pytest.mark.parametrize("tool", ["lm-eval", "inspect"])
-def test_runs_of_a_version_and_its_base_model_are_paired_by_sample(world, version, tool):
+def test_runs_of_a_version_and_its_base_model_are_paired_by_sample(world, own_base, version, tool):
     one_cell = {"personas": ["novice"], "locales": ["en"]}
     rule = a_policy(world.suite)["rules"][0] | {"no_worse_than": {"base": 0.1}} | one_cell
     world.a_channel(rules=[rule])

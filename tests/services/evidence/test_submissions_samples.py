@@ -54,9 +54,14 @@ def record(world, version, found, *, packed=False, base=None, by="evaluator", **
 @pytest.fixture
 def version(world):
     world.a_suite()
-    world.a_base(own=True)  # some tests evaluate it
-    world.a_prefix()
     return world.a_version()
+
+
+@pytest.fixture
+def own_base(world):
+    """Let a later `version` have a base model that no other test evaluates."""
+    world.a_base(own=True)
+    world.a_prefix()
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
@@ -204,7 +209,7 @@ def test_an_evaluator_of_the_incumbent_may_still_review(world, compared):
     assert name in promotion["waiting_for"]["eligible"]
 
 
-def test_a_base_margin_compares_with_the_control_run_of_the_base_model(world, version):
+def test_a_base_margin_compares_with_the_control_run_of_the_base_model(world, own_base, version):
     rule = a_policy(world.suite)["rules"][0] | {"no_worse_than": {"base": 0.1}}
     world.a_channel(rules=[rule])
     record(world, version, rows(failing=5))
@@ -220,7 +225,7 @@ def test_a_base_margin_compares_with_the_control_run_of_the_base_model(world, ve
     assert [each["id"] for each in listed["items"]] == [control.json()["id"]]
 
 
-def test_a_void_control_run_no_longer_counts(world, version):
+def test_a_void_control_run_no_longer_counts(world, own_base, version):
     rule = a_policy(world.suite)["rules"][0] | {"no_worse_than": {"base": 0.1}}
     world.a_channel(rules=[rule])
     record(world, version, rows(failing=5))

@@ -42,6 +42,7 @@ from tests.support.builders import (
     register_shared_parts,
 )
 from tests.support.servers import shared_stores
+from tests.support.session.served import pages_in
 
 # The duration of an example depends on the load of the machine, so there is no deadline.
 settings.register_profile("unhurried", deadline=None, max_examples=50)
@@ -200,13 +201,22 @@ def require_replays(sessions, namespace):
         assert found.differences == ()
 
 
+@pytest.fixture(scope="session")
+def spare_apps():
+    """Servers that no test uses at present: a new one prepares its routes at its first request."""
+    return []
+
+
 @pytest.fixture
-def world_on(parts, tokens):
+def world_on(parts, tokens, spare_apps):
     """Return a function that makes a world on a server with some parts replaced."""
     with ExitStack() as stack:
 
         def world_on(**replaced):
-            app = app_of(replace(parts, **replaced))
+            app = spare_apps.pop() if spare_apps else app_of(parts)
+            stack.callback(spare_apps.append, app)
+            for each in (app, pages_in(app)):
+                each.state.parts = replace(parts, **replaced)
             client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
             return World(client, tokens, shares=True)
 

@@ -26,6 +26,12 @@ def serving(app, *, http=HeaderLimitedProtocol, port=0):
             thread.join()
 
 
+def pages_in(app):
+    """Return the application of the pages that is mounted in a server."""
+    (pages,) = (route.app.app for route in app.routes if getattr(route, "name", "") == "pages")
+    return pages
+
+
 @pytest.fixture(scope="session")
 def url(app):
     with serving(app) as url:

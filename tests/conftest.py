@@ -29,10 +29,19 @@ def pytest_configure(config):
         offer = ExitStack()
         config.add_cleanup(offer.close)
         offer.enter_context(offered_stores())
-    if not distributes(config):
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session):
+    """Import the fixtures, and the application with them, once coverage is being measured.
+
+    A process of pytest-xdist starts to measure in this hook; what it imports before counts as
+    never executed.
+    """
+    if not distributes(session.config):
         with frozen_gc():
             for name in FIXTURES:
-                config.pluginmanager.import_plugin(name)
+                session.config.pluginmanager.import_plugin(name)
 
 
 def distributes(config):

@@ -20,24 +20,33 @@ from tools.mutants.nearest import Table, broad_tests, nearest_tests, rooms_tests
 from tools.mutants.operators import mutations_of
 from tools.mutants.report import report
 from tools.mutants.sampler import sample
-from tools.mutants.stages import Verdict, by_status, first_stage, second_stage
+from tools.mutants.stages import (
+    NotCleanError,
+    Verdict,
+    by_status,
+    first_stage,
+    second_stage,
+)
 from tools.mutants.tree import copied
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
-_TABLE: Final = _ROOT / "tests" / "mutants" / "nearest.toml"
-_ACCEPTED: Final = _ROOT / "tests" / "mutants" / "accepted.txt"
+_REPOSITORY: Final = Path(__file__).resolve().parents[2]
+_TABLE: Final = Path("tests/mutants/nearest.toml")
+_ACCEPTED: Final = Path("tests/mutants/accepted.txt")
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], *, root: Path = _REPOSITORY) -> int:
     """Try a sample of mutations; return 1 if one that is not accepted survives."""
     options = _options(arguments)
     begun = time.monotonic()
-    texts = modules(_ROOT)
-    entries = accepted.read(_ACCEPTED)
-    mutations = _sample(options, texts, {entry.identity for entry in entries})
+    texts = modules(root)
+    entries = accepted.read(root / _ACCEPTED)
+    mutations = _sample(root, options, texts, {entry.identity for entry in entries})
     _say(f"{len(mutations)} mutations, seed {options.seed}.")
-    with _server(options.jobs) as server:
-        verdicts = _tried(server, mutations, only_rooms=options.changed is not None)
+    try:
+        with _server(root, options.jobs) as server:
+            verdicts = _tried(server, root, mutations, only_rooms=options.changed is not None)
+    except NotCleanError as error:
+        sys.exit(str(error))
     stale = accepted.stale(entries, texts)
     _say("\n".join(report(verdicts, texts, stale)))
     _say(f"{(time.monotonic() - begun) / 60:.1f} minutes.")
@@ -62,9 +71,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _sample(
-    options: argparse.Namespace, texts: Mapping[str, str], known: set[Identity]
+    root: Path, options: argparse.Namespace, texts: Mapping[str, str], known: set[Identity]
 ) -> list[Mutation]:
-    changed = None if options.changed is None else changed_lines(_ROOT, options.changed)
+    changed = None if options.changed is None else changed_lines(root, options.changed)
     candidates = [
         mutation
         for path, text in texts.items()
@@ -75,13 +84,15 @@ def _sample(
     return sample(candidates, count=options.count, seed=options.seed, accepted=known, texts=texts)
 
 
-def _tried(server: ForkServer, mutations: Sequence[Mutation], *, only_rooms: bool) -> list[Verdict]:
-    table = Table.read(_TABLE)
-    nearest = {each: nearest_tests(_ROOT, each.path, table) for each in mutations}
+def _tried(
+    server: ForkServer, root: Path, mutations: Sequence[Mutation], *, only_rooms: bool
+) -> list[Verdict]:
+    table = Table.read(root / _TABLE)
+    nearest = {each: nearest_tests(root, each.path, table) for each in mutations}
     verdicts = first_stage(server, nearest, table.races, _say)
     survivors = [each.mutation for each in verdicts if each.status is Status.SURVIVED]
     rooms = [each.path for each in survivors]
-    broad = rooms_tests(_ROOT, rooms, table) if only_rooms else broad_tests(_ROOT, table)
+    broad = rooms_tests(root, rooms, table) if only_rooms else broad_tests(root, table)
     settled = {each.mutation: each for each in verdicts}
     for verdict in second_stage(server, survivors, broad, table.races, _say):
         if verdict.status is not Status.SURVIVED:
@@ -90,11 +101,11 @@ def _tried(server: ForkServer, mutations: Sequence[Mutation], *, only_rooms: boo
 
 
 @contextmanager
-def _server(jobs: int) -> Iterator[ForkServer]:
+def _server(root: Path, jobs: int) -> Iterator[ForkServer]:
     """Run stores and a fork server out of a folder that is gone afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-")))
-        trees = [copied(_ROOT, folder / f"tree-{number}") for number in range(jobs)]
+        trees = [copied(root, folder / f"tree-{number}") for number in range(jobs)]
         (folder / "runs").mkdir()
         environment = stack.enter_context(_offered_stores())
         yield ForkServer(trees, folder / "runs", environment)
@@ -105,7 +116,7 @@ def _offered_stores() -> Iterator[Mapping[str, str]]:
     """Offer stores from another process, and yield the environment by which tests find them."""
     command = [sys.executable, "-m", "tools.mutants.offer_stores"]
     with subprocess.Popen(  # noqa: S603 - our own command
-        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, cwd=_REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         environment = process.stdout.readline() if process.stdout else ""
         try:

@@ -1,6 +1,5 @@
 """A failure after the first byte: the transfer breaks off, and the log names the request."""
 
-import asyncio
 import logging
 
 import pytest
@@ -8,6 +7,7 @@ from starlette.responses import StreamingResponse
 
 from app.http.request_ids import RequestIds
 from app.http.request_middleware import RequestMiddleware, TransferBrokenError
+from tests.support.racing import run_in_thread
 
 REQUEST_ID = "of-this-transfer"
 
@@ -48,7 +48,7 @@ def sent_by(app):
         sent.append(message["type"])
 
     try:
-        asyncio.run(RequestMiddleware(app)(a_request(), receive, send))
+        run_in_thread(RequestMiddleware(app)(a_request(), receive, send))
     except TransferBrokenError as error:
         return sent, error
     return sent, None

@@ -1,5 +1,6 @@
 """Concurrent calls, each in a separate thread."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -20,3 +21,9 @@ def by_as_many_clients(world, calls):
     """Run `calls` at the same time; each takes a copy of the world with a separate client."""
     worlds = [(world.on_its_own_client(), call) for call in calls]
     return at_once(*(lambda each=each, call=call: call(each) for each, call in worlds))
+
+
+def run_in_thread(coroutine):
+    """Run a coroutine in a new thread, as Playwright's event loop may be running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()

@@ -1,6 +1,5 @@
 """Real servers on the same stores, and clients that send requests in a loop."""
 
-import asyncio
 import json
 import os
 import signal
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -123,9 +121,3 @@ def load(replicas, path, token, *, callers=2):
         loaded.stopped.set()
         for thread in threads:
             thread.join()
-
-
-def apart(coroutine):
-    """Run a coroutine in a new thread, as Playwright's event loop may be running in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, coroutine).result()

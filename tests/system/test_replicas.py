@@ -12,7 +12,8 @@ from app.domain.delivery.cache_lease import LEASE_S, LONGEST_WAIT_S
 from app.domain.identity.tokens import token_hash
 from tests.support.builders import World
 from tests.support.observing import eventually
-from tests.support.replicas import apart, load, replica
+from tests.support.racing import run_in_thread
+from tests.support.replicas import load, replica
 
 OLD, NEW = 1, 2
 
@@ -199,7 +200,9 @@ def test_waiters_get_a_change_at_once(world, replicas, record_property):
         roll_back_to(world, 1)
         return time.monotonic()
 
-    acknowledged, answered = apart(wait_for_change(replicas[1], path, reader, etag, 100, change))
+    acknowledged, answered = run_in_thread(
+        wait_for_change(replicas[1], path, reader, etag, 100, change)
+    )
 
     assert {(status, version) for _, status, version in answered} == {(200, 1)}
     last = max(at for at, _, _ in answered) - acknowledged

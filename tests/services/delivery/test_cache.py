@@ -22,7 +22,7 @@ from app.services.delivery.cache import ChannelCache, elapsed
 from app.services.delivery.cache_invalidation import InvalidationStream, invalidate
 from app.services.delivery.cache_loader import ReadThroughCache
 from app.services.delivery.waiters import finish
-from tests.support.replicas import apart
+from tests.support.racing import run_in_thread
 
 NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
 KEY = ("acme", "voice", "production")
@@ -150,7 +150,7 @@ def test_a_failed_read_caches_nothing(unavailable):
         await cache.prepare_token(unavailable, TOKEN, NOW)
         await cache.prepare_channel(unavailable, KEY)
 
-    apart(ask())
+    run_in_thread(ask())
     assert cache.channel_cache.channel(KEY) is None
     assert cache.channel_cache.token(token_hash(TOKEN)) is None
 
@@ -164,12 +164,12 @@ def test_malformed_keys_are_not_read():
         await cache.prepare_channel(refusing, ("acme", "voice", "UPPER"))
         await cache.prepare_channel(refusing, ("-", "voice", "production"))
 
-    apart(ask())
+    run_in_thread(ask())
 
 
 def test_no_token_is_read_without_a_lease():
     refusing = sessionmaker()  # without a database, so a query would fail
-    apart(ReadThroughCache().prepare_token(refusing, TOKEN, NOW))
+    run_in_thread(ReadThroughCache().prepare_token(refusing, TOKEN, NOW))
 
 
 def test_concurrent_requests_share_one_read(world, sessions):
@@ -186,7 +186,7 @@ def test_concurrent_requests_share_one_read(world, sessions):
     async def ask():
         await asyncio.gather(*(cache.prepare_channel(counted, key) for _ in range(50)))
 
-    apart(ask())
+    run_in_thread(ask())
     assert len(opened) == 1
     assert cache.channel_cache.channel(key).channel.generation == 1
 
@@ -203,7 +203,7 @@ def test_an_invalid_token_and_an_empty_channel_are_not_cached(world, sessions):
         await cache.prepare_channel(sessions, key)
         await cache.prepare_channel(sessions, (*key[:2], "staging"))
 
-    apart(ask())
+    run_in_thread(ask())
     assert cache.channel_cache.channel(key) is None
 
 
@@ -217,7 +217,7 @@ def changed(cache, generation, timeout_s=20.0, while_waiting=lambda: None):
         await asyncio.to_thread(while_waiting)
         return await asyncio.wait_for(waiting, 10)
 
-    return apart(wait())
+    return run_in_thread(wait())
 
 
 def test_a_waiter_is_woken_by_a_change_of_its_channel(channel_cache):
@@ -260,7 +260,7 @@ def test_two_waiters_of_one_channel_return_independently(channel_cache):
         channel_cache.end()
         return await asyncio.wait_for(long, 10)
 
-    assert apart(wait())
+    assert run_in_thread(wait())
 
 
 def test_waking_a_waiter_twice_is_harmless():
@@ -270,7 +270,7 @@ def test_waking_a_waiter_twice_is_harmless():
         finish(future)
         await future
 
-    apart(twice())
+    run_in_thread(twice())
 
 
 # Notifications

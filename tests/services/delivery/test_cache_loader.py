@@ -14,7 +14,7 @@ from app.domain.naming import PrefixName
 from app.services.delivery.cache import ChannelCache
 from app.services.delivery.cache_loader import ReadThroughCache
 from app.services.identity.token_usage import RECORDING_INTERVAL
-from tests.support.replicas import apart
+from tests.support.racing import run_in_thread
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = ("acme", "voice", "production")
@@ -72,12 +72,12 @@ def keep(loader, token):
 def test_no_caller_waits_on_a_cache_whose_lease_has_run_out(loader, clock):
     """Nothing would wake the caller: the process may no longer hear of changes."""
     clock.now += LEASE_S
-    assert apart(loader.change(KEY, 1, timeout_s=0)) is False
+    assert run_in_thread(loader.change(KEY, 1, timeout_s=0)) is False
 
 
 def test_a_caller_waits_as_long_as_the_lease_holds(loader, clock):
     clock.now += LEASE_S - 0.001
-    assert apart(loader.change(KEY, 1, timeout_s=0)) is True
+    assert run_in_thread(loader.change(KEY, 1, timeout_s=0)) is True
 
 
 def test_of_many_requests_by_one_token_one_use_is_noted(loader):

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.session import database_of
-from app.http.deps import Parts, clock
+from app.http.deps import Parts
 from app.services.delivery.cache_invalidation import Listener
 from app.services.delivery.cache_loader import ReadThroughCache
 from app.services.governance.due_promotions import process_due
@@ -42,7 +42,8 @@ class BackgroundTasks:
     def _run(self) -> None:
         while not self._stopped.wait(_INTERVAL_S):
             self._try(lambda: self._parts.pulls.flush(self._parts.sessions))
-            self._try(lambda: process_due(self._parts.sessions, now=clock()))
+            self._try(lambda: self._parts.clock.measure(self._parts.sessions))
+            self._try(lambda: process_due(self._parts.sessions))
 
     def _try(self, task: Callable[[], object]) -> None:
         """Run one task. If the database is unavailable, log it and retry in the next round."""

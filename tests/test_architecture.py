@@ -1,6 +1,7 @@
 """Rules of the style guide that no linter knows."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,13 @@ def test_only_use_cases_open_transactions(trees):
         if APP / "services" not in path.parents and path not in {*MIGRATING, FACTORY}
     }
     assert offenders({path: transactions_in(tree) for path, tree in others.items()}) == {}
+
+
+def test_only_the_gateway_begins_and_seals(texts):
+    """Authority, time and the demand for an entry hold only if nothing goes round them."""
+    going_round = re.compile(r"\b(?:sessions|_outside)\.begin\(|\baudit\.(?:append|lock_chain)\(")
+    found = {path: going_round.findall(text) for path, text in texts.items()}
+    assert offenders(found).keys() == {"services/idempotency.py", "services/transactions.py"}
 
 
 def test_no_module_is_too_long_to_read(texts):

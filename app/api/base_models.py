@@ -21,7 +21,7 @@ from app.domain.errors import (
 from app.domain.identity.access import Role, not_found
 from app.domain.naming import DIGEST_PATTERN
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, Now, SessionsDep
+from app.http.deps import Caller, SessionsDep, TransactionsDep
 from app.http.problems import refuses, returns_existing
 from app.services.artifacts import base_models
 
@@ -107,7 +107,7 @@ def base_model_out(row: BaseModelRow) -> BaseModelOut:
     responses={**returns_existing(BaseModelOut), **refuses(ForbiddenError, BaseModelDiffersError)},
 )
 def register_base_model(
-    body: JsonBody[BaseModelIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[BaseModelIn], response: Response, transactions: TransactionsDep
 ) -> BaseModelOut:
     """Register a base model by the digest of its weights. Repeating the request returns 200."""
     description = base_models.BaseModelDescription(
@@ -118,7 +118,7 @@ def register_base_model(
         licence=body.licence,
         geometry=body.geometry(),
     )
-    row, new = base_models.register(sessions, description=description, caller=caller, now=now)
+    row, new = base_models.register(transactions, description=description)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/base-models/{row.digest}"
     return base_model_out(row)

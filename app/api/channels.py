@@ -36,7 +36,7 @@ from app.domain.errors import (
 from app.domain.governance.lifecycle import GenerationKind
 from app.domain.identity.access import Role
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, Now, PrefixPath, SessionsDep
+from app.http.deps import Caller, PrefixPath, SessionsDep, TransactionsDep
 from app.http.problems import refuses
 from app.services.governance import channels
 from app.services.identity.visibility import visible_channel
@@ -116,23 +116,19 @@ def bind_channel(
     body: JsonBody[BindingIn],
     expected: Expected,
     response: Response,
-    sessions: SessionsDep,
-    caller: Caller,
-    now: Now,
+    transactions: TransactionsDep,
 ) -> ChannelOut:
     """Create a channel bound to a policy version, or bind an existing one to another version."""
     row = channels.bind(
-        sessions,
+        transactions,
         prefix=prefix,
         name=channel,
         policy=body.policy,
         policy_version=body.policy_version,
         precondition=expected,
-        caller=caller,
-        now=now,
     )
     response.headers["ETag"] = channels.channel_tag(row)
-    with sessions() as session:
+    with transactions.read() as session:
         return _out(session, row)
 
 
@@ -200,23 +196,19 @@ def roll_back_channel(
     body: JsonBody[RollbackIn],
     expected: Expected,
     response: Response,
-    sessions: SessionsDep,
-    caller: Caller,
-    now: Now,
+    transactions: TransactionsDep,
 ) -> ChannelOut:
     """Serve the allocation of an earlier generation again, at once."""
     row = channels.rollback(
-        sessions,
+        transactions,
         prefix=prefix,
         name=channel,
         generation=body.generation,
         reason=body.reason,
         precondition=expected,
-        caller=caller,
-        now=now,
     )
     response.headers["ETag"] = channels.channel_tag(row)
-    with sessions() as session:
+    with transactions.read() as session:
         return _out(session, row)
 
 

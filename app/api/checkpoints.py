@@ -20,7 +20,7 @@ from app.domain.errors import (
     NotFoundError,
 )
 from app.domain.identity.access import Role
-from app.http.deps import Caller, Now, SessionsDep, SignerDep
+from app.http.deps import SessionsDep, SignerDep, TransactionsDep
 from app.http.problems import refuses, returns_existing
 from app.services.audit import checkpoints
 
@@ -84,10 +84,10 @@ def _out(row: AuditCheckpoint) -> CheckpointOut:
     },
 )
 def take_checkpoint(
-    response: Response, sessions: SessionsDep, signer: SignerDep, caller: Caller, now: Now
+    response: Response, transactions: TransactionsDep, signer: SignerDep
 ) -> CheckpointOut:
     """Sign the heads of all chains. If none has grown, return the latest checkpoint with 200."""
-    taken, new = checkpoints.take(sessions, signer=signer, caller=caller, now=now)
+    taken, new = checkpoints.take(transactions, signer=signer)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/audit/checkpoint?size={taken.size}"
     return _out(taken)

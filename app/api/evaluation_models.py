@@ -10,7 +10,6 @@ from pydantic import Field
 
 from app.api.fields import Digest, In, JsonObject, Line, Out, Time
 from app.db.models import EvaluationRow
-from app.db.session import Sessions
 from app.domain.errors import (
     EvidenceForAnotherArtifactError,
     ForbiddenError,
@@ -22,12 +21,12 @@ from app.domain.errors import (
 )
 from app.domain.evidence.evaluation import Cell, CellKey, CellResult, EvidenceKind
 from app.domain.evidence.reports import Claim, Report
-from app.domain.identity import access
 from app.domain.naming import DIGEST_PATTERN, PrefixName
-from app.http.deps import BlobsDep, Caller, Now, SessionsDep
+from app.http.deps import BlobsDep, TransactionsDep
 from app.http.problems import refuses
 from app.services.evidence import evaluations
 from app.services.evidence.submissions import Submission
+from app.services.transactions import Transactions
 from app.storage.blobs import Blobs
 
 
@@ -172,42 +171,34 @@ REFUSALS: Final = refuses(
 class Recorder:
     """Records a submission and returns the response, for versions and base models."""
 
-    sessions: Sessions
+    transactions: Transactions
     blobs: Blobs
-    caller: access.Caller
-    now: datetime
     response: Response
 
     def of_version(self, prefix: PrefixName, number: int, submission: Submission) -> EvaluationOut:
         row = evaluations.record(
-            self.sessions,
+            self.transactions,
             self.blobs,
             prefix=prefix,
             number=number,
             submission=submission,
-            caller=self.caller,
-            now=self.now,
         )
         self.response.headers["Location"] = f"/v1/prefixes/{prefix}/versions/{number}/evaluations"
         return evaluation_out(row)
 
     def of_base_model(self, digest: str, submission: Submission) -> EvaluationOut:
         row = evaluations.record_control_run(
-            self.sessions,
+            self.transactions,
             self.blobs,
             base_model=digest,
             submission=submission,
-            caller=self.caller,
-            now=self.now,
         )
         self.response.headers["Location"] = f"/v1/base-models/{digest}/evaluations"
         return evaluation_out(row)
 
 
-async def _recorder(
-    sessions: SessionsDep, blobs: BlobsDep, caller: Caller, now: Now, response: Response
-) -> Recorder:
-    return Recorder(sessions, blobs, caller, now, response)
+async def _recorder(transactions: TransactionsDep, blobs: BlobsDep, response: Response) -> Recorder:
+    return Recorder(transactions, blobs, response)
 
 
 RecorderDep = Annotated[Recorder, Depends(_recorder)]

@@ -31,7 +31,7 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import Role, not_found
 from app.http.bodies import JsonBody, media_type, parsed, small_body
-from app.http.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep
+from app.http.deps import Caller, LimitsDep, PrefixPath, SessionsDep, TransactionsDep
 from app.http.multipart import received_parts
 from app.http.problems import refuses
 from app.services.artifacts.spooled_files import ReceivedFile
@@ -156,10 +156,8 @@ def list_evaluations(
     responses=refuses(ForbiddenError, NotFoundError, SeparationOfDutiesError, AlreadyVoidError),
 )
 def void_evaluation(
-    evaluation_id: UUID, body: JsonBody[VoidIn], sessions: SessionsDep, caller: Caller, now: Now
+    evaluation_id: UUID, body: JsonBody[VoidIn], transactions: TransactionsDep
 ) -> EvaluationOut:
     """Void an evaluation: it stays on record but no longer counts. Its author cannot void it."""
-    row = evaluations.void(
-        sessions, evaluation_id=evaluation_id, reason=body.reason, caller=caller, now=now
-    )
+    row = evaluations.void(transactions, evaluation_id=evaluation_id, reason=body.reason)
     return evaluation_out(row)

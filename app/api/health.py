@@ -1,14 +1,17 @@
 """Liveness, readiness and metrics of the server."""
 
 from collections.abc import Callable
-from typing import Literal
+from datetime import timedelta
+from typing import Final, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.fields import Out
+from app.db.clock import Clock
 from app.db.schema import schema_revision
 from app.domain.errors import RegistryError
 from app.http.deps import BlobsDep, PartsDep, SessionsDep
@@ -17,6 +20,8 @@ from app.http.metrics import exposition
 router = APIRouter(tags=["health"])
 
 State = Literal["ok", "failing"]
+
+_LARGEST_SKEW: Final = timedelta(seconds=2)
 
 
 class LivenessOut(Out):
@@ -27,10 +32,16 @@ class ReadinessOut(Out):
     database: State
     storage: State
     migrations: State
+    clock: State = Field(
+        description="Failing above two seconds: the store's presigned URLs use this clock."
+    )
+    clock_ahead_ms: int | None = Field(
+        description="By how much this server's clock is ahead of the database's; null if unknown."
+    )
 
 
 @router.get("/healthz")
-def healthz() -> LivenessOut:
+async def healthz() -> LivenessOut:
     """Respond while the process runs, independent of the database and the object store."""
     return LivenessOut(status="ok")
 
@@ -54,12 +65,24 @@ def readyz(
         blobs.check()
         return True
 
+    def clock() -> bool:
+        parts.clock.measure(sessions)
+        return abs(parts.clock.ahead()) <= _LARGEST_SKEW
+
     found = ReadinessOut(
-        database=_state(database), storage=_state(storage), migrations=_state(migrations)
+        database=_state(database),
+        storage=_state(storage),
+        migrations=_state(migrations),
+        clock=_state(clock),
+        clock_ahead_ms=_ahead_ms(parts.clock),
     )
-    if "failing" in (found.database, found.storage, found.migrations):
+    if "failing" in (found.database, found.storage, found.migrations, found.clock):
         response.status_code = 503
     return found
+
+
+def _ahead_ms(clock: Clock) -> int | None:
+    return round(clock.ahead() / timedelta(milliseconds=1)) if clock.is_measured else None
 
 
 @router.get(

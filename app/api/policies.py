@@ -22,7 +22,7 @@ from app.domain.governance import policies as domain
 from app.domain.governance.policies import Contributor
 from app.domain.identity.access import Role, not_found
 from app.http.bodies import media_type, small_body
-from app.http.deps import Caller, LimitsDep, Now, SessionsDep
+from app.http.deps import Caller, LimitsDep, SessionsDep, TransactionsDep
 from app.http.problems import invalid_request, refuses, returns_existing
 from app.http.safe_yaml import yaml_value
 from app.services.governance import policies
@@ -165,11 +165,9 @@ Document = Annotated[PolicyIn, Depends(_document)]
         **refuses(ForbiddenError, InvalidPolicyError, TooLargeError, UnsupportedMediaTypeError),
     },
 )
-def create_policy(
-    body: Document, response: Response, sessions: SessionsDep, caller: Caller, now: Now
-) -> PolicyOut:
+def create_policy(body: Document, response: Response, transactions: TransactionsDep) -> PolicyOut:
     """Create the next version of a policy. Repeating the latest version's text returns 200."""
-    row, new = policies.create(sessions, policy=body.policy(), caller=caller, now=now)
+    row, new = policies.create(transactions, policy=body.policy())
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/policies/{row.name}/{row.version}"
     return _out(row)

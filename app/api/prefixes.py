@@ -36,7 +36,7 @@ from app.domain.governance.allocation import Share
 from app.domain.identity.access import Role
 from app.domain.naming import PrefixName
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, Now, PrefixPath, SessionsDep
+from app.http.deps import Caller, PrefixPath, SessionsDep, TransactionsDep
 from app.http.problems import refuses
 from app.services.artifacts import prefixes
 from app.services.identity.visibility import visible_prefix
@@ -118,22 +118,20 @@ def _out(
     responses=refuses(ForbiddenError, AlreadyExistsError, UnknownReferenceError),
 )
 def create_prefix(
-    body: JsonBody[PrefixIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[PrefixIn], response: Response, transactions: TransactionsDep
 ) -> PrefixOut:
     """Create an empty prefix, owned by a named principal."""
     name = PrefixName(body.namespace, body.name)
     row = prefixes.create(
-        sessions,
+        transactions,
         name=name,
         owner=body.owner,
         description=body.description,
         intended_uses=body.intended_uses,
-        caller=caller,
-        now=now,
     )
     response.headers["Location"] = f"/v1/prefixes/{name}"
-    with sessions() as session:
-        return prefix_outs(session, caller, [row])[0]
+    with transactions.read() as session:
+        return prefix_outs(session, transactions.caller, [row])[0]
 
 
 @router.get("", responses=refuses())

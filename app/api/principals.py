@@ -22,7 +22,7 @@ from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role, n
 from app.domain.identity.oidc import FederatedIdentity, comparable_claims, identity_fault
 from app.domain.naming import is_name
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, IssuersDep, Now, SessionsDep
+from app.http.deps import Caller, IssuersDep, SessionsDep, TransactionsDep
 from app.http.problems import refuses
 from app.services.identity import principals
 
@@ -138,13 +138,11 @@ def me(caller: Caller) -> CallerOut:
     responses=refuses(ForbiddenError, AlreadyExistsError),
 )
 def create_principal(
-    body: JsonBody[PrincipalIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[PrincipalIn], response: Response, transactions: TransactionsDep
 ) -> PrincipalOut:
     """Create a human or service principal with its grants."""
     grants = [grant.grant() for grant in body.grants]
-    row = principals.create_principal(
-        sessions, name=body.name, kind=body.kind, grants=grants, caller=caller, now=now
-    )
+    row = principals.create_principal(transactions, name=body.name, kind=body.kind, grants=grants)
     response.headers["Location"] = f"/v1/principals/{row.name}"
     return _out(row)
 
@@ -173,11 +171,9 @@ def principal(principal: PrincipalPath, sessions: SessionsDep, caller: Caller) -
 @router.delete(
     "/principals/{principal}", status_code=204, responses=refuses(ForbiddenError, NotFoundError)
 )
-def deactivate_principal(
-    principal: PrincipalPath, sessions: SessionsDep, caller: Caller, now: Now
-) -> Response:
+def deactivate_principal(principal: PrincipalPath, transactions: TransactionsDep) -> Response:
     """Deactivate a principal at once and permanently. Its history stays; its name stays taken."""
-    principals.deactivate(sessions, name=principal, caller=caller, now=now)
+    principals.deactivate(transactions, name=principal)
     return Response(status_code=204)
 
 
@@ -186,14 +182,10 @@ def deactivate_principal(
     dependencies=[needs_everywhere(Role.ADMIN)],
     responses=refuses(ForbiddenError, NotFoundError, PrincipalDeactivatedError),
 )
-def set_grants(
-    body: JsonBody[GrantsIn], sessions: SessionsDep, caller: Caller, now: Now
-) -> PrincipalOut:
+def set_grants(body: JsonBody[GrantsIn], transactions: TransactionsDep) -> PrincipalOut:
     """Replace all grants of a principal, with effect from its next request."""
     grants = [grant.grant() for grant in body.grants]
-    row = principals.set_grants(
-        sessions, name=body.principal, grants=grants, caller=caller, now=now
-    )
+    row = principals.set_grants(transactions, name=body.principal, grants=grants)
     return _out(row)
 
 
@@ -211,18 +203,14 @@ def set_grants(
 def set_identities(
     principal: PrincipalPath,
     body: JsonBody[IdentitiesIn],
-    sessions: SessionsDep,
+    transactions: TransactionsDep,
     issuers: IssuersDep,
-    caller: Caller,
-    now: Now,
 ) -> PrincipalOut:
     """Replace a principal's federated identities: the issuers' tokens that authenticate as it."""
     row = principals.set_identities(
-        sessions,
+        transactions,
         issuers,
         name=principal,
         identities=[identity.identity() for identity in body.identities],
-        caller=caller,
-        now=now,
     )
     return _out(row)

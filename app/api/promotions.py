@@ -23,7 +23,6 @@ from app.api.prefixes import ShareOut
 from app.api.role_checks import needs
 from app.db.models import Promotion, ReviewRow
 from app.db.promotions import promotions_page
-from app.db.session import Sessions
 from app.domain.errors import (
     ForbiddenError,
     GateNotConfiguredError,
@@ -40,12 +39,13 @@ from app.domain.governance.approvals import Verdict
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import Role
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, Now, PrefixPath, SessionsDep
+from app.http.deps import Caller, Now, PrefixPath, SessionsDep, TransactionsDep
 from app.http.problems import refuses
 from app.services.governance import break_glass, promotions
 from app.services.governance.approval_status import ApprovalStatus, approval_status_of
 from app.services.governance.execution import is_overdue
 from app.services.identity.visibility import visible_promotion
+from app.services.transactions import Transactions
 
 router = APIRouter(tags=["promotions"])
 
@@ -200,23 +200,20 @@ def request_promotion(
     prefix: PrefixPath,
     body: JsonBody[PromotionIn],
     response: Response,
-    sessions: SessionsDep,
-    caller: Caller,
+    transactions: TransactionsDep,
     now: Now,
 ) -> PromotionOut:
     """Request a promotion. The gate is evaluated at once; only if it passes may people approve."""
     request = break_glass.request_with_break_glass if body.break_glass else promotions.request
     row = request(
-        sessions,
+        transactions,
         prefix=prefix,
         channel_name=body.channel,
         wanted=body.wanted(),
         reason=body.reason,
-        caller=caller,
-        now=now,
     )
     response.headers["Location"] = f"/v1/promotions/{row.id}"
-    return promotion_response(sessions, row, now)
+    return promotion_response(transactions, row, now)
 
 
 @router.get("/promotions", response_model=PageOut[PromotionOut], responses=refuses())
@@ -243,6 +240,6 @@ def promotion(promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: No
         return promotion_out(session, row, now)
 
 
-def promotion_response(sessions: Sessions, row: Promotion, now: datetime) -> PromotionOut:
-    with sessions() as session:
+def promotion_response(transactions: Transactions, row: Promotion, now: datetime) -> PromotionOut:
+    with transactions.read() as session:
         return promotion_out(session, row, now)

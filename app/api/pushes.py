@@ -23,7 +23,7 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import Role
 from app.http.bodies import media_type, parsed, small_body
-from app.http.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
+from app.http.deps import BlobsDep, Caller, LimitsDep, PrefixPath, StagingDep, TransactionsDep
 from app.http.multipart import received_parts
 from app.http.problems import refuses, returns_existing
 from app.services.artifacts import uploads, versions
@@ -139,20 +139,16 @@ def push_version(
     prefix: PrefixPath,
     described: Annotated[Described, Depends(_described)],
     response: Response,
-    sessions: SessionsDep,
+    transactions: TransactionsDep,
     blobs: BlobsDep,
     staging: StagingDep,
-    caller: Caller,
-    now: Now,
 ) -> VersionOut:
     """Push a version, as multipart or by uploads. Repeating the same content returns 200."""
     description, files = described
     with ExitStack() as stack:
         if isinstance(description, UploadedVersionIn):
             for part, upload_id in description.uploads:
-                upload = uploads.announced(
-                    sessions, prefix=prefix, upload_id=upload_id, caller=caller, now=now
-                )
+                upload = uploads.announced(transactions, prefix=prefix, upload_id=upload_id)
                 files[part] = stack.enter_context(uploads.received(staging, upload))
         pushed = versions.Push(
             base_model=description.base_model,
@@ -161,10 +157,8 @@ def push_version(
             card=description.card.model_dump(mode="json", exclude_none=True),
             lineage=description.lineage,
         )
-        row, new = versions.push(
-            sessions, blobs, prefix=prefix, pushed=pushed, caller=caller, now=now
-        )
+        row, new = versions.push(transactions, blobs, prefix=prefix, pushed=pushed)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/prefixes/{prefix}/versions/{row.number}"
-    with sessions() as session:
-        return version_outs(session, caller, [row])[0]
+    with transactions.read() as session:
+        return version_outs(session, transactions.caller, [row])[0]

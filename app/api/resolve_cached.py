@@ -21,7 +21,7 @@ from app.domain.delivery.served_channel import ChannelKey, ServedChannel, Served
 from app.domain.errors import NotFoundError
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
-from app.http.deps import Parts, clock
+from app.http.deps import Parts
 from app.services.delivery.cache import CachedChannel
 
 LONGEST_WAIT_S: Final = 60
@@ -112,9 +112,9 @@ def _lookup_of(request: Request) -> _Lookup | None:
 async def _from_cache(parts: Parts, lookup: _Lookup) -> Response | None:
     """Return the response from the cache, filling the cache first if needed."""
     channel_cache = parts.cache.channel_cache
-    if not channel_cache.is_current():
+    if not (channel_cache.is_current() and parts.clock.is_measured):
         return None
-    hashed = await parts.cache.prepare_token(parts.sessions, lookup.token, clock())
+    hashed = await parts.cache.prepare_token(parts.sessions, lookup.token)
     token = channel_cache.token(hashed)
     if token is None or not _can_see(token.caller, lookup.key):
         return None
@@ -125,7 +125,7 @@ async def _from_cache(parts: Parts, lookup: _Lookup) -> Response | None:
 
 def _response_from_cache(parts: Parts, lookup: _Lookup, hashed: str) -> Response | None:
     """Return the response from the cache as it is now. Never awaits, so no entry can change."""
-    channel_cache, now = parts.cache.channel_cache, clock()
+    channel_cache, now = parts.cache.channel_cache, parts.clock.now()
     cached = channel_cache.channel(lookup.key)
     if cached is None:
         return None

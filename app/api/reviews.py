@@ -22,7 +22,7 @@ from app.domain.errors import (
 from app.domain.governance.approvals import Verdict
 from app.domain.governance.lifecycle import MIN_REASON_CHARACTERS
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, Now, SessionsDep
+from app.http.deps import Now, TransactionsDep
 from app.http.problems import refuses
 from app.services.governance import break_glass, promotions, reviews
 
@@ -64,34 +64,30 @@ class BreakGlassIn(In):
     ),
 )
 def review_promotion(
-    promotion_id: UUID, body: JsonBody[ReviewIn], sessions: SessionsDep, caller: Caller, now: Now
+    promotion_id: UUID, body: JsonBody[ReviewIn], transactions: TransactionsDep, now: Now
 ) -> PromotionOut:
     """Approve or reject a promotion. A single rejection closes it.
 
     The last missing approval executes the promotion, or schedules it if the policy has a wait.
     """
     row = reviews.review(
-        sessions,
+        transactions,
         promotion_id=promotion_id,
         verdict=body.verdict,
         comment=body.comment,
         subject_digest=body.subject_digest,
-        caller=caller,
-        now=now,
     )
-    return promotion_response(sessions, row, now)
+    return promotion_response(transactions, row, now)
 
 
 @router.post(
     "/{promotion_id}/withdraw",
     responses=refuses(ForbiddenError, NotFoundError, InvalidTransitionError),
 )
-def withdraw_promotion(
-    promotion_id: UUID, sessions: SessionsDep, caller: Caller, now: Now
-) -> PromotionOut:
+def withdraw_promotion(promotion_id: UUID, transactions: TransactionsDep, now: Now) -> PromotionOut:
     """Withdraw a promotion that you requested."""
-    row = promotions.withdraw(sessions, promotion_id=promotion_id, caller=caller, now=now)
-    return promotion_response(sessions, row, now)
+    row = promotions.withdraw(transactions, promotion_id=promotion_id)
+    return promotion_response(transactions, row, now)
 
 
 @router.post(
@@ -102,12 +98,9 @@ def withdraw_promotion(
 def execute_by_break_glass(
     promotion_id: UUID,
     body: JsonBody[BreakGlassIn],
-    sessions: SessionsDep,
-    caller: Caller,
+    transactions: TransactionsDep,
     now: Now,
 ) -> PromotionOut:
     """Execute without gate or approvals. The promotion is permanently marked as break-glass."""
-    row = break_glass.break_glass(
-        sessions, promotion_id=promotion_id, reason=body.reason, caller=caller, now=now
-    )
-    return promotion_response(sessions, row, now)
+    row = break_glass.break_glass(transactions, promotion_id=promotion_id, reason=body.reason)
+    return promotion_response(transactions, row, now)

@@ -19,7 +19,7 @@ from app.domain.errors import (
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 from app.domain.identity.access import Role, not_found
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, Now, SessionsDep
+from app.http.deps import Caller, SessionsDep, TransactionsDep
 from app.http.problems import refuses, returns_existing
 from app.services.evidence import suites
 
@@ -86,10 +86,10 @@ def _out(row: SuiteRow) -> SuiteOut:
     },
 )
 def register_suite(
-    body: JsonBody[SuiteIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[SuiteIn], response: Response, transactions: TransactionsDep
 ) -> SuiteOut:
     """Register a suite version permanently. Repeating the request returns 200."""
-    row, new = suites.register(sessions, suite=body.suite(), caller=caller, now=now)
+    row, new = suites.register(transactions, suite=body.suite())
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/suites/{row.name}/{row.version}"
     return _out(row)

@@ -20,7 +20,7 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import EVERYWHERE, Role
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, Now, SessionsDep
+from app.http.deps import Caller, SessionsDep, TransactionsDep
 from app.http.problems import refuses
 from app.services.identity import tokens
 
@@ -78,16 +78,14 @@ def _out(row: ApiToken) -> TokenOut:
     responses=refuses(ForbiddenError, PrincipalDeactivatedError, UnknownReferenceError),
 )
 def issue_token(
-    body: JsonBody[TokenIn], response: Response, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[TokenIn], response: Response, transactions: TransactionsDep
 ) -> IssuedTokenOut:
     """Issue a token. No later response contains it."""
     row, secret = tokens.issue_token(
-        sessions,
+        transactions,
         principal=body.principal,
         lifetime=body.expires_in,
         channels=body.channels,
-        caller=caller,
-        now=now,
     )
     response.headers["Location"] = f"/v1/tokens/{row.id}"
     # With no-store, the idempotency record does not keep the body either.
@@ -118,7 +116,7 @@ def list_tokens(
 
 
 @router.delete("/{token_id}", status_code=204, responses=refuses(ForbiddenError, NotFoundError))
-def revoke_token(token_id: UUID, sessions: SessionsDep, caller: Caller, now: Now) -> Response:
+def revoke_token(token_id: UUID, transactions: TransactionsDep) -> Response:
     """Revoke a token with immediate effect."""
-    tokens.revoke_token(sessions, token_id=token_id, caller=caller, now=now)
+    tokens.revoke_token(transactions, token_id=token_id)
     return Response(status_code=204)

@@ -11,7 +11,7 @@ from app.api.role_checks import needs
 from app.domain.errors import ForbiddenError, NotFoundError, TooLargeError
 from app.domain.identity.access import Role
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
+from app.http.deps import LimitsDep, PrefixPath, StagingDep, TransactionsDep
 from app.http.problems import refuses
 from app.services.artifacts import uploads
 
@@ -51,22 +51,18 @@ class UploadOut(Out):
 def begin_upload(
     prefix: PrefixPath,
     body: JsonBody[UploadIn],
-    sessions: SessionsDep,
+    transactions: TransactionsDep,
     staging: StagingDep,
     limits: LimitsDep,
-    caller: Caller,
-    now: Now,
 ) -> UploadOut:
     """Announce a file. Send it with the returned requests, then push by the upload's id."""
     upload, requests = uploads.begin(
-        sessions,
+        transactions,
         staging,
         prefix=prefix,
         sha256=body.sha256,
         size_bytes=body.size_bytes,
         limit_bytes=limits.weights_bytes,
-        caller=caller,
-        now=now,
     )
     return UploadOut(
         id=upload.id,

@@ -30,7 +30,7 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import PrincipalKind, Role
 from app.http.bodies import JsonBody
-from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
+from app.http.deps import Caller, PartsDep, PrefixPath, SessionsDep, TransactionsDep
 from app.http.problems import refuses
 from app.services.artifacts import revocations
 from app.services.artifacts.pulls import list_pulls
@@ -122,16 +122,12 @@ def revoke_version(
     prefix: PrefixPath,
     number: Number,
     body: JsonBody[RevocationIn],
-    sessions: SessionsDep,
-    caller: Caller,
-    now: Now,
+    transactions: TransactionsDep,
 ) -> VersionOut:
     """Revoke a version everywhere and permanently. Channels stop serving it at once."""
-    row = revocations.revoke(
-        sessions, prefix=prefix, number=number, reason=body.reason, caller=caller, now=now
-    )
-    with sessions() as session:
-        return version_outs(session, caller, [row])[0]
+    row = revocations.revoke(transactions, prefix=prefix, number=number, reason=body.reason)
+    with transactions.read() as session:
+        return version_outs(session, transactions.caller, [row])[0]
 
 
 def version_outs(session: Session, caller: Caller, found: Sequence[Version]) -> list[VersionOut]:

@@ -7,9 +7,9 @@ import typer
 
 from app.cli.registry import opened_registry
 from app.domain.identity.access import SYSTEM
-from app.http.deps import clock
 from app.services.audit import checkpoints
 from app.services.audit import replay as decisions
+from app.services.transactions import transactions_of_server
 from app.settings import settings_from_environment
 from app.storage.s3 import S3Blobs
 
@@ -35,7 +35,7 @@ def replay(
 def checkpoint() -> None:
     signer = checkpoints.require_signer(settings_from_environment().signer())
     with opened_registry() as (sessions, _):
-        latest, new = checkpoints.take(sessions, signer=signer, caller=SYSTEM, now=clock())
+        latest, new = checkpoints.take(transactions_of_server(sessions), signer=signer)
     typer.echo(latest.note, nl=False)
     if not new:
         typer.echo("No entry was recorded since this checkpoint was taken.", err=True)

@@ -8,7 +8,6 @@ import typer
 
 from app.cli.registry import opened_registry
 from app.db.blobs import referenced_size_bytes
-from app.http.deps import clock
 from app.services.artifacts import garbage_collection
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
@@ -28,7 +27,6 @@ def collect(
             S3Staging(account),
             grace=timedelta(hours=grace_hours),
             dry_run=not delete,
-            now=clock(),
         )
     verb = "Removed" if delete else "Would remove"
     typer.echo(
@@ -43,7 +41,7 @@ def scrub() -> None:
             total = referenced_size_bytes(session)
         with typer.progressbar(length=total, label="Hashing", file=sys.stderr) as progress:
             scrubbed = garbage_collection.scrub(
-                sessions, S3Blobs(account), now=clock(), progress=progress.update
+                sessions, S3Blobs(account), progress=progress.update
             )
     typer.echo(f"Read {scrubbed.objects} objects of {scrubbed.size_bytes:,} bytes.")
     for digest, versions in sorted(scrubbed.damaged.items()):

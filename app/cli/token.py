@@ -8,7 +8,6 @@ import typer
 from app.cli.registry import opened_registry
 from app.domain.errors import OperatorError
 from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role
-from app.http.deps import clock
 from app.services.identity.bootstrap import ensure_principal, ensure_token, first_admin
 
 
@@ -30,17 +29,13 @@ def token(
     ] = False,
 ) -> None:
     grants = {_grant(text) for text in grant or []}
-    now, lifetime = clock(), timedelta(days=days)
+    lifetime = timedelta(days=days)
     with opened_registry() as (sessions, _):
         if bootstrap:
-            issued = first_admin(
-                sessions, name=principal, grants=grants, lifetime=lifetime, now=now
-            )
+            issued = first_admin(sessions, name=principal, grants=grants, lifetime=lifetime)
         else:
-            ensure_principal(sessions, name=principal, kind=kind, grants=grants, now=now)
-            issued = ensure_token(
-                sessions, principal=principal, known=None, lifetime=lifetime, now=now
-            )
+            ensure_principal(sessions, name=principal, kind=kind, grants=grants)
+            issued = ensure_token(sessions, principal=principal, known=None, lifetime=lifetime)
     typer.echo(issued)
 
 

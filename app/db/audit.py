@@ -2,30 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.db.commit_barrier import require_invalidation
 from app.db.models import AuditChain, AuditEntry
 from app.db.paging import Key, Page, PageRequest, page_of
+from app.db.session import expect
 from app.domain.audit.chain import GENESIS, Event, SealedEvent, seal
-from app.domain.delivery.cache_lease import requires_invalidation
 
 _BATCH: Final = 500
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)  # before every entry
 
 
-def append(session: Session, event: Event) -> SealedEvent:
-    """Seal `event` onto its subject's chain, in the caller's transaction.
+def append(session: Session, chain: AuditChain, event: Event) -> SealedEvent:
+    """Seal `event` onto its subject's chain, which is locked, in the caller's transaction.
 
-    The chain's row stays locked until that transaction ends, so call this last. Because every
-    change appends an entry, this is also where its commit is marked to wait for the invalidation
-    of caches in other processes.
+    A trigger lets a chain grow by one entry for each update, so every entry is flushed by itself.
     """
-    chain = lock_chain(session, event.subject)
     sealed = seal(event, length=chain.length, head=chain.head)
     session.add(
         AuditEntry(
@@ -40,26 +37,28 @@ def append(session: Session, event: Event) -> SealedEvent:
             hash=sealed.hash,
         )
     )
-    chain.length, chain.head = sealed.sequence, sealed.hash
+    chain.length, chain.head, chain.latest_at = sealed.sequence, sealed.hash, event.at
     session.flush()
-    if requires_invalidation(event.action):
-        require_invalidation(session)
     return sealed
 
 
 def lock_chain(session: Session, subject: str) -> AuditChain:
-    """Create or lock the chain's row in one statement, and return it.
+    """Lock the chain of a subject, and create it if there is none.
 
-    A use case without another lock to serialise on takes this one first, so that two concurrent
-    creations of the same object wait here instead of violating a constraint. This holds for all
-    subjects of the registry's own chain: principals, tokens and sessions are never locked before
-    it.
+    All objects that the registry's own chain records are changed under its lock: principals,
+    tokens and sessions are never locked before it.
     """
-    new = insert(AuditChain).values(subject=subject, length=0, head=GENESIS)
-    statement = new.on_conflict_do_update(
-        index_elements=[AuditChain.subject], set_={"head": AuditChain.head}
-    ).returning(AuditChain)
-    return session.scalars(statement, execution_options={"populate_existing": True}).one()
+    chain = _locked(session, subject)
+    if chain is None:
+        new = insert(AuditChain).values(subject=subject, length=0, head=GENESIS, latest_at=_EPOCH)
+        # Of two transactions that create the same chain, the second waits here for the first.
+        session.execute(new.on_conflict_do_nothing())
+        chain = expect(_locked(session, subject))
+    return chain
+
+
+def _locked(session: Session, subject: str) -> AuditChain | None:
+    return session.get(AuditChain, subject, with_for_update=True, populate_existing=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
+from app.db.clock import present_time, registry_time
 from app.db.models import BlobPin, Damage, EvaluationFile, Upload, Version, VersionFile
 
 
@@ -22,25 +23,25 @@ def pin(session: Session, digests: Collection[str], until: datetime) -> None:
     )
 
 
-def is_pinned(session: Session, digests: Collection[str], now: datetime) -> bool:
+def is_pinned(session: Session, digests: Collection[str]) -> bool:
     """Whether all objects are still pinned; the pins stay locked until the transaction ends."""
     wanted = set(digests)
     statement = (
         select(BlobPin.sha256)
-        .where(BlobPin.sha256.in_(wanted), BlobPin.expires_at > now)
+        .where(BlobPin.sha256.in_(wanted), BlobPin.expires_at > present_time())
         .order_by(BlobPin.sha256)
         .with_for_update(read=True)
     )
     return set(session.scalars(statement)) == wanted
 
 
-def lock_for_collection(session: Session, digest: str, now: datetime) -> bool:
+def lock_for_collection(session: Session, digest: str) -> bool:
     """Lock an object against new pins; False if it is pinned."""
-    new = insert(BlobPin).values(sha256=digest, expires_at=now)
+    new = insert(BlobPin).values(sha256=digest, expires_at=registry_time())
     statement = new.on_conflict_do_update(
         index_elements=[BlobPin.sha256],
         set_={"sha256": new.excluded.sha256},
-        where=BlobPin.expires_at <= now,
+        where=BlobPin.expires_at <= registry_time(),
     ).returning(BlobPin.sha256)
     return session.scalar(statement) is not None
 
@@ -49,10 +50,12 @@ def unpin(session: Session, digest: str) -> None:
     session.execute(delete(BlobPin).where(BlobPin.sha256 == digest))
 
 
-def delete_expired_pins(session: Session, now: datetime) -> None:
+def delete_expired_pins(session: Session) -> None:
     """Delete expired pins, except those locked by a collection, which deletes them itself."""
     expired = (
-        select(BlobPin.sha256).where(BlobPin.expires_at <= now).with_for_update(skip_locked=True)
+        select(BlobPin.sha256)
+        .where(BlobPin.expires_at <= present_time())
+        .with_for_update(skip_locked=True)
     )
     session.execute(delete(BlobPin).where(BlobPin.sha256.in_(expired)))
 
@@ -166,6 +169,8 @@ def upload_of(session: Session, prefix_id: UUID, principal_id: UUID, sha256: str
     return session.scalars(statement).one_or_none()
 
 
-def expired_uploads(session: Session, now: datetime) -> Sequence[Upload]:
-    statement = select(Upload).where(Upload.expires_at <= now).with_for_update(skip_locked=True)
+def expired_uploads(session: Session) -> Sequence[Upload]:
+    statement = (
+        select(Upload).where(Upload.expires_at <= present_time()).with_for_update(skip_locked=True)
+    )
     return session.scalars(statement).all()

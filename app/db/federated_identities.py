@@ -1,26 +1,35 @@
-"""Federated identity queries: finding the principals to which an issuer's claims are bound."""
+"""Federated identity queries: the principals bound to an issuer's claims, and login attempts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.db.models import FederatedIdentityRow, Principal, RoleGrant
+from app.db.clock import present_time
+from app.db.models import FederatedIdentityRow, LoginAttempt, Principal, RoleGrant
 from app.domain.identity.access import Caller, Grant, PrincipalKind
+from app.domain.identity.credentials import FederatedCredential
 from app.domain.identity.oidc import Claim, FederatedIdentity
 
 
 def callers_of(
-    session: Session, issuer: str, kind: PrincipalKind, claims: Mapping[str, Claim]
+    session: Session,
+    issuer: str,
+    kind: PrincipalKind,
+    claims: Mapping[str, Claim],
+    *,
+    valid_until: datetime,
 ) -> Sequence[Caller]:
     """Return the principals of `kind` that match the claims of a verified token, in one query.
 
-    The JSON containment finds candidates; the domain decides which of them match.
+    The JSON containment finds candidates; the domain decides which of them match. The token is
+    valid before `valid_until`.
     """
     statement = (
-        select(Principal, FederatedIdentityRow.claims, RoleGrant.role, RoleGrant.namespace)
+        select(Principal, FederatedIdentityRow, RoleGrant.role, RoleGrant.namespace)
         .join(FederatedIdentityRow, FederatedIdentityRow.principal_id == Principal.id)
         .outerjoin(RoleGrant, RoleGrant.principal_id == Principal.id)
         .where(
@@ -31,28 +40,14 @@ def callers_of(
         )
     )
     found: dict[UUID, Caller] = {}
-    for principal, wanted, role, namespace in session.execute(statement):
-        if FederatedIdentity(issuer, wanted).matches(claims):
-            without_grants = Caller(principal.id, principal.name, principal.kind, frozenset())
+    for principal, identity, role, namespace in session.execute(statement):
+        if FederatedIdentity(issuer, identity.claims).matches(claims):
+            held = FederatedCredential(identity.id, valid_until)
+            without_grants = Caller(principal.id, principal.name, principal.kind, frozenset(), held)
             known = found.get(principal.id, without_grants)
             more = frozenset() if role is None else frozenset({Grant(role, namespace)})
             found[principal.id] = replace(known, grants=known.grants | more)
     return list(found.values())
-
-
-def lock_identity(
-    session: Session, principal_id: UUID, issuer: str, claims: Mapping[str, Claim]
-) -> FederatedIdentityRow | None:
-    """Return a principal's federated identity that these claims match, locked against deletion."""
-    statement = select(FederatedIdentityRow).where(
-        FederatedIdentityRow.principal_id == principal_id,
-        FederatedIdentityRow.issuer == issuer,
-        FederatedIdentityRow.claims.contained_by(claims),
-    )
-    found = session.scalars(statement.with_for_update(read=True, key_share=True)).all()
-    return next(
-        (row for row in found if FederatedIdentity(issuer, row.claims).matches(claims)), None
-    )
 
 
 def holder_of(session: Session, identity: FederatedIdentity) -> Principal | None:
@@ -66,3 +61,20 @@ def holder_of(session: Session, identity: FederatedIdentity) -> Principal | None
         )
     )
     return session.scalars(statement).one_or_none()
+
+
+def take_attempt(session: Session, *, state_hash: str, browser_hash: str) -> LoginAttempt | None:
+    """Delete and return a login attempt of this browser; only one concurrent request gets it."""
+    statement = (
+        delete(LoginAttempt)
+        .where(
+            LoginAttempt.state_hash == state_hash,
+            LoginAttempt.browser_hash == browser_hash,
+        )
+        .returning(LoginAttempt)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def delete_expired_attempts(session: Session) -> None:
+    session.execute(delete(LoginAttempt).where(LoginAttempt.expires_at <= present_time()))

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from app.db.clock import present_time
 from app.db.models import IdempotencyRecord
 from app.domain.idempotency import STORED_FOR
 
@@ -28,8 +29,10 @@ def store_response(session: Session, record: IdempotencyRecord) -> None:
     session.merge(record)
 
 
-def delete_expired_records(session: Session, now: datetime) -> None:
+def delete_expired_records(session: Session) -> None:
     """Delete the stored responses that have expired."""
     session.execute(
-        delete(IdempotencyRecord).where(IdempotencyRecord.recorded_at <= now - STORED_FOR)
+        delete(IdempotencyRecord).where(
+            IdempotencyRecord.recorded_at <= present_time() - STORED_FOR
+        )
     )

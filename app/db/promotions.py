@@ -16,6 +16,7 @@ from sqlalchemy.orm import (
     with_expression,
 )
 
+from app.db.clock import present_time
 from app.db.models import Channel, Prefix, Promotion, PromotionShare, ReviewRow, Version
 from app.db.paging import Page, PageRequest, page_of
 from app.domain.governance.gate import Decision
@@ -113,8 +114,9 @@ def _pending(session: Session, where: ColumnElement[bool]) -> Sequence[Promotion
     return session.scalars(statement).unique().all()
 
 
-def due_promotions(session: Session, now: datetime, *, limit: int) -> Sequence[UUID]:
+def due_promotions(session: Session, *, limit: int) -> Sequence[UUID]:
     """Return the pending promotions that are due for execution or past their expiry."""
+    now = present_time()
     statement = (
         select(Promotion.id)
         .where(

@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.db.commit_barrier import wait_after_commits
+from app.db.commit_barrier import wait_until_invalidated
 
 # A stuck query or an abandoned lock must end as an error for one caller, not exhaust the pool.
 _SERVER_TIMEOUTS: Final = (
@@ -60,7 +60,7 @@ def engine_for(url: str, *, pool_size: int = 10) -> Engine:
 
 
 class Sessions(sessionmaker[Session]):
-    """A session factory: `begin()` opens a transaction, and a plain session only reads.
+    """A session factory for reads; only `app.services.transactions` calls `begin()`.
 
     A reading session runs in autocommit, which saves the round trips of BEGIN and ROLLBACK. Each of
     its statements sees the rows committed by then, as under READ COMMITTED in a transaction.
@@ -76,23 +76,33 @@ class Sessions(sessionmaker[Session]):
             options.setdefault("bind", self.reading)
         return super().__call__(**options)
 
+    def copy(self) -> "Sessions":
+        """Return sessions with the same options, which may be bound to another connection."""
+        made = Sessions(self.reading, **self.kw)
+        made.class_ = self.class_  # keeps the event listeners of the session class
+        return made
+
     @contextmanager
     def begin(self) -> Iterator[Session]:
         with self(bind=self.kw["bind"]) as session, session.begin():
             yield session
 
+    def wait_until_invalidated(self) -> None:
+        """Wait until every process has invalidated its cache, unless nothing is committed yet."""
+        if isinstance(self.kw["bind"], Engine):
+            wait_until_invalidated(self.kw["bind"])
+
 
 def _require_begun(session: Session, *_: object) -> None:
     if session.get_bind().get_execution_options().get("isolation_level") == _AUTOCOMMIT:
-        raise TypeError("a plain session only reads; write within `with sessions.begin()`")
+        raise TypeError("a plain session only reads; write within `with transactions.begin(…)`")
 
 
 def sessions_on(bind: Engine | Connection) -> Sessions:
     """Return a session factory; objects stay readable after commit, so use cases may return them.
 
-    A commit that affects caches returns after every process has invalidated them. On a connection
-    that is already in a transaction, a session's commit only ends a savepoint, so that a test can
-    roll back everything.
+    On a connection that is already in a transaction, a session's commit only ends a savepoint, so
+    that an idempotent request or a test owns the transaction.
     """
     sessions = Sessions(
         bind.execution_options(isolation_level=_AUTOCOMMIT) if isinstance(bind, Engine) else None,
@@ -101,7 +111,6 @@ def sessions_on(bind: Engine | Connection) -> Sessions:
         join_transaction_mode="create_savepoint",
     )
     event.listen(sessions, "before_flush", _require_begun)
-    wait_after_commits(sessions)
     return sessions
 
 

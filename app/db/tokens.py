@@ -7,9 +7,11 @@ from uuid import UUID
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
+from app.db.clock import present_time
 from app.db.models import ApiToken, Principal, RoleGrant
 from app.db.paging import Page, PageRequest, page_of
 from app.domain.identity.access import Caller, Grant
+from app.domain.identity.credentials import TokenCredential
 from app.domain.identity.tokens import token_hash
 
 
@@ -23,7 +25,7 @@ class ValidToken:
     last_used_at: datetime | None
 
 
-def valid_token(session: Session, token: str, now: datetime) -> ValidToken | None:
+def valid_token(session: Session, token: str) -> ValidToken | None:
     """Return the token if it is valid, in one query.
 
     The lookup is by hash, so that the timing of comparisons reveals nothing about the token.
@@ -35,7 +37,7 @@ def valid_token(session: Session, token: str, now: datetime) -> ValidToken | Non
         .where(
             ApiToken.hash == token_hash(token),
             ApiToken.revoked_at.is_(None),
-            ApiToken.expires_at > now,
+            ApiToken.expires_at > present_time(),
             Principal.deactivated_at.is_(None),
         )
     )
@@ -45,12 +47,17 @@ def valid_token(session: Session, token: str, now: datetime) -> ValidToken | Non
     principal, found = rows[0][0], rows[0][1]
     grants = frozenset(Grant(row.role, row.namespace) for row in rows if row.role is not None)
     limit = None if found.channels is None else frozenset(found.channels)
-    caller = Caller(principal.id, principal.name, principal.kind, grants, limit)
+    held = TokenCredential(found.id)
+    caller = Caller(principal.id, principal.name, principal.kind, grants, held, limit)
     return ValidToken(found.id, caller, found.expires_at, found.last_used_at)
 
 
 def lock_token(session: Session, token_id: UUID) -> ApiToken | None:
-    return session.get(ApiToken, token_id, with_for_update=True)
+    """Return a token, with the principal that holds it locked (see `lock_authority`)."""
+    holder = select(ApiToken.principal_id).where(ApiToken.id == token_id).scalar_subquery()
+    principal = select(Principal.id).where(Principal.id == holder)
+    session.execute(principal.with_for_update(key_share=True))
+    return session.get(ApiToken, token_id)
 
 
 def tokens_page(
@@ -75,7 +82,8 @@ def revoke_tokens(session: Session, principal_id: UUID, now: datetime) -> int:
     return len(session.scalars(statement).all())
 
 
-def write_last_use(session: Session, token_id: UUID, now: datetime, *, interval: timedelta) -> None:
+def write_last_use(session: Session, token_id: UUID, *, interval: timedelta) -> None:
     """Write a token's last use, unless a use less than `interval` ago is recorded."""
+    now = present_time()
     old = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - interval)
     session.execute(update(ApiToken).where(ApiToken.id == token_id, old).values(last_used_at=now))

@@ -8,44 +8,30 @@ from uuid import UUID
 from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from app.db.clock import present_time
 from app.db.models import ApiToken, FederatedIdentityRow, Principal, RoleGrant, WebSession
-from app.domain.errors import UnauthenticatedError
 from app.domain.identity.access import Caller, Grant
-from app.domain.identity.tokens import token_hash
+from app.domain.identity.credentials import SessionCredential
 
 # The previous cookie stays valid this long, for requests in flight while the cookie changes.
 _OVERLAP: Final = timedelta(seconds=30)
 
 
-def live_token(session: Session, token: str, now: datetime) -> ApiToken:
-    """Return the row of a token.
-
-    Raises:
-        UnauthenticatedError: The token is unknown, revoked or expired.
-    """
-    statement = select(ApiToken).where(
-        ApiToken.hash == token_hash(token), ApiToken.revoked_at.is_(None), ApiToken.expires_at > now
-    )
-    found = session.scalars(statement).one_or_none()
-    if found is None:
-        raise UnauthenticatedError("Sign in with an API token that is neither revoked nor expired.")
-    return found
-
-
 def session_by_cookie(
-    session: Session, cookie_hash: str, issuers: Collection[str], now: datetime
-) -> tuple[WebSession, Caller] | None:
-    """Return a session and its caller, in one query; None if the session has ended.
+    session: Session, cookie_hash: str, issuers: Collection[str]
+) -> tuple[WebSession, Caller, datetime] | None:
+    """Return a session, its caller and the time, in one query; None if the session has ended.
 
     A session ends with the token or the federated identity that opened it, or when the issuer of
     that identity is no longer one of `issuers`.
     """
+    now = present_time()
     presented = or_(
         WebSession.hash == cookie_hash,
         and_(WebSession.former_hash == cookie_hash, WebSession.renewed_at > now - _OVERLAP),
     )
     statement = (
-        select(WebSession, Principal, ApiToken.channels, RoleGrant.role, RoleGrant.namespace)
+        select(WebSession, Principal, ApiToken.channels, RoleGrant.role, RoleGrant.namespace, now)
         .outerjoin(
             ApiToken,
             and_(
@@ -71,10 +57,11 @@ def session_by_cookie(
     rows = session.execute(statement).all()
     if not rows:
         return None
-    row, principal, channels = rows[0][0], rows[0][1], rows[0][2]
+    row, principal, channels, _, _, at = rows[0]
     grants = frozenset(Grant(held.role, held.namespace) for held in rows if held.role is not None)
     limit = None if channels is None else frozenset(channels)
-    return row, Caller(principal.id, principal.name, principal.kind, grants, limit)
+    held = SessionCredential(row.id)
+    return row, Caller(principal.id, principal.name, principal.kind, grants, held, limit), at
 
 
 def renew(
@@ -108,5 +95,5 @@ def delete_sessions_opened_by(session: Session, identities: Iterable[FederatedId
     session.execute(delete(WebSession).where(WebSession.identity_id.in_(ids)))
 
 
-def delete_expired_sessions(session: Session, now: datetime) -> None:
-    session.execute(delete(WebSession).where(WebSession.expires_at <= now))
+def delete_expired_sessions(session: Session) -> None:
+    session.execute(delete(WebSession).where(WebSession.expires_at <= present_time()))

@@ -5,13 +5,14 @@ hand-off costs more than the work.
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
+from app.db.clock import Clock
 from app.db.session import Sessions
 from app.domain.audit.checkpoints import Signer
 from app.domain.errors import NotFoundError, UnauthenticatedError
@@ -25,6 +26,7 @@ from app.services.delivery.cache_loader import ReadThroughCache
 from app.services.idempotency import IdempotentRequest
 from app.services.identity.authentication import authenticate, authenticate_federated
 from app.services.identity.token_usage import TokenUsage
+from app.services.transactions import Transactions
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
 
@@ -43,6 +45,13 @@ class Parts:
     signer: Signer | None = None
     pulls: PullLog = field(default_factory=PullLog)
     cache: ReadThroughCache = field(default_factory=ReadThroughCache)
+    clock: Clock = field(default_factory=Clock)
+
+    async def time(self) -> datetime:
+        """Return the registry's time, without a query unless it is the first one."""
+        if not self.clock.is_measured:
+            await run_in_threadpool(self.clock.measure, self.sessions)
+        return self.clock.now()
 
 
 _bearer = HTTPBearer(
@@ -92,14 +101,9 @@ async def _issuers(parts: PartsDep) -> Issuers:
     return parts.issuers
 
 
-def clock() -> datetime:
-    """Return the current time; all other code takes it as an argument."""
-    return datetime.now(UTC)  # noqa: TID251 - the only place that reads the clock
-
-
-async def request_time() -> datetime:
-    """Return the time of the request."""
-    return clock()
+async def _request_time(parts: PartsDep) -> datetime:
+    """Return the time of a request, for what it reads; its changes happen at their own time."""
+    return await parts.time()
 
 
 SessionsDep = Annotated[Sessions, Depends(_sessions)]
@@ -108,7 +112,7 @@ StagingDep = Annotated[Staging, Depends(_staging)]
 IssuersDep = Annotated[Issuers, Depends(_issuers)]
 LimitsDep = Annotated[Limits, Depends(_limits)]
 SignerDep = Annotated[Signer | None, Depends(_signer)]
-Now = Annotated[datetime, Depends(request_time)]
+Now = Annotated[datetime, Depends(_request_time)]
 
 
 async def _caller(
@@ -131,15 +135,27 @@ async def _authenticated(token: str, parts: Parts, now: datetime) -> access.Call
         return await run_in_threadpool(
             authenticate_federated, parts.sessions, parts.issuers, token=token, now=now
         )
-    hashed = await parts.cache.prepare_token(parts.sessions, token, now)
+    hashed = await parts.cache.prepare_token(parts.sessions, token)
     if known := parts.cache.token(hashed, now, parts.uses):
         return known.caller
-    return await run_in_threadpool(
-        authenticate, parts.sessions, token=token, now=now, uses=parts.uses
-    )
+    found = await run_in_threadpool(authenticate, parts.sessions, token=token)
+    parts.uses.note(found, now)
+    return found.caller
 
 
 Caller = Annotated[access.Caller, Depends(_caller)]
+
+
+def transactions_of(request: Request, parts: Parts, caller: access.Caller) -> Transactions:
+    """Return a caller's transactions in a request, which may be idempotent."""
+    return Transactions(parts.sessions, caller, idempotent_request_of(request))
+
+
+async def _transactions(request: Request, parts: PartsDep, caller: Caller) -> Transactions:
+    return transactions_of(request, parts, caller)
+
+
+TransactionsDep = Annotated[Transactions, Depends(_transactions)]
 
 
 async def _prefix(namespace: str, name: str) -> PrefixName:

@@ -16,7 +16,7 @@ from app.domain.artifacts.manifest import WEIGHTS_FILE
 from app.domain.artifacts.pulls import PullWay
 from app.domain.errors import DamagedObjectError, RangeNotSatisfiableError
 from app.domain.identity.access import Caller
-from app.http.deps import Parts, clock
+from app.http.deps import Parts
 from app.http.metrics import DAMAGED_OBJECTS
 from app.services.artifacts import blob_damage
 from app.storage.blobs import verified
@@ -97,7 +97,7 @@ def _content(parts: Parts, digest: str, span: range) -> Iterator[bytes]:
     except DamagedObjectError as error:
         DAMAGED_OBJECTS.inc()
         _log.error("damaged object: %s", error.detail)
-        blob_damage.mark(parts.sessions, digest=digest, problem=error.detail, now=clock())
+        blob_damage.mark(parts.sessions, digest=digest, problem=error.detail)
         raise
 
 

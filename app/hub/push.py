@@ -12,7 +12,14 @@ from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
 from app.domain.identity.access import Role
 from app.domain.naming import RESERVED_NAMESPACES, PrefixName, is_name
 from app.http.bodies import JsonBody
-from app.http.deps import BlobsDep, Caller, LimitsDep, Now, PrefixPath, SessionsDep, StagingDep
+from app.http.deps import (
+    BlobsDep,
+    Caller,
+    LimitsDep,
+    PrefixPath,
+    StagingDep,
+    TransactionsDep,
+)
 from app.hub.commit import REGULAR_LIMIT_BYTES, Commit, parse_commit, received_body
 from app.hub.front_matter import declared_in
 from app.hub.repository import README
@@ -20,6 +27,7 @@ from app.hub.route import HubRoute
 from app.services.artifacts import prefixes, uploads, versions
 from app.services.artifacts.base_models import find_base_model_digest
 from app.services.artifacts.spooled_files import ReceivedFile
+from app.services.transactions import Transactions
 
 router = APIRouter(route_class=HubRoute, include_in_schema=False)
 
@@ -60,10 +68,10 @@ class BatchIn(BaseModel):
 
 @router.post("/api/repos/create")
 def create_repository(
-    body: JsonBody[RepositoryIn], request: Request, sessions: SessionsDep, caller: Caller, now: Now
+    body: JsonBody[RepositoryIn], request: Request, transactions: TransactionsDep
 ) -> Response:
     """Create a prefix owned by the caller; 409 with its address if it exists already."""
-    name = PrefixName(body.organization or caller.name, body.name)
+    name = PrefixName(body.organization or transactions.caller.name, body.name)
     if body.type not in (None, "model"):
         raise _refused("type", "The registry stores only models.")
     if not (is_name(name.namespace) and is_name(name.name)) or (
@@ -73,13 +81,11 @@ def create_repository(
     address = {"url": f"{str(request.base_url).rstrip('/')}/{name}", "id": str(name)}
     try:
         prefixes.create(
-            sessions,
+            transactions,
             name=name,
-            owner=caller.name,
+            owner=transactions.caller.name,
             description="",
             intended_uses=[],
-            caller=caller,
-            now=now,
         )
     except AlreadyExistsError as error:
         return JSONResponse(address | {"error": error.detail}, status_code=409)
@@ -127,11 +133,9 @@ def xet_write_token(prefix: PrefixPath, caller: Caller) -> Response:
 def large_objects(
     prefix: PrefixPath,
     body: JsonBody[BatchIn],
-    sessions: SessionsDep,
+    transactions: TransactionsDep,
     staging: StagingDep,
     limits: LimitsDep,
-    caller: Caller,
-    now: Now,
 ) -> Response:
     """Return, for each large file, the request that uploads it to the store."""
     if body.operation != "upload":
@@ -139,15 +143,13 @@ def large_objects(
     objects = []
     for announced in body.objects:
         upload, _ = uploads.begin(
-            sessions,
+            transactions,
             staging,
             prefix=prefix,
             sha256=f"sha256:{announced.oid}",
             size_bytes=announced.size,
             limit_bytes=limits.weights_bytes,
             in_parts=False,
-            caller=caller,
-            now=now,
         )
         (put,) = uploads.requests_for(staging, upload, by_digest=False)
         actions = {"upload": {"href": put.url}}
@@ -168,11 +170,9 @@ def commit(
     prefix: PrefixPath,
     revision: str,
     body: Annotated[IO[bytes], Depends(_commit)],
-    sessions: SessionsDep,
+    transactions: TransactionsDep,
     blobs: BlobsDep,
     staging: StagingDep,
-    caller: Caller,
-    now: Now,
 ) -> dict[str, Any]:
     """Register the adapter in a commit as the next version; channels do not change."""
     if revision != "main":
@@ -181,18 +181,14 @@ def commit(
     _require_adapter(found)
     with ExitStack() as stack:
         for path, large in found.large.items():
-            announced = uploads.announced(
-                sessions, prefix=prefix, sha256=f"sha256:{large.oid}", caller=caller, now=now
-            )
+            announced = uploads.announced(transactions, prefix=prefix, sha256=f"sha256:{large.oid}")
             received = uploads.received(staging, announced)
             found.files[path] = stack.enter_context(received)
         row, _ = versions.push(
-            sessions,
+            transactions,
             blobs,
             prefix=prefix,
-            pushed=_push(sessions, found),
-            caller=caller,
-            now=now,
+            pushed=_push(transactions, found),
         )
     address = f"{str(request.base_url).rstrip('/')}/{prefix}/commit/{row.revision}"
     return {"success": True, "commitOid": row.revision, "commitUrl": address, "hookOutput": ""}
@@ -218,16 +214,18 @@ def _require_adapter(found: Commit) -> None:
         raise InvalidRequestError("The commit is refused.", faults)
 
 
-def _push(sessions: SessionsDep, found: Commit) -> versions.Push:
+def _push(transactions: Transactions, found: Commit) -> versions.Push:
     config = found.files[CONFIG_FILE]
     declared = declared_in(_content(config), _content(found.files.get(README)))
-    return versions.Push(
-        base_model=find_base_model_digest(
-            sessions,
+    with transactions.read() as session:
+        base_model = find_base_model_digest(
+            session,
             digest=declared.base_digest,
             name=declared.base_name,
             revision=declared.base_revision,
-        ),
+        )
+    return versions.Push(
+        base_model=base_model,
         config=config,
         weights=found.files[WEIGHTS_FILE],
         card=declared.card,

@@ -17,7 +17,6 @@ from sqlalchemy import create_engine
 from app.db.migrations import migrate
 from app.db.session import Sessions, engine_for, sessions_on
 from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role
-from app.http.deps import clock
 from app.local.folder import write_private
 from app.local.postgres import SERVICE_ROLE, PostgresServer, running_postgres
 from app.local.s3 import S3Endpoint, running_s3
@@ -132,10 +131,9 @@ def prepare(stores: Stores, known_tokens: Mapping[str, str]) -> dict[str, str]:
 
 def _token(sessions: Sessions, name: str, known: str | None) -> str:
     kind, role = _PRINCIPALS[name]
-    now = clock()
     grants = {Grant(role, EVERYWHERE)}
-    ensure_principal(sessions, name=name, kind=kind, grants=grants, now=now)
-    return ensure_token(sessions, principal=name, known=known, lifetime=_TOKEN_LIFETIME, now=now)
+    ensure_principal(sessions, name=name, kind=kind, grants=grants)
+    return ensure_token(sessions, principal=name, known=known, lifetime=_TOKEN_LIFETIME)
 
 
 def _checkpoint_environment(data: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from app.db.policies import policy_of, policy_versioned
 from app.db.session import Sessions, expect
-from app.domain.errors import RegistryError
+from app.domain.errors import RegistryError, UnauthenticatedError
 from app.domain.evidence.evaluation import CellKey
 from app.domain.governance.allocation import ALL_TRAFFIC, Share
 from app.domain.governance.gate import Decision, GateResult
@@ -21,7 +21,7 @@ from app.http.deps import Now, PrefixPath, SessionsDep
 from app.http.problems import STATUS
 from app.http.text_fields import Reason, Text
 from app.pages.inputs import BREAK_GLASS, LabelPath, Number, require_typed
-from app.pages.login.session_cookies import Sender, Visitor
+from app.pages.login.session_cookies import Sender, SenderTransactions, Visitor
 from app.pages.presentation import shell_commands
 from app.pages.presentation.heatmap import RuleView, artifact_findings, missing_keys, rule_views
 from app.pages.rendering import origin_of, page
@@ -51,20 +51,21 @@ def request_promotion(
     number: Number,
     channel: LabelPath,
     visit: Sender,
+    transactions: SenderTransactions,
     sessions: SessionsDep,
     now: Now,
     reason: Annotated[Reason, Form()],
 ) -> Response:
     try:
         row = promotions.request(
-            sessions,
+            transactions,
             prefix=prefix,
             channel_name=channel,
             wanted=(Share(number, ALL_TRAFFIC),),
             reason=reason,
-            caller=visit.caller,
-            now=now,
         )
+    except UnauthenticatedError:
+        raise
     except RegistryError as refusal:
         return _gate_page(request, visit, sessions, prefix, number, channel, now, refusal=refusal)
     return RedirectResponse(f"/admin/promotions/{row.id}?done=request", status_code=303)
@@ -77,6 +78,7 @@ def request_break_glass(
     number: Number,
     channel: LabelPath,
     visit: Sender,
+    transactions: SenderTransactions,
     sessions: SessionsDep,
     now: Now,
     reason: Annotated[Reason, Form()] = "-",
@@ -86,14 +88,14 @@ def request_break_glass(
     try:
         require_typed(BREAK_GLASS, confirmation, ".")
         row = break_glass.request_with_break_glass(
-            sessions,
+            transactions,
             prefix=prefix,
             channel_name=channel,
             wanted=(Share(number, ALL_TRAFFIC),),
             reason=reason,
-            caller=visit.caller,
-            now=now,
         )
+    except UnauthenticatedError:
+        raise
     except RegistryError as refusal:
         return _gate_page(request, visit, sessions, prefix, number, channel, now, refusal=refusal)
     return RedirectResponse(f"/admin/promotions/{row.id}?done=break-glass", status_code=303)

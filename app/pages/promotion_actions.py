@@ -10,12 +10,12 @@ from fastapi.responses import RedirectResponse, Response
 
 from app.db.models import Promotion
 from app.db.session import Sessions
-from app.domain.errors import RegistryError
+from app.domain.errors import RegistryError, UnauthenticatedError
 from app.domain.governance.approvals import Verdict
 from app.http.deps import Now, SessionsDep
 from app.http.text_fields import Reason, Text
 from app.pages.inputs import BREAK_GLASS, missing, require_typed
-from app.pages.login.session_cookies import Sender
+from app.pages.login.session_cookies import Sender, SenderTransactions
 from app.pages.promotions import promotion_page
 from app.services.governance import break_glass, promotions, reviews
 from app.services.identity.web_sessions import PageVisit
@@ -35,6 +35,8 @@ def _perform(
     """Act, then redirect to the promotion page; a refusal is shown on that page."""
     try:
         act()
+    except UnauthenticatedError:
+        raise
     except RegistryError as refusal:
         return promotion_page(request, visit, sessions, promotion_id, now, refusal=refusal)
     return RedirectResponse(f"/admin/promotions/{promotion_id}?done={done}", status_code=303)
@@ -45,6 +47,7 @@ def review(
     request: Request,
     promotion_id: UUID,
     visit: Sender,
+    transactions: SenderTransactions,
     sessions: SessionsDep,
     now: Now,
     verdict: Annotated[Verdict, Form()],
@@ -57,13 +60,11 @@ def review(
         if verdict is Verdict.REJECT and not comment.strip():
             raise missing("comment", "A rejection needs a comment that says why.")
         return reviews.review(
-            sessions,
+            transactions,
             promotion_id=promotion_id,
             verdict=verdict,
             comment=comment,
             subject_digest=subject_digest,
-            caller=visit.caller,
-            now=now,
         )
 
     return _perform(act, verdict.value, request, visit, sessions, promotion_id, now)
@@ -71,12 +72,15 @@ def review(
 
 @router.post("/withdraw")
 def withdraw(
-    request: Request, promotion_id: UUID, visit: Sender, sessions: SessionsDep, now: Now
+    request: Request,
+    promotion_id: UUID,
+    visit: Sender,
+    transactions: SenderTransactions,
+    sessions: SessionsDep,
+    now: Now,
 ) -> Response:
     def act() -> Promotion:
-        return promotions.withdraw(
-            sessions, promotion_id=promotion_id, caller=visit.caller, now=now
-        )
+        return promotions.withdraw(transactions, promotion_id=promotion_id)
 
     return _perform(act, "withdraw", request, visit, sessions, promotion_id, now)
 
@@ -86,6 +90,7 @@ def execute_by_break_glass(
     request: Request,
     promotion_id: UUID,
     visit: Sender,
+    transactions: SenderTransactions,
     sessions: SessionsDep,
     now: Now,
     reason: Annotated[Reason, Form()] = "-",
@@ -95,8 +100,6 @@ def execute_by_break_glass(
 
     def act() -> Promotion:
         require_typed(BREAK_GLASS, confirmation, ".")
-        return break_glass.break_glass(
-            sessions, promotion_id=promotion_id, reason=reason, caller=visit.caller, now=now
-        )
+        return break_glass.break_glass(transactions, promotion_id=promotion_id, reason=reason)
 
     return _perform(act, "break-glass", request, visit, sessions, promotion_id, now)

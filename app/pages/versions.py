@@ -11,14 +11,14 @@ from app.db.channels import channels_of, channels_serving
 from app.db.evaluations import recent_evaluations
 from app.db.session import Sessions
 from app.domain.artifacts.prefix import context_share, kv_cache_bytes
-from app.domain.errors import RegistryError
+from app.domain.errors import RegistryError, UnauthenticatedError
 from app.domain.identity.access import Role
 from app.domain.naming import PrefixName
 from app.http.deps import Now, PrefixPath, SessionsDep
 from app.http.problems import STATUS
 from app.http.text_fields import Reason, Text
 from app.pages.inputs import Number, require_typed
-from app.pages.login.session_cookies import Sender, Visitor
+from app.pages.login.session_cookies import Sender, SenderTransactions, Visitor
 from app.pages.presentation.differences import differences
 from app.pages.rendering import page
 from app.services.artifacts import revocations
@@ -46,6 +46,7 @@ def revoke(
     prefix: PrefixPath,
     number: Number,
     visit: Sender,
+    transactions: SenderTransactions,
     sessions: SessionsDep,
     now: Now,
     reason: Annotated[Reason, Form()],
@@ -55,9 +56,9 @@ def revoke(
     try:
         why = ": a revoked version cannot be restored."
         require_typed(f"revoke {number}", confirmation, why)
-        revocations.revoke(
-            sessions, prefix=prefix, number=number, reason=reason, caller=visit.caller, now=now
-        )
+        revocations.revoke(transactions, prefix=prefix, number=number, reason=reason)
+    except UnauthenticatedError:
+        raise
     except RegistryError as refusal:
         return _version_page(request, visit, sessions, prefix, number, now, refusal=refusal)
     path = f"/admin/prefixes/{prefix}/versions/{number}?done=revoke"

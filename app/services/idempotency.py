@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from app.db.commit_barrier import pop_invalidation_flag, wait_until_invalidated
+from app.db.commit_barrier import wait_until_invalidated
 from app.db.idempotency import claim_key, store_response, stored_response
 from app.db.models import IdempotencyRecord
 from app.db.session import Sessions, expect
@@ -45,7 +45,8 @@ class IdempotentRequest:
         self._caller: tuple[UUID, datetime] | None = None
         self._connection: Connection | None = None
         self._changed = False
-        self.sessions: Sessions = _RequestSessions(self, sessions)
+        self._invalidates = False
+        self.sessions: Sessions = sessions.copy()
 
     def set_caller(self, principal_id: UUID, now: datetime) -> None:
         self._caller = principal_id, now
@@ -93,8 +94,17 @@ class IdempotentRequest:
                 )
             self._check_stored_response(session)
 
-    def note_change(self) -> None:
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """Open a savepoint in this request's transaction; claim the key first if need be."""
+        self.claim()
+        with self.sessions.begin() as session:
+            yield session
+
+    def note_change(self, *, invalidates: bool) -> None:
+        """Note that a savepoint was released, and whether its change invalidates caches."""
         self._changed = True
+        self._invalidates |= invalidates
 
     def settle(self, answer: StoredResponse) -> None:
         """Commit the changes together with the response, or roll back if it is not to be stored."""
@@ -105,18 +115,18 @@ class IdempotentRequest:
             return
         with self.sessions.begin() as session:
             store_response(session, self._row(answer))
-        has_changed, engine = pop_invalidation_flag(self._connection), self._connection.engine
+        engine = self._connection.engine
         self._connection.commit()
         self._connection.close()
-        if has_changed:
+        if self._invalidates:
             wait_until_invalidated(engine)
 
     def abandon(self) -> None:
         """Roll back the changes and release the key."""
         if self._connection is not None:
-            pop_invalidation_flag(self._connection)
             self._connection.close()
             self._connection = None
+            self._changed = self._invalidates = False
             self.sessions.configure(bind=self._outside.kw["bind"])
 
     def _check_stored_response(self, session: Session) -> None:
@@ -153,28 +163,3 @@ class IdempotentRequest:
 
     def _fingerprint(self) -> str:
         return fingerprint(*self._request, self._body)
-
-
-class _RequestSessions(Sessions):
-    """Sessions of one idempotent request: after its first change, all share its transaction."""
-
-    def __init__(self, request: IdempotentRequest, outside: Sessions) -> None:
-        super().__init__(outside.reading, **outside.kw)
-        self.class_ = outside.class_  # keeps the event listeners of the session class
-        self.request = request
-        self.outside = outside
-
-    @contextmanager
-    def begin(self) -> Iterator[Session]:
-        self.request.claim()
-        with super().begin() as session:
-            yield session
-        self.request.note_change()
-
-
-def outside_transaction(sessions: Sessions) -> Sessions:
-    """Return sessions that commit independently of an idempotent request's transaction.
-
-    Use them for changes that others must see at once and that may safely happen twice.
-    """
-    return sessions.outside if isinstance(sessions, _RequestSessions) else sessions

@@ -42,16 +42,22 @@ BEGIN
 END $$
 """
 
+# The registry's time: statements and processes take it from here, never from their own clocks.
+REGISTRY_TIME = """
+CREATE FUNCTION registry_time() RETURNS timestamptz LANGUAGE sql VOLATILE
+RETURN clock_timestamp()
+"""
+
 # A chain may only grow, by one entry at a time; the update that locks its row changes nothing.
 KEEP_CHAIN_END = """
 CREATE FUNCTION keep_chain_end() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.subject = OLD.subject AND (
+    IF NEW.subject = OLD.subject AND NEW.latest_at >= OLD.latest_at AND (
         NEW.length = OLD.length + 1 OR (NEW.length = OLD.length AND NEW.head = OLD.head)
     ) THEN
         RETURN NEW;
     END IF;
-    RAISE EXCEPTION 'the audit chain % may only grow by one entry', OLD.subject
+    RAISE EXCEPTION 'the audit chain % may only grow by one entry, not back in time', OLD.subject
         USING ERRCODE = 'integrity_constraint_violation';
 END $$
 """
@@ -108,11 +114,13 @@ VALUES ('00000000-0000-0000-0000-000000000000', 'prefix-registry', 'service', no
 
 
 def upgrade() -> None:
+    op.execute(REGISTRY_TIME)
     op.create_table(
         "audit_chain",
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("length", sa.Integer(), nullable=False),
         sa.Column("head", sa.Text(), nullable=False),
+        sa.Column("latest_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "head ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_chain_head_is_digest")
         ),
@@ -1090,3 +1098,4 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION refuse_change()")
     op.execute("DROP FUNCTION keep_chain_end()")
     op.execute("DROP FUNCTION announce_change()")
+    op.execute("DROP FUNCTION registry_time()")

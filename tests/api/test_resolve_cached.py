@@ -324,18 +324,6 @@ def test_a_revocation_ignores_an_abandoned_lease(world, sessions):
         assert seconds(lambda: world.revoke({"number": 1})) < LONGEST_WAIT_S
 
 
-def test_a_rollback_does_not_wait(sessions, monkeypatch):
-    monkeypatch.setattr(
-        commit_barrier, "wait_until_invalidated", lambda _: pytest.fail("it waited")
-    )
-    with sessions() as session:
-        session.execute(select(1))
-        commit_barrier.require_invalidation(session)
-        session.rollback()
-    with sessions.begin() as session:
-        session.execute(select(1))
-
-
 def test_without_a_database_the_barrier_waits_for_the_longest_time():
     engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     assert seconds(lambda: commit_barrier.wait_until_invalidated(engine)) >= LONGEST_WAIT_S

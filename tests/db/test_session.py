@@ -1,6 +1,7 @@
 """Sessions and their pool: reading, writing, and replacing lost connections."""
 
 import select
+from datetime import UTC, datetime
 
 import pytest
 from psycopg.pq import TransactionStatus
@@ -10,6 +11,7 @@ from app.db.models import AuditChain
 from app.db.session import engine_for, sessions_on
 
 PID = text("SELECT pg_backend_pid()")
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -57,8 +59,8 @@ def test_only_begin_opens_a_transaction(own):
 
 def test_a_plain_session_cannot_write(own):
     with own() as session:
-        session.add(AuditChain(subject="prefix:acme/unbegun", length=0, head="x"))
-        with pytest.raises(TypeError, match=r"sessions\.begin\(\)"):
+        session.add(AuditChain("prefix:acme/unbegun", 0, "x", LONG_AGO))
+        with pytest.raises(TypeError, match=r"transactions\.begin"):
             session.flush()
         session.expunge_all()
         assert session.get(AuditChain, "prefix:acme/unbegun") is None

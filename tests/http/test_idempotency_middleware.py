@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import httpx2
 import pytest
@@ -319,20 +319,20 @@ def test_a_key_is_free_again_after_a_day(world, time):
     assert create_prefix(world, name="other", headers=headers).status_code == 201
 
 
-def test_garbage_collection_deletes_expired_records(world, sessions, blobs, s3_account):
+def test_garbage_collection_deletes_expired_records(world, sessions, blobs, s3_account, time):
     headers = keyed()
     assert create_prefix(world, headers=headers).status_code == 201
-    now = datetime.now(UTC)  # noqa: TID251 - the clock of the command line
 
-    def stored_after_collection(at):
+    def stored_after_collection(ahead):
+        time.ahead = ahead
         staging = S3Staging(s3_account)
-        collect(sessions, blobs, staging, grace=timedelta(days=9), dry_run=False, now=at)
+        collect(sessions, blobs, staging, grace=timedelta(days=9), dry_run=False)
         with sessions() as session:
             key = IdempotencyRecord.key == headers_key(headers)
             return session.scalar(select(func.count()).select_from(IdempotencyRecord).where(key))
 
-    assert stored_after_collection(now) == 1
-    assert stored_after_collection(now + STORED_FOR) == 0
+    assert stored_after_collection(timedelta(0)) == 1
+    assert stored_after_collection(STORED_FOR) == 0
 
 
 # Crashes

@@ -48,7 +48,7 @@ def first_start(server_folder):
     (data / "credentials.json").write_text("{")
     with local_mode(data, ends_by=signal.SIGINT) as found:
         ready = httpx2.get(found["url"] + "/readyz", timeout=TIMEOUT_S)
-        assert ready.json() == {"database": "ok", "storage": "ok", "migrations": "ok"}
+        assert ready.status_code == 200, ready.text
         headers = {"Authorization": f"Bearer {found['tokens']['publisher']}"}
         body = {"namespace": "acme", "name": "voice", "owner": "admin"}
         made = httpx2.post(found["url"] + "/v1/prefixes", json=body, headers=headers)

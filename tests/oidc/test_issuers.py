@@ -12,7 +12,6 @@ from fastapi.testclient import TestClient
 
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import Issuer
-from app.http.deps import clock, request_time
 from app.main import app_of
 from app.oidc.issuers import Issuers
 from app.oidc.published_cache import PAUSE
@@ -90,20 +89,16 @@ def test_a_job_acts_as_the_principal_bound_to_its_claims(federated, ci):
     assert [entry["principal"] for entry in federated.audit(subject)] == [federated.job]
 
 
-def test_an_elliptic_curve_key_is_accepted(federated, ci):
+def test_an_elliptic_curve_key_is_accepted(federated, ci, time):
     key = an_ec_key()
     ci.keys.append(key)
-    assert me_after_a_pause(federated, ci.token(key=key)) == 200
+    assert me_after_a_pause(federated, ci.token(key=key), time) == 200
 
 
-def me_after_a_pause(world, token):
+def me_after_a_pause(world, token, time):
     """Send a request at a time when the issuer's keys may be fetched again."""
-    later = clock() + PAUSE + timedelta(seconds=1)
-    world.client.app.dependency_overrides[request_time] = lambda: later
-    try:
-        return me(world, token).status_code
-    finally:
-        del world.client.app.dependency_overrides[request_time]
+    time.ahead = PAUSE + timedelta(seconds=1)
+    return me(world, token).status_code
 
 
 @pytest.mark.parametrize("header", [{"typ": None}, {"typ": "jwt"}, {"typ": "at+jwt"}], ids=str)

@@ -8,13 +8,10 @@ import pytest
 from playwright.sync_api import sync_playwright
 from sqlalchemy import event
 
-from app.http.deps import clock, request_time
 from app.services.identity import web_sessions
 from tests.pages.login.test_session_cookies import Person
 from tests.pages.story import Story
 from tests.support.session import chromium
-from tests.support.session.fixtures import Clock
-from tests.support.session.served import pages_in
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = [
@@ -70,18 +67,6 @@ def reading(client, tokens):
 
 
 @pytest.fixture
-def page_time(app):
-    """The clock of API and pages; set `ahead` to advance it."""
-    shifted = Clock()
-    served = [app, pages_in(app)]
-    for each in served:
-        each.dependency_overrides[request_time] = shifted
-    yield shifted
-    for each in served:
-        del each.dependency_overrides[request_time]
-
-
-@pytest.fixture
 def visiting(browser, url, tokens, sessions):
     """Return a function that opens a page as a principal, in a separate browser context."""
     contexts = []
@@ -91,7 +76,7 @@ def visiting(browser, url, tokens, sessions):
         contexts.append(context)
         token = tokens.get(who, who)
         if not by_form:
-            cookie = web_sessions.sign_in(sessions, token=token, now=clock()).cookie
+            cookie = web_sessions.sign_in(sessions, token=token).cookie
             context.add_cookies([{"name": "registry_session", "value": cookie, "url": url}])
         page = watched(context.new_page())
         page.goto(path)

@@ -101,13 +101,11 @@ def test_a_reviewer_who_contributed_after_the_page_was_loaded_is_refused(world, 
     assert world.promotion(promotion)["reviews"] == []
 
 
-def test_an_ended_session_leads_to_sign_in_and_back_without_a_change(
-    world, visiting, page_time, tokens
-):
+def test_an_ended_session_leads_to_sign_in_and_back_without_a_change(world, visiting, time, tokens):
     promotion = world.a_promotion()
     path = f"/admin/promotions/{promotion['id']}"
     page = visiting("approver-1", path)
-    page_time.ahead = web_sessions.LONGEST_LIFETIME
+    time.ahead = web_sessions.LONGEST_LIFETIME
 
     approve(page)
 

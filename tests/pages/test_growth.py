@@ -47,7 +47,7 @@ INSERT INTO generation SELECT (jsonb_populate_record(generation, jsonb_build_obj
 INSERT INTO generation_share SELECT prefix.id, 1, version.id, 10000
 FROM version JOIN prefix ON prefix.id = prefix_id WHERE namespace LIKE 'many-%';
 
-INSERT INTO audit_chain SELECT 'prefix:' || namespace || '/' || name, 1, head
+INSERT INTO audit_chain SELECT 'prefix:' || namespace || '/' || name, 1, head, latest_at
 FROM prefix, audit_chain WHERE namespace LIKE 'many-%' AND subject = 'registry';
 
 INSERT INTO audit_entry SELECT (jsonb_populate_record(audit_entry, jsonb_build_object(

@@ -18,16 +18,19 @@ from app.domain.errors import ForbiddenError, NotFoundError
 from app.domain.governance.allocation import ALL_TRAFFIC, Share
 from app.domain.governance.approvals import Verdict
 from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role
+from app.domain.identity.credentials import ServerCredential
 from app.domain.naming import PrefixName
 from app.services.artifacts import base_models, prefixes, pulls, revocations, uploads, versions
+from app.services.artifacts.spooled_files import store_pinned
 from app.services.audit import checkpoints, replay
 from app.services.delivery import resolve
 from app.services.evidence import evaluations, suites
 from app.services.governance import break_glass, channels, gate, policies, promotions, reviews
 from app.services.identity import principals, tokens
+from app.services.transactions import Transactions
 from tests.support.builders import World
 
-NOW = datetime.now(UTC)  # noqa: TID251 - the promotion below is made at the real time
+NOW = datetime.now(UTC)  # noqa: TID251 - the scene is made at the real time
 REASON = "a reason of more than twenty characters"
 UNREAD = object()
 """An argument that must not matter, as the refusal comes first."""
@@ -53,7 +56,7 @@ def scene(app, tokens):
 
 # The role that each use case demands, and what it is called with.
 BY_ROLE = [
-    (base_models.register, Role.PUBLISHER, lambda s: {"description": UNREAD, "now": NOW}),
+    (base_models.register, Role.PUBLISHER, lambda s: {"description": UNREAD}),
     (
         prefixes.create,
         Role.PUBLISHER,
@@ -62,7 +65,6 @@ BY_ROLE = [
             "owner": "admin",
             "description": "",
             "intended_uses": [],
-            "now": NOW,
         },
     ),
     (
@@ -73,12 +75,12 @@ BY_ROLE = [
     (
         revocations.revoke,
         Role.APPROVER,
-        lambda s: {"prefix": s.prefix, "number": s.number, "reason": REASON, "now": NOW},
+        lambda s: {"prefix": s.prefix, "number": s.number, "reason": REASON},
     ),
     (
         uploads.announced,
         Role.PUBLISHER,
-        lambda s: {"prefix": s.prefix, "sha256": "sha256:0", "now": NOW},
+        lambda s: {"prefix": s.prefix, "sha256": "sha256:0"},
     ),
     (
         uploads.begin,
@@ -90,15 +92,14 @@ BY_ROLE = [
             "size_bytes": 1,
             "limit_bytes": 1,
             "in_parts": False,
-            "now": NOW,
         },
     ),
     (
         versions.push,
         Role.PUBLISHER,
-        lambda s: {"blobs": UNREAD, "prefix": s.prefix, "pushed": UNREAD, "now": NOW},
+        lambda s: {"blobs": UNREAD, "prefix": s.prefix, "pushed": UNREAD},
     ),
-    (checkpoints.take, Role.ADMIN, lambda s: {"signer": UNREAD, "now": NOW}),
+    (checkpoints.take, Role.ADMIN, lambda s: {"signer": UNREAD}),
     (
         evaluations.record,
         Role.EVALUATOR,
@@ -107,24 +108,23 @@ BY_ROLE = [
             "prefix": s.prefix,
             "number": s.number,
             "submission": UNREAD,
-            "now": NOW,
         },
     ),
     (
         evaluations.record_control_run,
         Role.EVALUATOR,
-        lambda s: {"blobs": UNREAD, "base_model": UNREAD, "submission": UNREAD, "now": NOW},
+        lambda s: {"blobs": UNREAD, "base_model": UNREAD, "submission": UNREAD},
     ),
     (
         evaluations.void,
         Role.APPROVER,
-        lambda s: {"evaluation_id": s.evaluation, "reason": REASON, "now": NOW},
+        lambda s: {"evaluation_id": s.evaluation, "reason": REASON},
     ),
-    (suites.register, Role.ADMIN, lambda s: {"suite": UNREAD, "now": NOW}),
+    (suites.register, Role.ADMIN, lambda s: {"suite": UNREAD}),
     (
         break_glass.break_glass,
         Role.ADMIN,
-        lambda s: {"promotion_id": s.promotion, "reason": REASON, "now": NOW},
+        lambda s: {"promotion_id": s.promotion, "reason": REASON},
     ),
     (
         break_glass.request_with_break_glass,
@@ -134,7 +134,6 @@ BY_ROLE = [
             "channel_name": "production",
             "wanted": s.wanted,
             "reason": REASON,
-            "now": NOW,
         },
     ),
     (
@@ -145,7 +144,6 @@ BY_ROLE = [
             "name": "production",
             "policy": "none",
             "policy_version": 1,
-            "now": NOW,
         },
     ),
     (
@@ -156,10 +154,9 @@ BY_ROLE = [
             "name": "production",
             "generation": 1,
             "reason": REASON,
-            "now": NOW,
         },
     ),
-    (policies.create, Role.ADMIN, lambda s: {"policy": UNREAD, "now": NOW}),
+    (policies.create, Role.ADMIN, lambda s: {"policy": UNREAD}),
     (
         promotions.request,
         Role.PUBLISHER,
@@ -168,7 +165,6 @@ BY_ROLE = [
             "channel_name": "production",
             "wanted": s.wanted,
             "reason": REASON,
-            "now": NOW,
         },
     ),
     (
@@ -178,7 +174,6 @@ BY_ROLE = [
             "promotion_id": s.promotion,
             "verdict": Verdict.APPROVE,
             "comment": REASON,
-            "now": NOW,
         },
     ),
     (
@@ -188,19 +183,18 @@ BY_ROLE = [
             "name": f"person-{uuid4().hex[:8]}",
             "kind": PrincipalKind.HUMAN,
             "grants": [],
-            "now": NOW,
         },
     ),
-    (principals.deactivate, Role.ADMIN, lambda s: {"name": "reader", "now": NOW}),
+    (principals.deactivate, Role.ADMIN, lambda s: {"name": "reader"}),
     (
         principals.set_grants,
         Role.ADMIN,
-        lambda s: {"name": "reader", "grants": [], "now": NOW},
+        lambda s: {"name": "reader", "grants": []},
     ),
     (
         principals.set_identities,
         Role.ADMIN,
-        lambda s: {"issuers": UNREAD, "name": "reader", "identities": [], "now": NOW},
+        lambda s: {"issuers": UNREAD, "name": "reader", "identities": []},
     ),
     (
         tokens.issue_token,
@@ -209,10 +203,9 @@ BY_ROLE = [
             "principal": "reader",
             "lifetime": timedelta(days=1),
             "channels": None,
-            "now": NOW,
         },
     ),
-    (tokens.revoke_token, Role.ADMIN, lambda s: {"token_id": uuid4(), "now": NOW}),
+    (tokens.revoke_token, Role.ADMIN, lambda s: {"token_id": uuid4()}),
 ]
 
 # Use cases open to several roles, or to one person; a caller without any grant is refused.
@@ -227,7 +220,7 @@ BY_VISIBILITY = [
         },
     ),
     (policies.plan, lambda s: {"policy": UNREAD, "assumed": UNREAD}),
-    (promotions.withdraw, lambda s: {"promotion_id": s.promotion, "now": NOW}),
+    (promotions.withdraw, lambda s: {"promotion_id": s.promotion}),
     (replay.replay, lambda s: {"promotion_id": s.promotion}),
     (
         resolve.resolve,
@@ -241,10 +234,21 @@ BY_VISIBILITY = [
 ]
 
 
+# Steps that several use cases share, which check the caller themselves.
+STEPS = {promotions.begin_on_promotion, store_pinned}
+
+
 def a_caller(*roles):
     """Return a person who holds these roles everywhere, and has done nothing so far."""
     grants = frozenset(Grant(role, EVERYWHERE) for role in roles)
-    return Caller(uuid4(), "person", PrincipalKind.HUMAN, grants)
+    return Caller(uuid4(), "person", PrincipalKind.HUMAN, grants, ServerCredential())
+
+
+def call(use_case, sessions, caller, arguments):
+    """Call a use case that changes something with transactions, one that reads with a caller."""
+    if "transactions" in inspect.signature(use_case).parameters:
+        return use_case(Transactions(sessions, caller), **arguments)
+    return use_case(sessions, caller=caller, **arguments)
 
 
 def named(entry):
@@ -257,20 +261,21 @@ def test_a_use_case_refuses_a_caller_with_every_role_but_its_own(scene, sessions
     use_case, role, arguments = entry
     caller = a_caller(*(each for each in Role if each is not role))
     with pytest.raises(ForbiddenError, match=f"person needs the role {role} "):
-        use_case(sessions, caller=caller, **arguments(scene))
+        call(use_case, sessions, caller, arguments(scene))
 
 
 @pytest.mark.parametrize("entry", BY_VISIBILITY, ids=named)
 def test_a_use_case_refuses_a_caller_without_any_grant(scene, sessions, entry):
     use_case, arguments = entry
     with pytest.raises((ForbiddenError, NotFoundError)) as refused:
-        use_case(sessions, caller=a_caller(), **arguments(scene))
+        call(use_case, sessions, a_caller(), arguments(scene))
     assert "your grants do not cover it" in str(refused.value) or "needs" in str(refused.value)
 
 
 def test_only_the_requester_takes_a_promotion_back(scene, sessions):
+    transactions = Transactions(sessions, a_caller(*Role))
     with pytest.raises(ForbiddenError, match="publisher requested this promotion"):
-        promotions.withdraw(sessions, promotion_id=scene.promotion, caller=a_caller(*Role), now=NOW)
+        promotions.withdraw(transactions, promotion_id=scene.promotion)
 
 
 def test_every_use_case_that_takes_a_caller_is_in_a_table():
@@ -281,6 +286,10 @@ def test_every_use_case_that_takes_a_caller_is_in_a_table():
         for name, function in inspect.getmembers(import_module(module.name), inspect.isfunction)
         if function.__module__ == module.name
         and not name.startswith("_")
-        and {"sessions", "caller"} <= inspect.signature(function).parameters.keys()
+        and takes_a_caller(inspect.signature(function).parameters.keys())
     }
-    assert found == {entry[0] for entry in (*BY_ROLE, *BY_VISIBILITY)}
+    assert found - STEPS == {entry[0] for entry in (*BY_ROLE, *BY_VISIBILITY)}
+
+
+def takes_a_caller(parameters):
+    return "transactions" in parameters or {"sessions", "caller"} <= parameters

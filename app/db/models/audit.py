@@ -11,7 +11,10 @@ from app.db.models.base import APPEND_ONLY, Base, is_digest
 
 
 class AuditChain(Base):
-    """The length and latest hash of a subject's chain; a lock on its row serialises appends."""
+    """The length and latest hash of a subject's chain; a lock on its row serialises changes.
+
+    `latest_at` is the time of the latest entry, which no later one precedes.
+    """
 
     __tablename__ = "audit_chain"
     __table_args__ = (
@@ -22,6 +25,7 @@ class AuditChain(Base):
     subject: Mapped[str] = mapped_column(primary_key=True)
     length: Mapped[int]
     head: Mapped[str]
+    latest_at: Mapped[datetime]
 
 
 class AuditEntry(Base):

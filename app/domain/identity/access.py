@@ -1,12 +1,13 @@
 """Authorisation: roles, grants, and the only checks that refuse a caller."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from app.domain.errors import ForbiddenError, NotFoundError
+from app.domain.identity.credentials import Credential, ServerCredential
 from app.domain.naming import PrefixName
 
 EVERYWHERE: Final = "*"
@@ -47,7 +48,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated principal behind a request, with the grants its token carries.
+    """The authenticated principal behind a request, with the grants its credential carries.
 
     A token that is limited to channels can only read the versions that those channels serve.
     """
@@ -56,6 +57,7 @@ class Caller:
     name: str
     kind: PrincipalKind
     grants: frozenset[Grant]
+    credential: Credential
     channels: frozenset[str] | None = None
 
     def roles(self, namespace: str) -> frozenset[Role]:
@@ -143,4 +145,27 @@ SYSTEM: Final = Caller(
     name="prefix-registry",
     kind=PrincipalKind.SERVICE,
     grants=frozenset({Grant(Role.ADMIN, EVERYWHERE)}),
+    credential=ServerCredential(),
 )
+
+# The authority that a transaction needs: it returns for a caller who has it, and raises otherwise.
+Requirement = Callable[[Caller], None]
+
+
+def role_on(role: Role, prefix: PrefixName) -> Requirement:
+    """Require `role` over an existing prefix; see `Caller.require`."""
+    return lambda caller: caller.require(role, prefix)
+
+
+def role_in(role: Role, namespace: str) -> Requirement:
+    """Require `role` in a namespace, or in every one (`*`)."""
+    return lambda caller: caller.require_in(role, namespace)
+
+
+def role_anywhere(role: Role) -> Requirement:
+    """Require `role` in some namespace."""
+    return lambda caller: caller.require_anywhere(role)
+
+
+def any_caller(_: Caller) -> None:
+    """Require no role: the principal may do this by itself, as signing out."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeGuard
 
 from app.domain.identity.access import PrincipalKind
@@ -148,6 +148,19 @@ def _time_fault(claims: Mapping[str, object], issuer: Issuer, now_s: float) -> s
     if now_s >= issued + max_age_s + leeway_s:
         return f"it is older than the {max_age_s:.0f} seconds that are accepted"
     return None
+
+
+def valid_until(claims: Mapping[str, object], issuer: Issuer) -> datetime:
+    """Return when a verified token ends: at its expiry or at the issuer's longest age.
+
+    Raises:
+        TypeError: The claims were not verified, so they do not say when.
+    """
+    expires, issued = claims.get("exp"), claims.get("iat")
+    if not (_is_moment(expires) and _is_moment(issued)):
+        raise TypeError("the claims of a verified token say when it was issued and expires")
+    ends = min(expires, issued + issuer.max_age.total_seconds()) + issuer.leeway.total_seconds()
+    return datetime.fromtimestamp(ends, UTC)
 
 
 def _is_moment(value: object) -> TypeGuard[float]:

@@ -78,7 +78,7 @@ def callback(
     clear_attempt_cookie(request)
     try:
         attempt = oidc_login.claim_attempt(
-            sessions, issuers, name=issuer, state=response.state, cookie=cookie, now=now
+            sessions, issuers, name=issuer, state=response.state, cookie=cookie
         )
         goal = attempt.target
         visit = oidc_login.complete(

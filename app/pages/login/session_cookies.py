@@ -9,10 +9,11 @@ from fastapi import Depends, Form, Request
 
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity.oidc_login import ATTEMPT_LIFETIME
-from app.http.deps import IssuersDep, Now, SessionsDep
+from app.http.deps import IssuersDep, PartsDep, SessionsDep, transactions_of
 from app.pages.security_headers import is_https, set_cookie
 from app.services.identity import web_sessions
 from app.services.identity.web_sessions import PageVisit
+from app.services.transactions import Transactions
 
 
 class StaleFormError(Exception):
@@ -63,15 +64,13 @@ def clear_attempt_cookie(request: Request) -> None:
     set_cookie(request, name, "", lifetime_s=0, same_site="Lax")
 
 
-def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep, now: Now) -> PageVisit:
+def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep) -> PageVisit:
     cookie = request.cookies.get(_name(request, "registry_session"))
     attended = "unattended" not in request.query_params
     visit = None
     if cookie is not None:
         trusted = issuers.login_urls
-        visit = web_sessions.visit(
-            sessions, cookie=cookie, now=now, issuers=trusted, attended=attended
-        )
+        visit = web_sessions.visit(sessions, cookie=cookie, issuers=trusted, attended=attended)
     if visit is None:
         raise UnauthenticatedError("You are not signed in, or your session has ended.")
     if visit.cookie is not None:
@@ -94,6 +93,13 @@ async def _form_visit(visit: Visitor, form_token: FormToken = "") -> PageVisit:
 
 
 Sender = Annotated[PageVisit, Depends(_form_visit)]
+
+
+async def _form_transactions(request: Request, parts: PartsDep, visit: Sender) -> Transactions:
+    return transactions_of(request, parts, visit.caller)
+
+
+SenderTransactions = Annotated[Transactions, Depends(_form_transactions)]
 
 
 def sign_in_csrf_token(request: Request) -> str:

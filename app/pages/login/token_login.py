@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 
 from app.domain.errors import UnauthenticatedError
-from app.http.deps import IssuersDep, Now, SessionsDep
+from app.http.deps import IssuersDep, SessionsDep
 from app.oidc.issuers import Issuers
 from app.pages.login.session_cookies import (
     Sender,
@@ -48,7 +48,6 @@ def sign_in(
     request: Request,
     sessions: SessionsDep,
     issuers: IssuersDep,
-    now: Now,
     token: Annotated[str, Form(max_length=256)] = "",
     mark: Annotated[str, Form(max_length=128)] = "",
     target: Annotated[str | None, Form(alias="next", max_length=2048)] = None,
@@ -56,7 +55,7 @@ def sign_in(
     """Open a session for a token; the token itself is not stored."""
     try:
         require_sign_in_csrf_token(request, mark)
-        visit = web_sessions.sign_in(sessions, token=token.strip(), now=now)
+        visit = web_sessions.sign_in(sessions, token=token.strip())
     except (StaleFormError, UnauthenticatedError) as error:
         status = _STATUS[type(error)]
         return sign_in_page(request, issuers, local_path(target), refusal=error, status=status)
@@ -65,8 +64,8 @@ def sign_in(
 
 
 @router.post("/sign-out")
-def sign_out(request: Request, visit: Sender, sessions: SessionsDep, now: Now) -> Response:
-    web_sessions.sign_out(sessions, visit=visit, now=now)
+def sign_out(request: Request, visit: Sender, sessions: SessionsDep) -> Response:
+    web_sessions.sign_out(sessions, visit=visit)
     clear_session_cookie(request)
     return redirect(request, "/admin/sign-in")
 

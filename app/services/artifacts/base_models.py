@@ -1,16 +1,17 @@
 """Registering base models."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
-from app.db import audit
+from sqlalchemy.orm import Session
+
 from app.db.base_models import base_model_by_digest, base_models_named
 from app.db.models import BaseModelRow
-from app.db.session import Sessions, expect
+from app.db.session import expect
 from app.domain.artifacts.geometry import Geometry
-from app.domain.audit.chain import REGISTRY, Facts, audit_event
+from app.domain.audit.chain import REGISTRY, Facts
 from app.domain.errors import BaseModelDiffersError, UnknownBaseModelError
-from app.domain.identity.access import Caller, Role
+from app.domain.identity.access import Role, role_anywhere
+from app.services.transactions import Transaction, Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class BaseModelDescription:
 
 
 def register(
-    sessions: Sessions, *, description: BaseModelDescription, caller: Caller, now: datetime
+    transactions: Transactions, *, description: BaseModelDescription
 ) -> tuple[BaseModelRow, bool]:
     """Register a base model by the digest of its weights; also return whether it is new.
 
@@ -34,21 +35,18 @@ def register(
         ForbiddenError: The caller is not a publisher in any namespace.
         BaseModelDiffersError: The digest is registered with different facts.
     """
-    caller.require_anywhere(Role.PUBLISHER)
-    with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)
+    needs = role_anywhere(Role.PUBLISHER)
+    with transactions.begin("base-model.register", needs, subject=REGISTRY) as transaction:
+        session = transaction.session
         known = base_model_by_digest(session, description.digest)
         if known is None:
-            session.add(_row(description, caller, now))
+            session.add(_row(description, transaction))
             event_facts: Facts = {
                 "digest": description.digest,
                 "name": description.name,
                 "revision": description.revision,
             }
-            audit.append(
-                session,
-                audit_event(REGISTRY, "base-model.register", event_facts, caller=caller, now=now),
-            )
+            transaction.record("base-model.register", event_facts)
             return expect(base_model_by_digest(session, description.digest)), True
     if differences := _differences(known, description):
         raise BaseModelDiffersError(
@@ -59,7 +57,7 @@ def register(
     return known, False
 
 
-def _row(description: BaseModelDescription, caller: Caller, now: datetime) -> BaseModelRow:
+def _row(description: BaseModelDescription, transaction: Transaction) -> BaseModelRow:
     return BaseModelRow(
         digest=description.digest,
         name=description.name,
@@ -67,8 +65,8 @@ def _row(description: BaseModelDescription, caller: Caller, now: datetime) -> Ba
         parameters=description.parameters,
         licence=description.licence,
         geometry=description.geometry,
-        created_at=now,
-        created_by_id=caller.id,
+        created_at=transaction.now,
+        created_by_id=transaction.caller.id,
     )
 
 
@@ -78,7 +76,7 @@ def _differences(known: BaseModelRow, description: BaseModelDescription) -> list
 
 
 def find_base_model_digest(
-    sessions: Sessions, *, digest: str | None, name: str | None, revision: str | None
+    session: Session, *, digest: str | None, name: str | None, revision: str | None
 ) -> str:
     """Return the digest of the base model that a digest, or a name and revision, identify.
 
@@ -89,8 +87,7 @@ def find_base_model_digest(
         return digest
     if name is None:
         raise UnknownBaseModelError(f"The adapter names no base model; {_HOW}")
-    with sessions() as session:
-        found = base_models_named(session, name, revision)
+    found = base_models_named(session, name, revision)
     if not found:
         at = "" if revision is None else f" at revision {revision}"
         raise UnknownBaseModelError(

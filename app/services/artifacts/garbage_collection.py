@@ -3,11 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Final
 
-from app.db import audit
 from app.db.blobs import (
     ReferencedBlob,
     damaged_digests,
@@ -19,12 +18,14 @@ from app.db.blobs import (
     unpin,
     unreferenced,
 )
+from app.db.clock import time_in
 from app.db.idempotency import delete_expired_records
 from app.db.session import Sessions
-from app.domain.audit.chain import REGISTRY, Facts, audit_event
+from app.domain.audit.chain import REGISTRY, Facts
 from app.domain.errors import DamagedObjectError
-from app.domain.identity.access import SYSTEM
+from app.domain.identity.access import any_caller
 from app.services.artifacts import blob_damage
+from app.services.transactions import Transactions, transactions_of_server
 from app.storage.blobs import Blobs, verified
 from app.storage.staging import Staging
 
@@ -47,31 +48,33 @@ def collect(
     *,
     grace: timedelta,
     dry_run: bool,
-    now: datetime,
 ) -> Collected:
     """Remove objects that no version refers to and that are older than `grace`.
 
     This is safe while pushes run: a push pins its objects before it stores them, and an object
     is removed only under a lock that keeps pushes from pinning it.
     """
-    collected = Collected()
+    collected, transactions = Collected(), transactions_of_server(sessions)
+    with sessions() as session:
+        now = time_in(session)
     old = (blob for blob in blobs.stored() if blob.stored_at <= now - grace)
     while batch := {blob.digest: blob for blob in islice(old, _BATCH)}:
         with sessions() as session:
             candidates = unreferenced(session, batch.keys())
         for digest in sorted(candidates):
-            if dry_run or _remove(sessions, blobs, digest, now):
+            if dry_run or _remove(transactions, blobs, digest):
                 collected.objects += 1
                 collected.size_bytes += batch[digest].size_bytes
-    collected.uploads = _expire_uploads(sessions, staging, dry_run=dry_run, now=now)
+    collected.uploads = _expire_uploads(transactions, staging, dry_run=dry_run)
     if not dry_run:
-        _record(sessions, collected, now)
+        _record(transactions, collected)
     return collected
 
 
-def _remove(sessions: Sessions, blobs: Blobs, digest: str, now: datetime) -> bool:
-    with sessions.begin() as session:
-        if not lock_for_collection(session, digest, now):
+def _remove(transactions: Transactions, blobs: Blobs, digest: str) -> bool:
+    with transactions.begin_unaudited("storage.remove", any_caller) as transaction:
+        session = transaction.session
+        if not lock_for_collection(session, digest):
             return False
         removable = not is_referenced(session, digest)
         if removable:
@@ -80,27 +83,27 @@ def _remove(sessions: Sessions, blobs: Blobs, digest: str, now: datetime) -> boo
         return removable
 
 
-def _expire_uploads(sessions: Sessions, staging: Staging, *, dry_run: bool, now: datetime) -> int:
-    with sessions.begin() as session:
-        expired = expired_uploads(session, now)
+def _expire_uploads(transactions: Transactions, staging: Staging, *, dry_run: bool) -> int:
+    with transactions.begin_unaudited("storage.expire", any_caller) as transaction:
+        session = transaction.session
+        expired = expired_uploads(session)
         if not dry_run:
             for upload in expired:
                 staging.discard(upload.key, upload.multipart_id)
                 session.delete(upload)
-            delete_expired_pins(session, now)
-            delete_expired_records(session, now)
+            delete_expired_pins(session)
+            delete_expired_records(session)
         return len(expired)
 
 
-def _record(sessions: Sessions, collected: Collected, now: datetime) -> None:
-    with sessions.begin() as session:
+def _record(transactions: Transactions, collected: Collected) -> None:
+    with transactions.begin("storage.collect", any_caller, subject=REGISTRY) as transaction:
         facts: Facts = {
             "objects": collected.objects,
             "size_bytes": collected.size_bytes,
             "uploads": collected.uploads,
         }
-        event = audit_event(REGISTRY, "storage.collect", facts, caller=SYSTEM, now=now)
-        audit.append(session, event)
+        transaction.record("storage.collect", facts)
 
 
 @dataclass(slots=True)
@@ -116,7 +119,6 @@ def scrub(
     sessions: Sessions,
     blobs: Blobs,
     *,
-    now: datetime,
     progress: Callable[[int], None],
 ) -> Scrubbed:
     """Read every object that a version refers to, and recompute its hash.
@@ -132,11 +134,11 @@ def scrub(
             _read(blobs, blob)
         except DamagedObjectError as error:
             found.damaged[blob.digest] = blob_damage.mark(
-                sessions, digest=blob.digest, problem=error.detail, now=now
+                sessions, digest=blob.digest, problem=error.detail
             )
         else:
             if blob.digest in marked:
-                blob_damage.unmark(sessions, digest=blob.digest, now=now)
+                blob_damage.unmark(sessions, digest=blob.digest)
         found.objects += 1
         found.size_bytes += blob.size_bytes
         progress(blob.size_bytes)

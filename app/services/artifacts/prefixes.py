@@ -1,28 +1,25 @@
 """Creating prefixes."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from app.db import audit
 from app.db.models import Prefix
 from app.db.prefixes import prefix_visible_to
 from app.db.principals import principal_named
-from app.db.session import Sessions, expect
-from app.domain.audit.chain import Facts, audit_event, subject_of
+from app.db.session import expect
+from app.domain.audit.chain import Facts, subject_of
 from app.domain.errors import AlreadyExistsError, UnknownReferenceError
-from app.domain.identity.access import Caller, Role
+from app.domain.identity.access import Role, role_in
 from app.domain.naming import PrefixName
+from app.services.transactions import Transactions
 
 
 def create(
-    sessions: Sessions,
+    transactions: Transactions,
     *,
     name: PrefixName,
     owner: str,
     description: str,
     intended_uses: Sequence[str],
-    caller: Caller,
-    now: datetime,
 ) -> Prefix:
     """Create an empty prefix.
 
@@ -31,10 +28,9 @@ def create(
         UnknownReferenceError: No principal has the name `owner`.
         AlreadyExistsError: A prefix with this name exists.
     """
-    caller.require_in(Role.PUBLISHER, name.namespace)
-    with sessions.begin() as session:
-        audit.lock_chain(session, subject_of(name))
-        # Do not lock the prefix: a push locks the prefix first and then the chain.
+    needs, subject = role_in(Role.PUBLISHER, name.namespace), subject_of(name)
+    with transactions.begin("prefix.create", needs, subject=subject) as transaction:
+        session, caller = transaction.session, transaction.caller
         if prefix_visible_to(session, caller, name) is not None:
             raise AlreadyExistsError(f"The prefix {name} already exists; push versions to it.")
         accountable = principal_named(session, owner)
@@ -47,11 +43,10 @@ def create(
                 owner_id=accountable.id,
                 description=description,
                 intended_uses=list(intended_uses),
-                created_at=now,
+                created_at=transaction.now,
                 created_by_id=caller.id,
             )
         )
         facts: Facts = {"owner": owner, "owner_id": str(accountable.id)}
-        event = audit_event(subject_of(name), "prefix.create", facts, caller=caller, now=now)
-        audit.append(session, event)
+        transaction.record("prefix.create", facts)
         return expect(prefix_visible_to(session, caller, name))

@@ -9,9 +9,10 @@ from app.db.paging import Page, PageRequest
 from app.db.pulls import add_pulls, pulls_page
 from app.db.session import Sessions
 from app.domain.artifacts.pulls import PullKey, PullWay, Tally
-from app.domain.identity.access import Caller, Role
+from app.domain.identity.access import Caller, Role, any_caller
 from app.domain.naming import PrefixName
 from app.services.identity.visibility import visible_version
+from app.services.transactions import transactions_of_server
 
 
 class PullLog:
@@ -39,8 +40,9 @@ class PullLog:
         if not counted:
             return
         try:
-            with sessions.begin() as session:
-                add_pulls(session, counted)
+            transactions = transactions_of_server(sessions)
+            with transactions.begin_unaudited("pull.count", any_caller) as transaction:
+                add_pulls(transaction.session, counted)
         except BaseException:
             self._add(counted)
             raise

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, Final, cast
 
 from sqlalchemy.orm import Session
 
 from app.db.blobs import is_pinned, pin
-from app.db.session import Sessions
 from app.domain.artifacts.manifest import ArtifactFile
 from app.domain.errors import UnavailableError
-from app.services.idempotency import outside_transaction
+from app.domain.identity.access import any_caller
+from app.services.transactions import Transactions
 from app.storage.blobs import Blobs
 
 _PINNED_FOR: Final = timedelta(hours=1)
@@ -61,14 +61,13 @@ class SpooledWriter:
         return ReceivedFile(cast("BinaryIO", self._file), digest, self.size_bytes, file_name)
 
 
-def store_pinned(
-    sessions: Sessions, blobs: Blobs, files: Sequence[ReceivedFile], *, now: datetime
-) -> None:
+def store_pinned(transactions: Transactions, blobs: Blobs, files: Sequence[ReceivedFile]) -> None:
     """Pin files, then store them, so that they are not collected before a row refers to them."""
     if not files:
         return
-    with outside_transaction(sessions).begin() as session:
-        pin(session, {file.sha256 for file in files}, now + _PINNED_FOR)
+    with transactions.begin_unaudited("blob.pin", any_caller, apart=True) as transaction:
+        until = transaction.now + _PINNED_FOR
+        pin(transaction.session, {file.sha256 for file in files}, until)
     # Concurrent, as each upload waits for the store: a small file adds no second round trip.
     with ThreadPoolExecutor(min(len(files), _CONCURRENT_STORES)) as threads:
         for stored in [threads.submit(_store, blobs, file) for file in files]:
@@ -80,11 +79,11 @@ def _store(blobs: Blobs, file: ReceivedFile) -> None:
     blobs.put(file.content, digest=file.sha256, size_bytes=file.size_bytes)
 
 
-def require_pinned(session: Session, files: Sequence[ReceivedFile], *, now: datetime) -> None:
+def require_pinned(session: Session, files: Sequence[ReceivedFile]) -> None:
     """Keep the files pinned until the transaction commits.
 
     Raises:
         UnavailableError: A pin has expired.
     """
-    if files and not is_pinned(session, {file.sha256 for file in files}, now):
+    if files and not is_pinned(session, {file.sha256 for file in files}):
         raise UnavailableError("Storing the files took too long; send them again.")

@@ -3,34 +3,33 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from tempfile import TemporaryFile
 from typing import IO, BinaryIO, Final, cast
 from uuid import UUID
 
 from app.db.blobs import upload_by_id, upload_of
+from app.db.clock import time_in
 from app.db.models import Upload
-from app.db.session import Sessions
 from app.domain.errors import TooLargeError, UploadIncompleteError
-from app.domain.identity.access import Caller, Role, not_found
+from app.domain.identity.access import Role, not_found, role_on
 from app.domain.naming import PrefixName
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.identity.visibility import visible_prefix
+from app.services.transactions import Transactions
 from app.storage.staging import PART_BYTES, PresignedRequest, Staging
 
 LIFETIME: Final = timedelta(hours=24)
 
 
 def begin(
-    sessions: Sessions,
+    transactions: Transactions,
     staging: Staging,
     *,
     prefix: PrefixName,
     sha256: str,
     size_bytes: int,
     limit_bytes: int,
-    caller: Caller,
-    now: datetime,
     in_parts: bool = True,
 ) -> tuple[Upload, Sequence[PresignedRequest]]:
     """Announce an upload; return the presigned requests that carry it out, one for each part.
@@ -43,10 +42,12 @@ def begin(
         ForbiddenError: The caller is not a publisher of this prefix.
         TooLargeError: The size exceeds the limit for a push.
     """
-    caller.require(Role.PUBLISHER, prefix)
+    needs = role_on(Role.PUBLISHER, prefix)
+    needs(transactions.caller)
     if size_bytes > limit_bytes:
         raise TooLargeError(f"The upload has {size_bytes} bytes; the limit is {limit_bytes}.")
-    with sessions.begin() as session:
+    with transactions.begin_unaudited("upload.announce", needs) as transaction:
+        session, caller, now = transaction.session, transaction.caller, transaction.now
         row = visible_prefix(session, caller, prefix)
         upload = Upload(
             prefix_id=row.id,
@@ -83,11 +84,9 @@ def requests_for(
 
 
 def announced(
-    sessions: Sessions,
+    transactions: Transactions,
     *,
     prefix: PrefixName,
-    caller: Caller,
-    now: datetime,
     upload_id: UUID | None = None,
     sha256: str = "",
 ) -> Upload:
@@ -100,8 +99,10 @@ def announced(
         NotFoundError: This caller has no such upload for the prefix, or it has expired.
         ForbiddenError: The caller is not a publisher of this prefix.
     """
+    caller = transactions.caller
     caller.require(Role.PUBLISHER, prefix)
-    with sessions() as session:
+    with transactions.read() as session:
+        now = time_in(session)
         row = visible_prefix(session, caller, prefix)
         if upload_id is None:
             upload = upload_of(session, row.id, caller.id, sha256)

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
-from sqlalchemy.orm import Session
-
-from app.db import audit
 from app.db.base_models import base_model_by_digest, base_models_named, bind
 from app.db.models import BaseModelRow, Prefix, Version, VersionFile
-from app.db.session import Sessions, expect
+from app.db.session import expect
 from app.db.versions import version_by_digest
 from app.domain.artifacts.adapter_config import AdapterConfig
 from app.domain.artifacts.manifest import (
@@ -20,16 +16,17 @@ from app.domain.artifacts.manifest import (
     manifest_of,
 )
 from app.domain.artifacts.prefix import PrefixProperties, TensorScan
-from app.domain.audit.chain import Facts, audit_event, subject_of
+from app.domain.audit.chain import Facts, subject_of
 from app.domain.errors import (
     Fault,
     InvalidArtifactError,
     UnknownBaseModelError,
 )
-from app.domain.identity.access import Caller, Role
+from app.domain.identity.access import Role, role_on
 from app.domain.naming import Json, PrefixName
 from app.services.artifacts.spooled_files import ReceivedFile, require_pinned, store_pinned
-from app.services.identity.visibility import lock_prefix_as, visible_prefix
+from app.services.identity.visibility import lock_existing_prefix, visible_prefix
+from app.services.transactions import Transaction, Transactions
 from app.storage.artifacts import inspect
 from app.storage.blobs import Blobs
 
@@ -46,13 +43,11 @@ class Push:
 
 
 def push(
-    sessions: Sessions,
+    transactions: Transactions,
     blobs: Blobs,
     *,
     prefix: PrefixName,
     pushed: Push,
-    caller: Caller,
-    now: datetime,
 ) -> tuple[Version, bool]:
     """Check an artifact, store its bytes, then register it; also return whether it is new.
 
@@ -65,32 +60,32 @@ def push(
         InvalidArtifactError: The artifact is not a well-formed prefix for that base model; the
             error lists all faults.
     """
-    base = _base_model(sessions, prefix, pushed, caller)
-    facts, scan = _inspect(sessions, pushed, base)
+    needs = role_on(Role.PUBLISHER, prefix)
+    needs(transactions.caller)
+    base = _base_model(transactions, prefix, pushed)
+    facts, scan = _inspect(transactions, pushed, base)
     files = [pushed.config.named(CONFIG_FILE), pushed.weights.named(WEIGHTS_FILE)]
     received = [pushed.config, pushed.weights]
-    store_pinned(sessions, blobs, received, now=now)
-    with sessions.begin() as session:
-        require_pinned(session, received, now=now)
-        row = lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
+    store_pinned(transactions, blobs, received)
+    with transactions.begin("version.push", needs, subject=subject_of(prefix)) as transaction:
+        session = transaction.session
+        require_pinned(session, received)
+        row = lock_existing_prefix(session, prefix)
         manifest = manifest_of(files, base_model=base.digest, peft_type=facts.peft_type)
         digest = manifest_digest(manifest)
         if (known := version_by_digest(session, row.id, digest)) is not None:
             return known, False
-        version = _row(row, base, pushed, facts, scan, digest, files, caller, now)
+        version = _row(row, base, pushed, facts, scan, digest, files, transaction)
         session.add(version)
         bind(session, prefix, base)
-        _append_entry(session, prefix, version, base, caller, now)
+        _record_push(transaction, version, base)
         return expect(version_by_digest(session, row.id, digest)), True
 
 
-def _base_model(
-    sessions: Sessions, prefix: PrefixName, pushed: Push, caller: Caller
-) -> BaseModelRow:
-    """Return the base model to check against; refuse unauthorised callers before storing."""
-    caller.require(Role.PUBLISHER, prefix)
-    with sessions() as session:
-        visible_prefix(session, caller, prefix)
+def _base_model(transactions: Transactions, prefix: PrefixName, pushed: Push) -> BaseModelRow:
+    """Return the base model to check against; the prefix must exist before anything is stored."""
+    with transactions.read() as session:
+        visible_prefix(session, transactions.caller, prefix)
         base = base_model_by_digest(session, pushed.base_model)
     if base is None:
         raise UnknownBaseModelError(
@@ -101,7 +96,7 @@ def _base_model(
 
 
 def _inspect(
-    sessions: Sessions, pushed: Push, base: BaseModelRow
+    transactions: Transactions, pushed: Push, base: BaseModelRow
 ) -> tuple[PrefixProperties, TensorScan]:
     pushed.config.content.seek(0)
     found = inspect(
@@ -110,7 +105,7 @@ def _inspect(
         geometry=base.geometry,
         base_parameters=base.parameters,
     )
-    faults = [*found.faults, *_name_faults(sessions, found.config, base)]
+    faults = [*found.faults, *_name_faults(transactions, found.config, base)]
     if faults or found.properties is None or found.scan is None:
         message = f"The artifact has {len(faults)} fault(s); see faults."
         raise InvalidArtifactError(message, faults)
@@ -118,7 +113,7 @@ def _inspect(
 
 
 def _name_faults(
-    sessions: Sessions, config: AdapterConfig | None, base: BaseModelRow
+    transactions: Transactions, config: AdapterConfig | None, base: BaseModelRow
 ) -> Iterator[Fault]:
     """Yield a fault if the configuration names a different registered base model.
 
@@ -126,7 +121,7 @@ def _name_faults(
     """
     if config is None or config.base_model_name in (None, base.name):
         return
-    with sessions() as session:
+    with transactions.read() as session:
         named = base_models_named(session, config.base_model_name)
     if named:
         yield Fault(
@@ -144,8 +139,7 @@ def _row(
     scan: TensorScan,
     digest: str,
     files: list[ArtifactFile],
-    caller: Caller,
-    now: datetime,
+    transaction: Transaction,
 ) -> Version:
     """Return the next version; the lock on the prefix makes version numbers gapless."""
     prefix.last_number += 1
@@ -163,25 +157,17 @@ def _row(
         remarks=list(facts.remarks),
         card=dict(pushed.card),
         lineage=dict(pushed.lineage),
-        created_at=now,
-        created_by_id=caller.id,
+        created_at=transaction.now,
+        created_by_id=transaction.caller.id,
         files=[VersionFile(file.name, file.sha256, file.size_bytes) for file in files],
     )
 
 
-def _append_entry(
-    session: Session,
-    prefix: PrefixName,
-    version: Version,
-    base: BaseModelRow,
-    caller: Caller,
-    now: datetime,
-) -> None:
+def _record_push(transaction: Transaction, version: Version, base: BaseModelRow) -> None:
     facts: Facts = {
         "version": version.number,
         "version_id": str(version.id),
         "digest": version.digest,
         "base_model": base.digest,
     }
-    event = audit_event(subject_of(prefix), "version.push", facts, caller=caller, now=now)
-    audit.append(session, event)
+    transaction.record("version.push", facts)

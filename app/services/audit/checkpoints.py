@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from typing import Final
 
 from sqlalchemy.orm import Session
 
-from app.db import audit, checkpoints
+from app.db import checkpoints
 from app.db.models import AuditCheckpoint, AuditLeaf
-from app.db.session import Sessions
-from app.domain.audit.chain import REGISTRY, audit_event
+from app.domain.audit.chain import REGISTRY
 from app.domain.audit.checkpoints import Leaf, Signer, is_signed_by, signed_checkpoint, verifier_key
 from app.domain.audit.merkle import (
     EMPTY_ROOT,
@@ -29,7 +27,8 @@ from app.domain.errors import (
     InvalidRequestError,
     NotFoundError,
 )
-from app.domain.identity.access import EVERYWHERE, Caller, Role
+from app.domain.identity.access import EVERYWHERE, Role, role_in
+from app.services.transactions import Transactions
 
 _BATCH: Final = 500
 
@@ -55,9 +54,7 @@ class ConsistencyProof:
     path: list[bytes]
 
 
-def take(
-    sessions: Sessions, *, signer: Signer | None, caller: Caller, now: datetime
-) -> tuple[AuditCheckpoint, bool]:
+def take(transactions: Transactions, *, signer: Signer | None) -> tuple[AuditCheckpoint, bool]:
     """Append the latest entry of every chain that has grown to the tree, and sign the tree.
 
     Writers of audit entries do not wait for this. Also returns whether the checkpoint is new: if
@@ -70,17 +67,19 @@ def take(
         AuditLogBrokenError: The entries or the tree contradict an earlier checkpoint, so a
             signature on the current state would contradict the earlier one.
     """
-    caller.require_in(Role.ADMIN, EVERYWHERE)
+    needs = role_in(Role.ADMIN, EVERYWHERE)
+    needs(transactions.caller)
     signer = require_signer(signer)
-    with sessions.begin() as session:
+    # A checkpoint is no event of its own: an entry for it would make the log grow by each one.
+    with transactions.begin_unaudited("checkpoint.take", needs) as transaction:
+        session = transaction.session
         checkpoints.lock_tree(session)
         latest = checkpoints.latest_checkpoint(session)
         before = 0 if latest is None else latest.size
         _require_root(session, before, EMPTY_ROOT if latest is None else latest.root)
         if latest is not None and not is_signed_by(signer, latest.note):
             facts = {"verifier_key": verifier_key(signer)}
-            event = audit_event(REGISTRY, "signer.change", facts, caller=caller, now=now)
-            audit.append(session, event)
+            transaction.record("signer.change", facts, subject=REGISTRY)
         size = _grow(session, before)
         if latest is not None and size == before:
             return latest, False
@@ -89,8 +88,8 @@ def take(
             size=size,
             root=root,
             note=signed_checkpoint(size, root, signer),
-            taken_at=now,
-            taken_by=caller.name,
+            taken_at=transaction.now,
+            taken_by=transaction.caller.name,
         )
         session.add(taken)
     return taken, True

@@ -1,12 +1,12 @@
 """This process's cache of tokens and channels, valid only while its cache lease holds."""
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+from app.db.clock import elapsed
 from app.db.tokens import ValidToken
 from app.domain.delivery.cache_lease import CacheLease
 from app.domain.delivery.served_channel import ChannelKey, ServedChannel
@@ -14,11 +14,6 @@ from app.services.delivery.waiters import Waiters
 
 # Enough for any known fleet. A full cache is cleared, which costs one query for each entry.
 _CAPACITY: Final = 20_000
-
-
-def elapsed() -> float:
-    """Return a monotonic time in seconds that also advances while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from psycopg import Error as DriverError
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.db.clock import elapsed
 from app.db.worker_leases import (
     BARRIER,
     Notification,
@@ -16,7 +17,7 @@ from app.db.worker_leases import (
     notification_connection,
 )
 from app.domain.delivery.cache_lease import PROOF_INTERVAL_S
-from app.services.delivery.cache import ChannelCache, elapsed
+from app.services.delivery.cache import ChannelCache
 
 _RECONNECT_AFTER_S: Final = 1.0
 _log = logging.getLogger(__name__)

@@ -33,7 +33,7 @@ class ReadThroughCache:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="cache-loader")
         self._reading: dict[Hashable, asyncio.Future[None]] = {}
 
-    async def prepare_token(self, sessions: Sessions, token: str, now: datetime) -> str:
+    async def prepare_token(self, sessions: Sessions, token: str) -> str:
         """Load a token into the cache, if it is valid and not cached yet; return its hash."""
         hashed = token_hash(token)
         if (
@@ -41,7 +41,7 @@ class ReadThroughCache:
             and self.channel_cache.is_current()
             and is_token(token)
         ):
-            await self._once(hashed, lambda: self._read_token(sessions, token, now))
+            await self._once(hashed, lambda: self._read_token(sessions, token))
         return hashed
 
     def token(self, hashed: str, now: datetime, uses: TokenUsage) -> ValidToken | None:
@@ -93,11 +93,11 @@ class ReadThroughCache:
         # A cancelled caller must not cancel the read for the others.
         await asyncio.shield(reading)
 
-    def _read_token(self, sessions: Sessions, token: str, now: datetime) -> None:
+    def _read_token(self, sessions: Sessions, token: str) -> None:
         epoch = self.channel_cache.epoch
         try:
             with sessions() as session:
-                found = valid_token(session, token, now)
+                found = valid_token(session, token)
         except SQLAlchemyError:
             return  # the caller then queries the database itself and reports the failure
         if found is not None:

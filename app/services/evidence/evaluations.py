@@ -1,19 +1,18 @@
 """Recording evaluations of versions and control runs of base models, and voiding them."""
 
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.db import audit
 from app.db.base_models import base_model_by_digest
+from app.db.clock import time_in
 from app.db.evaluations import evaluation_by_id, evaluation_visible_to, suite_of
 from app.db.models import EvaluationFile, EvaluationRow, EvaluationVoid
-from app.db.session import Sessions, expect
-from app.domain.audit.chain import REGISTRY, Facts, audit_event, subject_of
+from app.db.session import expect
+from app.domain.audit.chain import REGISTRY, Facts, subject_of
 from app.domain.errors import AlreadyVoidError, SeparationOfDutiesError
 from app.domain.evidence.reports import Claim
-from app.domain.identity.access import EVERYWHERE, Caller, Role, not_found
+from app.domain.identity.access import EVERYWHERE, Caller, Role, not_found, role_in, role_on
 from app.domain.naming import Json, PrefixName
 from app.services.artifacts.spooled_files import require_pinned, store_pinned
 from app.services.evidence.submissions import (
@@ -25,19 +24,18 @@ from app.services.evidence.submissions import (
     suite_for,
 )
 from app.services.governance.gate import reevaluate_pending
-from app.services.identity.visibility import lock_prefix_as, visible_version
+from app.services.identity.visibility import lock_existing_prefix, visible_version
+from app.services.transactions import Transaction, Transactions
 from app.storage.blobs import Blobs
 
 
 def record(
-    sessions: Sessions,
+    transactions: Transactions,
     blobs: Blobs,
     *,
     prefix: PrefixName,
     number: int,
     submission: Submission,
-    caller: Caller,
-    now: datetime,
 ) -> EvaluationRow:
     """Record an evaluation of a version, and re-evaluate the prefix's pending promotions.
 
@@ -48,34 +46,34 @@ def record(
         UnknownReferenceError: The suite version is not registered.
         InvalidEvaluationError: The report contradicts its suite or its samples.
     """
-    caller.require(Role.EVALUATOR, prefix)
+    needs, subject = role_on(Role.EVALUATOR, prefix), subject_of(prefix)
+    needs(transactions.caller)
     claim = submission.claim
-    with sessions() as session:
-        version = visible_version(session, caller, prefix, number)
+    with transactions.read() as session:
+        now = time_in(session)
+        version = visible_version(session, transactions.caller, prefix, number)
         require_same_artifact(claim, version.digest, f"version {number}")
         suite = suite_for(session, claim)
     with submission.read(suite_of(suite)) as submitted:
         checked = check(submitted, suite, now)
-        store_pinned(sessions, blobs, checked.contents, now=now)
-    with sessions.begin() as session:
-        require_pinned(session, checked.contents, now=now)
-        row = lock_prefix_as(Role.EVALUATOR, session, caller, prefix)
-        evaluation = _insert(session, checked, version.digest, caller, now, version_id=version.id)
+        store_pinned(transactions, blobs, checked.contents)
+    with transactions.begin("evaluation.record", needs, subject=subject) as transaction:
+        session = transaction.session
+        require_pinned(session, checked.contents)
+        row = lock_existing_prefix(session, prefix)
+        evaluation = _insert(transaction, checked, version.digest, version_id=version.id)
         facts = _facts(evaluation, claim) | {"version": number, "version_id": str(version.id)}
-        event = audit_event(subject_of(prefix), "evaluation.record", facts, caller=caller, now=now)
-        audit.append(session, event)
-        reevaluate_pending(session, row, now=now)
+        transaction.record("evaluation.record", facts)
+        reevaluate_pending(session, row, now=transaction.now)
         return expect(evaluation_by_id(session, evaluation.id))
 
 
 def record_control_run(
-    sessions: Sessions,
+    transactions: Transactions,
     blobs: Blobs,
     *,
     base_model: str,
     submission: Submission,
-    caller: Caller,
-    now: datetime,
 ) -> EvaluationRow:
     """Record a control run: an evaluation of a bare base model, with which versions are compared.
 
@@ -88,9 +86,11 @@ def record_control_run(
         UnknownReferenceError: The suite version is not registered.
         InvalidEvaluationError: The report contradicts its suite or its samples.
     """
-    caller.require_in(Role.EVALUATOR, EVERYWHERE)
+    needs = role_in(Role.EVALUATOR, EVERYWHERE)
+    needs(transactions.caller)
     claim = submission.claim
-    with sessions() as session:
+    with transactions.read() as session:
+        now = time_in(session)
         base = base_model_by_digest(session, base_model)
         if base is None:
             raise not_found("base model", base_model)
@@ -98,23 +98,22 @@ def record_control_run(
         suite = suite_for(session, claim)
     with submission.read(suite_of(suite)) as submitted:
         checked = check(submitted, suite, now)
-        store_pinned(sessions, blobs, checked.contents, now=now)
-    with sessions.begin() as session:
-        require_pinned(session, checked.contents, now=now)
-        evaluation = _insert(session, checked, base.digest, caller, now, base_model_id=base.id)
+        store_pinned(transactions, blobs, checked.contents)
+    # Without a subject: inserting many cells under the lock of the registry's chain would keep
+    # everybody from signing in.
+    with transactions.begin("evaluation.record", needs) as transaction:
+        session = transaction.session
+        require_pinned(session, checked.contents)
+        evaluation = _insert(transaction, checked, base.digest, base_model_id=base.id)
         facts = _facts(evaluation, claim) | {"base_model": base.digest}
-        audit.append(
-            session, audit_event(REGISTRY, "evaluation.record", facts, caller=caller, now=now)
-        )
+        transaction.record("evaluation.record", facts, subject=REGISTRY)
         return expect(evaluation_by_id(session, evaluation.id))
 
 
 def _insert(
-    session: Session,
+    transaction: Transaction,
     checked: Checked,
     artifact: str,
-    caller: Caller,
-    now: datetime,
     *,
     version_id: UUID | None = None,
     base_model_id: UUID | None = None,
@@ -124,12 +123,12 @@ def _insert(
         artifact=artifact,
         version_id=version_id,
         base_model_id=base_model_id,
-        caller=caller,
-        now=now,
+        caller=transaction.caller,
+        now=transaction.now,
     )
-    session.add(evaluation)
-    session.flush()
-    session.add_all(scores)
+    transaction.session.add(evaluation)
+    transaction.session.flush()
+    transaction.session.add_all(scores)
     return evaluation
 
 
@@ -142,9 +141,7 @@ def _facts(evaluation: EvaluationRow, claim: Claim) -> dict[str, Json]:
     }
 
 
-def void(
-    sessions: Sessions, *, evaluation_id: UUID, reason: str, caller: Caller, now: datetime
-) -> EvaluationRow:
+def void(transactions: Transactions, *, evaluation_id: UUID, reason: str) -> EvaluationRow:
     """Void an evaluation: the gate no longer counts it, but it stays readable.
 
     Raises:
@@ -154,20 +151,20 @@ def void(
         SeparationOfDutiesError: The caller recorded the evaluation.
         AlreadyVoidError: The evaluation is already void.
     """
-    with sessions() as session:
-        known = evaluation_visible_to(session, caller, evaluation_id)
+    with transactions.read() as session:
+        known = evaluation_visible_to(session, transactions.caller, evaluation_id)
     if known is None:
         raise not_found("evaluation", str(evaluation_id))
     if known.version is None:
-        caller.require_in(Role.APPROVER, EVERYWHERE)
-        with sessions.begin() as session:
-            audit.lock_chain(session, REGISTRY)
-            return _void(session, evaluation_id, reason, REGISTRY, caller, now)
+        needs = role_in(Role.APPROVER, EVERYWHERE)
+        with transactions.begin("evaluation.void", needs, subject=REGISTRY) as transaction:
+            return _void(transaction, evaluation_id, reason)
     prefix = known.version.prefix.full_name
-    with sessions.begin() as session:
-        row = lock_prefix_as(Role.APPROVER, session, caller, prefix)
-        voided = _void(session, evaluation_id, reason, subject_of(prefix), caller, now)
-        reevaluate_pending(session, row, now=now)
+    needs, subject = role_on(Role.APPROVER, prefix), subject_of(prefix)
+    with transactions.begin("evaluation.void", needs, subject=subject) as transaction:
+        row = lock_existing_prefix(transaction.session, prefix)
+        voided = _void(transaction, evaluation_id, reason)
+        reevaluate_pending(transaction.session, row, now=transaction.now)
         return voided
 
 
@@ -186,23 +183,17 @@ def visible_file(
     raise not_found("file of that evaluation", name[:80])
 
 
-def _void(
-    session: Session,
-    evaluation_id: UUID,
-    reason: str,
-    subject: str,
-    caller: Caller,
-    now: datetime,
-) -> EvaluationRow:
+def _void(transaction: Transaction, evaluation_id: UUID, reason: str) -> EvaluationRow:
+    session, caller = transaction.session, transaction.caller
     evaluation = expect(evaluation_by_id(session, evaluation_id))
     _require_voidable(evaluation, caller)
-    session.add(EvaluationVoid(evaluation_id, reason, now, caller.id))
+    session.add(EvaluationVoid(evaluation_id, reason, transaction.now, caller.id))
     facts: Facts = {
         "evaluation_id": str(evaluation_id),
         "digest": evaluation.digest,
         "reason": reason,
     }
-    audit.append(session, audit_event(subject, "evaluation.void", facts, caller=caller, now=now))
+    transaction.record("evaluation.void", facts)
     return expect(evaluation_by_id(session, evaluation_id))
 
 

@@ -1,21 +1,17 @@
 """Registering suites."""
 
-from datetime import datetime
-
-from app.db import audit
 from app.db.evaluations import SUITE, suite_versioned
 from app.db.models import SuiteRow
-from app.db.session import Sessions, expect
-from app.domain.audit.chain import REGISTRY, Facts, audit_event
+from app.db.session import expect
+from app.domain.audit.chain import REGISTRY, Facts
 from app.domain.errors import AlreadyExistsError, InvalidSuiteError
 from app.domain.evidence.suites import Suite, suite_faults
-from app.domain.identity.access import EVERYWHERE, Caller, Role
+from app.domain.identity.access import EVERYWHERE, Role, role_in
 from app.domain.naming import canonical_digest
+from app.services.transactions import Transaction, Transactions
 
 
-def register(
-    sessions: Sessions, *, suite: Suite, caller: Caller, now: datetime
-) -> tuple[SuiteRow, bool]:
+def register(transactions: Transactions, *, suite: Suite) -> tuple[SuiteRow, bool]:
     """Register an immutable suite version; also return whether it is new.
 
     Raises:
@@ -23,20 +19,19 @@ def register(
         InvalidSuiteError: The suite contradicts itself; the error lists all faults.
         AlreadyExistsError: The version is registered with a different definition.
     """
-    caller.require_in(Role.ADMIN, EVERYWHERE)
+    needs = role_in(Role.ADMIN, EVERYWHERE)
+    needs(transactions.caller)
     if faults := suite_faults(suite):
         raise InvalidSuiteError(f"The suite {suite} is invalid; see faults.", faults)
     document = SUITE.dump_python(suite, mode="json")
     digest = canonical_digest(document)
-    with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)
+    with transactions.begin("suite.register", needs, subject=REGISTRY) as transaction:
+        session = transaction.session
         known = suite_versioned(session, suite.name, suite.version)
         if known is None:
-            session.add(_row(suite, document, digest, caller, now))
+            session.add(_row(suite, document, digest, transaction))
             facts: Facts = {"suite": suite.name, "version": suite.version, "digest": digest}
-            audit.append(
-                session, audit_event(REGISTRY, "suite.register", facts, caller=caller, now=now)
-            )
+            transaction.record("suite.register", facts)
             return expect(suite_versioned(session, suite.name, suite.version)), True
     if known.digest != digest:
         message = f"{suite} is registered with a different definition; register a new version."
@@ -45,13 +40,13 @@ def register(
 
 
 def _row(
-    suite: Suite, document: dict[str, object], digest: str, caller: Caller, now: datetime
+    suite: Suite, document: dict[str, object], digest: str, transaction: Transaction
 ) -> SuiteRow:
     return SuiteRow(
         name=suite.name,
         version=suite.version,
         document=document,
         digest=digest,
-        created_at=now,
-        created_by_id=caller.id,
+        created_at=transaction.now,
+        created_by_id=transaction.caller.id,
     )

@@ -1,13 +1,11 @@
 """Break-glass: an admin executes without gate, approvals or wait, permanently marked as such."""
 
-from datetime import datetime
 from uuid import UUID
-
-from sqlalchemy.orm import Session
 
 from app.db.models import Promotion
 from app.db.promotions import promotion_by_id
-from app.db.session import Sessions, expect
+from app.db.session import expect
+from app.domain.audit.chain import subject_of
 from app.domain.errors import Fault, InvalidRequestError
 from app.domain.governance.allocation import Allocation
 from app.domain.governance.lifecycle import (
@@ -16,22 +14,21 @@ from app.domain.governance.lifecycle import (
     PromotionState,
     require_move,
 )
-from app.domain.identity.access import Caller, Role
+from app.domain.identity.access import Role, role_on
 from app.domain.naming import PrefixName
 from app.services.governance.execution import Move, execute
 from app.services.governance.promotions import (
+    begin_on_promotion,
     evaluate_request,
-    lock_promotion,
     open_promotion,
     require_in_time,
     require_split,
 )
-from app.services.identity.visibility import lock_prefix_as
+from app.services.identity.visibility import lock_existing_prefix
+from app.services.transactions import Transaction, Transactions
 
 
-def break_glass(
-    sessions: Sessions, *, promotion_id: UUID, reason: str, caller: Caller, now: datetime
-) -> Promotion:
+def break_glass(transactions: Transactions, *, promotion_id: UUID, reason: str) -> Promotion:
     """Execute a pending promotion at once.
 
     Raises:
@@ -42,23 +39,21 @@ def break_glass(
         VersionRevokedError: A version of the promotion is revoked.
     """
     _require_reason(reason)
-    with sessions.begin() as session:
-        promotion = lock_promotion(session, caller, promotion_id)
-        caller.require(Role.ADMIN, promotion.channel.prefix.full_name)
+    with begin_on_promotion(
+        transactions, "promotion.break-glass", promotion_id, role=Role.ADMIN
+    ) as (transaction, promotion):
         require_move(promotion.state, PromotionState.EXECUTED)
-        require_in_time(promotion, now)
-        return _execute(session, promotion, reason, caller, now)
+        require_in_time(promotion, transaction.now)
+        return _execute(transaction, promotion, reason)
 
 
 def request_with_break_glass(
-    sessions: Sessions,
+    transactions: Transactions,
     *,
     prefix: PrefixName,
     channel_name: str,
     wanted: Allocation,
     reason: str,
-    caller: Caller,
-    now: datetime,
 ) -> Promotion:
     """Make a channel serve `wanted` at once, even if the gate fails; its decision is recorded.
 
@@ -76,11 +71,12 @@ def request_with_break_glass(
     """
     _require_reason(reason)
     require_split(wanted)
-    with sessions.begin() as session:
-        lock_prefix_as(Role.ADMIN, session, caller, prefix)
-        target = evaluate_request(session, prefix, channel_name, wanted, now)
-        promotion = open_promotion(session, target, reason, caller, now)
-        return _execute(session, promotion, reason, caller, now)
+    needs, subject = role_on(Role.ADMIN, prefix), subject_of(prefix)
+    with transactions.begin("promotion.break-glass", needs, subject=subject) as transaction:
+        session = transaction.session
+        lock_existing_prefix(session, prefix)
+        target = evaluate_request(session, prefix, channel_name, wanted, transaction.now)
+        return _execute(transaction, open_promotion(transaction, target, reason), reason)
 
 
 def _require_reason(reason: str) -> None:
@@ -89,10 +85,8 @@ def _require_reason(reason: str) -> None:
         raise InvalidRequestError(message, [Fault("reason-too-short", message)])
 
 
-def _execute(
-    session: Session, promotion: Promotion, reason: str, caller: Caller, now: datetime
-) -> Promotion:
+def _execute(transaction: Transaction, promotion: Promotion, reason: str) -> Promotion:
     promotion.break_glass = True
     move = Move.of(promotion, GenerationKind.BREAK_GLASS, reason)
-    execute(session, promotion.channel, move, caller=caller, now=now)
-    return expect(promotion_by_id(session, promotion.id))
+    execute(transaction, promotion.channel, move)
+    return expect(promotion_by_id(transaction.session, promotion.id))

@@ -1,17 +1,15 @@
 """Binding channels to policies, and rolling channels back."""
 
-from datetime import datetime
 from typing import Final
 
 from sqlalchemy.orm import Session
 
-from app.db import audit
 from app.db.channels import allocation_of, generation_numbered, lock_channel
 from app.db.models import Channel, PolicyRow, Prefix
 from app.db.policies import policy_of, policy_versioned
 from app.db.principals import approvers_by_namespace
-from app.db.session import Sessions, expect
-from app.domain.audit.chain import Event, Facts, audit_event, subject_of
+from app.db.session import expect
+from app.domain.audit.chain import Facts, subject_of
 from app.domain.delivery.conditional_requests import Precondition, entity_tag
 from app.domain.errors import (
     NotFoundError,
@@ -23,25 +21,24 @@ from app.domain.governance.allocation import Share
 from app.domain.governance.approvals import eligible
 from app.domain.governance.lifecycle import GenerationKind
 from app.domain.governance.policies import Contributor
-from app.domain.identity.access import Caller, Role
+from app.domain.identity.access import Role, role_on
 from app.domain.naming import PrefixName
 from app.services.governance.execution import Move, execute
 from app.services.governance.gate import reevaluate_pending
-from app.services.identity.visibility import lock_prefix_as, missing_channel
+from app.services.identity.visibility import lock_existing_prefix, missing_channel
+from app.services.transactions import Transaction, Transactions
 
 _NONE: Final = Precondition()
 
 
 def bind(
-    sessions: Sessions,
+    transactions: Transactions,
     *,
     prefix: PrefixName,
     name: str,
     policy: str,
     policy_version: int,
     precondition: Precondition = _NONE,
-    caller: Caller,
-    now: datetime,
 ) -> Channel:
     """Bind a channel to a policy version; create the channel if it does not exist.
 
@@ -55,8 +52,10 @@ def bind(
         PolicyUnsatisfiableError: Too few principals could approve under the policy.
         PreconditionFailedError: The channel has changed since the caller read it.
     """
-    with sessions.begin() as session:
-        row = lock_prefix_as(Role.ADMIN, session, caller, prefix)
+    needs, subject = role_on(Role.ADMIN, prefix), subject_of(prefix)
+    with transactions.begin("channel.bind", needs, subject=subject) as transaction:
+        session = transaction.session
+        row = lock_existing_prefix(session, prefix)
         wanted = policy_versioned(session, policy, policy_version)
         if wanted is None:
             raise UnknownReferenceError(f"The policy {policy} has no version {policy_version}.")
@@ -68,26 +67,23 @@ def bind(
             return channel
         _require_satisfiable(session, row, wanted)
         if channel is None:
-            channel = Channel(row.id, name, wanted.id, now)
+            channel = Channel(row.id, name, wanted.id, transaction.now)
             session.add(channel)
         else:
             channel.policy = wanted
-        event = _bind_event(prefix, channel, wanted, caller, now)
-        audit.append(session, event)
-        reevaluate_pending(session, row, now=now)
+        _record_binding(transaction, channel, wanted)
+        reevaluate_pending(session, row, now=transaction.now)
         return expect(lock_channel(session, prefix, name))
 
 
 def rollback(
-    sessions: Sessions,
+    transactions: Transactions,
     *,
     prefix: PrefixName,
     name: str,
     generation: int,
     reason: str,
     precondition: Precondition = _NONE,
-    caller: Caller,
-    now: datetime,
 ) -> Channel:
     """Serve the allocation of an earlier generation again at once, as a new generation.
 
@@ -100,8 +96,10 @@ def rollback(
         VersionRevokedError: A version of the generation is now revoked.
         PreconditionFailedError: The channel has changed since the caller read it.
     """
-    with sessions.begin() as session:
-        lock_prefix_as(Role.APPROVER, session, caller, prefix)
+    needs, subject = role_on(Role.APPROVER, prefix), subject_of(prefix)
+    with transactions.begin("channel.rollback", needs, subject=subject) as transaction:
+        session = transaction.session
+        lock_existing_prefix(session, prefix)
         channel = lock_channel(session, prefix, name)
         if channel is None:
             raise missing_channel(prefix, name)
@@ -116,13 +114,11 @@ def rollback(
             message = f"{name} of {prefix} already serves what generation {generation} served."
             raise NothingToChangeError(message)
         move = Move(GenerationKind.ROLLBACK, shares, reason)
-        execute(session, channel, move, caller=caller, now=now)
+        execute(transaction, channel, move)
         return channel
 
 
-def _bind_event(
-    prefix: PrefixName, channel: Channel, policy: PolicyRow, caller: Caller, now: datetime
-) -> Event:
+def _record_binding(transaction: Transaction, channel: Channel, policy: PolicyRow) -> None:
     facts: Facts = {
         "channel": channel.name,
         "channel_id": str(channel.id),
@@ -130,7 +126,7 @@ def _bind_event(
         "policy_version": policy.version,
         "policy_digest": policy.digest,
     }
-    return audit_event(subject_of(prefix), "channel.bind", facts, caller=caller, now=now)
+    transaction.record("channel.bind", facts)
 
 
 def channel_tag(channel: Channel) -> str:

@@ -4,17 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
-from app.db import audit
 from app.db.models import Channel, Generation, GenerationShare, Promotion, Version
 from app.db.promotions import pending_on
-from app.domain.audit.chain import Facts, audit_event, subject_of
+from app.domain.audit.chain import Facts
 from app.domain.errors import VersionRevokedError
 from app.domain.governance.lifecycle import GenerationKind, PromotionState, require_move
-from app.domain.identity.access import Caller
 from app.domain.naming import Json
 from app.services.governance.approval_status import ApprovalStatus
+from app.services.transactions import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +38,10 @@ def allocation_facts(shares: Iterable[tuple[Version, int]]) -> list[Json]:
     ]
 
 
-def execute(
-    session: Session, channel: Channel, move: Move, *, caller: Caller, now: datetime
-) -> Generation:
-    """Create the channel's next generation and its audit entry, in the caller's transaction.
+def execute(transaction: Transaction, channel: Channel, move: Move) -> Generation:
+    """Create the channel's next generation and its audit entry.
 
-    The caller holds the locks of the prefix and the channel. Other promotions pending on the
+    The transaction holds the locks of the prefix and the channel. Other promotions pending on the
     channel are superseded, because they were evaluated against the previous allocation.
 
     Raises:
@@ -54,6 +49,7 @@ def execute(
     """
     for version, _ in move.shares:
         require_not_revoked(version)
+    session, now = transaction.session, transaction.now
     channel.generation += 1
     generation = Generation(
         channel_id=channel.id,
@@ -62,17 +58,17 @@ def execute(
         promotion_id=None if move.promotion is None else move.promotion.id,
         reason=move.reason,
         executed_at=now,
-        executed_by_id=caller.id,
+        executed_by_id=transaction.caller.id,
         shares=[GenerationShare(version.id, weight) for version, weight in move.shares],
     )
     session.add(generation)
     if move.promotion is not None:
         close(move.promotion, PromotionState.EXECUTED, move.reason, now)
-    _append_entry(session, channel, move, caller, now)
+    _record_move(transaction, channel, move)
     for promotion in pending_on(session, channel):
         reason = f"Generation {channel.generation} of {channel.name} was executed."
         close(promotion, PromotionState.SUPERSEDED, reason, now)
-        record(session, promotion, "promotion.supersede", {"reason": reason}, caller, now)
+        record(transaction, promotion, "promotion.supersede", {"reason": reason})
     return generation
 
 
@@ -86,19 +82,10 @@ def close(promotion: Promotion, state: PromotionState, reason: str, now: datetim
     promotion.state, promotion.closed_at, promotion.closing_reason = state, now, reason
 
 
-def record(
-    session: Session,
-    promotion: Promotion,
-    action: str,
-    facts: Facts,
-    caller: Caller,
-    now: datetime,
-) -> None:
+def record(transaction: Transaction, promotion: Promotion, action: str, facts: Facts) -> None:
     """Append an audit entry about a promotion to its prefix's chain."""
     shared: dict[str, Json] = {"promotion_id": str(promotion.id), "channel": promotion.channel.name}
-    subject = subject_of(promotion.channel.prefix.full_name)
-    event = audit_event(subject, action, shared | dict(facts), caller=caller, now=now)
-    audit.append(session, event)
+    transaction.record(action, shared | dict(facts))
 
 
 def require_not_revoked(version: Version) -> None:
@@ -117,9 +104,7 @@ _ACTIONS = {
 }
 
 
-def _append_entry(
-    session: Session, channel: Channel, move: Move, caller: Caller, now: datetime
-) -> None:
+def _record_move(transaction: Transaction, channel: Channel, move: Move) -> None:
     facts: Facts = {
         "channel": channel.name,
         "channel_id": str(channel.id),
@@ -128,34 +113,32 @@ def _append_entry(
         "allocation": allocation_facts(move.shares),
         "promotion_id": None if move.promotion is None else str(move.promotion.id),
     }
-    subject = subject_of(channel.prefix.full_name)
-    event = audit_event(subject, _ACTIONS[move.kind], facts, caller=caller, now=now)
-    audit.append(session, event)
+    transaction.record(_ACTIONS[move.kind], facts)
 
 
 def execute_or_schedule(
-    session: Session, promotion: Promotion, state: ApprovalStatus, *, caller: Caller, now: datetime
+    transaction: Transaction, promotion: Promotion, state: ApprovalStatus
 ) -> None:
     """Execute the promotion if nothing is missing; if only its wait remains, schedule it.
 
-    The caller holds the locks of the prefix and the channel, the gate has just passed, and
+    The transaction holds the locks of the prefix and the channel, the gate has just passed, and
     `state` is the current approval status.
     """
     promotion.due_at = None
     if state.approvals_missing:
         return
-    if now < state.not_before:
+    if transaction.now < state.not_before:
         promotion.due_at = state.not_before
         return
     move = Move.of(promotion, GenerationKind.PROMOTION, promotion.reason)
-    execute(session, promotion.channel, move, caller=caller, now=now)
+    execute(transaction, promotion.channel, move)
 
 
-def expire(session: Session, promotion: Promotion, *, caller: Caller, now: datetime) -> str:
+def expire(transaction: Transaction, promotion: Promotion) -> str:
     """End an overdue promotion; return the reason."""
     reason = f"It was not executed before {promotion.expires_at.isoformat()}."
-    close(promotion, PromotionState.EXPIRED, reason, now)
-    record(session, promotion, "promotion.expire", {"reason": reason}, caller, now)
+    close(promotion, PromotionState.EXPIRED, reason, transaction.now)
+    record(transaction, promotion, "promotion.expire", {"reason": reason})
     return reason
 
 

@@ -2,27 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from app.db import audit
 from app.db.evaluations import latest_suite, suite_of, suite_versioned
 from app.db.models import PolicyRow
 from app.db.policies import latest_policy, policy_document
 from app.db.session import Sessions, expect
-from app.domain.audit.chain import REGISTRY, Facts, audit_event
+from app.domain.audit.chain import REGISTRY, Facts
 from app.domain.errors import Fault, InvalidPolicyError
 from app.domain.evidence.suites import Metric, Suite
 from app.domain.governance.plans import Assumptions, Plan, rule_plans
 from app.domain.governance.policies import Policy, Rule, completed, policy_faults, rule_faults
-from app.domain.identity.access import EVERYWHERE, Caller, Role
+from app.domain.identity.access import EVERYWHERE, Caller, Role, role_in
 from app.domain.naming import canonical_digest
+from app.services.transactions import Transactions
 
 
-def create(
-    sessions: Sessions, *, policy: Policy, caller: Caller, now: datetime
-) -> tuple[PolicyRow, bool]:
+def create(transactions: Transactions, *, policy: Policy) -> tuple[PolicyRow, bool]:
     """Create the next version of a policy; also return whether its text is new.
 
     Fields that a rule omits are filled in from the suite's latest version, so that the stored
@@ -33,19 +30,19 @@ def create(
         InvalidPolicyError: The policy contradicts a suite or itself, or no evidence could satisfy
             it.
     """
-    caller.require_in(Role.ADMIN, EVERYWHERE)
-    with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)
+    needs = role_in(Role.ADMIN, EVERYWHERE)
+    with transactions.begin("policy.create", needs, subject=REGISTRY) as transaction:
+        session, caller = transaction.session, transaction.caller
         document = policy_document(_completed(policy, _suites(session, policy)))
         digest = canonical_digest(document)
         latest = latest_policy(session, policy.name)
         if latest is not None and latest.digest == digest:
             return latest, False
         number = 1 if latest is None else latest.version + 1
-        row = PolicyRow(policy.name, number, document, digest, now, caller.id)
+        row = PolicyRow(policy.name, number, document, digest, transaction.now, caller.id)
         session.add(row)
         facts: Facts = {"policy": policy.name, "version": number, "digest": digest}
-        audit.append(session, audit_event(REGISTRY, "policy.create", facts, caller=caller, now=now))
+        transaction.record("policy.create", facts)
         return expect(latest_policy(session, policy.name)), True
 
 

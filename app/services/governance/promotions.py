@@ -1,20 +1,20 @@
 """Requesting promotions and withdrawing them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.db import audit
 from app.db.channels import allocation_of, lock_channel
 from app.db.models import Channel, Principal, Promotion, PromotionShare, Version
 from app.db.prefixes import lock_prefix
 from app.db.promotions import decision_document, promotion_by_id
-from app.db.session import Sessions, expect
+from app.db.session import expect
 from app.db.versions import versions_numbered
-from app.domain.audit.chain import Facts, audit_event, subject_of
+from app.domain.audit.chain import Facts, subject_of
 from app.domain.errors import (
     ForbiddenError,
     GateNotPassedError,
@@ -27,7 +27,7 @@ from app.domain.governance.allocation import Allocation, allocation_faults
 from app.domain.governance.gate import Decision, GateResult
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.governance.policies import REQUEST_LIFETIME
-from app.domain.identity.access import Caller, Role
+from app.domain.identity.access import Requirement, Role, role_on
 from app.domain.naming import Json, PrefixName
 from app.services.governance.approval_status import approval_status_of
 from app.services.governance.channels import require_enough
@@ -40,18 +40,17 @@ from app.services.governance.execution import (
     require_not_revoked,
 )
 from app.services.governance.gate import GateEvaluation, evaluate, not_configured
-from app.services.identity.visibility import lock_prefix_as, visible_promotion_place
+from app.services.identity.visibility import lock_existing_prefix, visible_promotion_place
+from app.services.transactions import Transaction, Transactions
 
 
 def request(
-    sessions: Sessions,
+    transactions: Transactions,
     *,
     prefix: PrefixName,
     channel_name: str,
     wanted: Allocation,
     reason: str,
-    caller: Caller,
-    now: datetime,
 ) -> Promotion:
     """Request that a channel serve `wanted`; the gate is evaluated before any review.
 
@@ -67,20 +66,22 @@ def request(
         PolicyUnsatisfiableError: Too few reviewers remain once contributors are excluded.
     """
     require_split(wanted)
-    with sessions.begin() as session:
-        lock_prefix_as(Role.PUBLISHER, session, caller, prefix)
+    needs, subject = role_on(Role.PUBLISHER, prefix), subject_of(prefix)
+    with transactions.begin("promotion.request", needs, subject=subject) as transaction:
+        session, now = transaction.session, transaction.now
+        lock_existing_prefix(session, prefix)
         target = evaluate_request(session, prefix, channel_name, wanted, now)
         if target.gate_evaluation.decision.result is GateResult.PASSED:
-            promotion = open_promotion(session, target, reason, caller, now)
+            promotion = open_promotion(transaction, target, reason)
             state = approval_status_of(session, [promotion], now=now)[promotion.id]
             require_enough(len(state.eligible), state.required, prefix.namespace)
-            execute_or_schedule(session, promotion, state, caller=caller, now=now)
+            execute_or_schedule(transaction, promotion, state)
             return promotion
-        _append_refusal(session, target, caller, now)
+        _record_refusal(transaction, target)
     raise not_passed(target.gate_evaluation.decision)
 
 
-def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: datetime) -> Promotion:
+def withdraw(transactions: Transactions, *, promotion_id: UUID) -> Promotion:
     """Withdraw a pending promotion.
 
     Raises:
@@ -88,27 +89,41 @@ def withdraw(sessions: Sessions, *, promotion_id: UUID, caller: Caller, now: dat
         ForbiddenError: The caller did not request the promotion.
         InvalidTransitionError: The promotion is no longer pending, or has expired.
     """
-    with sessions.begin() as session:
-        promotion = lock_promotion(session, caller, promotion_id)
-        if promotion.requested_by_id != caller.id:
+    with begin_on_promotion(transactions, "promotion.withdraw", promotion_id) as (
+        transaction,
+        promotion,
+    ):
+        if promotion.requested_by_id != transaction.caller.id:
             by = promotion.requested_by.name
             raise ForbiddenError(f"{by} requested this promotion; only {by} can withdraw it.")
-        require_in_time(promotion, now)
-        close(promotion, PromotionState.WITHDRAWN, "The requester withdrew it.", now)
-        record(session, promotion, "promotion.withdraw", {}, caller, now)
+        require_in_time(promotion, transaction.now)
+        close(promotion, PromotionState.WITHDRAWN, "The requester withdrew it.", transaction.now)
+        record(transaction, promotion, "promotion.withdraw", {})
         return promotion
 
 
-def lock_promotion(session: Session, caller: Caller, promotion_id: UUID) -> Promotion:
-    """Return a promotion with its prefix and channel locked, in the order that all writes use.
+@contextmanager
+def begin_on_promotion(
+    transactions: Transactions, purpose: str, promotion_id: UUID, *, role: Role | None = None
+) -> Iterator[tuple[Transaction, Promotion]]:
+    """Open a transaction on a promotion, with its prefix and its channel locked in this order.
 
     Raises:
         NotFoundError: The promotion does not exist, or is not visible to the caller.
+        ForbiddenError: The caller lacks `role` on the prefix.
     """
-    prefix, channel_name = visible_promotion_place(session, caller, promotion_id)
-    lock_prefix(session, prefix)
-    lock_channel(session, prefix, channel_name)
-    return expect(promotion_by_id(session, promotion_id))
+    with transactions.read() as session:
+        place = visible_promotion_place(session, transactions.caller, promotion_id)
+    prefix, channel_name = place
+    needs = _visible(prefix) if role is None else role_on(role, prefix)
+    with transactions.begin(purpose, needs, subject=subject_of(prefix)) as transaction:
+        lock_prefix(transaction.session, prefix)
+        lock_channel(transaction.session, prefix, channel_name)
+        yield transaction, expect(promotion_by_id(transaction.session, promotion_id))
+
+
+def _visible(prefix: PrefixName) -> Requirement:
+    return lambda caller: caller.require_visible(prefix)
 
 
 def require_in_time(promotion: Promotion, now: datetime) -> None:
@@ -189,10 +204,9 @@ def _versions(session: Session, prefix: PrefixName, wanted: Allocation) -> Mappi
     return versions
 
 
-def open_promotion(
-    session: Session, target: PromotionTarget, reason: str, caller: Caller, now: datetime
-) -> Promotion:
+def open_promotion(transaction: Transaction, target: PromotionTarget, reason: str) -> Promotion:
     """Insert a pending promotion with its decision, and append its audit entry."""
+    session, caller, now = transaction.session, transaction.caller, transaction.now
     decision = target.gate_evaluation.decision
     promotion = Promotion(
         channel_id=target.channel.id,
@@ -218,15 +232,11 @@ def open_promotion(
     session.add(promotion)
     session.flush()
     facts: Facts = target.facts() | {"reason": reason}
-    record(session, promotion, "promotion.request", facts, caller, now)
+    record(transaction, promotion, "promotion.request", facts)
     return promotion
 
 
-def _append_refusal(
-    session: Session, target: PromotionTarget, caller: Caller, now: datetime
-) -> None:
+def _record_refusal(transaction: Transaction, target: PromotionTarget) -> None:
     unmet = target.gate_evaluation.decision.shortfalls
     facts: Facts = target.facts() | {"channel": target.channel.name, "unmet": unmet}
-    subject = subject_of(target.channel.prefix.full_name)
-    event = audit_event(subject, "promotion.refuse", facts, caller=caller, now=now)
-    audit.append(session, event)
+    transaction.record("promotion.refuse", facts)

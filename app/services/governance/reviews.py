@@ -1,12 +1,8 @@
 """Reviewing promotions: the last approval executes a promotion, and one rejection ends it."""
 
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
 from app.db.models import Principal, Promotion, ReviewRow
-from app.db.session import Sessions
 from app.domain.audit.chain import Facts
 from app.domain.errors import (
     AlreadyReviewedError,
@@ -30,18 +26,17 @@ from app.services.governance.approval_status import (
 )
 from app.services.governance.execution import close, execute_or_schedule, expire, is_overdue, record
 from app.services.governance.gate import reevaluate
-from app.services.governance.promotions import lock_promotion, not_passed
+from app.services.governance.promotions import begin_on_promotion, not_passed
+from app.services.transactions import Transaction, Transactions
 
 
 def review(
-    sessions: Sessions,
+    transactions: Transactions,
     *,
     promotion_id: UUID,
     verdict: Verdict,
     comment: str,
     subject_digest: str | None = None,
-    caller: Caller,
-    now: datetime,
 ) -> Promotion:
     """Approve or reject a pending promotion.
 
@@ -59,27 +54,28 @@ def review(
         SubjectChangedError: The promotion's subject no longer has the digest `subject_digest`.
         GateNotPassedError: The evidence is no longer sufficient; nothing was recorded.
     """
-    with sessions.begin() as session:
-        promotion = lock_promotion(session, caller, promotion_id)
+    with begin_on_promotion(transactions, f"promotion.{verdict.value}", promotion_id) as (
+        transaction,
+        promotion,
+    ):
         expired = None
-        if is_overdue(promotion, now):
-            expired = expire(session, promotion, caller=caller, now=now)
+        if is_overdue(promotion, transaction.now):
+            expired = expire(transaction, promotion)
         else:
-            _decide(session, promotion, verdict, comment, subject_digest, caller, now)
+            _decide(transaction, promotion, verdict, comment, subject_digest)
     if expired is not None:
         raise InvalidTransitionError(f"The promotion has expired. {expired}", state="expired")
     return promotion
 
 
 def _decide(
-    session: Session,
+    transaction: Transaction,
     promotion: Promotion,
     verdict: Verdict,
     comment: str,
     subject_digest: str | None,
-    caller: Caller,
-    now: datetime,
 ) -> None:
+    session, caller, now = transaction.session, transaction.caller, transaction.now
     # Read once: recording an evaluation re-evaluates promotions at once. The re-evaluation below
     # can therefore use fewer evaluations, since old ones drop out, but no additional ones.
     context = approval_context_of(session, [promotion])
@@ -96,9 +92,9 @@ def _decide(
             )
         if decision.result is not GateResult.PASSED:
             raise not_passed(decision)
-        _approve(session, promotion, context, comment, caller, now)
+        _approve(transaction, promotion, context, comment)
     else:
-        _record_review(session, promotion, verdict, comment, caller, now)
+        _record_review(transaction, promotion, verdict, comment)
         close(promotion, PromotionState.REJECTED, comment, now)
 
 
@@ -111,35 +107,25 @@ def _require_reviewer(state: ApprovalStatus, promotion: Promotion, caller: Calle
 
 
 def _approve(
-    session: Session,
-    promotion: Promotion,
-    context: ApprovalContext,
-    comment: str,
-    caller: Caller,
-    now: datetime,
+    transaction: Transaction, promotion: Promotion, context: ApprovalContext, comment: str
 ) -> None:
     """Record an approval of the re-evaluated subject, and execute if it was the last one.
 
     After an approval, the reviewer may still reject, but cannot approve twice.
     """
+    caller, now = transaction.caller, transaction.now
     if caller.id in context.status_of(promotion, now=now).approved:
         raise AlreadyReviewedError(repeat_approval_refusal(caller.name))
-    _record_review(session, promotion, Verdict.APPROVE, comment, caller, now)
-    execute_or_schedule(
-        session, promotion, context.status_of(promotion, now=now), caller=caller, now=now
-    )
+    _record_review(transaction, promotion, Verdict.APPROVE, comment)
+    execute_or_schedule(transaction, promotion, context.status_of(promotion, now=now))
 
 
 def _record_review(
-    session: Session,
-    promotion: Promotion,
-    verdict: Verdict,
-    comment: str,
-    caller: Caller,
-    now: datetime,
+    transaction: Transaction, promotion: Promotion, verdict: Verdict, comment: str
 ) -> None:
+    session, caller = transaction.session, transaction.caller
     subject = promotion.subject_digest
-    row = ReviewRow(caller.id, verdict, comment, subject, now)
+    row = ReviewRow(caller.id, verdict, comment, subject, transaction.now)
     row.reviewer = session.get_one(Principal, caller.id)
     promotion.reviews.append(row)
     session.flush()
@@ -148,4 +134,4 @@ def _record_review(
         "evidence_digest": promotion.evidence_digest,
         "comment": comment,
     }
-    record(session, promotion, f"promotion.{verdict.value}", facts, caller, now)
+    record(transaction, promotion, f"promotion.{verdict.value}", facts)

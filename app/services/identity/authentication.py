@@ -7,19 +7,16 @@ from sqlalchemy.orm import Session
 
 from app.db.federated_identities import callers_of
 from app.db.session import Sessions
-from app.db.tokens import valid_token
+from app.db.tokens import ValidToken, valid_token
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity.access import Caller
-from app.domain.identity.oidc import Issuer, comparable_claims
+from app.domain.identity.oidc import Issuer, comparable_claims, valid_until
 from app.domain.identity.tokens import is_token
 from app.oidc.issuers import Issuers
-from app.services.identity.token_usage import TokenUsage
 
 
-def authenticate(
-    sessions: Sessions, *, token: str, now: datetime, uses: TokenUsage | None = None
-) -> Caller:
-    """Return the principal that holds an API token; record its use in `uses`.
+def authenticate(sessions: Sessions, *, token: str) -> ValidToken:
+    """Return an API token with the principal that holds it.
 
     Raises:
         UnauthenticatedError: The token is malformed, unknown, revoked or expired.
@@ -27,12 +24,10 @@ def authenticate(
     found = None
     if is_token(token):
         with sessions() as session:
-            found = valid_token(session, token, now)
+            found = valid_token(session, token)
     if found is None:
         raise UnauthenticatedError("The bearer token is unknown, revoked or expired.")
-    if uses is not None:
-        uses.note(found, now)
-    return found.caller
+    return found
 
 
 def authenticate_federated(
@@ -56,7 +51,13 @@ def principal_for_claims(session: Session, issuer: Issuer, claims: Mapping[str, 
     Raises:
         UnauthenticatedError: The claims are bound to no principal or to several.
     """
-    found = callers_of(session, issuer.url, issuer.kind, comparable_claims(claims))
+    found = callers_of(
+        session,
+        issuer.url,
+        issuer.kind,
+        comparable_claims(claims),
+        valid_until=valid_until(claims, issuer),
+    )
     if not found:
         raise UnauthenticatedError(
             f"The token of {issuer.url} is valid, but its claims are bound to no principal; an "

@@ -2,17 +2,17 @@
 
 from collections.abc import Collection
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from app.db import audit
 from app.db.principals import has_principals
 from app.db.session import Sessions
 from app.domain.audit.chain import REGISTRY
 from app.domain.errors import AlreadyExistsError, UnauthenticatedError
-from app.domain.identity.access import EVERYWHERE, SYSTEM, Grant, PrincipalKind, Role
+from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role, any_caller
 from app.services.identity.authentication import authenticate
 from app.services.identity.principals import add_principal, create_principal
 from app.services.identity.tokens import add_token, issue_token
+from app.services.transactions import transactions_of_server
 
 
 def first_admin(
@@ -21,7 +21,6 @@ def first_admin(
     name: str,
     grants: Collection[Grant],
     lifetime: timedelta,
-    now: datetime,
 ) -> str:
     """Create the first admin of the whole registry, with further grants; return its token, once.
 
@@ -32,12 +31,12 @@ def first_admin(
         AlreadyExistsError: An admin, or a principal with this name, already exists.
     """
     every = {Grant(Role.ADMIN, EVERYWHERE), *grants}
-    with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)
-        if has_principals(session, Role.ADMIN, EVERYWHERE):
+    transactions = transactions_of_server(sessions)
+    with transactions.begin("principal.create", any_caller, subject=REGISTRY) as transaction:
+        if has_principals(transaction.session, Role.ADMIN, EVERYWHERE):
             raise AlreadyExistsError("The registry has an admin already, who can issue tokens.")
-        holder = add_principal(session, name, PrincipalKind.HUMAN, every, SYSTEM, now)
-        _, token = add_token(session, holder, lifetime, None, SYSTEM, now)
+        holder = add_principal(transaction, name, PrincipalKind.HUMAN, every)
+        _, token = add_token(transaction, holder, lifetime, None)
         return token
 
 
@@ -47,22 +46,21 @@ def ensure_principal(
     name: str,
     kind: PrincipalKind,
     grants: Collection[Grant],
-    now: datetime,
 ) -> None:
     """Create a principal, unless the name exists; an existing principal is left unchanged."""
     with suppress(AlreadyExistsError):
-        create_principal(sessions, name=name, kind=kind, grants=grants, caller=SYSTEM, now=now)
+        transactions = transactions_of_server(sessions)
+        create_principal(transactions, name=name, kind=kind, grants=grants)
 
 
 def ensure_token(
-    sessions: Sessions, *, principal: str, known: str | None, lifetime: timedelta, now: datetime
+    sessions: Sessions, *, principal: str, known: str | None, lifetime: timedelta
 ) -> str:
     """Return `known` if it is a valid token of `principal`, and a new token otherwise."""
     if known is not None:
         with suppress(UnauthenticatedError):
-            if authenticate(sessions, token=known, now=now).name == principal:
+            if authenticate(sessions, token=known).caller.name == principal:
                 return known
-    _, token = issue_token(
-        sessions, principal=principal, lifetime=lifetime, channels=None, caller=SYSTEM, now=now
-    )
+    transactions = transactions_of_server(sessions)
+    _, token = issue_token(transactions, principal=principal, lifetime=lifetime, channels=None)
     return token

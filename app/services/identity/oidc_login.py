@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from app.db.login_attempts import delete_expired_attempts, take_attempt
+from app.db.federated_identities import delete_expired_attempts, take_attempt
 from app.db.models import LoginAttempt
 from app.db.session import Sessions
 from app.domain.errors import UnauthenticatedError, UnavailableError
+from app.domain.identity.access import any_caller
 from app.domain.identity.oidc import Issuer
 from app.domain.identity.oidc_login import (
     ATTEMPT_LIFETIME,
@@ -26,6 +27,7 @@ from app.oidc.fetching import FetchError
 from app.oidc.issuers import Issuers
 from app.services.identity import web_sessions
 from app.services.identity.web_sessions import PageVisit
+from app.services.transactions import transactions_of_server
 
 _MINUTES: Final = int(ATTEMPT_LIFETIME.total_seconds() // 60)
 
@@ -52,15 +54,16 @@ def begin(
     issuer, client = issuers.for_login(name)
     endpoints = issuers.endpoints(client, now)
     proof, state = Proof(secrets.token_urlsafe(32)), secrets.token_urlsafe(32)
-    with sessions.begin() as session:
-        delete_expired_attempts(session, now)
-        session.add(
+    transactions = transactions_of_server(sessions)
+    with transactions.begin_unaudited("login.begin", any_caller) as transaction:
+        delete_expired_attempts(transaction.session)
+        transaction.session.add(
             LoginAttempt(
                 state_hash=_hash(state),
                 browser_hash=_hash(proof.secret),
                 issuer=issuer.url,
                 target=target,
-                expires_at=now + ATTEMPT_LIFETIME,
+                expires_at=transaction.now + ATTEMPT_LIFETIME,
             )
         )
     url = authorization_request(endpoints.authorization_url, client, proof, state)
@@ -74,7 +77,6 @@ def claim_attempt(
     name: str,
     state: str | None,
     cookie: str | None,
-    now: datetime,
 ) -> LoginAttempt:
     """Take the login attempt that an authorization response belongs to; it works only once.
 
@@ -83,11 +85,15 @@ def claim_attempt(
         UnauthenticatedError: This browser has no such attempt with the issuer, or it has expired.
     """
     issuer, _ = issuers.for_login(name)
-    attempt = None
+    attempt, now = None, None
     if state and cookie:
-        with sessions.begin() as session:
-            attempt = take_attempt(session, state_hash=_hash(state), browser_hash=_hash(cookie))
-    if attempt is None:
+        transactions = transactions_of_server(sessions)
+        with transactions.begin_unaudited("login.claim", any_caller) as transaction:
+            now = transaction.now
+            attempt = take_attempt(
+                transaction.session, state_hash=_hash(state), browser_hash=_hash(cookie)
+            )
+    if attempt is None or now is None:
         raise UnauthenticatedError(
             "This login is not the latest one of this browser, or it was used before; start again."
         )
@@ -125,7 +131,7 @@ def complete(
         raise UnauthenticatedError(message)
     token = _exchange(issuer, client, endpoints, answer.code or "", proof)
     claims = issuers.verified_id_token(token, issuer, client, nonce=proof.nonce, now=now)
-    return web_sessions.sign_in_as(sessions, issuer=issuer, claims=claims, now=now)
+    return web_sessions.sign_in_as(sessions, issuer=issuer, claims=claims)
 
 
 def _exchange(issuer: Issuer, client: Client, endpoints: Endpoints, code: str, proof: Proof) -> str:

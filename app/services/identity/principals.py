@@ -1,18 +1,15 @@
 """Creating principals, setting their grants and federated identities, and deactivating them."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from app.db import audit
 from app.db.federated_identities import holder_of
 from app.db.models import FederatedIdentityRow, Principal, RoleGrant
 from app.db.principals import lock_principal, principal_named
-from app.db.session import Sessions
 from app.db.tokens import revoke_tokens
 from app.db.web_sessions import delete_sessions_opened_by
-from app.domain.audit.chain import REGISTRY, Facts, audit_event
+from app.domain.audit.chain import REGISTRY
 from app.domain.errors import (
     AlreadyExistsError,
     Fault,
@@ -20,20 +17,28 @@ from app.domain.errors import (
     PrincipalDeactivatedError,
     UnknownReferenceError,
 )
-from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role, not_found
+from app.domain.identity.access import (
+    EVERYWHERE,
+    Grant,
+    PrincipalKind,
+    Role,
+    not_found,
+    role_in,
+)
 from app.domain.identity.oidc import FederatedIdentity
 from app.domain.naming import Json
 from app.oidc.issuers import Issuers
+from app.services.transactions import Transaction, Transactions
+
+_ADMIN = role_in(Role.ADMIN, EVERYWHERE)
 
 
 def create_principal(
-    sessions: Sessions,
+    transactions: Transactions,
     *,
     name: str,
     kind: PrincipalKind,
     grants: Collection[Grant],
-    caller: Caller,
-    now: datetime,
 ) -> Principal:
     """Create a human or service principal with its grants.
 
@@ -41,39 +46,34 @@ def create_principal(
         ForbiddenError: The caller is not an admin of the whole registry.
         AlreadyExistsError: The name is taken.
     """
-    caller.require_in(Role.ADMIN, EVERYWHERE)
-    with sessions.begin() as session:
-        return add_principal(session, name, kind, grants, caller, now)
+    with transactions.begin("principal.create", _ADMIN, subject=REGISTRY) as transaction:
+        return add_principal(transaction, name, kind, grants)
 
 
 def add_principal(
-    session: Session,
+    transaction: Transaction,
     name: str,
     kind: PrincipalKind,
     grants: Collection[Grant],
-    caller: Caller,
-    now: datetime,
 ) -> Principal:
-    """Insert a principal and its audit entry, in the caller's transaction.
+    """Insert a principal and its audit entry.
 
     Raises:
         AlreadyExistsError: The name is taken.
     """
-    audit.lock_chain(session, REGISTRY)
+    session = transaction.session
     if principal_named(session, name) is not None:
         raise AlreadyExistsError(f"The principal {name} already exists.")
-    principal = Principal(name, kind, now)
+    principal = Principal(name, kind, transaction.now)
     principal.grants, principal.identities = _rows(grants), []
     session.add(principal)
     session.flush()
     facts = facts_of(principal) | {"kind": kind.value, "grants": _listed(grants)}
-    record(session, "principal.create", facts, caller, now)
+    transaction.record("principal.create", facts)
     return principal
 
 
-def set_grants(
-    sessions: Sessions, *, name: str, grants: Collection[Grant], caller: Caller, now: datetime
-) -> Principal:
+def set_grants(transactions: Transactions, *, name: str, grants: Collection[Grant]) -> Principal:
     """Replace all grants of a principal.
 
     Raises:
@@ -81,25 +81,22 @@ def set_grants(
         NotFoundError: The principal does not exist.
         PrincipalDeactivatedError: The principal is deactivated.
     """
-    caller.require_in(Role.ADMIN, EVERYWHERE)
-    with sessions.begin() as session:
-        principal = lock_active(session, name)
+    with transactions.begin("grants.set", _ADMIN, subject=REGISTRY) as transaction:
+        principal = lock_active(transaction.session, name)
         kept = [row for row in principal.grants if Grant(row.role, row.namespace) in grants]
         held = {Grant(row.role, row.namespace) for row in kept}
         principal.grants = kept + _rows(set(grants) - held)
         facts = facts_of(principal) | {"grants": _listed(grants)}
-        record(session, "grants.set", facts, caller, now)
+        transaction.record("grants.set", facts)
         return principal
 
 
 def set_identities(
-    sessions: Sessions,
+    transactions: Transactions,
     issuers: Issuers,
     *,
     name: str,
     identities: Sequence[FederatedIdentity],
-    caller: Caller,
-    now: datetime,
 ) -> Principal:
     """Replace all federated identities of a principal.
 
@@ -111,8 +108,8 @@ def set_identities(
         InvalidRequestError: An issuer is configured for principals of a different kind.
         AlreadyExistsError: A federated identity is bound to another principal.
     """
-    caller.require_in(Role.ADMIN, EVERYWHERE)
-    with sessions.begin() as session:
+    with transactions.begin("identities.set", _ADMIN, subject=REGISTRY) as transaction:
+        session = transaction.session
         principal = lock_active(session, name)
         for identity in identities:
             _require_bindable(session, issuers, identity, principal)
@@ -128,7 +125,7 @@ def set_identities(
         listed: list[Json] = [
             {"issuer": identity.issuer, "claims": dict(identity.claims)} for identity in identities
         ]
-        record(session, "identities.set", facts_of(principal) | {"identities": listed}, caller, now)
+        transaction.record("identities.set", facts_of(principal) | {"identities": listed})
         return principal
 
 
@@ -155,7 +152,7 @@ def _identity(row: FederatedIdentityRow) -> FederatedIdentity:
     return FederatedIdentity(row.issuer, row.claims)
 
 
-def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) -> None:
+def deactivate(transactions: Transactions, *, name: str) -> None:
     """Deactivate a principal permanently: remove its grants, tokens and federated identities.
 
     Deactivating it again changes nothing. The name stays taken, so that audit entries remain
@@ -165,8 +162,8 @@ def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) 
         ForbiddenError: The caller is not an admin of the whole registry.
         NotFoundError: The principal does not exist.
     """
-    caller.require_in(Role.ADMIN, EVERYWHERE)
-    with sessions.begin() as session:
+    with transactions.begin("principal.deactivate", _ADMIN, subject=REGISTRY) as transaction:
+        session, now = transaction.session, transaction.now
         principal = _lock(session, name)
         if principal.deactivated_at is not None:
             return
@@ -175,7 +172,7 @@ def deactivate(sessions: Sessions, *, name: str, caller: Caller, now: datetime) 
         principal.grants = []
         principal.identities = []
         facts = facts_of(principal) | {"tokens": revoke_tokens(session, principal.id, now)}
-        record(session, "principal.deactivate", facts, caller, now)
+        transaction.record("principal.deactivate", facts)
 
 
 def lock_active(session: Session, name: str) -> Principal:
@@ -194,7 +191,6 @@ def lock_active(session: Session, name: str) -> Principal:
 
 
 def _lock(session: Session, name: str) -> Principal:
-    audit.lock_chain(session, REGISTRY)
     principal = lock_principal(session, name)
     if principal is None:
         raise not_found("principal", name)
@@ -203,10 +199,6 @@ def _lock(session: Session, name: str) -> Principal:
 
 def facts_of(principal: Principal) -> dict[str, Json]:
     return {"principal": principal.name, "principal_id": str(principal.id)}
-
-
-def record(session: Session, action: str, facts: Facts, caller: Caller, now: datetime) -> None:
-    audit.append(session, audit_event(REGISTRY, action, facts, caller=caller, now=now))
 
 
 def _rows(grants: Collection[Grant]) -> list[RoleGrant]:

@@ -10,6 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.session import Sessions
 from app.db.tokens import ValidToken, write_last_use
+from app.domain.identity.access import any_caller
+from app.services.transactions import transactions_of_server
 
 RECORDING_INTERVAL: Final = timedelta(minutes=5)
 
@@ -24,7 +26,7 @@ class TokenUsage:
     """
 
     def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+        self._transactions = transactions_of_server(sessions)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="token-uses")
         self._waiting: set[UUID] = set()
 
@@ -33,12 +35,12 @@ class TokenUsage:
         if recent or token.id in self._waiting:
             return
         self._waiting.add(token.id)
-        self._thread.submit(self._write, token.id, now)
+        self._thread.submit(self._write, token.id)
 
-    def _write(self, token_id: UUID, now: datetime) -> None:
+    def _write(self, token_id: UUID) -> None:
         try:
-            with self._sessions.begin() as session:
-                write_last_use(session, token_id, now, interval=RECORDING_INTERVAL)
+            with self._transactions.begin_unaudited("token.use", any_caller) as transaction:
+                write_last_use(transaction.session, token_id, interval=RECORDING_INTERVAL)
         except SQLAlchemyError as error:
             _log.warning("the use of a token was not recorded: %s", type(error).__name__)
         finally:

@@ -10,7 +10,7 @@ from app.db.prefixes import lock_prefix, prefix_visible_to
 from app.db.promotions import promotion_place_visible_to, promotion_visible_to
 from app.db.versions import version_numbered
 from app.domain.errors import NotFoundError
-from app.domain.identity.access import Caller, Role, not_found
+from app.domain.identity.access import Caller, not_found
 from app.domain.naming import PrefixName
 
 
@@ -83,14 +83,12 @@ def visible_promotion_place(
     return place
 
 
-def lock_prefix_as(role: Role, session: Session, caller: Caller, name: PrefixName) -> Prefix:
-    """Return the prefix, locked for a write that requires `role`.
+def lock_existing_prefix(session: Session, name: PrefixName) -> Prefix:
+    """Return the prefix, locked for a change; the transaction has checked the caller's role.
 
     Raises:
-        NotFoundError: The prefix does not exist, or is not visible to the caller.
-        ForbiddenError: The prefix is visible, but the caller lacks the role.
+        NotFoundError: The prefix does not exist.
     """
-    caller.require(role, name)
     prefix = lock_prefix(session, name)
     if prefix is None:
         raise name.missing()

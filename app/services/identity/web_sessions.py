@@ -3,29 +3,26 @@
 import hashlib
 import secrets
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
-from app.db import audit
-from app.db.federated_identities import lock_identity
-from app.db.models import ApiToken, FederatedIdentityRow, WebSession
-from app.db.session import Sessions, expect
-from app.db.web_sessions import (
-    delete_expired_sessions,
-    delete_session,
-    live_token,
-    renew,
-    session_by_cookie,
+from app.db.models import WebSession
+from app.db.session import Sessions
+from app.db.web_sessions import delete_expired_sessions, delete_session, renew, session_by_cookie
+from app.domain.audit.chain import REGISTRY, Facts
+from app.domain.errors import UnauthenticatedError
+from app.domain.identity.access import Caller, any_caller
+from app.domain.identity.credentials import (
+    FederatedCredential,
+    SessionCredential,
+    TokenCredential,
 )
-from app.domain.audit.chain import REGISTRY, Facts, audit_event
-from app.domain.identity.access import Caller
-from app.domain.identity.oidc import Issuer, comparable_claims
-from app.domain.naming import Json
+from app.domain.identity.oidc import Issuer
 from app.services.identity.authentication import authenticate, principal_for_claims
+from app.services.transactions import Transactions, transactions_of_server
 
 IDLE_LIFETIME: Final = timedelta(minutes=30)
 LONGEST_LIFETIME: Final = timedelta(hours=10)
@@ -46,22 +43,17 @@ class PageVisit:
     cookie: str | None = None
 
 
-def sign_in(sessions: Sessions, *, token: str, now: datetime) -> PageVisit:
+def sign_in(sessions: Sessions, *, token: str) -> PageVisit:
     """Open a session for the principal that holds `token`; it ends no later than the token.
 
     Raises:
         UnauthenticatedError: The token is malformed, unknown, revoked or expired.
     """
-    caller = authenticate(sessions, token=token, now=now)
-    with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)
-        held = live_token(session, token, now)
-        return _opened(session, caller, held, min(now + LONGEST_LIFETIME, held.expires_at), now)
+    held = authenticate(sessions, token=token)
+    return _opened(sessions, held.caller, {}, latest_end=held.expires_at)
 
 
-def sign_in_as(
-    sessions: Sessions, *, issuer: Issuer, claims: Mapping[str, object], now: datetime
-) -> PageVisit:
+def sign_in_as(sessions: Sessions, *, issuer: Issuer, claims: Mapping[str, object]) -> PageVisit:
     """Open a session for the principal to which the verified claims of an ID token are bound.
 
     The session depends on that federated identity, and ends when it is removed.
@@ -69,49 +61,50 @@ def sign_in_as(
     Raises:
         UnauthenticatedError: The claims are bound to no principal or to several.
     """
-    with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)
+    with sessions() as session:
         caller = principal_for_claims(session, issuer, claims)
-        held = lock_identity(session, caller.id, issuer.url, comparable_claims(claims))
-        return _opened(session, caller, expect(held), now + LONGEST_LIFETIME, now)
+    return _opened(sessions, caller, {"issuer": issuer.url})
 
 
 def _opened(
-    session: Session,
-    caller: Caller,
-    held: ApiToken | FederatedIdentityRow,
-    ends_at: datetime,
-    now: datetime,
+    sessions: Sessions, caller: Caller, facts: Facts, *, latest_end: datetime | None = None
 ) -> PageVisit:
-    delete_expired_sessions(session, now)
-    cookie = _new_secret()
-    by_token = isinstance(held, ApiToken)
-    row = WebSession(
-        token_id=held.id if by_token else None,
-        identity_id=None if by_token else held.id,
-        hash=_hash(cookie),
-        form_token=_new_secret(),
-        created_at=now,
-        renewed_at=now,
-        expires_at=min(now + IDLE_LIFETIME, ends_at),
-        ends_at=ends_at,
-    )
-    session.add(row)
-    session.flush()
-    facts: dict[str, Json] = {"session_id": str(row.id)}
-    if isinstance(held, ApiToken):
-        facts["token_id"] = str(held.id)
-    else:
-        facts |= {"identity_id": str(held.id), "issuer": held.issuer}
-    _record(session, "session.open", facts, caller, now)
-    return PageVisit(caller, row.id, row.form_token, cookie)
+    transactions, held = Transactions(sessions, caller), caller.credential
+    token_id = held.token_id if isinstance(held, TokenCredential) else None
+    identity_id = held.identity_id if isinstance(held, FederatedCredential) else None
+    with transactions.begin("session.open", any_caller, subject=REGISTRY) as transaction:
+        session, now = transaction.session, transaction.now
+        delete_expired_sessions(session)
+        ends_at = now + LONGEST_LIFETIME
+        if latest_end is not None:
+            ends_at = min(ends_at, latest_end)
+        cookie = _new_secret()
+        row = WebSession(
+            token_id=token_id,
+            identity_id=identity_id,
+            hash=_hash(cookie),
+            form_token=_new_secret(),
+            created_at=now,
+            renewed_at=now,
+            expires_at=min(now + IDLE_LIFETIME, ends_at),
+            ends_at=ends_at,
+        )
+        session.add(row)
+        session.flush()
+        opener = {"token_id": token_id, "identity_id": identity_id}
+        transaction.record(
+            "session.open",
+            {"session_id": str(row.id), **facts}
+            | {name: str(id_) for name, id_ in opener.items() if id_ is not None},
+        )
+        opened = replace(transaction.caller, credential=SessionCredential(row.id))
+        return PageVisit(opened, row.id, row.form_token, cookie)
 
 
 def visit(
     sessions: Sessions,
     *,
     cookie: str,
-    now: datetime,
     issuers: Collection[str] = (),
     attended: bool = True,
 ) -> PageVisit | None:
@@ -123,35 +116,39 @@ def visit(
     itself (`attended` is false) do neither.
     """
     with sessions() as session:
-        found = session_by_cookie(session, _hash(cookie), issuers, now)
+        found = session_by_cookie(session, _hash(cookie), issuers)
     if found is None:
         return None
-    row, caller = found
+    row, caller, now = found
     present = PageVisit(caller, row.id, row.form_token)
     if not attended or now - row.renewed_at < RENEWED_AFTER:
         return present
-    return _renewed(sessions, present, row, now)
+    return _renewed(sessions, present, row)
 
 
-def sign_out(sessions: Sessions, *, visit: PageVisit, now: datetime) -> None:
+def sign_out(sessions: Sessions, *, visit: PageVisit) -> None:
     """End a session at once; ending it again changes nothing."""
-    with sessions.begin() as session:
-        audit.lock_chain(session, REGISTRY)
-        if delete_session(session, visit.session_id):
-            facts: Facts = {"session_id": str(visit.session_id)}
-            _record(session, "session.close", facts, visit.caller, now)
+    transactions = Transactions(sessions, visit.caller)
+    with (
+        suppress(UnauthenticatedError),  # the session has ended already
+        transactions.begin("session.close", any_caller, subject=REGISTRY) as transaction,
+    ):
+        delete_session(transaction.session, visit.session_id)
+        transaction.record("session.close", {"session_id": str(visit.session_id)})
 
 
-def _renewed(sessions: Sessions, present: PageVisit, row: WebSession, now: datetime) -> PageVisit:
+def _renewed(sessions: Sessions, present: PageVisit, row: WebSession) -> PageVisit:
     cookie = _new_secret()
-    with sessions.begin() as session:
+    # Not as the visitor, whose transactions lock the session that this one updates.
+    transactions = transactions_of_server(sessions)
+    with transactions.begin_unaudited("session.renew", any_caller) as transaction:
         renewed = renew(
-            session,
+            transaction.session,
             row.id,
             before=row.hash,
             after=_hash(cookie),
-            expires_at=min(now + IDLE_LIFETIME, row.ends_at),
-            at=now,
+            expires_at=min(transaction.now + IDLE_LIFETIME, row.ends_at),
+            at=transaction.now,
         )
     return replace(present, cookie=cookie) if renewed else present
 
@@ -162,7 +159,3 @@ def _new_secret() -> str:
 
 def _hash(cookie: str) -> str:
     return hashlib.sha256(cookie.encode()).hexdigest()
-
-
-def _record(session: Session, action: str, facts: Facts, caller: Caller, now: datetime) -> None:
-    audit.append(session, audit_event(REGISTRY, action, facts, caller=caller, now=now))

@@ -14,6 +14,7 @@ from app.domain.identity.access import (
     Role,
     not_found,
 )
+from app.domain.identity.credentials import ServerCredential
 from app.domain.naming import PrefixName
 from tests.support.evidence import an_id
 
@@ -23,7 +24,7 @@ NOTHING, RELEASED, EVERYTHING = "nothing", "released", "everything"
 
 def a_caller(*grants, channels=None):
     held = frozenset(Grant(role, namespace) for role, namespace in grants)
-    return Caller(an_id("alice"), "alice", PrincipalKind.HUMAN, held, channels)
+    return Caller(an_id("alice"), "alice", PrincipalKind.HUMAN, held, ServerCredential(), channels)
 
 
 def visibility(caller, prefix=PREFIX):

@@ -3,14 +3,11 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from app.http.deps import request_time
 from app.main import app_of
 from tests.oidc.issuing import issuing
 from tests.oidc.test_issuers import bind
 from tests.pages.login.travelling import Traveller, configure, signed_in_through
 from tests.support.builders import World
-from tests.support.session.fixtures import Clock
-from tests.support.session.served import pages_in
 
 
 @pytest.fixture(scope="session")
@@ -50,14 +47,3 @@ def traveller(issuer_world, people):
     person.name, person.subject = name, subject
     person.client.base_url = "http://testserver"
     return person
-
-
-@pytest.fixture
-def issuer_page_time(issuer_world):
-    shifted = Clock()
-    app = issuer_world.client.app
-    for each in (app, pages_in(app)):
-        each.dependency_overrides[request_time] = shifted
-    yield shifted
-    for each in (app, pages_in(app)):
-        del each.dependency_overrides[request_time]

@@ -188,12 +188,12 @@ def test_discovery_leads_people_and_codes_to_no_other_server(traveller, people, 
     assert set(people.asked) == {".well-known/openid-configuration"}
 
 
-def test_endpoints_are_cached_and_survive_a_short_outage(traveller, people, issuer_page_time):
+def test_endpoints_are_cached_and_survive_a_short_outage(traveller, people, time):
     traveller.sent_to()
     traveller.sent_to()
     assert len(people.asked) == 1
     people.ill = "failing"
-    issuer_page_time.ahead = timedelta(minutes=10)
+    time.ahead = timedelta(minutes=10)
     traveller.sent_to()
-    issuer_page_time.ahead = timedelta(minutes=16)
+    time.ahead = timedelta(minutes=16)
     refusal(traveller.depart(), 503)

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import select
 
 from app.domain.identity.oidc_login import ATTEMPT_LIFETIME
-from app.http.deps import clock
 from app.services.identity import oidc_login
 from tests.pages.login.test_session_cookies import rows
 from tests.pages.login.travelling import onward, refusal
@@ -59,7 +58,7 @@ def test_of_two_answers_at_once_one_counts(traveller, people, parts, issuer_worl
     def take():
         try:
             return oidc_login.claim_attempt(
-                parts.sessions, known, name="people", state=state, cookie=cookie, now=clock()
+                parts.sessions, known, name="people", state=state, cookie=cookie
             )
         except oidc_login.UnauthenticatedError:
             return None
@@ -78,12 +77,12 @@ def test_an_answer_is_of_no_use_in_another_browser(traveller, people, cookie):
     assert "token" not in people.asked
 
 
-def test_a_sign_in_takes_ten_minutes_at_most(traveller, people, issuer_page_time):
+def test_a_sign_in_takes_ten_minutes_at_most(traveller, people, time):
     for late, message in ((timedelta(seconds=5), None), (timedelta(seconds=-5), "10 minutes")):
-        issuer_page_time.ahead = timedelta(0)
+        time.ahead = timedelta(0)
         url = people.desk.agreed(traveller.sent_to(), traveller.subject)
         people.desk.claims = {"iat": people.claims()["iat"] + 590, "nbf": None}
-        issuer_page_time.ahead = ATTEMPT_LIFETIME - late
+        time.ahead = ATTEMPT_LIFETIME - late
         people.desk.claims["exp"] = people.claims()["exp"] + 900
         response = traveller.come(url)
         if message is None:
@@ -92,7 +91,7 @@ def test_a_sign_in_takes_ten_minutes_at_most(traveller, people, issuer_page_time
             assert message in refusal(response)
 
 
-def test_expired_attempts_are_deleted_at_the_next(traveller, issuer_page_time, sessions):
+def test_expired_attempts_are_deleted_at_the_next(traveller, time, sessions):
     def attempts():
         with sessions() as session:
             return set(session.scalars(select(oidc_login.LoginAttempt.state_hash)))
@@ -101,7 +100,7 @@ def test_expired_attempts_are_deleted_at_the_next(traveller, issuer_page_time, s
     traveller.sent_to()
     mine = attempts() - others
     assert len(mine) == 1
-    issuer_page_time.ahead = ATTEMPT_LIFETIME
+    time.ahead = ATTEMPT_LIFETIME
     traveller.sent_to()
     assert mine.isdisjoint(attempts())
 

@@ -111,43 +111,43 @@ def test_a_session_ends_with_its_token(person, world, sessions):
     assert response.headers["location"] == "/admin/sign-in?next=%2Fadmin%2Freviews"
 
 
-def test_a_session_ends_after_half_an_hour_without_use(person, page_time):
+def test_a_session_ends_after_half_an_hour_without_use(person, time):
     person.sign_in()
-    page_time.ahead = web_sessions.IDLE_LIFETIME - timedelta(seconds=5)
+    time.ahead = web_sessions.IDLE_LIFETIME - timedelta(seconds=5)
     assert person.is_in()
-    page_time.ahead += web_sessions.IDLE_LIFETIME
+    time.ahead += web_sessions.IDLE_LIFETIME
     assert not person.is_in()
 
 
-def test_a_page_left_open_does_not_keep_its_session_alive(person, page_time):
+def test_a_page_left_open_does_not_keep_its_session_alive(person, time):
     person.sign_in()
-    page_time.ahead = timedelta(minutes=20)
+    time.ahead = timedelta(minutes=20)
     assert person.get("/admin/reviews?unattended").status_code == 200
-    page_time.ahead = timedelta(minutes=31)
+    time.ahead = timedelta(minutes=31)
     response = person.get("/admin/reviews?unattended", headers={"HX-Request": "true"})
     assert response.headers["hx-redirect"] == "/admin/sign-in?next=%2Fadmin%2Freviews"
 
 
-def test_a_session_in_constant_use_ends_after_its_longest_lifetime(person, page_time):
+def test_a_session_in_constant_use_ends_after_its_longest_lifetime(person, time):
     person.sign_in()
-    while page_time.ahead < web_sessions.LONGEST_LIFETIME:
+    while time.ahead < web_sessions.LONGEST_LIFETIME:
         assert person.is_in()
-        page_time.ahead += timedelta(minutes=25)
+        time.ahead += timedelta(minutes=25)
     assert not person.is_in()
 
 
-def test_the_cookie_is_renewed_and_the_old_one_soon_stops_working(person, page_time):
+def test_the_cookie_is_renewed_and_the_old_one_soon_stops_working(person, time):
     person.sign_in()
     old = person.client.cookies["registry_session"]
-    page_time.ahead = web_sessions.RENEWED_AFTER
+    time.ahead = web_sessions.RENEWED_AFTER
     assert person.is_in()
     new = person.client.cookies["registry_session"]
     assert new != old
 
     person.keep(old)
-    page_time.ahead += timedelta(seconds=10)
+    time.ahead += timedelta(seconds=10)
     assert person.is_in(), "a request in flight during the renewal is still accepted"
-    page_time.ahead += timedelta(minutes=1)
+    time.ahead += timedelta(minutes=1)
     assert not person.is_in()
 
 
@@ -169,11 +169,11 @@ def test_signing_in_and_out_are_on_the_audit_log(person, world):
     assert opened["facts"]["session_id"] == closed["facts"]["session_id"]
 
 
-def test_expired_sessions_are_deleted_at_the_next_sign_in(person, page_time, sessions):
+def test_expired_sessions_are_deleted_at_the_next_sign_in(person, time, sessions):
     others = {row.id for row in rows(sessions)}  # left by tests whose clock was ahead
     person.sign_in()
     mine = {row.id for row in rows(sessions)} - others
-    page_time.ahead = web_sessions.LONGEST_LIFETIME
+    time.ahead = web_sessions.LONGEST_LIFETIME
     person.sign_in()
     assert mine.isdisjoint(row.id for row in rows(sessions))
 
@@ -191,12 +191,12 @@ def test_a_form_without_the_csrf_token_of_its_session_has_no_effect(person, worl
     assert world.promotion(promotion)["reviews"] == []
 
 
-def test_a_form_of_an_ended_session_asks_to_sign_in_and_comes_back(person, world, page_time):
+def test_a_form_of_an_ended_session_asks_to_sign_in_and_comes_back(person, world, time):
     promotion = world.a_promotion()
     person.sign_in()
     path = f"/admin/promotions/{promotion['id']}"
     mark = person.mark(path)
-    page_time.ahead = web_sessions.LONGEST_LIFETIME
+    time.ahead = web_sessions.LONGEST_LIFETIME
 
     fields = {"verdict": "approve", "form_token": mark}
     referer = {"Referer": f"http://testserver{path}"}

@@ -29,7 +29,8 @@ def registered(world, name):
 @pytest.fixture
 def found(sessions):
     def found(*, digest=None, name=None, revision=None):
-        return find_base_model_digest(sessions, digest=digest, name=name, revision=revision)
+        with sessions() as session:
+            return find_base_model_digest(session, digest=digest, name=name, revision=revision)
 
     return found
 

@@ -32,9 +32,10 @@ def staging(s3_account):
 
 
 @pytest.fixture
-def collected(sessions, blobs, staging):
-    def collected(*, grace=NO_GRACE, dry_run=False, at=None):
-        return collect(sessions, blobs, staging, grace=grace, dry_run=dry_run, now=at or now())
+def collected(sessions, blobs, staging, time):
+    def collected(*, grace=NO_GRACE, dry_run=False, ahead=timedelta(0)):
+        time.ahead = ahead
+        return collect(sessions, blobs, staging, grace=grace, dry_run=dry_run)
 
     return collected
 
@@ -104,7 +105,7 @@ def test_expired_uploads_are_removed(world, staging, collected):
     world.a_version()
     kept, expired = uploaded(world, weights(2)), announce(world, weights(3)).json()
     del expired
-    assert collected(at=now() + timedelta(hours=25)).uploads >= 2
+    assert collected(ahead=timedelta(hours=25)).uploads >= 2
     with staging.open(f"uploads/{kept['id']}") as chunks:
         assert chunks is None
 
@@ -142,7 +143,7 @@ def test_a_scrub_marks_damage_and_unmarks_repaired_objects(world, sessions, blob
     digest = version["files"][1]["sha256"]
     damage(digest, b"other bytes")
 
-    found = scrub(sessions, blobs, now=now(), progress=lambda _: None)
+    found = scrub(sessions, blobs, progress=lambda _: None)
 
     assert f"{world.prefix}@1" in found.damaged[digest]
     shown = world.made("GET", f"{world.path}/versions/1", by="publisher")
@@ -150,7 +151,7 @@ def test_a_scrub_marks_damage_and_unmarks_repaired_objects(world, sessions, blob
     assert world.actions()[-1] == "version.damage"
 
     damage(digest, weights(7))
-    assert digest not in scrub(sessions, blobs, now=now(), progress=lambda _: None).damaged
+    assert digest not in scrub(sessions, blobs, progress=lambda _: None).damaged
     assert world.made("GET", f"{world.path}/versions/1", by="publisher")["damaged"] == []
     assert world.actions()[-1] == "version.repair"
 
@@ -158,7 +159,7 @@ def test_a_scrub_marks_damage_and_unmarks_repaired_objects(world, sessions, blob
 def test_a_scrub_reports_its_progress(world, sessions, blobs):
     world.a_version()
     progress = []
-    found = scrub(sessions, blobs, now=now(), progress=progress.append)
+    found = scrub(sessions, blobs, progress=progress.append)
     assert (len(progress), sum(progress)) == (found.objects, found.size_bytes)
 
 
@@ -204,7 +205,7 @@ def test_the_command_scrubs_and_fails_on_damage(run, world, damage):
 
 
 def test_an_object_that_becomes_referenced_during_a_collection_is_not_removed(
-    world, sessions, blobs, staging, orphan
+    world, sessions, blobs, staging, orphan, time
 ):
     world.a_version(seed=1)
     first, second = sorted((weights(seed) for seed in (7001, 7002)), key=digest_of)
@@ -222,8 +223,8 @@ def test_an_object_that_becomes_referenced_during_a_collection_is_not_removed(
             if digest == digest_of(first):
                 assert world.push(weights=second).status_code == 201
 
-    later = now() + timedelta(hours=2)  # the push's pins have expired
-    collect(sessions, PushDuringDeletion(), staging, grace=timedelta(0), dry_run=False, now=later)
+    time.ahead = timedelta(hours=2)  # the push's pins have expired
+    collect(sessions, PushDuringDeletion(), staging, grace=timedelta(0), dry_run=False)
 
     assert not is_stored(blobs, digest_of(first))
     assert is_stored(blobs, digest_of(second))
@@ -231,5 +232,5 @@ def test_an_object_that_becomes_referenced_during_a_collection_is_not_removed(
 
 def test_unmarking_an_unmarked_object_records_nothing(world, sessions):
     version = world.a_version()
-    unmark(sessions, digest=version["files"][0]["sha256"], now=now())
+    unmark(sessions, digest=version["files"][0]["sha256"])
     assert world.actions() == ["prefix.create", "version.push"]

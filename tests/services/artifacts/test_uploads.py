@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import httpx2
 import pytest
@@ -13,6 +13,7 @@ from app.domain.naming import PrefixName
 from app.services.artifacts import uploads
 from app.services.artifacts.uploads import LIFETIME
 from app.services.identity.authentication import authenticate
+from app.services.transactions import Transactions
 from app.storage.s3_staging import S3Staging
 from tests.support.adapters import a_config
 from tests.support.builders import weights
@@ -148,10 +149,9 @@ def announced(sessions, tokens, prefix):
     """Find an upload by its digest alone, as the Hub's push does."""
 
     def announced(sha256, *, by="publisher"):
-        now = datetime.now(UTC)  # noqa: TID251 - the time of the push
-        caller = authenticate(sessions, token=tokens[by], now=now)
+        caller = authenticate(sessions, token=tokens[by]).caller
         name = PrefixName(prefix.namespace, "voice")
-        return uploads.announced(sessions, prefix=name, sha256=sha256, caller=caller, now=now)
+        return uploads.announced(Transactions(sessions, caller), prefix=name, sha256=sha256)
 
     return announced
 

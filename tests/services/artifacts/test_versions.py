@@ -3,16 +3,14 @@
 import hashlib
 import json
 import uuid
-from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import delete
 
-from app.db.blobs import delete_expired_pins
+from app.db.models import BlobPin
 from tests.support.adapters import a_config, a_tensor, a_weights_file
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import CARD, a_base_model, a_digest, weights
-
-LATER = datetime.now(UTC) + timedelta(hours=2)  # noqa: TID251 - after a pin has expired
 
 
 def unused_seed():
@@ -154,7 +152,7 @@ def test_a_push_whose_pins_have_expired_is_refused(world_on, sessions):
         def put(self, content, *, digest, size_bytes):
             super().put(content, digest=digest, size_bytes=size_bytes)
             with sessions.begin() as session:
-                delete_expired_pins(session, LATER)
+                session.execute(delete(BlobPin))
 
     world = world_on(blobs=SlowBlobs())
     world.a_base()

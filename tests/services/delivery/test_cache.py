@@ -9,16 +9,18 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.orm import sessionmaker
 
+from app.db.clock import elapsed
 from app.db.session import engine_for, sessions_on
 from app.db.tokens import ValidToken
 from app.db.worker_leases import Notification
 from app.domain.delivery.cache_lease import LEASE_S
 from app.domain.delivery.served_channel import ServedChannel, ServedVersion
 from app.domain.identity.access import Caller, PrincipalKind
+from app.domain.identity.credentials import ServerCredential
 from app.domain.identity.tokens import new_token, token_hash
 from app.domain.naming import PrefixName
 from app.services.delivery import cache as cache_module
-from app.services.delivery.cache import ChannelCache, elapsed
+from app.services.delivery.cache import ChannelCache
 from app.services.delivery.cache_invalidation import InvalidationStream, invalidate
 from app.services.delivery.cache_loader import ReadThroughCache
 from app.services.delivery.waiters import finish
@@ -36,7 +38,7 @@ def a_channel(generation=1, name="production"):
 
 
 def a_token():
-    caller = Caller(uuid4(), "fleet", PrincipalKind.SERVICE, frozenset())
+    caller = Caller(uuid4(), "fleet", PrincipalKind.SERVICE, frozenset(), ServerCredential())
     return ValidToken(uuid4(), caller, NOW + timedelta(days=1), None)
 
 
@@ -147,7 +149,7 @@ def test_a_failed_read_caches_nothing(unavailable):
     cache = cache_with_lease()
 
     async def ask():
-        await cache.prepare_token(unavailable, TOKEN, NOW)
+        await cache.prepare_token(unavailable, TOKEN)
         await cache.prepare_channel(unavailable, KEY)
 
     run_in_thread(ask())
@@ -160,7 +162,7 @@ def test_malformed_keys_are_not_read():
     refusing = sessionmaker()  # without a database, so a query would fail
 
     async def ask():
-        await cache.prepare_token(refusing, "no-token", NOW)
+        await cache.prepare_token(refusing, "no-token")
         await cache.prepare_channel(refusing, ("acme", "voice", "UPPER"))
         await cache.prepare_channel(refusing, ("-", "voice", "production"))
 
@@ -169,7 +171,7 @@ def test_malformed_keys_are_not_read():
 
 def test_no_token_is_read_without_a_lease():
     refusing = sessionmaker()  # without a database, so a query would fail
-    run_in_thread(ReadThroughCache().prepare_token(refusing, TOKEN, NOW))
+    run_in_thread(ReadThroughCache().prepare_token(refusing, TOKEN))
 
 
 def test_concurrent_requests_share_one_read(world, sessions):
@@ -199,7 +201,7 @@ def test_an_invalid_token_and_an_empty_channel_are_not_cached(world, sessions):
     key = (*world.prefix.split("/"), "production")
 
     async def ask():
-        await cache.prepare_token(sessions, token, NOW)
+        await cache.prepare_token(sessions, token)
         await cache.prepare_channel(sessions, key)
         await cache.prepare_channel(sessions, (*key[:2], "staging"))
 

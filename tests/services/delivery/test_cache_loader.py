@@ -10,6 +10,7 @@ from app.db.tokens import ValidToken
 from app.domain.delivery.cache_lease import LEASE_S
 from app.domain.delivery.served_channel import ServedChannel, ServedVersion
 from app.domain.identity.access import Caller, PrincipalKind
+from app.domain.identity.credentials import ServerCredential
 from app.domain.naming import PrefixName
 from app.services.delivery.cache import ChannelCache
 from app.services.delivery.cache_loader import ReadThroughCache
@@ -46,7 +47,7 @@ def a_channel():
 
 
 def a_token(**changes):
-    caller = Caller(uuid4(), "fleet", PrincipalKind.SERVICE, frozenset())
+    caller = Caller(uuid4(), "fleet", PrincipalKind.SERVICE, frozenset(), ServerCredential())
     token = ValidToken(uuid4(), caller, NOW + timedelta(days=1), None)
     return replace(token, **changes)
 

@@ -1,7 +1,5 @@
 """Finding the version of a Hub revision."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from app.domain.errors import (
@@ -14,15 +12,13 @@ from app.domain.naming import PrefixName
 from app.services.delivery.revisions import is_pinned, version_named
 from app.services.identity.authentication import authenticate
 
-NOW = datetime.now(UTC)  # noqa: TID251 - tokens are valid at the real time
-
 
 @pytest.fixture
 def named(sessions, tokens, world):
     """Return the number of the version that a revision of the world's prefix names."""
 
     def named(revision, *, by="publisher"):
-        caller = authenticate(sessions, token=tokens.get(by, by), now=NOW)
+        caller = authenticate(sessions, token=tokens.get(by, by)).caller
         prefix = PrefixName(world.namespace, "voice")
         with sessions() as session:
             version = version_named(session, caller, prefix, revision)

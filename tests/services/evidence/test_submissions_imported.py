@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import zipfile
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -103,7 +103,6 @@ def test_imported_files_are_stored_unchanged_and_can_be_downloaded(
         S3Staging(s3_account),
         grace=timedelta(seconds=-5),
         dry_run=False,
-        now=datetime.now(UTC),  # noqa: TID251 - as the command reads the clock
     )
 
     sent = {"results.json": the_results("full").read_bytes()} | {

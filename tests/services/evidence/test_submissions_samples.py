@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -135,7 +135,6 @@ def test_samples_are_stored_unchanged_and_are_not_collected(
         S3Staging(s3_account),
         grace=timedelta(seconds=-5),
         dry_run=False,
-        now=datetime.now(UTC),  # noqa: TID251 - as the command reads the clock
     )
 
     with blobs.open(digest) as chunks:

@@ -1,7 +1,7 @@
 """Due promotions: executing them after a policy's wait, and expiring overdue ones."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -16,17 +16,13 @@ from tests.support.observing import eventually
 WAIT = timedelta(hours=24)
 
 
-def from_now(**ahead):
-    return datetime.now(UTC) + timedelta(**ahead)  # noqa: TID251 - replaces the clock
-
-
 @pytest.fixture
-def later(sessions):
+def later(sessions, time):
     """Process the promotions that are due some time from now."""
 
     def later(**ahead):
-        now = from_now(**ahead)
-        while process_due(sessions, now=now):
+        time.ahead = timedelta(**ahead)
+        while process_due(sessions):
             pass
 
     return later
@@ -99,14 +95,15 @@ def test_processing_a_due_promotion_twice_executes_it_once(world, waiting, later
 
 
 def test_a_lock_timeout_delays_only_its_own_promotion(
-    world, waiting, world_on, sessions, impatient, later
+    world, waiting, world_on, sessions, impatient, later, time
 ):
     other = world_on()
     beside = fully_approved(other)
 
     with sessions.begin() as session:
         lock_prefix(session, PrefixName(world.namespace, "voice"))
-        assert process_due(impatient, now=from_now(hours=25)) >= 2
+        time.ahead = timedelta(hours=25)
+        assert process_due(impatient) >= 2
         assert world.promotion(waiting)["state"] == "pending"
         assert other.promotion(beside)["state"] == "executed"
 
@@ -115,13 +112,14 @@ def test_a_lock_timeout_delays_only_its_own_promotion(
 
 
 def test_a_promotion_withdrawn_during_processing_is_not_executed(
-    world, waiting, world_on, engine, sessions
+    world, waiting, world_on, engine, sessions, time
 ):
     with engine.connect() as connection, ThreadPoolExecutor(1) as thread:
         with connection.begin():
             withdrawing = world_on(sessions=sessions_on(connection))
             assert withdrawing.withdraw(waiting).status_code == 200
-            settled = thread.submit(process_due, sessions, now=from_now(hours=25))
+            time.ahead = timedelta(hours=25)
+            settled = thread.submit(process_due, sessions)
             eventually(lambda: blocks_another(connection))
         assert settled.result(timeout=10) >= 1
 

@@ -1,25 +1,12 @@
 """The very moments at which time moves a promotion: its expiry and the end of its wait."""
 
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import pytest
 
-from app.domain.errors import InvalidTransitionError
-from app.domain.governance.approvals import Verdict
-from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role
 from app.services.governance.due_promotions import process_due
-from app.services.governance.promotions import withdraw
-from app.services.governance.reviews import review
 
 TICK = timedelta(microseconds=1)
-
-
-def as_principal(world, name, role):
-    """Return one of the first principals as services know it."""
-    found = world.made("GET", f"/v1/principals/{name}", by="admin")
-    kind = PrincipalKind(found["kind"])
-    return Caller(UUID(found["id"]), name, kind, frozenset({Grant(role, EVERYWHERE)}))
 
 
 def moment(text):
@@ -38,43 +25,34 @@ def waiting(world):
 @pytest.mark.parametrize(
     ("early", "state"), [(TICK, "pending"), (0 * TICK, "executed")], ids=["before", "at"]
 )
-def test_at_its_very_due_time_a_promotion_executes(world, waiting, sessions, early, state):
+def test_at_its_very_due_time_a_promotion_executes(world, waiting, sessions, time, early, state):
     due = moment(waiting["waiting_for"]["not_before"])
-    process_due(sessions, now=due - early)
+    time.stop_at(due - early)
+    process_due(sessions)
     assert world.promotion(waiting)["state"] == state
 
 
 @pytest.mark.parametrize(
     ("early", "action"), [(TICK, "promotion.request"), (0 * TICK, "promotion.expire")]
 )
-def test_at_its_very_expiry_a_promotion_expires(world, sessions, early, action):
+def test_at_its_very_expiry_a_promotion_expires(world, sessions, time, early, action):
     promotion = world.a_promotion()
-    process_due(sessions, now=moment(promotion["expires_at"]) - early)
+    time.stop_at(moment(promotion["expires_at"]) - early)
+    process_due(sessions)
     assert world.actions()[-1] == action
 
 
-def test_at_its_very_expiry_a_promotion_takes_no_approval(world, sessions):
+def test_at_its_very_expiry_a_promotion_takes_no_approval(world, time):
     promotion = world.a_promotion()
-    arguments = {
-        "promotion_id": UUID(promotion["id"]),
-        "verdict": Verdict.APPROVE,
-        "comment": "looks right",
-        "caller": as_principal(world, "approver-1", Role.APPROVER),
-    }
     expiry = moment(promotion["expires_at"])
 
-    review(sessions, **arguments, now=expiry - TICK)
-    with pytest.raises(InvalidTransitionError, match="has expired"):
-        review(sessions, **arguments, now=expiry)
+    time.stop_at(expiry - TICK)
+    assert world.review(promotion, by="approver-1").status_code == 200
+    time.stop_at(expiry)
+    assert "has expired" in world.review(promotion, by="approver-2").json()["detail"]
 
 
-def test_at_its_very_expiry_a_promotion_is_not_withdrawn(world, sessions):
+def test_at_its_very_expiry_a_promotion_is_not_withdrawn(world, time):
     promotion = world.a_promotion()
-    publisher = as_principal(world, "publisher", Role.PUBLISHER)
-    with pytest.raises(InvalidTransitionError, match="expired at"):
-        withdraw(
-            sessions,
-            promotion_id=UUID(promotion["id"]),
-            caller=publisher,
-            now=moment(promotion["expires_at"]),
-        )
+    time.stop_at(moment(promotion["expires_at"]))
+    assert "expired at" in world.withdraw(promotion).json()["detail"]

@@ -312,27 +312,27 @@ def test_an_existing_principal_keeps_its_grants(world, sessions):
     world.a_base()
     world.a_prefix()
 
-    ensure_principal(sessions, name=name, kind=PrincipalKind.HUMAN, grants=set(), now=NOW)
+    ensure_principal(sessions, name=name, kind=PrincipalKind.HUMAN, grants=set())
 
     assert world.call("GET", world.path, by=token).status_code == 200
 
 
 def test_a_known_token_is_reused_while_it_is_valid(world, sessions):
     name, known = world.a_principal()
-    assert ensure_token(sessions, principal=name, known=known, lifetime=DAY, now=NOW) == known
+    assert ensure_token(sessions, principal=name, known=known, lifetime=DAY) == known
 
 
 @pytest.mark.parametrize("known", [None, "not-a-token"])
 def test_without_a_valid_token_a_new_one_is_issued(world, sessions, known):
     name, _ = world.a_principal()
-    token = ensure_token(sessions, principal=name, known=known, lifetime=DAY, now=NOW)
+    token = ensure_token(sessions, principal=name, known=known, lifetime=DAY)
     assert is_authenticated(world, token)
 
 
 def test_the_token_of_another_principal_is_not_reused(world, sessions):
     name, _ = world.a_principal()
     _, theirs = world.a_principal()
-    assert ensure_token(sessions, principal=name, known=theirs, lifetime=DAY, now=NOW) != theirs
+    assert ensure_token(sessions, principal=name, known=theirs, lifetime=DAY) != theirs
 
 
 @pytest.mark.parametrize("namespace", ["**", "-a", "a/b", ""])

@@ -1,17 +1,17 @@
 """Binding identities at issuers to principals: the refusals, and the entry on the audit log."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from app.domain.errors import AlreadyExistsError, InvalidRequestError, UnknownReferenceError
-from app.domain.identity.access import SYSTEM, PrincipalKind
+from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import FederatedIdentity, Issuer
 from app.oidc.issuers import Issuers
 from app.services.identity.principals import create_principal, set_identities
+from app.services.transactions import transactions_of_server
 
-NOW = datetime.now(UTC)  # noqa: TID251 - principals are made at the real time
 CI = "https://ci.example"
 ISSUERS = Issuers(
     [
@@ -34,10 +34,10 @@ def bound(sessions):
 
     def bound(kind=PrincipalKind.SERVICE, *, issuer=CI, subject=None):
         name = f"job-{uuid.uuid4().hex[:8]}"
-        common = {"caller": SYSTEM, "now": NOW}
-        create_principal(sessions, name=name, kind=kind, grants=[], **common)
+        server = transactions_of_server(sessions)
+        create_principal(server, name=name, kind=kind, grants=[])
         identity = FederatedIdentity(issuer, {"sub": subject or name})
-        set_identities(sessions, ISSUERS, name=name, identities=[identity], **common)
+        set_identities(server, ISSUERS, name=name, identities=[identity])
         return name
 
     return bound

@@ -2,7 +2,7 @@
 
 import time as real_time
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import create_engine, select
@@ -18,7 +18,6 @@ from app.services.identity.bootstrap import first_admin
 from app.services.identity.token_usage import TokenUsage
 from tests.support.racing import at_once
 
-NOW = datetime.now(UTC)  # noqa: TID251 - tokens are issued at the real time
 DAY = timedelta(days=1)
 
 
@@ -121,7 +120,7 @@ def empty(an_empty_database):
 
 def try_bootstrap(sessions, name):
     try:
-        return first_admin(sessions, name=name, grants=(), lifetime=DAY, now=NOW)
+        return first_admin(sessions, name=name, grants=(), lifetime=DAY)
     except AlreadyExistsError as error:
         return error
 
@@ -138,4 +137,4 @@ def test_only_one_of_concurrent_first_admins_is_created(empty):
 
 def test_a_second_first_admin_is_refused(world, sessions):
     with pytest.raises(AlreadyExistsError, match="an admin already"):
-        first_admin(sessions, name=f"a-{uuid.uuid4().hex}", grants=(), lifetime=DAY, now=NOW)
+        first_admin(sessions, name=f"a-{uuid.uuid4().hex}", grants=(), lifetime=DAY)

@@ -3,7 +3,6 @@
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,7 +23,7 @@ from app.db.models import (
 from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.domain.identity.access import SYSTEM
-from app.http.deps import Parts, request_time
+from app.http.deps import Parts
 from app.http.limits import Limits
 from app.local.mode import prepare
 from app.main import app_of
@@ -42,6 +41,7 @@ from tests.support.builders import (
     register_shared_parts,
 )
 from tests.support.servers import shared_stores
+from tests.support.session.registry_time import RegistryTime
 from tests.support.session.served import pages_in
 
 # The duration of an example depends on the load of the machine, so there is no deadline.
@@ -56,16 +56,6 @@ LIMITS = Limits(
     samples_bytes=1 << 22,
     presigned_lifetime_s=60,
 )
-
-
-class Clock:
-    """The server's clock: the real time plus `ahead`, which tests can set."""
-
-    def __init__(self):
-        self.ahead = timedelta(0)
-
-    def __call__(self):
-        return datetime.now(UTC) + self.ahead  # noqa: TID251 - it stands in for the clock
 
 
 @pytest.fixture(scope="session")
@@ -166,12 +156,14 @@ def app(parts):
 
 
 @pytest.fixture
-def time(app):
-    """The server's clock; set `ahead` to advance it."""
-    moving = Clock()
-    app.dependency_overrides[request_time] = moving
-    yield moving
-    del app.dependency_overrides[request_time]
+def time(stores, parts):
+    """The registry's time; set `ahead` to advance it, or `stop_at` a moment."""
+    engine = create_engine(stores.postgres.owner_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        controlled = RegistryTime(connection, parts)
+        yield controlled
+        controlled.restore()
+    engine.dispose()
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 
 from tests.support.observing import eventually
 
+# Between two requests of a client, short beside the time that a change takes to be acknowledged.
+PAUSE_S = 0.002
+
 
 @dataclass
 class Replica:
@@ -97,6 +100,7 @@ class Load:
                 status, document = answer(connection, path, token)
                 version = document.get("version") if status == 200 else None
                 self.answers.append(Answer(begun, time.monotonic(), status, version))
+                self.stopped.wait(PAUSE_S)
 
     def since(self, moment):
         """Return the responses to requests sent after `moment`."""

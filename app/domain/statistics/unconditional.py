@@ -7,6 +7,8 @@ unconditional test takes the least favourable one: Hsueh, Liu & Chen (2001, Biom
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate, pairwise
 
 from app.domain.statistics.distributions import binomial_upper_tail
 
@@ -21,12 +23,27 @@ _DIFFERENCE_PRECISION = 1e-11
 _LEVEL_PRECISION = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Region:
     """A set of tables of n pairs: of m discordant ones the candidate wins needed[m] or more."""
 
     n: int
     needed: Sequence[int]
+
+    @cached_property
+    def steps(self) -> list[tuple[float, float, int, int]]:
+        """How P(wins >= needed[m]) changes from m to m + 1 discordant pairs, for each m.
+
+        With the same number needed, a win of the added pair completes it; with one more needed,
+        a loss of that pair leaves out the tables that had just enough. Either way the change is
+        sign * ways * share^wins * (1 - share)^losses, here as (sign, log(ways), wins, losses).
+        """
+        steps = []
+        for m, (wins, after) in enumerate(pairwise(self.needed)):
+            gains = after == wins
+            ways = _log_ways(m, wins - 1 if gains else wins)
+            steps.append((1.0 if gains else -1.0, ways, wins, m + 1 - wins))
+        return steps
 
 
 def probability(region: Region, discordance: float, difference: float) -> float:
@@ -44,13 +61,17 @@ def probability(region: Region, discordance: float, difference: float) -> float:
         return float(region.needed[0] == 0)
     share = min(max((discordance + difference) / (2 * discordance), 0.0), 1.0)
     if discordance == 1:
-        return next(_tails(region.needed, share, n, n))
+        return next(_tails(region, share, n, n))
     spread = _SPREAD * (math.sqrt(n * discordance * (1 - discordance)) + _SKEW)
     low = max(0, math.floor(n * discordance - spread))
     high = min(n, math.ceil(n * discordance + spread))
-    logs = math.log(discordance), math.log1p(-discordance)
-    tails = enumerate(_tails(region.needed, share, low, high), low)
-    return sum(_mass(discordant, n, *logs) * tail for discordant, tail in tails)
+    log_yes, log_no = math.log(discordance), math.log1p(-discordance)
+    masses = [
+        math.exp(ways + m * log_yes + (n - m) * log_no)
+        for m, ways in enumerate(_all_log_ways(n)[low : high + 1], low)
+    ]
+    tails = _tails(region, share, low, high)
+    return sum(mass * tail for mass, tail in zip(masses, tails, strict=True))
 
 
 def worst_case(region: Region, difference: float) -> tuple[float, float]:
@@ -115,30 +136,30 @@ def _position(angle: float) -> float:
     return math.sin(angle) ** 2
 
 
-def _tails(needed: Sequence[int], share: float, low: int, high: int) -> Iterator[float]:
-    """Yield P(wins >= needed[m]) for m = low to high discordant pairs, each from the last."""
+def _tails(region: Region, share: float, low: int, high: int) -> Iterator[float]:
+    """Return P(wins >= needed[m]) for m = low to high discordant pairs, each from the last."""
+    needed = region.needed
     if share in (0.0, 1.0):
-        for m in range(low, high + 1):
-            yield float(needed[m] == 0 if share == 0 else needed[m] <= m)
-        return
+        return (float(needed[m] <= share * m) for m in range(low, high + 1))
     log_win, log_loss = math.log(share), math.log1p(-share)
-    tail = binomial_upper_tail(needed[low], low, share) if low else float(needed[0] == 0)
-    for m in range(low, high):
-        yield tail
-        k = needed[m]
-        if needed[m + 1] == k:
-            tail += share * _mass(k - 1, m, log_win, log_loss)
-        else:
-            tail -= (1 - share) * _mass(k, m, log_win, log_loss)
-    yield tail
+    first = binomial_upper_tail(needed[low], low, share) if low else float(needed[0] == 0)
+    changes = [
+        sign * math.exp(ways + wins * log_win + losses * log_loss)
+        for sign, ways, wins, losses in region.steps[low:high]
+    ]
+    return accumulate(changes, initial=first)
 
 
-def _mass(k: int, n: int, log_p: float, log_q: float) -> float:
-    """Return P(X = k) for X ~ Binomial(n, p), and 0 for a k that X cannot have."""
+@lru_cache(maxsize=8)  # a search asks for the same n hundreds of times
+def _all_log_ways(n: int) -> list[float]:
+    return [_log_ways(n, k) for k in range(n + 1)]
+
+
+def _log_ways(n: int, k: int) -> float:
+    """Return log(n choose k), which is -inf for a k that is out of range."""
     if k < 0 or k > n:
-        return 0.0
-    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    return math.exp(ways + k * log_p + (n - k) * log_q)
+        return -math.inf
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 def _peak(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from app.domain.statistics import proportions
+from app.domain.statistics import paired, proportions
 from app.domain.statistics.paired import (
     PairedCounts,
     lower_bound,
@@ -19,6 +19,7 @@ from app.domain.statistics.paired import (
     upper_bound,
 )
 from app.domain.statistics.tango import nominal_lower_bound
+from app.domain.statistics.unconditional import worst_case
 from tests.domain.statistics import enumeration
 
 
@@ -162,6 +163,19 @@ def test_power_is_the_probability_of_the_tables_that_pass(n, margin, discordance
     expected = enumeration.probability(wins, losses, n, discordance, 0.0)
 
     assert power(margin, discordance, n, 0.95) == pytest.approx(expected, abs=1e-9)
+
+
+def test_no_region_is_evaluated_twice_in_the_search_for_those_that_pass(monkeypatch):
+    evaluated = []
+
+    def recorded(region, difference):
+        evaluated.append(tuple(region.needed))
+        return worst_case(region, difference)
+
+    monkeypatch.setattr(paired, "worst_case", recorded)
+    paired.passing_region(0.07, 40, 0.95)
+
+    assert 0 < len(evaluated) == len(set(evaluated))
 
 
 def test_paired_means_agree_with_scipys_paired_test():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 from app.domain.statistics.tango import score, wins_needed
 from app.domain.statistics.unconditional import Region, probability, worst_case
@@ -74,6 +74,21 @@ def test_the_probability_of_a_region_is_the_sum_over_its_tables(region, discorda
     difference = discordance * share
 
     expected = enumeration.probability(*members(region), region.n, discordance, difference)
+
+    assert probability(region, discordance, difference) == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("n", "discordance", "difference"),
+    [(300, 0.4, -0.05), (2_000, 0.1, 0.01), (10_000, 0.2, -0.02)],
+)
+def test_the_probability_of_many_pairs_agrees_with_scipys_binomials(n, discordance, difference):
+    region = Region(n, wins_needed(n, difference, 0.5))
+    share = (discordance + difference) / (2 * discordance)
+    discordant = np.arange(n + 1)
+    tails = stats.binom.sf(np.array(region.needed) - 1, discordant, share)
+
+    expected = float((stats.binom.pmf(discordant, n, discordance) * tails).sum())
 
     assert probability(region, discordance, difference) == pytest.approx(expected, abs=1e-10)
 

@@ -1,6 +1,7 @@
 """The browser that the tests of the pages drive: found, or installed by `python -m` this module.
 
 In order: the program that `$CHROMIUM` names, one on the path, the one that Playwright downloaded.
+Chromium's headless shell comes first on the path, as it draws nothing and takes a third less CPU.
 """
 
 import os
@@ -11,8 +12,16 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-APT = "apt-get install --quiet --quiet --yes --no-install-recommends chromium"
+NAMES = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
+# The second for a Debian without the first.
+PACKAGES = ("chromium-headless-shell", "chromium")
+INSTALL = ("apt-get", "install", "--quiet", "--quiet", "--yes", "--no-install-recommends")
 
 
 class NoBrowserError(Exception):
@@ -42,7 +51,9 @@ def require():
     if os.geteuid() == 0 and shutil.which("apt-get"):
         print("The tests need Chromium: installing Debian's package with apt-get.", flush=True)  # noqa: T201
         run("apt-get", "update", "--quiet", "--quiet")
-        run(*APT.split(), DEBIAN_FRONTEND="noninteractive")
+        for package in PACKAGES:
+            if not found():
+                run(*INSTALL, package, DEBIAN_FRONTEND="noninteractive")
     else:
         print("The tests need Chromium: downloading the one of Playwright.", flush=True)  # noqa: T201
         run(sys.executable, "-m", "playwright", "install", "chromium")

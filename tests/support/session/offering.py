@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.local.mode import Stores
 
 ADDRESS = "PREFIX_REGISTRY_TEST_STORES"
 ASK, END = "ask", "end"
@@ -61,7 +65,7 @@ class _Offer:
         self.folder = folder
         self.address = str(folder / "offer")
         self.listener = Listener(self.address, "AF_UNIX", backlog=64)
-        self.stores = None
+        self.stores: Stores | None = None
         self.template = None
 
     def serve(self) -> None:
@@ -83,7 +87,7 @@ class _Offer:
         if self.template is None:
             self.template = connection.recv()
 
-    def _started(self, servers: ExitStack):
+    def _started(self, servers: ExitStack) -> "Stores":
         from app.local.mode import running_stores  # noqa: PLC0415 - it takes a second
 
         return servers.enter_context(running_stores(self.folder))

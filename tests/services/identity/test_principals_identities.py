@@ -62,6 +62,15 @@ def test_an_issuer_of_services_speaks_for_no_person(tokens, bound):
     assert [fault.code for fault in refused.value.faults] == ["identity-kind"]
 
 
+def test_a_principal_keeps_an_identity_that_is_set_again(tokens, sessions, bound):
+    name = bound()
+    identity = FederatedIdentity(CI, {"sub": name})
+    principal = set_identities(
+        sessions, ISSUERS, name=name, identities=[identity], caller=SYSTEM, now=NOW
+    )
+    assert [dict(row.claims) for row in principal.identities] == [{"sub": name}]
+
+
 def test_an_identity_has_one_principal(tokens, bound):
     holder = bound()
     with pytest.raises(AlreadyExistsError, match=holder):

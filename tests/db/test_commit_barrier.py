@@ -1,6 +1,7 @@
 """Waiting after a commit: until every process has confirmed, and no longer than the leases last."""
 
 import time
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -9,10 +10,12 @@ from sqlalchemy import delete, func, select
 from app.db import commit_barrier
 from app.db.commit_barrier import wait_until_invalidated
 from app.db.models import WorkerLease
-from app.db.worker_leases import all_confirmed, raise_barrier
+from app.db.worker_leases import all_confirmed, notification_connection, raise_barrier
+from app.domain.delivery.cache_lease import ABANDONED_AFTER_S
 
 CONFIRMED_ALL = 1 << 62
 LATE = "did not confirm"
+SILENT_S = ABANDONED_AFTER_S + 1
 
 
 @pytest.fixture
@@ -20,12 +23,13 @@ def a_process(sessions):
     """Let a process hold a lease with its last confirmation, until the test ends."""
     ids = []
 
-    def a_process(confirmed):
+    def a_process(confirmed, *, silent_s=0.0):
         lease = WorkerLease(uuid4(), confirmed, None)
         with sessions.begin() as session:
-            lease.proved_at = session.scalar(select(func.now()))
+            lease.proved_at = session.scalar(select(func.now())) - timedelta(seconds=silent_s)
             session.add(lease)
         ids.append(lease.id)
+        return lease.id
 
     yield a_process
     with sessions.begin() as session:
@@ -61,3 +65,26 @@ def test_a_barrier_is_met_from_its_own_number_on(engine, a_process, offset, met)
         barrier = raise_barrier(connection)
         a_process(barrier + offset)
         assert all_confirmed(connection, barrier) is met
+
+
+def test_no_change_waits_for_a_process_that_gave_no_proof_for_long(engine, a_process):
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        a_process(0, silent_s=SILENT_S)
+        assert raise_barrier(connection) is None
+        a_process(CONFIRMED_ALL)
+        barrier = raise_barrier(connection)
+        assert all_confirmed(connection, barrier)
+        a_process(0, silent_s=ABANDONED_AFTER_S / 2)
+        assert not all_confirmed(connection, barrier)
+
+
+def test_a_process_that_joins_deletes_the_leases_of_those_that_are_gone(
+    sessions, stores, a_process
+):
+    gone, silent = a_process(0, silent_s=SILENT_S), a_process(0, silent_s=ABANDONED_AFTER_S / 2)
+    joined = uuid4()
+    with notification_connection(stores.postgres.service_url, joined) as notifications:
+        with sessions() as session:
+            left = set(session.scalars(select(WorkerLease.id)))
+        notifications.leave()
+    assert left & {gone, silent, joined} == {silent, joined}

@@ -63,7 +63,8 @@ root, runs = map(Path, sys.argv[1:3])
 server = ForkServer([Tree(root)], runs, {})
 jobs = [Job((), (test,), timeout_s=float(limit)) for test, limit in json.loads(sys.argv[3])]
 for job, outcome in server.run(jobs):
-    print(json.dumps([job.tests[0], outcome.status, outcome.passed, outcome.last]))
+    took = [file for file, seconds in outcome.took_s.items() if seconds > 0]
+    print(json.dumps([job.tests[0], outcome.status, outcome.passed, outcome.last, took]))
 """
 
 
@@ -71,6 +72,7 @@ for job, outcome in server.run(jobs):
 def tiny(tmp_path):
     """A repository with one module and its tests."""
     files = {
+        "app/__init__.py": "",
         "app/small.py": MODULE,
         "tests/test_small.py": TESTS,
         "tests/mutants/nearest.toml": "slow = []\nraces = []\n[modules]\n",
@@ -115,7 +117,7 @@ def test_tests_that_fail_by_themselves_are_named(tiny):
     (tiny / "tests" / "test_small.py").write_text("def test_nothing():\n    assert False\n")
     ended = tried(tiny)
     assert ended.returncode == 1
-    assert "Without a mutation, tests/test_small.py ended as killed" in ended.stderr
+    assert "Without a mutation, tests/test_small.py::test_nothing ended as killed" in ended.stderr
 
 
 def outcomes(root, *jobs):
@@ -134,8 +136,8 @@ def test_tests_that_hang_or_end_their_process_do_not_stop_the_server(tiny):
     )
     jobs = [(hanging, 10), (dying, 30), (passing, 30), (missing, 30)]
     assert outcomes(tiny, *jobs) == [
-        [hanging, "timed out", 0, hanging],
-        [dying, "killed", 0, dying],
-        [passing, "survived", 1, passing],
-        [missing, "killed", 0, ""],
+        [hanging, "timed out", 0, hanging, ["tests/test_small.py"]],
+        [dying, "killed", 0, dying, ["tests/test_small.py"]],
+        [passing, "survived", 1, passing, ["tests/test_small.py"]],
+        [missing, "killed", 0, "", []],
     ]

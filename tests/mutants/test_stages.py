@@ -1,5 +1,7 @@
 """The two stages, on a server whose tests notice what a table says."""
 
+from collections import Counter
+
 import pytest
 
 from tools.mutants.jobs import Outcome, Status
@@ -19,6 +21,7 @@ class Notices:
         self.dirty = set()
         self.hangs_with = set()
         self.chances = []
+        self.took_s = {}
         self.jobs = []
 
     def run(self, jobs):
@@ -39,7 +42,8 @@ class Notices:
             failed = [f"{RACE}::test"] if self.chances.pop(0) else []
         if job.stops_at_first:
             failed = failed[:1]
-        return Outcome(Status.KILLED if failed else Status.SURVIVED, failed=failed, wall_s=0.1)
+        status = Status.KILLED if failed else Status.SURVIVED
+        return Outcome(status, failed=failed, took_s=Counter(self.took_s))
 
 
 def first(server, tests="tests/near.py", races=()):
@@ -61,10 +65,27 @@ def test_a_mutation_that_a_nearest_test_notices_is_killed_by_it():
     assert found[MUTATIONS[1]].status is Status.SURVIVED
 
 
-def test_each_selection_runs_once_without_a_mutation():
+def test_each_file_of_tests_runs_once_without_a_mutation():
     server = Notices(near=[])
-    first(server)
-    assert [len(job.mutations) for job in server.jobs] == [0, 1, 1]
+    selections = {MUTATIONS[0]: ("tests/a.py", "tests/b.py"), MUTATIONS[1]: ("tests/b.py",)}
+    list(first_stage(server, selections, (), say=lambda _: None))
+    clean, *others = server.jobs
+    assert (clean.mutations, clean.tests) == ((), ("tests/a.py", "tests/b.py"))
+    assert [len(job.mutations) for job in others] == [1, 1]
+
+
+def test_a_mutation_may_take_as_long_as_its_own_tests_and_more():
+    server = Notices()
+    server.took_s = {"tests/a.py": 100.0, "tests/b.py": 1.0}
+    selections = {MUTATIONS[0]: ("tests/a.py", "tests/b.py"), MUTATIONS[1]: ("tests/b.py",)}
+    list(first_stage(server, selections, (), say=lambda _: None))
+    assert [job.timeout_s for job in server.jobs[1:]] == [45 + 6 * 101, 45 + 6]
+
+
+def test_no_mutation_needs_no_test():
+    server = Notices()
+    assert first_stage(server, {}, (), say=lambda _: None) == []
+    assert server.jobs == []
 
 
 def test_tests_that_fail_without_a_mutation_tell_nothing():

@@ -1,4 +1,4 @@
-"""Observation of local servers: the processes of a folder, and waiting for conditions."""
+"""Observation of servers: the processes of a folder, locks, and waiting for conditions."""
 
 import json
 import os
@@ -10,6 +10,8 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
+
+from sqlalchemy import text
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +46,12 @@ def eventually(holds, *, within_s=5.0):
     while not holds():
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.02)
+
+
+def keeps_another_waiting(session):
+    """Return whether another transaction waits for a lock of this one."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    return session.scalar(text(waiting)) > 0
 
 
 @contextmanager

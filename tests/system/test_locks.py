@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
-from sqlalchemy import text
 
 from app.db.session import sessions_on
 from tests.support.builders import a_base_model, a_policy, a_suite
-from tests.support.observing import eventually
+from tests.support.observing import eventually, keeps_another_waiting
 
 
 @dataclass
@@ -46,6 +45,15 @@ def an_issued_token(world):
 
 def an_evaluation(world):
     return world.evaluate(world.an_evaluated_version()).json()
+
+
+def a_control_run(world):
+    world.a_base(own=True)
+    world.a_prefix()
+    report = world.report(world.an_evaluated_version(), digest=world.base)
+    return world.made(
+        "POST", f"/v1/base-models/{world.base}/evaluations", by="evaluator", json=report
+    )
 
 
 def two_generations(world):
@@ -117,6 +125,9 @@ RACES = {
         (200, 409),
         {"evaluation.void": 1},
     ),
+    "void-control-run": Race(
+        a_control_run, lambda world, evaluation: world.void(evaluation), (200, 409)
+    ),
     "approve": Race(
         a_promotion_of_one_approval,
         lambda world, promotion: world.review(promotion, by="approver-1"),
@@ -130,11 +141,6 @@ RACES = {
         {"promotion.withdraw": 1},
     ),
 }
-
-
-def keeps_another_waiting(connection):
-    waiting = "SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    return connection.scalar(text(waiting)) > 0
 
 
 @pytest.mark.parametrize("race", RACES.values(), ids=RACES.keys())

@@ -7,19 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from app.db import audit
 from app.db.models import ApiToken, Principal
 from app.domain.audit.chain import REGISTRY
-from tests.support.observing import eventually
+from tests.support.observing import eventually, keeps_another_waiting
 
 NOT_WAITING = {"nowait": True, "key_share": True}
-
-
-def keeps_another_waiting(session):
-    waiting = "SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    return session.scalar(text(waiting)) > 0
 
 
 CALLS = {

@@ -146,6 +146,8 @@ def _outcome_of(child: _Child) -> Outcome:
     for message in child.messages:
         outcome.last = message.get("began", outcome.last)
         outcome.passed += "passed" in message
+        if "took" in message:
+            outcome.took_s[message["test"].split("::")[0]] += message["took"]
         outcome.failed += [message["failed"]] if "failed" in message else []
         outcome.modules = message.get("modules", outcome.modules)
         ended = message.get("ended", ended)

@@ -1,5 +1,6 @@
 """Jobs for the fork server and their outcomes."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -27,11 +28,16 @@ class Job:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a job ended. `failed` are the tests that noticed, `last` the one that ran at the end."""
+    """How a job ended.
+
+    `failed` are the tests that noticed, `last` the one that ran at the end, and `took_s` how long
+    each file of tests ran.
+    """
 
     status: Status = Status.BROKEN
     failed: list[str] = field(default_factory=list)
     passed: int = 0
+    took_s: Counter[str] = field(default_factory=Counter)
     last: str = ""
     wall_s: float = 0.0
     cpu_s: float = 0.0

@@ -30,6 +30,7 @@ class Reporter:
         self._send(began=nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._send(took=report.duration, test=report.nodeid)
         if report.failed:
             self._send(failed=report.nodeid)
         elif report.when == "call" and report.passed:

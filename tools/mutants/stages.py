@@ -45,15 +45,16 @@ def first_stage(
     """Try each mutation alone against its own selection of tests.
 
     Raises:
-        NotCleanError: A selection fails as it is; the message has the end of its output.
+        NotCleanError: Tests fail without a mutation; the message has the end of their output.
     """
-    limits = {}
-    for number, tests in enumerate(sorted(set(selections.values()))):
-        job = Job((), tests, _CLEAN_TIMEOUT_S, learns_imports=number == 0)
-        limits[tests] = _limit_of(_require_clean(tests, server.run_one(job)))
-    say(f"{len(limits)} selections of tests pass without a mutation.")
+    files = tuple(sorted({each for tests in selections.values() for each in tests}))
+    clean = _clean(server, files)
+    say(f"{len(files)} files of tests pass without a mutation.")
     verdicts = []
-    jobs = (Job((m,), tests, limits[tests]) for m, tests in selections.items())
+    jobs = (
+        Job((m,), tests, _limit(sum(clean.took_s[each] for each in tests)))
+        for m, tests in selections.items()
+    )
     for job, outcome in server.run(jobs):
         verdicts.append(_verdict(server, job, outcome, races))
         if len(verdicts) % 50 == 0:
@@ -61,17 +62,23 @@ def first_stage(
     return verdicts
 
 
-def _require_clean(tests: Selection, outcome: Outcome) -> Outcome:
+def _clean(server: Server, files: Selection) -> Outcome:
+    """Run files of tests without a mutation, each once: selections have many in common."""
+    if not files:
+        return Outcome(Status.SURVIVED)
+    job = Job((), files, _CLEAN_TIMEOUT_S, stops_at_first=False, learns_imports=True)
+    outcome = server.run_one(job)
     if outcome.status is Status.SURVIVED:
         return outcome
+    failed = " ".join(_failed(outcome) or files)
     raise NotCleanError(
-        f"Without a mutation, {' '.join(tests)} ended as {outcome.status}:\n{outcome.output}"
+        f"Without a mutation, {failed} ended as {outcome.status}:\n{outcome.output}"
     )
 
 
-def _limit_of(clean: Outcome) -> float:
+def _limit(clean_s: float) -> float:
     """Return how long tests may take with a mutation: a busy machine is not an endless loop."""
-    return _LEAST_TIMEOUT_S + _TIMEOUT_FACTOR * clean.wall_s
+    return _LEAST_TIMEOUT_S + _TIMEOUT_FACTOR * clean_s
 
 
 def _verdict(server: Server, job: Job, outcome: Outcome, races: Selection) -> Verdict:
@@ -134,7 +141,7 @@ def _attributed(
     """Yield the mutations that make a test fail by themselves, found by halving."""
     if not suspects:
         return
-    job = Job(tuple(mutations), suspects, _limit(suspects), stops_at_first=len(mutations) == 1)
+    job = Job(tuple(mutations), suspects, _limit(len(suspects)), stops_at_first=len(mutations) == 1)
     outcome = server.run_one(job)
     if len(mutations) == 1:
         verdict = _verdict(server, job, outcome, races)
@@ -146,10 +153,6 @@ def _attributed(
         failed = suspects  # the tests after the endless one were not run
     for half in (mutations[:middle], mutations[middle:]):
         yield from _attributed(server, half, failed, races)
-
-
-def _limit(tests: Selection) -> float:
-    return _LEAST_TIMEOUT_S + _TIMEOUT_FACTOR * len(tests)
 
 
 def by_status(verdicts: Sequence[Verdict]) -> Mapping[Status, list[Verdict]]:

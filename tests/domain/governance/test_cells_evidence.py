@@ -168,6 +168,19 @@ def test_a_comparison_with_the_base_always_takes_a_control_run(incumbent, base, 
     assert found == [("samples", PASSED), ("base", outcome)]
 
 
+def test_a_comparison_is_missing_if_only_other_cells_were_measured():
+    rest = dict.fromkeys(every_key()[1:], a_cell())
+
+    found = outcomes(
+        Margins(0.05, 0.05),
+        an_evaluation(cells=rest),
+        incumbent=a_reference(MEASURED),
+        base=the_base(MEASURED),
+    )
+
+    assert found == [("samples", MISSING), ("incumbent", MISSING), ("base", MISSING)]
+
+
 def test_both_comparisons_stand_beside_the_limits():
     found = outcomes(Margins(0.02, 0.05), an_evaluation(), at_least=0.85)
 

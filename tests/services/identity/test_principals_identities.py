@@ -62,6 +62,14 @@ def test_an_issuer_of_services_speaks_for_no_person(tokens, bound):
     assert [fault.code for fault in refused.value.faults] == ["identity-kind"]
 
 
+def test_a_principal_keeps_an_identity_that_is_set_again(tokens, sessions, bound):
+    name = bound()
+    identity = FederatedIdentity(CI, {"sub": name})
+    server = transactions_of_server(sessions)
+    principal = set_identities(server, ISSUERS, name=name, identities=[identity])
+    assert [dict(row.claims) for row in principal.identities] == [{"sub": name}]
+
+
 def test_an_identity_has_one_principal(tokens, bound):
     holder = bound()
     with pytest.raises(AlreadyExistsError, match=holder):

@@ -2,6 +2,7 @@
 
 import time as real_time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from app.domain.identity.tokens import token_hash
 from app.local.postgres import SERVICE_ROLE
 from app.services.identity.bootstrap import first_admin
 from app.services.identity.token_usage import TokenUsage
+from tests.support.observing import eventually, keeps_another_waiting
 from tests.support.racing import at_once
 
 DAY = timedelta(days=1)
@@ -107,15 +109,20 @@ def test_a_request_succeeds_if_its_token_s_use_cannot_be_recorded(world_on, capl
 
 
 @pytest.fixture
-def empty(an_empty_database):
-    """Sessions of a migrated registry without principals."""
+def empty_engine(an_empty_database):
+    """An engine on a migrated registry without principals."""
     owner = create_engine(an_empty_database)
     with owner.begin() as connection:
         migrate(connection, service_role=SERVICE_ROLE)
     owner.dispose()
     engine = engine_for(an_empty_database)
-    yield sessions_on(engine)
+    yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def empty(empty_engine):
+    return sessions_on(empty_engine)
 
 
 def try_bootstrap(sessions, name):
@@ -133,6 +140,17 @@ def test_only_one_of_concurrent_first_admins_is_created(empty):
     assert len(made) == 1
     with empty() as session:
         assert session.scalars(select(ApiToken.hash)).all() == [token_hash(made[0])]
+
+
+def test_a_second_first_admin_waits_for_the_first_and_is_refused(empty, empty_engine):
+    with ThreadPoolExecutor(1) as thread:
+        with empty_engine.connect() as connection, connection.begin():
+            first = try_bootstrap(sessions_on(connection), "first")
+            second = thread.submit(try_bootstrap, empty, "second")
+            eventually(lambda: second.done() or keeps_another_waiting(connection))
+        refusal = second.result(timeout=20)
+    assert isinstance(first, str)
+    assert "an admin already" in str(refusal)
 
 
 def test_a_second_first_admin_is_refused(world, sessions):

@@ -14,6 +14,7 @@ from sqlalchemy import event, text
 from app.db.session import engine_for, sessions_on
 from app.domain.identity.access import EVERYWHERE, Role
 from app.main import app_of
+from app.services.transactions import Transactions
 from tests.api.access import PAGE, ROUTES, Access, Held, Scope, rendered
 from tests.support.adapters import a_config
 from tests.support.builders import World, a_base_model, a_digest, a_policy, a_suite, weights
@@ -421,3 +422,68 @@ def test_an_unreleased_version_looks_absent_to_a_reader_at_the_same_cost(
         responses.append((without(response, f"version {number}"), len(recorder.statements)))
     assert responses[0] == responses[1]
     assert responses[0][0][0] == 404
+
+
+# Authority that ends after it was checked on arrival
+
+
+ENDS = {
+    "token-revoked": ("UPDATE api_token SET revoked_at = now() WHERE principal_id = :id", 401),
+    "token-expired": ("UPDATE api_token SET expires_at = now() WHERE principal_id = :id", 401),
+    "deactivated": ("UPDATE principal SET deactivated_at = now() WHERE id = :id", 401),
+    "grants-removed": ("DELETE FROM role_grant WHERE principal_id = :id", None),
+}
+
+ENTRIES = text("SELECT sum(length) FROM audit_chain")
+
+# These send a body, but only read.
+WITHOUT_EFFECT = {
+    ("POST", "/v1/policies/plan"),
+    ("POST", "/api/validate-yaml"),
+    ("POST", "/api/models/{namespace}/{name}/preupload/{revision}"),
+}
+CHANGING = [
+    route for route in ROUTES if route[0] not in {"GET", "HEAD"} and route not in WITHOUT_EFFECT
+]
+
+
+def opener(access):
+    """Return a caller to whom a route opens."""
+    admins = [each for each in CALLERS if each[0] is Role.ADMIN]
+    return next(each for each in [*admins, *CALLERS] if expected(access, each) is None)
+
+
+@pytest.fixture
+def ends_on_the_way(governed, recorder, monkeypatch):
+    """Return a function that ends a caller's authority just before a transaction opens."""
+
+    def ends_on_the_way(caller, statement):
+        ended, opened = [], Transactions._opened
+        held = {"id": governed.made("GET", "/v1/me", by=governed.tokens[caller])["id"]}
+
+        def after_the_end(*arguments, **options):
+            if not ended:
+                ended.append(recorder.connection.execute(text(statement), held).rowcount)
+            return opened(*arguments, **options)
+
+        monkeypatch.setattr(Transactions, "_opened", after_the_end)
+        return ended
+
+    return ends_on_the_way
+
+
+@pytest.mark.parametrize("end", ENDS)
+@parametrised(CHANGING)
+def test_a_route_takes_no_effect_for_an_authority_that_ended_on_the_way(
+    governed, recorder, ends_on_the_way, route, end
+):
+    statement, refusal = ENDS[end]
+    caller = opener(ROUTES[route])
+    with recorder.rolled_back():
+        before = recorder.connection.scalar(ENTRIES)
+        ended = ends_on_the_way(caller, statement)
+        response = send(governed, route, caller)
+        assert len(ended) == 1
+        assert ended[0] > 0
+        assert recorder.connection.scalar(ENTRIES) == before
+    assert response.status_code in ({refusal} if refusal else {403, 404}), response.text

@@ -156,3 +156,22 @@ def test_a_second_first_admin_waits_for_the_first_and_is_refused(empty, empty_en
 def test_a_second_first_admin_is_refused(world, sessions):
     with pytest.raises(AlreadyExistsError, match="an admin already"):
         first_admin(sessions, name=f"a-{uuid.uuid4().hex}", grants=(), lifetime=DAY)
+
+
+def test_an_admin_who_is_deactivated_while_sending_gets_no_token(world):
+    name, token = world.a_principal(None, ("admin", "*"))
+    other = world.on_its_own_client()
+    tokens_before = len(tokens_of(world, "reader"))
+
+    def slow_body():
+        """The head has arrived and was admitted when this is read."""
+        yield b'{"principal": '
+        assert other.call("DELETE", f"/v1/principals/{name}", by="admin").status_code == 204
+        yield b'"reader"}'
+
+    headers = {"Content-Type": "application/json"}
+    response = world.call("POST", "/v1/tokens", by=token, content=slow_body(), headers=headers)
+
+    assert (response.status_code, response.json()["type"]) == (401, "/problems/unauthenticated")
+    assert len(tokens_of(world, "reader")) == tokens_before
+    assert world.last_entry("registry")["action"] == "principal.deactivate"

@@ -39,6 +39,7 @@ from app.http.idempotency_middleware import IdempotencyMiddleware
 from app.http.metrics import MetricsMiddleware
 from app.http.query_parameters import require_declared_parameters
 from app.http.request_middleware import RequestMiddleware
+from app.http.transfers import TransferMiddleware
 from app.hub import pull, push
 from app.oidc.issuers import Issuers
 from app.pages.application import pages_of
@@ -108,6 +109,7 @@ def app_of(
     app.state.parts = parts
     # The middleware added last is the outermost.
     app.add_middleware(IdempotencyMiddleware)
+    app.add_middleware(TransferMiddleware)
     app.add_middleware(BodyTimeoutMiddleware)
     app.add_middleware(RequestMiddleware, hsts_max_age_s=hsts_max_age_s)
     app.add_middleware(MetricsMiddleware)

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.api.fields import Number
@@ -18,6 +18,7 @@ from app.domain.identity.access import not_found
 from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.http.downloads import note_download, send_file
 from app.http.problems import refuses
+from app.http.transfers import sends_version
 from app.services.evidence.evaluations import visible_file
 from app.services.governance.execution import require_not_revoked
 from app.services.identity.visibility import visible_version
@@ -37,6 +38,7 @@ router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versio
     },
 )
 def download_file(
+    request: Request,
     prefix: PrefixPath,
     number: Number,
     file: str,
@@ -62,6 +64,7 @@ def download_file(
     if is_named(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     note_download(parts, version, found, caller, range_, now)
+    sends_version(request.scope, version)
     if via == "storage":
         lifetime_s = parts.limits.presigned_lifetime_s
         url = parts.blobs.presigned_url(found.sha256, file_name=found.name, lifetime_s=lifetime_s)

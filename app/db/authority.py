@@ -1,6 +1,5 @@
 """Authority queries: what a caller may do, read again under a lock that keeps it so."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, assert_never
@@ -43,10 +42,12 @@ def lock_authority(session: Session, caller: Caller) -> Authority | None:
         opened = select(WebSession.id).where(WebSession.id == caller.credential.session_id)
         session.execute(opened.with_for_update(read=True, key_share=True))
     # A second statement: the first one's snapshot is older than the lock that it waited for.
-    return _authority(session.execute(_valid(caller.id, caller.credential)).all(), caller)
+    return read_authority(session, caller)
 
 
-def _authority(rows: Sequence[Any], caller: Caller) -> Authority | None:
+def read_authority(session: Session, caller: Caller) -> Authority | None:
+    """Read a caller's authority again, without keeping it; None if it has ended."""
+    rows = session.execute(_valid(caller.id, caller.credential)).all()
     if not rows:
         return None
     principal, expires_at, channels, _, _, read_at = rows[0]

@@ -69,6 +69,8 @@ PartsDep = Annotated[Parts, Depends(_parts)]
 
 # The scope key of a request's IdempotentRequest; absent without an idempotency key.
 IDEMPOTENT_REQUEST: Final = "registry.exchange"
+# The scope key of a request's authenticated caller.
+CALLER: Final = "registry.caller"
 
 
 def idempotent_request_of(request: Request) -> IdempotentRequest | None:
@@ -124,6 +126,7 @@ async def _caller(
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
     caller = await _authenticated(credentials.credentials, parts, now)
+    request.scope[CALLER] = caller
     if idempotent := idempotent_request_of(request):
         idempotent.set_caller(caller.id, now)
     return caller

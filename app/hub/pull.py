@@ -18,6 +18,7 @@ from app.domain.errors import ChannelEmptyError
 from app.domain.naming import PrefixName, rfc3339
 from app.http.deps import Caller, Now, PartsDep, PrefixPath, SessionsDep
 from app.http.downloads import note_download, send_file
+from app.http.transfers import sends_version
 from app.hub.card import card_of
 from app.hub.repository import (
     README,
@@ -150,6 +151,7 @@ def resolve_file(
     if request.method == "HEAD" or file.stored is None:
         return _without_stream(file, headers)
     note_download(parts, version, file.stored, caller, range_, now)
+    sends_version(request.scope, version)
     return send_file(parts, file.stored, range_header=range_, headers=headers)
 
 

@@ -1,10 +1,11 @@
 """This process's cache of tokens and channels, valid only while its cache lease holds."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from app.db.clock import elapsed
 from app.db.tokens import ValidToken
@@ -40,6 +41,8 @@ class ChannelCache:
         self._epoch = 0
         self._tokens: dict[str, ValidToken] = {}
         self._channels: dict[ChannelKey, CachedChannel] = {}
+        self._changed: dict[UUID, int] = {}
+        self._all_changed = 0
 
     @property
     def epoch(self) -> int:
@@ -48,6 +51,19 @@ class ChannelCache:
     def is_current(self) -> bool:
         """Whether an entry may be served; check this after looking it up."""
         return self._lease.holds(self._clock())
+
+    def has_changed(self, about: Iterable[UUID], since: int) -> bool:
+        """Whether one of these principals, prefixes or versions may have changed since an epoch."""
+        return self._all_changed > since or any(self._changed.get(id_, 0) > since for id_ in about)
+
+    def note_change(self, about: UUID) -> None:
+        """Note that a principal, prefix or version has changed, for what runs at this time."""
+        with self._lock:
+            self._epoch += 1
+            if len(self._changed) >= _CAPACITY:
+                self._changed.clear()
+                self._all_changed = self._epoch
+            self._changed[about] = self._epoch
 
     def token(self, token_hash: str) -> ValidToken | None:
         return self._tokens.get(token_hash)
@@ -84,6 +100,8 @@ class ChannelCache:
     def invalidate_everything(self) -> None:
         with self._lock:
             self._epoch += 1
+            self._all_changed = self._epoch
+            self._changed.clear()
             self._tokens.clear()
             self._channels.clear()
         self.waiters.wake_all()

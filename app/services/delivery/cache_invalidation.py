@@ -125,6 +125,7 @@ def invalidate(cache: ChannelCache, notification: Notification) -> None:
     except ValueError:
         cache.invalidate_everything()
         return
+    cache.note_change(about)
     if notification.kind == "principal":
         cache.invalidate_tokens(lambda token: token.caller.id == about)
     elif notification.kind == "prefix":

@@ -5,11 +5,13 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from app.db.authority import read_authority
 from app.db.federated_identities import callers_of
 from app.db.session import Sessions
 from app.db.tokens import ValidToken, valid_token
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity.access import Caller
+from app.domain.identity.credentials import ServerCredential
 from app.domain.identity.oidc import Issuer, comparable_claims, valid_until
 from app.domain.identity.tokens import is_token
 from app.oidc.issuers import Issuers
@@ -43,6 +45,20 @@ def authenticate_federated(
     issuer, claims = issuers.verified(token, now)
     with sessions() as session:
         return principal_for_claims(session, issuer, claims)
+
+
+def require_still_valid(session: Session, caller: Caller) -> Caller:
+    """Return an authenticated caller as it is now.
+
+    Raises:
+        UnauthenticatedError: The credential was revoked or expired, or its principal deactivated.
+    """
+    if isinstance(caller.credential, ServerCredential):
+        return caller
+    authority = read_authority(session, caller)
+    if authority is None:
+        raise UnauthenticatedError("The credential was revoked or expired in the meantime.")
+    return authority.caller
 
 
 def principal_for_claims(session: Session, issuer: Issuer, claims: Mapping[str, object]) -> Caller:

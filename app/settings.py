@@ -147,6 +147,7 @@ class Settings(BaseSettings):
     hsts_max_age_s: int = Field(
         default=0, ge=0, description="Above 0 only if clients always use HTTPS."
     )
+    api_docs: bool = Field(default=True, description="Whether to serve /docs and /openapi.json.")
     database_pool_size: int = Field(default=10, ge=1, le=200)
     checkpoint_key_file: Path | None = Field(
         default=None, description="An Ed25519 private key in PEM; if unset, no checkpoints."

@@ -172,11 +172,7 @@ ROUTES = {
     ("GET", f"{_MODEL}/refs"): SERVED,
     ("GET", _FILE): SERVED,
     ("HEAD", _FILE): SERVED,
-    **{
-        (method, path): OPEN
-        for path in ("/docs", "/docs/oauth2-redirect", "/openapi.json")
-        for method in ("GET", "HEAD")
-    },
+    **{(method, path): OPEN for path in ("/docs", "/openapi.json") for method in ("GET", "HEAD")},
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/metrics"): OPEN,

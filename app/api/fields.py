@@ -1,14 +1,23 @@
 """Fields of request and response models: names, digests, texts, times and hashable JSON."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import rfc8785
 from fastapi import Depends, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 
 from app.db.paging import PageRequest
+from app.domain.durations import ISO_PATTERN, SHORT_PATTERN, duration_in
 from app.domain.naming import DIGEST_PATTERN, LABEL_PATTERN, RESERVED_NAMESPACES, is_name
 from app.domain.strict_json import DEPTH_LIMIT
 from app.http import text_fields
@@ -69,6 +78,17 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("must be in the years 1 to 9999 in UTC") from error
 
 
+def _duration(value: object) -> timedelta:
+    """Read a duration; pydantic would take a bare number for seconds."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return duration_in(f"{value}")
+    if not isinstance(value, str):
+        raise ValueError("must be a duration in a string, such as 7d, 12h, P7D or PT30S")  # noqa: TRY004 - pydantic expects it
+    return duration_in(value)
+
+
 def _is_nested_beyond(levels: int, value: object) -> bool:
     if not isinstance(value, dict | list):
         return False
@@ -100,6 +120,20 @@ Text = text_fields.Text
 Reason = text_fields.Reason
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
 Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "duration", "pattern": ISO_PATTERN},
+                {"type": "string", "pattern": SHORT_PATTERN},
+            ],
+            "examples": ["P7D", "12h"],
+        },
+        mode="validation",
+    ),
+]
 Searched = Annotated[str, Query(max_length=96), AfterValidator(printable)]
 LookupName = Annotated[str, Path(max_length=64), AfterValidator(printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from app.api.fields import LARGEST_NUMBER, In, Label, Line, LookupName, Out
+from app.api.fields import LARGEST_NUMBER, Duration, In, Label, Line, LookupName, Out
 from app.api.role_checks import needs_everywhere
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
@@ -33,7 +33,7 @@ _YAML: Final = {"application/yaml", "application/x-yaml", "text/yaml"}
 
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 Count = Annotated[int, Field(ge=0, le=20)]
-Period = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=3660))]
+Period = Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=3660))]
 
 
 class ApprovalsIn(In):

@@ -21,7 +21,7 @@ from app.domain.errors import (
 from app.domain.governance import policies as domain
 from app.domain.governance.policies import Contributor
 from app.domain.identity.access import Role, not_found
-from app.http.bodies import media_type, small_body
+from app.http.bodies import media_type, parsed, small_body
 from app.http.deps import Caller, LimitsDep, Now, SessionsDep
 from app.http.problems import invalid_request, refuses, returns_existing
 from app.http.safe_yaml import yaml_value
@@ -136,10 +136,10 @@ async def _document(request: Request, _caller: Caller, limits: LimitsDep) -> Pol
 
 
 def _parsed(body: bytes, *, is_yaml: bool) -> PolicyIn:
+    if not is_yaml:
+        return parsed(PolicyIn, body)
     try:
-        if is_yaml:
-            return PolicyIn.model_validate(yaml_value(body))
-        return PolicyIn.model_validate_json(body)
+        return PolicyIn.model_validate(yaml_value(body))
     except ValidationError as error:
         raise invalid_request(error.errors()) from error
 

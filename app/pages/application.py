@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -23,6 +23,7 @@ from app.pages import (
     review_queue,
     versions,
 )
+from app.pages.inputs import require_single_fields
 from app.pages.login import oidc_login, token_login
 from app.pages.rendering import STATIC
 from app.pages.security_headers import SecurityHeadersMiddleware
@@ -67,7 +68,7 @@ def pages_of(parts: Parts, *, serves_docs: bool = True) -> SecurityHeadersMiddle
     app.add_middleware(GZipMiddleware, minimum_size=1024, exclude_content_types=_UNCOMPRESSED)
     app.mount("/static", _ImmutableFiles(directory=STATIC), name="static")
     for router in _ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(require_single_fields)])
     app.add_api_route("/{path:path}", error_pages.page_not_found)
     error_pages.install(app)
     return SecurityHeadersMiddleware(app)

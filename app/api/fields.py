@@ -15,11 +15,19 @@ from pydantic import (
     Field,
     WithJsonSchema,
 )
+from pydantic_core import PydanticCustomError
 
 from app.db.paging import PageRequest
 from app.domain.durations import ISO_PATTERN, SHORT_PATTERN, duration_in
-from app.domain.naming import DIGEST_PATTERN, LABEL_PATTERN, RESERVED_NAMESPACES, is_name
-from app.domain.strict_json import DEPTH_LIMIT
+from app.domain.naming import (
+    DIGEST_PATTERN,
+    LABEL_PATTERN,
+    RESERVED_NAMESPACES,
+    is_name,
+    is_namespace,
+    is_reserved_channel,
+)
+from app.domain.strict_json import DEPTH_LIMIT, quoted
 from app.http import text_fields
 from app.http.text_fields import printable
 
@@ -61,7 +69,20 @@ def _name(text: str) -> str:
 def _namespace(text: str) -> str:
     if text in RESERVED_NAMESPACES:
         raise ValueError(f"{text} is reserved for the server itself")
-    return _name(text)
+    if not is_namespace(_name(text)):
+        raise ValueError(f"namespaces are in lower case; use {text.lower()}")
+    return text
+
+
+def _channel(value: object) -> object:
+    if isinstance(value, str) and is_reserved_channel(value):
+        raise PydanticCustomError(
+            "reserved-channel-name",
+            "{name} cannot be a channel: Hugging Face clients, git or other registries give it "
+            "another meaning, such as a version; choose a name such as production or staging",
+            {"name": quoted(value)},
+        )
+    return value
 
 
 def _rfc3339(value: object) -> object:
@@ -114,6 +135,7 @@ def _hashable(document: dict[str, Any]) -> dict[str, Any]:
 Name = Annotated[str, AfterValidator(_name), Field(examples=["brand-voice"])]
 Namespace = Annotated[str, AfterValidator(_namespace), Field(examples=["acme"])]
 Label = Annotated[str, Field(pattern=LABEL_PATTERN, examples=["production"])]
+ChannelName = Annotated[Label, BeforeValidator(_channel)]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, examples=[f"sha256:{'0' * 64}"])]
 Line = text_fields.Line
 Text = text_fields.Text

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import AfterValidator, WithJsonSchema
 
-from app.api.fields import Digest, Label
+from app.api.fields import ChannelName, Digest
 from app.api.resolve_cached import (
     LONGEST_WAIT_S,
     CachedRoute,
@@ -68,7 +68,7 @@ def resolve_channel(
     parts: PartsDep,
     caller: Caller,
     now: Now,
-    channel: Annotated[Label, Query()] = "production",
+    channel: Annotated[ChannelName, Query()] = "production",
     unit: Annotated[
         str | None,
         Query(

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.db import audit
-from app.db.base_models import base_model_by_digest, base_models_named
+from app.db.base_models import base_model_by_digest, base_model_spelled_like, base_models_named
 from app.db.models import BaseModelRow
 from app.db.session import Sessions, expect
 from app.domain.artifacts.geometry import Geometry
 from app.domain.audit.chain import REGISTRY, Facts, audit_event
-from app.domain.errors import BaseModelDiffersError, UnknownBaseModelError
+from app.domain.errors import AlreadyExistsError, BaseModelDiffersError, UnknownBaseModelError
 from app.domain.identity.access import Caller, Role
 
 
@@ -33,12 +33,19 @@ def register(
     Raises:
         ForbiddenError: The caller is not a publisher in any namespace.
         BaseModelDiffersError: The digest is registered with different facts.
+        AlreadyExistsError: The name differs from that of another base model by case only.
     """
     caller.require_anywhere(Role.PUBLISHER)
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
         known = base_model_by_digest(session, description.digest)
         if known is None:
+            if (alike := base_model_spelled_like(session, description.name)) is not None:
+                message = (
+                    f"The base model {alike.name} exists, and {description.name} differs by case "
+                    f"only; register it as {alike.name}."
+                )
+                raise AlreadyExistsError(message)
             session.add(_row(description, caller, now))
             event_facts: Facts = {
                 "digest": description.digest,

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from app.db import audit
-from app.db.evaluations import SUITE, suite_versioned
+from app.db.evaluations import SUITE, suite_spelled_like, suite_versioned
 from app.db.models import SuiteRow
 from app.db.session import Sessions, expect
 from app.domain.audit.chain import REGISTRY, Facts, audit_event
@@ -21,7 +21,8 @@ def register(
     Raises:
         ForbiddenError: The caller is not an admin of the whole registry.
         InvalidSuiteError: The suite contradicts itself; the error lists all faults.
-        AlreadyExistsError: The version is registered with a different definition.
+        AlreadyExistsError: The version is registered with a different definition, or differs
+            from a registered one by case only.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     if faults := suite_faults(suite):
@@ -30,7 +31,7 @@ def register(
     digest = canonical_digest(document)
     with sessions.begin() as session:
         audit.lock_chain(session, REGISTRY)
-        known = suite_versioned(session, suite.name, suite.version)
+        known = suite_spelled_like(session, suite.name, suite.version)
         if known is None:
             session.add(_row(suite, document, digest, caller, now))
             facts: Facts = {"suite": suite.name, "version": suite.version, "digest": digest}
@@ -38,6 +39,12 @@ def register(
                 session, audit_event(REGISTRY, "suite.register", facts, caller=caller, now=now)
             )
             return expect(suite_versioned(session, suite.name, suite.version)), True
+    if known.version != suite.version:
+        message = (
+            f"The version {known.version} of the suite {known.name} exists; choose a version that "
+            "differs not by case only."
+        )
+        raise AlreadyExistsError(message)
     if known.digest != digest:
         message = f"{suite} is registered with a different definition; register a new version."
         raise AlreadyExistsError(message)

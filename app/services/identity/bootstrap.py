@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from app.db import audit
-from app.db.principals import has_principals
+from app.db.principals import has_principals, principal_named
 from app.db.session import Sessions
 from app.domain.audit.chain import REGISTRY
 from app.domain.errors import AlreadyExistsError, UnauthenticatedError
@@ -49,9 +49,17 @@ def ensure_principal(
     grants: Collection[Grant],
     now: datetime,
 ) -> None:
-    """Create a principal, unless the name exists; an existing principal is left unchanged."""
-    with suppress(AlreadyExistsError):
+    """Create a principal, unless the name exists; an existing principal is left unchanged.
+
+    Raises:
+        AlreadyExistsError: A name that differs by case only exists.
+    """
+    try:
         create_principal(sessions, name=name, kind=kind, grants=grants, caller=SYSTEM, now=now)
+    except AlreadyExistsError:
+        with sessions() as session:
+            if principal_named(session, name) is None:
+                raise
 
 
 def ensure_token(

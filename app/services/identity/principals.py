@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.db import audit
 from app.db.federated_identities import holder_of
 from app.db.models import FederatedIdentityRow, Principal, RoleGrant
-from app.db.principals import lock_principal, principal_named
+from app.db.principals import lock_principal, principal_spelled_like
 from app.db.session import Sessions
 from app.db.tokens import revoke_tokens
 from app.db.web_sessions import delete_sessions_opened_by
@@ -39,7 +39,7 @@ def create_principal(
 
     Raises:
         ForbiddenError: The caller is not an admin of the whole registry.
-        AlreadyExistsError: The name is taken.
+        AlreadyExistsError: The name, or one that differs by case only, is taken.
     """
     caller.require_in(Role.ADMIN, EVERYWHERE)
     with sessions.begin() as session:
@@ -57,11 +57,11 @@ def add_principal(
     """Insert a principal and its audit entry, in the caller's transaction.
 
     Raises:
-        AlreadyExistsError: The name is taken.
+        AlreadyExistsError: The name, or one that differs by case only, is taken.
     """
     audit.lock_chain(session, REGISTRY)
-    if principal_named(session, name) is not None:
-        raise AlreadyExistsError(f"The principal {name} already exists.")
+    if (known := principal_spelled_like(session, name)) is not None:
+        raise AlreadyExistsError(f"The principal {known.name} already exists; choose another name.")
     principal = Principal(name, kind, now)
     principal.grants, principal.identities = _rows(grants), []
     session.add(principal)

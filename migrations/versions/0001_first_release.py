@@ -304,9 +304,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("namespace", "name", name=op.f("uq_prefix_namespace_name")),
     )
     op.create_index(
-        "ix_prefix_namespace_lower_name",
+        "ix_prefix_lower_name_namespace",
         "prefix",
-        ["namespace", sa.text("lower(name)")],
+        [sa.text("lower(name)"), "namespace"],
         unique=True,
     )
     op.execute(NAME_ENDINGS)

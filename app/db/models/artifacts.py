@@ -62,8 +62,9 @@ class Prefix(Base):
     __tablename__ = "prefix"
     __table_args__ = (
         UniqueConstraint("namespace", "name"),
-        # Names that differ by case only would be mistaken for each other.
-        Index("ix_prefix_namespace_lower_name", "namespace", text("lower(name)"), unique=True),
+        # Names that differ by case only would be mistaken for each other. The namespace comes last,
+        # so that no list is read in the order of this index.
+        Index("ix_prefix_lower_name_namespace", text("lower(name)"), "namespace", unique=True),
         CheckConstraint("namespace = lower(namespace)", name="namespace_lower_case"),
         Index(
             "ix_prefix_name_endings",

@@ -36,8 +36,10 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self._open: list[str | None] = []  # the anchors of the nodes that are being composed
         self._with_alias: set[str] = set()
+        self._keys: dict[int, dict[str, Node]] = {}
 
-    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:  # noqa: ANN401
+        """Return the next node. A key of a mapping has no index; its value has it as one."""
         event = self.peek_event()  # type: ignore[no-untyped-call] # types-PyYAML omits it
         if isinstance(event, yaml.AliasEvent):
             self._require_repeatable(event)
@@ -48,6 +50,8 @@ class _Loader(yaml.SafeLoader):
         self._open.append(event.anchor)
         node = super().compose_node(parent, index)
         self._open.pop()
+        if isinstance(parent, MappingNode) and index is None and node is not None:
+            self._require_new(node, parent)
         return node
 
     def _require_repeatable(self, alias: yaml.AliasEvent) -> None:
@@ -55,18 +59,16 @@ class _Loader(yaml.SafeLoader):
             raise _RefusedError(f"{_place(alias)} repeats a value with an alias; write it out")
         self._with_alias.update(anchor for anchor in self._open if anchor is not None)
 
-    def compose_mapping_node(self, anchor: Any) -> MappingNode:  # noqa: ANN401 - as typed above it
-        mapping = super().compose_mapping_node(anchor)
-        first: dict[str, Node] = {}
-        for key, _ in mapping.value:
-            _require_plain(key, self.anchors.values())
-            same = first.setdefault(unicodedata.normalize("NFC", key.value), key)
-            if same is not key:
-                raise _RefusedError(
-                    f"{_place(key)} repeats the key {quoted(key.value)} of "
-                    f"{_place(same).lower()} keep one of them"
-                )
-        return mapping
+    def _require_new(self, key: Node, mapping: MappingNode) -> None:
+        """Check a key as soon as it is read: a long document is not read to its end."""
+        _require_plain(key, self.anchors.values())
+        keys = self._keys.setdefault(id(mapping), {})
+        same = keys.setdefault(unicodedata.normalize("NFC", key.value), key)
+        if same is not key:
+            raise _RefusedError(
+                f"{_place(key)} repeats the key {quoted(key.value)} of "
+                f"{_place(same).lower()} keep one of them"
+            )
 
     def flatten_mapping(self, node: MappingNode) -> None:
         """Ignore merge keys, which are refused before."""

@@ -42,6 +42,7 @@ from app.http.request_middleware import RequestMiddleware
 from app.http.transfers import TransferMiddleware
 from app.hub import pull, push
 from app.oidc.issuers import Issuers
+from app.pages import api_documentation
 from app.pages.application import pages_of
 from app.services.identity.token_usage import TokenUsage
 from app.settings import Settings
@@ -90,18 +91,29 @@ def create_app(settings: Settings) -> FastAPI:
         issuers=Issuers(settings.issuers),
         signer=settings.signer(),
     )
-    return app_of(parts, lifespan=running_background_tasks, hsts_max_age_s=settings.hsts_max_age_s)
+    return app_of(
+        parts,
+        lifespan=running_background_tasks,
+        hsts_max_age_s=settings.hsts_max_age_s,
+        serves_docs=settings.api_docs,
+    )
 
 
 def app_of(
-    parts: Parts, *, lifespan: Lifespan[FastAPI] | None = None, hsts_max_age_s: int = 0
+    parts: Parts,
+    *,
+    lifespan: Lifespan[FastAPI] | None = None,
+    hsts_max_age_s: int = 0,
+    serves_docs: bool = True,
 ) -> FastAPI:
     """Return the server made of `parts`."""
     app = FastAPI(
         title="Prefix registry",
         summary="A governed registry for prefix-tuning artifacts.",
         version=__version__,
-        docs_url="/docs",
+        # FastAPI's own pages load scripts of other hosts, and it renders the document each time.
+        openapi_url=None,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
@@ -117,11 +129,13 @@ def app_of(
     for router in _ROUTERS:
         app.include_router(router, prefix="/v1", dependencies=checked)
     app.include_router(health.router)
+    openapi.install(app, is_served=serves_docs)
+    if serves_docs:
+        api_documentation.install(app, document=openapi.PATH)
     # Before the Hub dialect, whose paths may begin with any name.
     app.add_route("/admin", lambda _request: RedirectResponse("/admin/"), include_in_schema=False)
-    app.mount("/admin", pages_of(parts), name="pages")
+    app.mount("/admin", pages_of(parts, serves_docs=serves_docs), name="pages")
     app.include_router(push.router)
     app.include_router(pull.router)
     problems.install(app)
-    openapi.install(app)
     return app

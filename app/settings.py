@@ -16,14 +16,14 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from pydantic_settings import SettingsError as UnreadableSettingError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.audit.checkpoints import ORIGIN_PATTERN, Signer
 from app.domain.errors import OperatorError
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import KEYS, Issuer
 from app.domain.identity.oidc_login import Client
+from app.domain.strict_json import NotStrictJsonError, read_value
 from app.http.limits import Limits
 from app.storage.s3 import S3Account
 from app.storage.signing import signer_from
@@ -141,12 +141,13 @@ class Settings(BaseSettings):
     public_url: _PublicUrl | None = Field(
         default=None, description="The registry's URL for browsers; issuers redirect to it."
     )
-    oidc_issuers: tuple[OidcIssuer, ...] = Field(
+    oidc_issuers: Annotated[tuple[OidcIssuer, ...], NoDecode] = Field(
         default=(), max_length=16, description="A JSON list of trusted token issuers."
     )
     hsts_max_age_s: int = Field(
         default=0, ge=0, description="Above 0 only if clients always use HTTPS."
     )
+    api_docs: bool = Field(default=True, description="Whether to serve /docs and /openapi.json.")
     database_pool_size: int = Field(default=10, ge=1, le=200)
     checkpoint_key_file: Path | None = Field(
         default=None, description="An Ed25519 private key in PEM; if unset, no checkpoints."
@@ -154,6 +155,16 @@ class Settings(BaseSettings):
     checkpoint_origin: str | None = Field(
         default=None, pattern=ORIGIN_PATTERN, description="The origin name in signed checkpoints."
     )
+
+    @field_validator("oidc_issuers", mode="before")
+    @classmethod
+    def _parse_json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return read_value(value.encode("utf-8", "surrogateescape"))
+        except NotStrictJsonError as error:
+            raise ValueError(f"cannot be read as a JSON list: {error}") from error
 
     @field_validator("oidc_issuers")
     @classmethod
@@ -226,6 +237,3 @@ def settings_from_environment() -> Settings:
             f"REGISTRY_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()
         ]
         raise SettingsError(f"The environment is not usable: {'; '.join(found)}.") from error
-    except UnreadableSettingError as error:
-        # The only variable that is read as JSON.
-        raise SettingsError("REGISTRY_OIDC_ISSUERS cannot be read as a JSON list.") from error

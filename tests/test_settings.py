@@ -86,6 +86,23 @@ def test_invalid_json_is_reported_without_its_secrets(configured, monkeypatch):
     assert "sesame" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[{"audience": "a", "audience": "b"}]', 'the key "audience" is given more than once'),
+        ('[{"audience": "a", "\\u0061udience": "b"}]', "more than once"),
+        ('[{"leeway_s": NaN}]', "NaN is not a JSON number"),
+        ("{}", "tuple"),
+        ("", "cannot be read as a JSON list"),
+    ],
+)
+def test_issuers_that_parsers_read_differently_are_refused(configured, monkeypatch, text, sentence):
+    configured()
+    monkeypatch.setenv("REGISTRY_OIDC_ISSUERS", text)
+    with pytest.raises(SettingsError, match=sentence):
+        settings_from_environment()
+
+
 # Signing in to the pages
 
 PEOPLE = ISSUER | {"issuer": "https://sso.example/acme", "kind": "human", "client_id": "registry"}

@@ -15,13 +15,18 @@ _TARGET: Final = _ROOT / "app" / "pages" / "static" / "vendor"
 _FILES: Final = (
     "@picocss/pico/css/pico.min.css",
     "htmx.org/dist/htmx.min.js",
+    "swagger-ui-dist/swagger-ui-bundle.js",
+    "swagger-ui-dist/swagger-ui.css",
     "uplot/dist/uPlot.iife.min.js",
     "uplot/dist/uPlot.min.css",
 )
-# Each licence requires a copy of itself with the files.
+# Each licence requires a copy of itself with the files, and of the notices it mentions.
 _LICENCES: Final = (
     "@picocss/pico/LICENSE.md",
     "htmx.org/LICENSE",
+    "swagger-ui-dist/LICENSE",
+    "swagger-ui-dist/NOTICE",
+    "swagger-ui-dist/swagger-ui-bundle.js.LICENSE.txt",
     "uplot/LICENSE",
 )
 
@@ -42,8 +47,8 @@ def copy_from(modules: Path, target: Path) -> None:
     for name in _FILES:
         shutil.copyfile(modules / name, target / Path(name).name)
     for name in _LICENCES:
-        library = name.split("/")[-2]
-        shutil.copyfile(modules / name, target / f"{library}.LICENSE")
+        library, file = name.split("/")[-2:]
+        shutil.copyfile(modules / name, target / f"{library}.{file.removesuffix('.md')}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from app.db.base_models import base_model_by_digest
 from app.db.models import BaseModelRow
 from app.domain.artifacts.geometry import Geometry, GeometryError, geometry_from_config
 from app.domain.errors import (
+    AlreadyExistsError,
     BaseModelDiffersError,
     Fault,
     ForbiddenError,
@@ -104,7 +105,10 @@ def base_model_out(row: BaseModelRow) -> BaseModelOut:
     "",
     status_code=201,
     dependencies=[needs_somewhere(Role.PUBLISHER)],
-    responses={**returns_existing(BaseModelOut), **refuses(ForbiddenError, BaseModelDiffersError)},
+    responses={
+        **returns_existing(BaseModelOut),
+        **refuses(ForbiddenError, AlreadyExistsError, BaseModelDiffersError),
+    },
 )
 def register_base_model(
     body: JsonBody[BaseModelIn], response: Response, transactions: TransactionsDep

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.api.fields import (
     LARGEST_NUMBER,
+    ChannelName,
     In,
     Label,
     Out,
@@ -43,7 +44,7 @@ from app.services.identity.visibility import visible_channel
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/channels", tags=["channels"])
 
-ChannelPath = Annotated[Label, Path()]
+ChannelPath = Annotated[ChannelName, Path()]
 _TAGGED: Final = {
     "headers": {
         "ETag": {

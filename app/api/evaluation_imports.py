@@ -21,9 +21,8 @@ from app.api.role_checks import needs, needs_everywhere
 from app.domain.evidence.imports.inspect_log import LogMap, Source
 from app.domain.evidence.imports.lm_eval import TaskMap
 from app.domain.identity.access import Role
-from app.http.bodies import parsed
 from app.http.deps import Caller, LimitsDep, PrefixPath
-from app.http.multipart import received_lists, received_parts
+from app.http.multipart import parsed_part, received_lists, received_parts
 from app.services.evidence.inspect_logs import InspectRun
 from app.services.evidence.lm_eval import LmEvalRun
 from app.services.evidence.submissions import Submission
@@ -98,8 +97,8 @@ async def _lm_eval(
         "samples": limits.samples_bytes,
     }
     async with received_lists(request, sizes, most={"samples": _MOST_TASKS}) as parts:
-        body = await run_in_threadpool(parts["evaluation"][0].content.read)
-        described = parsed(LmEvalIn, body)
+        one = {name: files[0] for name, files in parts.items()}
+        described = await run_in_threadpool(parsed_part, LmEvalIn, one, "evaluation")
         run = LmEvalRun(described.maps(), parts["results"][0], parts["samples"])
         yield run.submission(described.claim())
 
@@ -110,8 +109,7 @@ async def _inspect(
     """Read a log of Inspect, after authenticating the caller."""
     sizes = {"evaluation": limits.report_bytes, "log": limits.samples_bytes}
     async with received_parts(request, sizes) as parts:
-        body = await run_in_threadpool(parts["evaluation"].content.read)
-        described = parsed(InspectIn, body)
+        described = await run_in_threadpool(parsed_part, InspectIn, parts, "evaluation")
         yield InspectRun(described.log_map(), parts["log"]).submission(described.claim())
 
 

@@ -32,7 +32,7 @@ from app.domain.errors import (
 from app.domain.identity.access import Role, not_found
 from app.http.bodies import JsonBody, media_type, parsed, small_body
 from app.http.deps import Caller, LimitsDep, PrefixPath, SessionsDep, TransactionsDep
-from app.http.multipart import received_parts
+from app.http.multipart import parsed_part, received_parts
 from app.http.problems import refuses
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.evidence import evaluations
@@ -76,12 +76,14 @@ async def _submission(
     """Read a report, with or without samples, after authenticating the caller."""
     if media_type(request) == "application/json":
         body = await small_body(request, limit_bytes=limits.report_bytes)
-        yield _native(parsed(EvaluationIn, body), None)
+        yield _native(await run_in_threadpool(parsed, EvaluationIn, body, finite=False), None)
         return
     sizes = {"evaluation": limits.report_bytes, "samples": limits.samples_bytes}
     async with received_parts(request, sizes) as parts:
-        body = await run_in_threadpool(parts["evaluation"].content.read)
-        yield _native(parsed(EvaluationIn, body), parts["samples"])
+        evaluation = await run_in_threadpool(
+            parsed_part, EvaluationIn, parts, "evaluation", finite=False
+        )
+        yield _native(evaluation, parts["samples"])
 
 
 def _native(evaluation: EvaluationIn, samples: ReceivedFile | None) -> Submission:

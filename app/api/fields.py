@@ -1,16 +1,33 @@
 """Fields of request and response models: names, digests, texts, times and hashable JSON."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import rfc8785
 from fastapi import Depends, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
 
 from app.db.paging import PageRequest
-from app.domain.naming import DIGEST_PATTERN, LABEL_PATTERN, RESERVED_NAMESPACES, is_name
-from app.domain.strict_json import DEPTH_LIMIT
+from app.domain.durations import ISO_PATTERN, SHORT_PATTERN, duration_in
+from app.domain.naming import (
+    DIGEST_PATTERN,
+    LABEL_PATTERN,
+    RESERVED_NAMESPACES,
+    is_name,
+    is_namespace,
+    is_reserved_channel,
+)
+from app.domain.strict_json import DEPTH_LIMIT, quoted
 from app.http import text_fields
 from app.http.text_fields import printable
 
@@ -52,7 +69,20 @@ def _name(text: str) -> str:
 def _namespace(text: str) -> str:
     if text in RESERVED_NAMESPACES:
         raise ValueError(f"{text} is reserved for the server itself")
-    return _name(text)
+    if not is_namespace(_name(text)):
+        raise ValueError(f"namespaces are in lower case; use {text.lower()}")
+    return text
+
+
+def _channel(value: object) -> object:
+    if isinstance(value, str) and is_reserved_channel(value):
+        raise PydanticCustomError(
+            "reserved-channel-name",
+            "{name} cannot be a channel: Hugging Face clients, git or other registries give it "
+            "another meaning, such as a version; choose a name such as production or staging",
+            {"name": quoted(value)},
+        )
+    return value
 
 
 def _rfc3339(value: object) -> object:
@@ -67,6 +97,17 @@ def _in_utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError as error:
         raise ValueError("must be in the years 1 to 9999 in UTC") from error
+
+
+def _duration(value: object) -> timedelta:
+    """Read a duration; pydantic would take a bare number for seconds."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return duration_in(f"{value}")
+    if not isinstance(value, str):
+        raise ValueError("must be a duration in a string, such as 7d, 12h, P7D or PT30S")  # noqa: TRY004 - pydantic expects it
+    return duration_in(value)
 
 
 def _is_nested_beyond(levels: int, value: object) -> bool:
@@ -94,12 +135,27 @@ def _hashable(document: dict[str, Any]) -> dict[str, Any]:
 Name = Annotated[str, AfterValidator(_name), Field(examples=["brand-voice"])]
 Namespace = Annotated[str, AfterValidator(_namespace), Field(examples=["acme"])]
 Label = Annotated[str, Field(pattern=LABEL_PATTERN, examples=["production"])]
+ChannelName = Annotated[Label, BeforeValidator(_channel)]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, examples=[f"sha256:{'0' * 64}"])]
 Line = text_fields.Line
 Text = text_fields.Text
 Reason = text_fields.Reason
 JsonObject = Annotated[dict[str, Any], AfterValidator(_hashable)]
 Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "duration", "pattern": ISO_PATTERN},
+                {"type": "string", "pattern": SHORT_PATTERN},
+            ],
+            "examples": ["P7D", "12h"],
+        },
+        mode="validation",
+    ),
+]
 Searched = Annotated[str, Query(max_length=96), AfterValidator(printable)]
 LookupName = Annotated[str, Path(max_length=64), AfterValidator(printable)]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]

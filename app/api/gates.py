@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from app.api.fields import Label, Number, Out
+from app.api.fields import ChannelName, Number, Out
 from app.db.promotions import DECISION
 from app.domain.errors import (
     ForbiddenError,
@@ -90,7 +90,7 @@ class DecisionOut(Out):
 def preview_gate(
     prefix: PrefixPath,
     number: Number,
-    channel: Annotated[Label, Query()],
+    channel: Annotated[ChannelName, Query()],
     sessions: SessionsDep,
     caller: Caller,
     now: Now,

@@ -1,18 +1,23 @@
 """The OpenAPI document, with the problems, bodies and headers that FastAPI cannot infer."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from starlette.concurrency import run_in_threadpool
 
 from app.api.evaluation_imports import InspectIn, LmEvalIn
 from app.api.evaluation_models import EvaluationIn
 from app.api.policies import PolicyIn
 from app.api.pushes import UploadedVersionIn, VersionIn
+from app.domain.delivery.conditional_requests import is_named
 from app.domain.errors import (
     AnswerNotKeptError,
     IdempotencyKeyReusedError,
@@ -21,6 +26,7 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+from app.domain.naming import sha256_digest
 from app.http.bodies import JsonBodyReader
 from app.http.problems import Problem, refuses
 
@@ -51,8 +57,37 @@ _KEY_HEADER: Final = {
 Operation = dict[str, Any]
 
 
-def install(app: FastAPI) -> None:
-    """Make `app.openapi()` describe every body and every refusal."""
+PATH: Final = "/openapi.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    content: bytes
+    tag: str
+
+
+@dataclass(slots=True)
+class _Cached:
+    """The document as bytes, rendered once, in a thread: it would stall the event loop."""
+
+    document: Callable[[], dict[str, Any]]
+    _rendered: _Rendered | None = None
+    _rendering: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def get(self) -> _Rendered:
+        if self._rendered is None:
+            async with self._rendering:
+                if self._rendered is None:
+                    self._rendered = await run_in_threadpool(self._render)
+        return self._rendered
+
+    def _render(self) -> _Rendered:
+        content = json.dumps(self.document(), ensure_ascii=False, separators=(",", ":")).encode()
+        return _Rendered(content, f'"{sha256_digest(content).removeprefix("sha256:")[:32]}"')
+
+
+def install(app: FastAPI, *, is_served: bool) -> None:
+    """Make `app.openapi()` describe every body and every refusal, and serve it at `PATH`."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -60,6 +95,17 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented extension point
+    cached = _Cached(openapi)
+
+    async def respond(request: Request) -> Response:
+        rendered = await cached.get()
+        headers = {"ETag": rendered.tag}
+        if is_named(rendered.tag, request.headers.get("if-none-match")):
+            return Response(status_code=304, headers=headers)
+        return Response(rendered.content, media_type="application/json", headers=headers)
+
+    if is_served:
+        app.add_route(PATH, respond, include_in_schema=False)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from app.api.fields import LARGEST_NUMBER, In, Label, Line, LookupName, Out
+from app.api.fields import LARGEST_NUMBER, Duration, In, Label, Line, LookupName, Out
 from app.api.role_checks import needs_everywhere
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
@@ -21,7 +21,7 @@ from app.domain.errors import (
 from app.domain.governance import policies as domain
 from app.domain.governance.policies import Contributor
 from app.domain.identity.access import Role, not_found
-from app.http.bodies import media_type, small_body
+from app.http.bodies import media_type, parsed, small_body
 from app.http.deps import Caller, LimitsDep, SessionsDep, TransactionsDep
 from app.http.problems import invalid_request, refuses, returns_existing
 from app.http.safe_yaml import yaml_value
@@ -33,7 +33,7 @@ _YAML: Final = {"application/yaml", "application/x-yaml", "text/yaml"}
 
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 Count = Annotated[int, Field(ge=0, le=20)]
-Period = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=3660))]
+Period = Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=3660))]
 
 
 class ApprovalsIn(In):
@@ -136,10 +136,10 @@ async def _document(request: Request, _caller: Caller, limits: LimitsDep) -> Pol
 
 
 def _parsed(body: bytes, *, is_yaml: bool) -> PolicyIn:
+    if not is_yaml:
+        return parsed(PolicyIn, body)
     try:
-        if is_yaml:
-            return PolicyIn.model_validate(yaml_value(body))
-        return PolicyIn.model_validate_json(body)
+        return PolicyIn.model_validate(yaml_value(body))
     except ValidationError as error:
         raise invalid_request(error.errors()) from error
 

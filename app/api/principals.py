@@ -20,7 +20,7 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role, not_found
 from app.domain.identity.oidc import FederatedIdentity, comparable_claims, identity_fault
-from app.domain.naming import is_name
+from app.domain.naming import is_namespace
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, IssuersDep, SessionsDep, TransactionsDep
 from app.http.problems import refuses
@@ -32,8 +32,8 @@ _NAME_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,94}[A-Za-z0-9])?$"
 
 
 def _scope(text: str) -> str:
-    if text != EVERYWHERE and not is_name(text):
-        raise ValueError("must be a namespace, or * for all of them")
+    if text != EVERYWHERE and not is_namespace(text):
+        raise ValueError("must be a namespace, in lower case, or * for all of them")
     return text
 
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.api.fields import (
     LARGEST_NUMBER,
+    ChannelName,
     In,
-    Label,
     Out,
     PageOut,
     PageQuery,
@@ -58,7 +58,7 @@ class ShareIn(In):
 class PromotionIn(In):
     """Give `version` all of the channel's traffic, or split it by `allocation`."""
 
-    channel: Label
+    channel: ChannelName
     version: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
     allocation: list[ShareIn] | None = Field(default=None, min_length=1, max_length=16)
     reason: Reason

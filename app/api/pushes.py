@@ -24,7 +24,7 @@ from app.domain.errors import (
 from app.domain.identity.access import Role
 from app.http.bodies import media_type, parsed, small_body
 from app.http.deps import BlobsDep, Caller, LimitsDep, PrefixPath, StagingDep, TransactionsDep
-from app.http.multipart import received_parts
+from app.http.multipart import parsed_part, received_parts
 from app.http.problems import refuses, returns_existing
 from app.services.artifacts import uploads, versions
 from app.services.artifacts.spooled_files import ReceivedFile
@@ -105,7 +105,7 @@ async def _described(
     """Read a push, as multipart or as JSON, after authenticating the caller."""
     if media_type(request) == "application/json":
         body = await small_body(request, limit_bytes=limits.metadata_bytes)
-        yield parsed(UploadedVersionIn, body), {}
+        yield await run_in_threadpool(parsed, UploadedVersionIn, body), {}
         return
     sizes = {
         "version": limits.metadata_bytes,
@@ -113,8 +113,7 @@ async def _described(
         "weights": limits.weights_bytes,
     }
     async with received_parts(request, sizes) as parts:
-        version = await run_in_threadpool(parts["version"].content.read)
-        yield parsed(VersionIn, version), parts
+        yield await run_in_threadpool(parsed_part, VersionIn, parts, "version"), parts
 
 
 @router.post(

@@ -3,17 +3,20 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import AfterValidator, WithJsonSchema
 
-from app.api.fields import Digest, Label
+from app.api.fields import ChannelName, Digest
 from app.api.resolve_cached import (
     LONGEST_WAIT_S,
     CachedRoute,
     ResolutionOut,
     resolution_headers,
     resolution_out,
+    wait_seconds,
 )
 from app.domain.artifacts.pulls import PullWay
 from app.domain.delivery.conditional_requests import is_named
+from app.domain.durations import ISO_PATTERN, SHORT_PATTERN
 from app.domain.errors import (
     BaseModelMismatchError,
     ChannelEmptyError,
@@ -23,6 +26,30 @@ from app.domain.errors import (
 from app.http.deps import Caller, Now, PartsDep, PrefixPath
 from app.http.problems import refuses
 from app.services.delivery.resolve import resolve
+
+
+def _wait_checked(text: str) -> str:
+    if wait_seconds(text) is None:
+        raise ValueError(
+            f"must be a number of seconds from 0 to {LONGEST_WAIT_S}, or a duration of at most "
+            f"{LONGEST_WAIT_S} seconds, such as 30, 30s or PT30S"
+        )
+    return text
+
+
+Wait = Annotated[
+    str,
+    AfterValidator(_wait_checked),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_S},
+                {"type": "string", "format": "duration", "pattern": ISO_PATTERN},
+                {"type": "string", "pattern": SHORT_PATTERN},
+            ]
+        }
+    ),
+]
 
 router = APIRouter(prefix="/resolve", tags=["resolve"], route_class=CachedRoute)
 
@@ -41,7 +68,7 @@ def resolve_channel(
     parts: PartsDep,
     caller: Caller,
     now: Now,
-    channel: Annotated[Label, Query()] = "production",
+    channel: Annotated[ChannelName, Query()] = "production",
     unit: Annotated[
         str | None,
         Query(
@@ -52,14 +79,13 @@ def resolve_channel(
     base_model: Annotated[Digest | None, Query(description="The base model you run.")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
     _wait: Annotated[
-        int,
+        Wait,
         Query(
             alias="wait",
-            ge=0,
-            le=LONGEST_WAIT_S,
-            description="With If-None-Match: seconds to wait for a change before sending 304.",
+            description="With If-None-Match: how long to wait for a change before sending 304. "
+            "A bare number is in seconds, as in the `wait` preference of RFC 7240.",
         ),
-    ] = 0,
+    ] = "0",
 ) -> ResolutionOut | Response:
     """Return the version that the channel serves, with short-lived URLs that need no token."""
     served, version = resolve(

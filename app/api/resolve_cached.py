@@ -18,6 +18,7 @@ from app.api.fields import Out
 from app.domain.artifacts.pulls import PullWay
 from app.domain.delivery.conditional_requests import is_named
 from app.domain.delivery.served_channel import ChannelKey, ServedChannel, ServedVersion
+from app.domain.durations import DurationError, duration_in
 from app.domain.errors import NotFoundError
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
@@ -69,7 +70,7 @@ class _Lookup:
     unit: str | None
     base_model: str | None
     etags: str | None
-    wait_s: int
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ def _lookup_of(request: Request) -> _Lookup | None:
     """Read a request of the usual form; None leaves any other form to the endpoint."""
     authorization = request.headers.get("authorization", "")
     query = request.query_params
-    wait = query.get("wait", "0")
-    if not (authorization.startswith(_SCHEME) and wait.isascii() and wait.isdecimal()):
+    wait_s = wait_seconds(query.get("wait", "0"))
+    if wait_s is None or not authorization.startswith(_SCHEME):
         return None
     if len(query.multi_items()) > len(query) or not _PARAMETERS.issuperset(query):
         return None
@@ -102,11 +103,23 @@ def _lookup_of(request: Request) -> _Lookup | None:
         unit=query.get("unit"),
         base_model=query.get("base_model"),
         etags=etags,
-        wait_s=int(wait[:3]) if etags is not None else 0,
+        wait_s=wait_s if etags is not None else 0,
     )
-    if lookup.wait_s > LONGEST_WAIT_S or len(lookup.unit or "") > LONGEST_UNIT:
+    if len(lookup.unit or "") > LONGEST_UNIT:
         return None
     return lookup
+
+
+def wait_seconds(text: str) -> float | None:
+    """Return how long `?wait=` asks to wait at most; None if it is no duration, or too long.
+
+    A bare number is in seconds, as in the `wait` preference of RFC 7240.
+    """
+    try:
+        wait_s = duration_in(f"{text}s" if text.isdecimal() else text).total_seconds()
+    except DurationError:
+        return None
+    return wait_s if wait_s <= LONGEST_WAIT_S else None
 
 
 async def _from_cache(parts: Parts, lookup: _Lookup) -> Response | None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from app.api.fields import In, Label, Out, PageOut, PageQuery
+from app.api.fields import ChannelName, Duration, In, Out, PageOut, PageQuery
 from app.api.principals import PrincipalName
 from app.api.role_checks import needs_everywhere
 from app.db.models import ApiToken
@@ -29,10 +29,10 @@ router = APIRouter(prefix="/tokens", tags=["identity"])
 
 class TokenIn(In):
     principal: PrincipalName
-    expires_in: timedelta = Field(
+    expires_in: Duration = Field(
         default=timedelta(days=30), gt=timedelta(0), le=timedelta(days=366)
     )
-    channels: list[Label] | None = Field(
+    channels: list[ChannelName] | None = Field(
         default=None,
         max_length=64,
         description="If given, the token can only read versions that these channels serve.",

@@ -1,25 +1,34 @@
 """`prefix-registry collect` and `prefix-registry scrub`."""
 
+import math
 import sys
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from app.cli.registry import opened_registry
 from app.db.blobs import referenced_size_bytes
+from app.domain.errors import OperatorError
 from app.services.artifacts import garbage_collection
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
 
+_LONGEST_GRACE_H: Final = 10 * 366 * 24
+
 
 def collect(
     *,
-    grace_hours: Annotated[float, typer.Option(min=0, help="Keep objects younger than this.")] = 24,
+    grace_hours: Annotated[
+        float,
+        typer.Option(min=0, max=_LONGEST_GRACE_H, help="Keep objects younger than this."),
+    ] = 24,
     delete: Annotated[
         bool, typer.Option(help="Remove the objects; without it, only report.")
     ] = False,
 ) -> None:
+    if math.isnan(grace_hours):
+        raise OperatorError("--grace-hours must be a number of hours, such as 24.")
     with opened_registry() as (sessions, account):
         collected = garbage_collection.collect(
             sessions,

@@ -8,6 +8,7 @@ import typer
 from app.cli.registry import opened_registry
 from app.domain.errors import OperatorError
 from app.domain.identity.access import EVERYWHERE, Grant, PrincipalKind, Role
+from app.domain.naming import is_namespace
 from app.services.identity.bootstrap import ensure_principal, ensure_token, first_admin
 
 
@@ -40,9 +41,12 @@ def token(
 
 
 def _grant(text: str) -> Grant:
-    role, separator, namespace = text.partition(":")
-    if role not in set(Role) or not separator or not namespace:
+    role, _, namespace = text.partition(":")
+    if role not in set(Role) or not (namespace == EVERYWHERE or is_namespace(namespace)):
         roles = ", ".join(Role)
-        message = f"A grant is ROLE:NAMESPACE, such as admin:{EVERYWHERE}; the roles are {roles}."
+        message = (
+            f"A grant is ROLE:NAMESPACE, such as admin:{EVERYWHERE}; the roles are {roles}, and "
+            "namespaces are in lower case."
+        )
         raise OperatorError(message)
     return Grant(Role(role), namespace)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import select, true
+from sqlalchemy import func, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
@@ -29,6 +29,14 @@ def base_models_named(
     if revision is not None:
         statement = statement.where(BaseModelRow.revision == revision)
     return session.scalars(statement.order_by(BaseModelRow.digest).limit(100)).all()
+
+
+def base_model_spelled_like(session: Session, name: str) -> BaseModelRow | None:
+    """Return a base model whose name differs from `name` by case only."""
+    statement = select(BaseModelRow).where(
+        func.lower(BaseModelRow.name) == func.lower(name), BaseModelRow.name != name
+    )
+    return session.scalars(statement.limit(1)).one_or_none()
 
 
 def base_models_page(session: Session, request: PageRequest) -> Page[BaseModelRow]:

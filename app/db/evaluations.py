@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Select, select, true
+from sqlalchemy import ColumnElement, Select, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from app.db.models import (
@@ -36,6 +36,13 @@ _ALL_RELATIONS = (
 
 def suite_versioned(session: Session, name: str, version: str) -> SuiteRow | None:
     statement = select(SuiteRow).where(SuiteRow.name == name, SuiteRow.version == version)
+    return session.scalars(statement.options(joinedload(SuiteRow.created_by))).one_or_none()
+
+
+def suite_spelled_like(session: Session, name: str, version: str) -> SuiteRow | None:
+    """Return the suite version with this label, or with one that differs by case only."""
+    spelled_like = func.lower(SuiteRow.version) == version.lower()
+    statement = select(SuiteRow).where(SuiteRow.name == name, spelled_like)
     return session.scalars(statement.options(joinedload(SuiteRow.created_by))).one_or_none()
 
 

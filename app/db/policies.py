@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.db.models import Channel, PolicyRow, Prefix
 from app.db.prefixes import is_wholly_visible_to
+from app.domain.durations import iso_8601
 from app.domain.governance.gate import PolicyRef
 from app.domain.governance.policies import Policy
 from app.domain.identity.access import Caller
@@ -62,8 +63,13 @@ def policy_of(row: PolicyRow) -> Policy:
 
 
 def policy_document(policy: Policy) -> dict[str, Any]:
-    """Return the policy as JSON values; durations are ISO 8601."""
+    """Return the policy as JSON values; durations are ISO 8601 without years."""
     document: dict[str, Any] = POLICY.dump_python(policy, mode="json")
+    # Pydantic writes 366 days as P1Y1D, which could not be sent back: a year has no fixed length.
+    approvals, max_age = policy.approvals, policy.evidence.max_age
+    document["approvals"]["valid_for"] = iso_8601(approvals.valid_for)
+    document["approvals"]["wait"] = iso_8601(approvals.wait)
+    document["evidence"]["max_age"] = None if max_age is None else iso_8601(max_age)
     return document
 
 

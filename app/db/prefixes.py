@@ -46,6 +46,14 @@ def prefix_visible_to(session: Session, caller: Caller, name: PrefixName) -> Pre
     ).one_or_none()
 
 
+def prefix_spelled_like(session: Session, name: PrefixName) -> Prefix | None:
+    """Return the prefix with this name, or with one that differs by case only."""
+    spelled_like = func.lower(Prefix.name) == name.name.lower()
+    return session.scalars(
+        select(Prefix).where(Prefix.namespace == name.namespace, spelled_like)
+    ).one_or_none()
+
+
 def lock_prefix(session: Session, name: PrefixName) -> Prefix | None:
     """Return the prefix with its row locked until the transaction ends.
 

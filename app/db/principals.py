@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from app.db.models import Principal, RoleGrant
@@ -17,6 +17,13 @@ _ALL_RELATIONS: Final = (selectinload(Principal.grants), selectinload(Principal.
 def principal_named(session: Session, name: str) -> Principal | None:
     statement = select(Principal).where(Principal.name == name)
     return session.scalars(statement.options(*_ALL_RELATIONS)).one_or_none()
+
+
+def principal_spelled_like(session: Session, name: str) -> Principal | None:
+    """Return the principal with this name, or with one that differs by case only."""
+    return session.scalars(
+        select(Principal).where(func.lower(Principal.name) == name.lower())
+    ).one_or_none()
 
 
 def principals_page(session: Session, request: PageRequest) -> Page[Principal]:

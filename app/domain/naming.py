@@ -26,6 +26,14 @@ RESERVED_NAMESPACES: Final = frozenset(
     {"admin", "api", "docs", "healthz", "metrics", "openapi.json", "problems", "readyz", "v1"}
 )
 
+# Names that another dialect reads as something else than a channel: Hugging Face clients ask for
+# `main`, for `v2` and for revisions of 40 digits, git also for abbreviated revisions and `HEAD`,
+# and other registries call the newest version `latest`. Git has no name with `..` or `.lock`.
+RESERVED_CHANNEL_PATTERN: Final = (
+    r"^(main|master|head|latest|refs|refs/.*|v[0-9]+|[0-9a-f]{7,64}|.*[.][.].*|.*[.]lock)$"
+)
+_RESERVED_CHANNEL = re.compile(RESERVED_CHANNEL_PATTERN, re.IGNORECASE)
+
 LABEL_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 
 
@@ -47,6 +55,16 @@ class PrefixName:
 def is_name(text: str) -> bool:
     """Return whether `text` is valid as a namespace or as a prefix's own name."""
     return bool(_NAME.fullmatch(text)) and text[-1].isalnum() and not text.endswith(".git")
+
+
+def is_namespace(text: str) -> bool:
+    """Return whether `text` is valid as a namespace, which is in lower case: `Acme` is `acme`."""
+    return is_name(text) and text == text.lower()
+
+
+def is_reserved_channel(text: str) -> bool:
+    """Return whether `text`, in any case, has a meaning of its own in place of a channel."""
+    return bool(_RESERVED_CHANNEL.fullmatch(text))
 
 
 def sha256_digest(data: bytes) -> str:

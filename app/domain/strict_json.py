@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -36,19 +37,33 @@ class NotStrictJsonError(ValueError):
         self.problem = problem
 
 
-def read_object(data: bytes, *, depth_limit: int = DEPTH_LIMIT) -> dict[str, object]:
+def read_object(
+    data: bytes, *, depth_limit: int = DEPTH_LIMIT, finite: bool = True
+) -> dict[str, object]:
     """Return the JSON object in `data`, the size of which the caller has bounded.
 
     Raises:
-        NotStrictJsonError: The bytes are not UTF-8 without a byte order mark, not JSON, not an
-            object, or contain a lone surrogate, a repeated key, a number that is not finite or
-            not portable, or nesting deeper than `depth_limit`.
+        NotStrictJsonError: As for `read_value`, or the value is not an object.
+    """
+    value = read_value(data, depth_limit=depth_limit, finite=finite)
+    if not isinstance(value, dict):
+        raise NotStrictJsonError(JsonProblem.NOT_AN_OBJECT, "it is JSON, but not an object")
+    return value
+
+
+def read_value(data: bytes, *, depth_limit: int = DEPTH_LIMIT, finite: bool = True) -> object:
+    """Return the JSON value in `data`, the size of which the caller has bounded.
+
+    Unless numbers must be `finite`, NaN and infinities are left to the caller to refuse.
+
+    Raises:
+        NotStrictJsonError: The bytes are not UTF-8 without a byte order mark, not JSON, or
+            contain a lone surrogate, a repeated key, a number that is not finite or not portable,
+            or nesting deeper than `depth_limit`.
     """
     text = _decoded(data)
     _require_shallow(text, depth_limit)
-    value = _parsed(text)
-    if not isinstance(value, dict):
-        raise NotStrictJsonError(JsonProblem.NOT_AN_OBJECT, "it is JSON, but not an object")
+    value = _parsed(text, finite=finite)
     _require_encodable(value)
     return value
 
@@ -109,14 +124,14 @@ def _require_shallow(text: str, depth_limit: int) -> None:
             )
 
 
-def _parsed(text: str) -> object:
+def _parsed(text: str, *, finite: bool) -> object:
     try:
         return json.loads(
             text,
             object_pairs_hook=unique,
-            parse_constant=_refuse_constant,
+            parse_constant=refused_constant if finite else float,
             parse_int=_integer,
-            parse_float=_finite,
+            parse_float=_finite if finite else float,
         )
     except json.JSONDecodeError as error:
         raise _syntax(error) from error
@@ -131,21 +146,25 @@ def unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     """Return an object's members, as an `object_pairs_hook`; cheap if no key is repeated.
 
     Raises:
-        NotStrictJsonError: A key is repeated, and parsers differ in which value they take.
+        NotStrictJsonError: A key is repeated, perhaps in another Unicode normal form, and parsers
+            differ in which value they take.
     """
     result = dict(pairs)
-    if len(result) < len(pairs):
-        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        raise NotStrictJsonError(
-            JsonProblem.DUPLICATE_KEY, f"the key {quoted(key)} is given more than once"
-        )
+    if len(result) < len(pairs) or not all(map(str.isascii, result)):
+        keys = Counter(unicodedata.normalize("NFC", key) for key, _ in pairs)
+        (key, count), *_ = keys.most_common(1)
+        if count > 1:
+            raise NotStrictJsonError(
+                JsonProblem.DUPLICATE_KEY, f"the key {quoted(key)} is given more than once"
+            )
     return result
 
 
 _TOOLS: Final = json.JSONDecoder(object_pairs_hook=unique)
 
 
-def _refuse_constant(name: str) -> Never:
+def refused_constant(name: str) -> Never:
+    """Refuse NaN and the infinities, as a `parse_constant`."""
     raise NotStrictJsonError(JsonProblem.NUMBER, f"{name} is not a JSON number")
 
 

@@ -62,25 +62,22 @@ async def note_body_digest(request: Request, digest: Json) -> None:
         await run_in_threadpool(idempotent.received, digest)
 
 
-def parsed(model: type[BodyModel], body: bytes) -> BodyModel:
-    """Return the JSON of a body or part as a request model, or raise InvalidRequestError."""
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_request(error.errors()) from error
+def parsed(
+    model: type[BodyModel], body: bytes, *, named: str = "The body", finite: bool = True
+) -> BodyModel:
+    """Return the JSON object of a body or part as a request model; messages call it `named`.
 
-
-def strictly_parsed(model: type[BodyModel], body: bytes) -> BodyModel:
-    """Return the JSON object of a body as a request model.
+    Unless numbers must be `finite`, NaN is refused later, with a fault that names its place.
+    This takes a moment for a large body, so call it in a thread.
 
     Raises:
         MalformedRequestError: The JSON is invalid, ambiguous or nested too deep.
         InvalidRequestError: The JSON is not an object, or does not match the model.
     """
     try:
-        return model.model_validate(read_object(body, depth_limit=_DEPTH_LIMIT))
+        return model.model_validate(read_object(body, depth_limit=_DEPTH_LIMIT, finite=finite))
     except NotStrictJsonError as error:
-        message = f"The body cannot be read: {error}."
+        message = f"{named} cannot be read: {error}."
         if error.problem is JsonProblem.NOT_AN_OBJECT:
             raise InvalidRequestError(message, [Fault("no-object", message)]) from error
         raise MalformedRequestError(message) from error
@@ -99,7 +96,7 @@ class JsonBodyReader:
         if kind != "application/json" and not kind.endswith("+json"):
             raise UnsupportedMediaTypeError("Send the body as application/json.")
         body = await small_body(request, limit_bytes=limits.metadata_bytes)
-        return await run_in_threadpool(strictly_parsed, self.model, body)
+        return await run_in_threadpool(parsed, self.model, body)
 
 
 if TYPE_CHECKING:

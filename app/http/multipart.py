@@ -7,6 +7,7 @@ no digest and has no limit per file. This one runs after authentication.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from email.message import Message
 from typing import Final
 
 from anyio import CancelScope
@@ -22,7 +23,7 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from app.http.bodies import announced_bytes, note_body_digest, require_size
+from app.http.bodies import BodyModel, announced_bytes, note_body_digest, parsed, require_size
 from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
 
 _BATCH_BYTES: Final = 1 << 20
@@ -78,6 +79,13 @@ async def received_lists(
         yield parts
 
 
+def parsed_part(
+    model: type[BodyModel], parts: Mapping[str, ReceivedFile], name: str, *, finite: bool = True
+) -> BodyModel:
+    """Return the JSON object of a part as a request model, or raise as `parsed` does."""
+    return parsed(model, parts[name].content.read(), named=f"The part {name}", finite=finite)
+
+
 @asynccontextmanager
 async def _fed(receiver: "_Receiver") -> AsyncIterator[Callable[[bytearray], Awaitable[None]]]:
     """Yield a function that feeds the receiver in a thread while the next batch arrives."""
@@ -103,6 +111,22 @@ def _boundary(request: Request) -> bytes:
     if kind != b"multipart/form-data" or b"boundary" not in options:
         raise UnsupportedMediaTypeError("Send the request as multipart/form-data.")
     return options[b"boundary"]
+
+
+def _single_options(dispositions: list[bytes]) -> dict[bytes, bytes]:
+    """Return the options of a part's Content-Disposition; parsers differ in which of two they take.
+
+    Raises:
+        MalformedRequestError: The header, or one of its options, is repeated.
+    """
+    header = Message()
+    header["content-type"] = b"".join(dispositions).decode("latin-1")
+    names = [name.lower().partition("*")[0] for name, _ in header.get_params(failobj=[])]
+    if len(dispositions) > 1 or len(set(names)) < len(names):
+        message = "A part of the multipart body has its name or file name more than once."
+        raise MalformedRequestError(message)
+    _, options = parse_options_header(b"".join(dispositions))
+    return options
 
 
 class _Part:
@@ -140,7 +164,8 @@ class _Receiver:
         self._parts: dict[str, list[_Part]] = {}
         self._faults: list[Fault] = []
         self._current: _Part | None = None
-        self._field, self._value, self._disposition = b"", b"", b""
+        self._field, self._value = b"", b""
+        self._dispositions: list[bytes] = []
         self._complete = False
         try:
             self._parser = MultipartParser(
@@ -179,7 +204,7 @@ class _Receiver:
         return InvalidRequestError(message, self._faults)
 
     def _begin_part(self) -> None:
-        self._disposition = b""
+        self._dispositions = []
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
@@ -189,11 +214,11 @@ class _Receiver:
 
     def _end_header(self) -> None:
         if self._field.lower() == b"content-disposition":
-            self._disposition = self._value
+            self._dispositions.append(self._value)
         self._field, self._value = b"", b""
 
     def _open_part(self) -> None:
-        _, options = parse_options_header(self._disposition)
+        options = _single_options(self._dispositions)
         name = options.get(b"name", b"").decode("utf-8", "replace")
         file_name = options.get(b"filename", b"").decode("utf-8", "replace")
         self._current = None

@@ -19,12 +19,6 @@ _MOST_HEADERS: Final = 100
 _MOST_HEADER_BYTES: Final = 32 * 1024
 
 _LOADS_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
-# FastAPI's documentation page loads its script and style sheet from this CDN.
-_DOCUMENTATION: Final = (
-    "default-src 'none'; connect-src 'self'; img-src https://fastapi.tiangolo.com data:; "
-    "script-src https://cdn.jsdelivr.net 'unsafe-inline'; "
-    "style-src https://cdn.jsdelivr.net 'unsafe-inline'; frame-ancestors 'none'"
-)
 
 
 class TransferBrokenError(Exception):
@@ -50,7 +44,7 @@ class RequestMiddleware:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                self._complete(scope, MutableHeaders(scope=message), request_id)
+                self._complete(MutableHeaders(scope=message), request_id)
             await send(message)
 
         try:
@@ -69,7 +63,7 @@ class RequestMiddleware:
         finally:
             CURRENT.reset(token)
 
-    def _complete(self, scope: Scope, headers: MutableHeaders, request_id: str) -> None:
+    def _complete(self, headers: MutableHeaders, request_id: str) -> None:
         headers[_HEADER] = request_id
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("Referrer-Policy", "no-referrer")
@@ -77,9 +71,7 @@ class RequestMiddleware:
         headers.setdefault(
             "Cache-Control", "private, no-cache" if "etag" in headers else "no-store"
         )
-        is_documentation = scope["path"] == "/docs"
-        policy = _DOCUMENTATION if is_documentation else _LOADS_NOTHING
-        headers.setdefault("Content-Security-Policy", policy)
+        headers.setdefault("Content-Security-Policy", _LOADS_NOTHING)
         if self._hsts_max_age_s:
             headers.setdefault("Strict-Transport-Security", f"max-age={self._hsts_max_age_s}")
 

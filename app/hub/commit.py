@@ -15,6 +15,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from app.domain.errors import MalformedRequestError, TooLargeError
+from app.domain.strict_json import NotStrictJsonError, refused_constant, unique
 from app.http.bodies import note_body_digest
 from app.services.artifacts.spooled_files import ReceivedFile
 
@@ -25,6 +26,8 @@ Each line of the body is decoded in memory, so this also bounds the memory that 
 """
 
 _FILES: Final = 4
+# Not `read_object`, which would scan the base64 of a large file twice more.
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=unique, parse_constant=refused_constant)
 _BODY_LIMIT_BYTES: Final = _FILES * REGULAR_LIMIT_BYTES * 3 // 2
 _SPOOL_BYTES: Final = 1 << 20
 
@@ -73,8 +76,10 @@ def parse_commit(body: IO[bytes]) -> Commit:
         MalformedRequestError: A line is not a JSON object of the expected form.
     """
     commit = Commit()
+    seen: set[str] = set()
     for number, (key, value) in enumerate(_lines(body), start=1):
         try:
+            _require_new(seen, key, value)
             _apply(commit, key, value)
         except (KeyError, TypeError, ValueError) as error:
             message = f"Line {number} of the commit, {key!r}, is malformed."
@@ -87,11 +92,21 @@ def _lines(body: IO[bytes]) -> Iterator[tuple[str, dict[str, str]]]:
         if not line.strip():
             continue
         try:
-            document = json.loads(line)
+            document = _DECODER.decode(line.decode("utf-8"))
             yield document["key"], document["value"]
+        except NotStrictJsonError as error:
+            raise MalformedRequestError(f"A line of the commit is refused: {error}.") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             message = "The commit is not NDJSON with `key` and `value` on each line."
             raise MalformedRequestError(message) from error
+
+
+def _require_new(seen: set[str], key: str, value: dict[str, str]) -> None:
+    """Refuse a second header or a second operation on one path: clients differ in which counts."""
+    operation = f"the path {value['path'][:80]!r}" if key != "header" else "a header"
+    if operation in seen:
+        raise MalformedRequestError(f"The commit has {operation} more than once; send it once.")
+    seen.add(operation)
 
 
 def _apply(commit: Commit, key: str, value: dict[str, str]) -> None:

@@ -1,12 +1,12 @@
 """The declarations in a pushed repository: its base model and its card."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError
 from app.domain.naming import Json
+from app.domain.strict_json import NotStrictJsonError, read_object
 from app.http.safe_yaml import yaml_value
 
 _FENCE: Final = "---"
@@ -63,21 +63,21 @@ def _front_matter(readme: bytes) -> dict[str, Any]:
     lines = text.splitlines()
     if not lines or lines[0].strip() != _FENCE or _FENCE not in lines[1:]:
         return {}
-    body = "\n".join(lines[1 : lines.index(_FENCE, 1)])
+    # An empty line stands for the fence, so that messages have the line numbers of the file.
+    body = "\n".join(["", *lines[1 : lines.index(_FENCE, 1)]])
     try:
         front = yaml_value(body.encode())
     except MalformedRequestError as error:
-        message = "The front matter of README.md is not valid YAML."
+        message = f"The front matter of README.md cannot be read. {error.detail}"
         raise InvalidRequestError(message, [Fault("front-matter", message)]) from error
     return front if isinstance(front, dict) else {}
 
 
 def _json_object(data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
+        return read_object(data)
+    except NotStrictJsonError:
         return {}  # the push refuses it with a precise message
-    return document if isinstance(document, dict) else {}
 
 
 def _text(value: object) -> str | None:

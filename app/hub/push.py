@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from app.domain.artifacts.manifest import CONFIG_FILE, WEIGHTS_FILE
 from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
 from app.domain.identity.access import Role
-from app.domain.naming import RESERVED_NAMESPACES, PrefixName, is_name
+from app.domain.naming import RESERVED_NAMESPACES, PrefixName, is_name, is_namespace
 from app.http.bodies import JsonBody
 from app.http.deps import (
     BlobsDep,
@@ -74,10 +74,11 @@ def create_repository(
     name = PrefixName(body.organization or transactions.caller.name, body.name)
     if body.type not in (None, "model"):
         raise _refused("type", "The registry stores only models.")
-    if not (is_name(name.namespace) and is_name(name.name)) or (
+    if not (is_namespace(name.namespace) and is_name(name.name)) or (
         name.namespace in RESERVED_NAMESPACES
     ):
-        raise _refused("name", f"{name} cannot be the name of a prefix.")
+        message = f"{name} cannot be the name of a prefix; namespaces are in lower case."
+        raise _refused("name", message)
     address = {"url": f"{str(request.base_url).rstrip('/')}/{name}", "id": str(name)}
     try:
         prefixes.create(

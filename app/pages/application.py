@@ -1,7 +1,9 @@
 """The pages as one application, mounted at /admin: wiring, no logic."""
 
-from fastapi import FastAPI
-from starlette.middleware.gzip import GZipMiddleware
+from typing import Final
+
+from fastapi import Depends, FastAPI
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -21,6 +23,7 @@ from app.pages import (
     review_queue,
     versions,
 )
+from app.pages.inputs import require_single_fields
 from app.pages.login import oidc_login, token_login
 from app.pages.rendering import STATIC
 from app.pages.security_headers import SecurityHeadersMiddleware
@@ -41,6 +44,9 @@ _ROUTERS = (
     audit.router,
 )
 
+# Compressing the script of /docs takes 60 ms, on the event loop; browsers keep static files anyway.
+_UNCOMPRESSED: Final = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "text/css", "text/javascript")
+
 
 class _ImmutableFiles(StaticFiles):
     """Static files whose URL contains their hash, so that browsers may cache them."""
@@ -51,14 +57,18 @@ class _ImmutableFiles(StaticFiles):
         return response
 
 
-def pages_of(parts: Parts) -> SecurityHeadersMiddleware:
-    """Return the pages over `parts`; every response has the security headers, failures included."""
+def pages_of(parts: Parts, *, serves_docs: bool = True) -> SecurityHeadersMiddleware:
+    """Return the pages over `parts`; every response has the security headers, failures included.
+
+    They link to `/docs` if the server has that page.
+    """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
-    app.add_middleware(GZipMiddleware, minimum_size=1024)
+    app.state.serves_docs = serves_docs
+    app.add_middleware(GZipMiddleware, minimum_size=1024, exclude_content_types=_UNCOMPRESSED)
     app.mount("/static", _ImmutableFiles(directory=STATIC), name="static")
     for router in _ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(require_single_fields)])
     app.add_api_route("/{path:path}", error_pages.page_not_found)
     error_pages.install(app)
     return SecurityHeadersMiddleware(app)

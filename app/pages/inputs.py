@@ -1,8 +1,9 @@
 """Types of the path and query parameters of the pages, and checks of typed form fields."""
 
+from collections import Counter
 from typing import Annotated, Final
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request
 from pydantic import AfterValidator
 
 from app.domain.errors import Fault, InvalidRequestError
@@ -16,6 +17,25 @@ LabelPath = Annotated[str, Path(pattern=LABEL_PATTERN)]
 Cursor = Annotated[str | None, Query(max_length=1024)]
 DigestQuery = Annotated[str | None, Query(pattern=DIGEST_PATTERN)]
 SearchText = Annotated[str, Query(max_length=256), AfterValidator(printable)]
+
+
+async def require_single_fields(request: Request) -> None:
+    """Refuse a form with a field that comes twice: parsers differ in which value they take.
+
+    Raises:
+        InvalidRequestError: The faults name the fields.
+    """
+    if request.method != "POST":
+        return
+    # FastAPI has read the form already, so this costs nothing.
+    counts = Counter(name for name, _ in (await request.form()).multi_items())
+    faults = [
+        Fault("repeated-field", f"The field {name[:80]!r} comes {count} times; send it once.")
+        for name, count in counts.items()
+        if count > 1
+    ]
+    if faults:
+        raise InvalidRequestError("The form has repeated fields; see faults.", faults)
 
 
 BREAK_GLASS: Final = "break glass"

@@ -22,7 +22,7 @@ PolicyName = Annotated[str, Path(max_length=64, pattern=r"^[^\x00-\x1f]+$")]
 
 @router.get("/policies")
 def every_policy(request: Request, visit: Visitor, sessions: SessionsDep) -> Response:
-    visit.caller.require_participant()
+    visit.caller.require_working_role()
     with sessions() as session:
         found = newest_policies(session)
     return page(
@@ -40,7 +40,7 @@ def policy(
     request: Request, name: PolicyName, number: Number, visit: Visitor, sessions: SessionsDep
 ) -> Response:
     """Show one version of a policy and its changes from the previous version."""
-    visit.caller.require_participant()
+    visit.caller.require_working_role()
     with sessions() as session:
         row = policy_versioned(session, name, number)
         if row is None:

@@ -85,8 +85,14 @@ def page(
         "origin": origin_of(request),
         "refusal": None,
         "notice": None,
+        "serves_docs": request.app.state.serves_docs,
     }
     return HTMLResponse(_environment().get_template(template).render(common | values), status)
+
+
+def standalone(template: str, **values: object) -> str:
+    """Render a template that has neither a visit nor the layout of the pages."""
+    return _environment().get_template(template).render(values)
 
 
 def _visible_sections(visit: PageVisit | None) -> frozenset[str]:

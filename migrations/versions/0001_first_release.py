@@ -148,6 +148,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_principal")),
         sa.UniqueConstraint("name", name=op.f("uq_principal_name")),
     )
+    op.create_index("ix_principal_lower_name", "principal", [sa.text("lower(name)")], unique=True)
     op.execute(SYSTEM_PRINCIPAL)
     op.create_table(
         "api_token",
@@ -264,6 +265,9 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_base_model_name_revision"), "base_model", ["name", "revision"], unique=False
     )
+    op.create_index(
+        "ix_base_model_lower_name", "base_model", [sa.text("lower(name)")], unique=False
+    )
     op.create_table(
         "policy",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -295,6 +299,9 @@ def upgrade() -> None:
         sa.Column("created_by_id", sa.Uuid(), nullable=False),
         sa.Column("last_number", sa.Integer(), server_default="0", nullable=False),
         sa.CheckConstraint("last_number >= 0", name=op.f("ck_prefix_last_number_not_negative")),
+        sa.CheckConstraint(
+            "namespace = lower(namespace)", name=op.f("ck_prefix_namespace_lower_case")
+        ),
         sa.ForeignKeyConstraint(
             ["created_by_id"], ["principal.id"], name=op.f("fk_prefix_created_by_id_principal")
         ),
@@ -303,6 +310,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prefix")),
         sa.UniqueConstraint("namespace", "name", name=op.f("uq_prefix_namespace_name")),
+    )
+    op.create_index(
+        "ix_prefix_lower_name_namespace",
+        "prefix",
+        [sa.text("lower(name)"), "namespace"],
+        unique=True,
     )
     op.execute(NAME_ENDINGS)
     op.create_index(
@@ -344,6 +357,9 @@ def upgrade() -> None:
             "namespace",
             name=op.f("uq_role_grant_principal_id_role_namespace"),
         ),
+        sa.CheckConstraint(
+            "namespace = lower(namespace)", name=op.f("ck_role_grant_namespace_lower_case")
+        ),
     )
     op.create_table(
         "suite",
@@ -364,6 +380,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", "version", name=op.f("uq_suite_name_version")),
         info={"append_only": True},
     )
+    op.create_index(
+        "ix_suite_name_lower_version",
+        "suite",
+        ["name", sa.text("lower(version)")],
+        unique=True,
+    )
     op.create_table(
         "channel",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -380,6 +402,11 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_channel")),
         sa.UniqueConstraint("prefix_id", "name", name=op.f("uq_channel_prefix_id_name")),
+        sa.CheckConstraint(
+            "name !~* '^(main|master|head|latest|refs|refs/.*|v[0-9]+|[0-9a-f]{7,64}"
+            "|.*[.][.].*|.*[.]lock)$'",
+            name=op.f("ck_channel_name_not_reserved"),
+        ),
     )
     op.create_index(op.f("ix_channel_policy_id"), "channel", ["policy_id"], unique=False)
     op.create_table(

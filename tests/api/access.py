@@ -1,6 +1,6 @@
 """The access of every role to every route: a test compares the server, and a page shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -172,14 +172,46 @@ ROUTES = {
     ("GET", f"{_MODEL}/refs"): SERVED,
     ("GET", _FILE): SERVED,
     ("HEAD", _FILE): SERVED,
-    **{
-        (method, path): OPEN
-        for path in ("/docs", "/docs/oauth2-redirect", "/openapi.json")
-        for method in ("GET", "HEAD")
-    },
+    **{(method, path): OPEN for path in ("/docs", "/openapi.json") for method in ("GET", "HEAD")},
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/metrics"): OPEN,
+}
+
+_VERSION_PAGE = "/admin/prefixes/{namespace}/{name}/versions/{number}"
+_GATE_PAGE = f"{_VERSION_PAGE}/gate/{{channel}}"
+_PROMOTION_PAGE = "/admin/promotions/{promotion_id}"
+SIGN_IN = replace(OPEN, remark="opens a session")
+
+# Pages take the session of a signed-in caller instead of a token.
+PAGES = {
+    ("GET", "/admin/sign-in"): OPEN,
+    ("POST", "/admin/sign-in"): SIGN_IN,
+    ("POST", "/admin/sign-in/{issuer}"): SIGN_IN,
+    ("GET", "/admin/sign-in/{issuer}/callback"): SIGN_IN,
+    ("POST", "/admin/sign-out"): EVERY_CALLER,
+    ("GET", "/admin/"): FILTERED,
+    ("GET", "/admin/reviews"): FILTERED,
+    ("GET", "/admin/promotions"): FILTERED,
+    ("GET", _PROMOTION_PAGE): WORK,
+    ("POST", f"{_PROMOTION_PAGE}/reviews"): ROUTES["POST", f"{_PROMOTION}/reviews"],
+    ("POST", f"{_PROMOTION_PAGE}/withdraw"): ROUTES["POST", f"{_PROMOTION}/withdraw"],
+    ("POST", f"{_PROMOTION_PAGE}/break-glass"): GOVERNS,
+    ("GET", "/admin/prefixes"): FILTERED,
+    ("GET", "/admin/prefixes/{namespace}/{name}"): SERVED,
+    ("GET", _VERSION_PAGE): SERVED,
+    ("POST", f"{_VERSION_PAGE}/revoke"): APPROVES,
+    ("GET", f"{_VERSION_PAGE}/pulls"): APPROVES,
+    ("GET", _GATE_PAGE): WORK,
+    ("POST", _GATE_PAGE): PUBLISHES,
+    ("POST", f"{_GATE_PAGE}/break-glass"): GOVERNS,
+    ("GET", "/admin/policies"): DEFINED,
+    ("GET", "/admin/policies/{name}/{number}"): DEFINED,
+    ("GET", "/admin/base-models"): KNOWN,
+    ("GET", "/admin/audit"): AUDITS,
+    ("GET", "/admin/{path:path}"): replace(
+        EVERY_CALLER, remark="any other page: it does not exist", answers=404
+    ),
 }
 
 _INTRODUCTION = """\
@@ -218,6 +250,19 @@ roles, and sees the versions that these channels serve.
 {rule}
 """
 
+_PAGES = """
+## Pages
+
+The pages under `/admin` follow the API: a page that shows an object, or acts on it, opens to the \
+same roles as the route that returns it.
+Without a session every page redirects to the sign-in page, except the open ones; a form without \
+the CSRF token of its session is refused with 403.
+Files under `/admin/static` are open.
+
+{head}
+{rule}
+"""
+
 
 def _cell(access, role, held):
     refused = access.refusal(role, held)
@@ -244,8 +289,10 @@ def _row(route, access):
 def rendered():
     columns = ["route", "must be held", *Role, "elsewhere", "no role", "remark"]
     head, rule = f"| {' | '.join(columns)} |", f"| {' | '.join(['---'] * len(columns))} |"
-    return _INTRODUCTION.format(head=head, rule=rule) + "".join(
-        _row(route, access) for route, access in ROUTES.items()
+    return "".join(
+        introduction.format(head=head, rule=rule)
+        + "".join(_row(route, access) for route, access in routes.items())
+        for introduction, routes in ((_INTRODUCTION, ROUTES), (_PAGES, PAGES))
     )
 
 

@@ -205,6 +205,10 @@ def test_a_document_with_invalid_fields_is_refused(world, document, change, dump
         pytest.param("application/yaml", b"!!merge <<: {name: a}", id="merge-key"),
         pytest.param("application/yaml", b"? [a]\n: b", id="key-that-is-a-list"),
         pytest.param("application/yaml", b"a: " + b"[" * 20_000, id="deep"),
+        pytest.param("application/yaml", b"&a [*a]", id="recursive-list"),
+        pytest.param("application/yaml", b"&a {name: *a}", id="recursive-map"),
+        pytest.param("application/yaml", b"!!set {a, b}", id="a-set"),
+        pytest.param("application/json", b"NaN", id="no-number"),
     ],
 )
 def test_a_body_that_cannot_be_read_is_refused(world, kind, body):
@@ -212,9 +216,7 @@ def test_a_body_that_cannot_be_read_is_refused(world, kind, body):
     assert (response.status_code, code(response)) == (400, "malformed-request"), response.text
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"5", b"[]", b"null", b"&a [*a]", b"&a {name: *a}", b"!!set {a, b}"]
-)
+@pytest.mark.parametrize("body", [b"", b"5", b"[]", b"null"])
 def test_a_body_that_is_not_a_policy_is_refused(world, body):
     response = create(world, body)
     assert (response.status_code, code(response)) == (422, "invalid-request")

@@ -187,6 +187,10 @@ def test_a_cached_token_expires(settled):
         pytest.param({"unit": "u" * 257}, (422, "invalid-request"), id="unit"),
         pytest.param({"wait": "61"}, (422, "invalid-request"), id="wait-too-long"),
         pytest.param({"wait": "soon"}, (422, "invalid-request"), id="wait-no-number"),
+        pytest.param({"wait": "2m"}, (422, "invalid-request"), id="wait-too-long-in-minutes"),
+        pytest.param({"wait": "-1s"}, (422, "invalid-request"), id="wait-negative"),
+        pytest.param({"wait": "\u0661"}, (422, "invalid-request"), id="wait-no-ascii"),
+        pytest.param({"wait": "P1M"}, (422, "invalid-request"), id="wait-a-month"),
     ],
 )
 def test_a_refusal_does_not_depend_on_the_cache(settled, query, refusal):
@@ -290,6 +294,11 @@ def test_a_wait_lasts_as_requested_with_and_without_the_cache(settled, app):
         assert waited(uncached) >= 1
     assert waited(settled) >= 1
     assert waited(settled, wait="0") < 1
+
+
+@pytest.mark.parametrize("wait", ["1s", "PT1S", "001"])
+def test_a_wait_may_also_have_a_unit(settled, wait):
+    assert 1 <= waited(settled, wait=wait) < 10
 
 
 # Waiting for processes

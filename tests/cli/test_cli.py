@@ -100,11 +100,11 @@ def test_a_token_is_issued_to_a_new_principal(run, environment, client):
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize("grant", ["king:acme", "admin", "admin:"])
+@pytest.mark.parametrize("grant", ["king:acme", "admin", "admin:", "admin:Acme"])
 def test_a_malformed_grant_is_refused_with_the_roles(run, environment, grant):
     assert run("token", "dave", "--grant", grant) == (
         "prefix-registry: A grant is ROLE:NAMESPACE, such as admin:*; the roles are reader, "
-        "publisher, evaluator, approver, admin, auditor."
+        "publisher, evaluator, approver, admin, auditor, and namespaces are in lower case."
     )
 
 
@@ -326,3 +326,10 @@ def is_free(port):
     except ListenError:
         return False
     return True
+
+
+def test_a_token_for_another_spelling_of_a_principal_is_refused(run, environment):
+    run("token", "erin")
+    refused = run("token", "Erin")
+    assert "The principal erin already exists" in str(refused)
+    assert "prg_" not in str(refused)

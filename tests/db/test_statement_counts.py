@@ -196,7 +196,7 @@ def many_prefixes(engine):
     add = """
         INSERT INTO prefix
             (id, namespace, name, owner_id, created_by_id, created_at, description, intended_uses)
-        SELECT gen_random_uuid(), 'Many-' || n % 3, 'a.B_' || to_hex(n * 7919),
+        SELECT gen_random_uuid(), 'many-' || n % 3, 'a.B_' || to_hex(n * 7919),
             id, id, now(), '', '{}'
         FROM generate_series(1, 2600) AS n, principal WHERE principal.name = 'admin'
     """
@@ -260,8 +260,8 @@ def counted(session, namespace="*", most=10_000):
 
 def test_the_overview_counts_up_to_a_limit_and_shows_it(many_prefixes):
     assert counted(many_prefixes, most=1000).prefixes == Count(1000, more=True)
-    assert counted(many_prefixes, "Many-0", most=866).prefixes == Count(866)
-    assert counted(many_prefixes, "Many-0", most=865).prefixes == Count(865, more=True)
+    assert counted(many_prefixes, "many-0", most=866).prefixes == Count(866)
+    assert counted(many_prefixes, "many-0", most=865).prefixes == Count(865, more=True)
 
 
 def test_the_overview_counts_the_objects_of_the_caller(world, many_prefixes):

@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from app.domain.durations import ISO_PATTERN
+
 ROOT = Path(__file__).parents[2]
 API = json.loads((ROOT / "tests" / "api" / "openapi.json").read_text())
 PAGE = (ROOT / "docs" / "reference" / "api-design.md").read_text()
@@ -136,9 +138,14 @@ def test_rule_times_end_in_at():
     assert called <= timed
 
 
-def test_rule_durations_are_iso_8601():
-    durations = {name.rpartition(".")[2] for name, schema in members() if '"duration"' in schema}
-    assert durations == {"valid_for", "wait", "max_age", "expires_in"}
+def test_rule_durations_have_their_unit():
+    durations = {name for name, schema in members() if '"duration"' in schema}
+    called = {name.rpartition(".")[2] for name in durations}
+    assert called == {"valid_for", "wait", "max_age", "expires_in"}
+    for name, schema in members():
+        if name in durations:
+            assert json.dumps(ISO_PATTERN) in schema, name
+            assert '"integer"' not in schema, name
 
 
 def test_rule_a_list_is_a_page():

@@ -18,6 +18,8 @@ from app.domain.naming import (
     PrefixName,
     canonical_digest,
     is_name,
+    is_namespace,
+    is_reserved_channel,
     rfc3339,
     sha256_digest,
 )
@@ -148,3 +150,24 @@ def test_a_time_reads_back_as_the_same_moment(seconds, microseconds, hours):
     moment = datetime(2026, 3, 1, tzinfo=zone) + timedelta(0, seconds, microseconds)
 
     assert datetime.fromisoformat(rfc3339(moment)) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "reserved"),
+    [
+        *((text, True) for text in ("main", "Main", "master", "head", "HEAD", "latest", "refs")),
+        *((text, True) for text in ("v1", "v0", "v007", "V2", "v12345678901234567890")),
+        *((text, True) for text in ("a" * 40, "0123456789abcdef" * 4, "deadbee", "1234567")),
+        *((text, True) for text in ("refs/heads/main", "refs/pr/1", "a..b", "a.lock")),
+        *((text, False) for text in ("production", "staging", "canary", "beta", "mainline")),
+        *((text, False) for text in ("v", "v2-rc", "ov2", "version2", "2", "facade", "a.b")),
+        *((text, False) for text in ("g" * 40, "latest-eu", "headless", "locked", "refs-eu")),
+    ],
+)
+def test_names_with_another_meaning_are_reserved(text, reserved):
+    assert is_reserved_channel(text) is reserved
+
+
+@pytest.mark.parametrize(("text", "valid"), [("acme", True), ("Acme", False), ("a--b", False)])
+def test_a_namespace_is_a_name_in_lower_case(text, valid):
+    assert is_namespace(text) is valid

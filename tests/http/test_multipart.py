@@ -317,3 +317,41 @@ def test_a_client_that_disconnects_leaves_nothing(prefix, url, tokens, announced
 
     assert pushed(prefix) == []
     assert prefix.push().json()["number"] == 1
+
+
+# Names that parsers read differently
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(
+            'Content-Disposition: form-data; name="version"\r\n'
+            'Content-Disposition: form-data; name="config"',
+            id="two-headers",
+        ),
+        pytest.param('Content-Disposition: form-data; name="config"; name="version"', id="name"),
+        pytest.param("Content-Disposition: form-data; name=config; NAME=version", id="case"),
+        pytest.param(
+            "Content-Disposition: form-data; name=config; name*=UTF-8''version", id="extended"
+        ),
+        pytest.param(
+            'Content-Disposition: form-data; name="version"; filename="a"; filename="b"',
+            id="file-name",
+        ),
+    ],
+)
+def test_a_part_whose_name_is_given_twice_is_refused(prefix, head):
+    parts = the_parts(prefix)
+    first = f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + parts.pop("version") + b"\r\n"
+    response = send(prefix, first + body_of(parts.items()))
+    assert (response.status_code, code(response)) == (400, "malformed-request")
+    assert "more than once" in response.json()["detail"]
+    assert pushed(prefix) == []
+
+
+def test_a_file_name_may_contain_the_word_of_the_option(prefix):
+    parts = the_parts(prefix)
+    head = 'Content-Disposition: form-data; name="version"; filename="a; name=b.json"'
+    first = f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + parts.pop("version") + b"\r\n"
+    assert send(prefix, first + body_of(parts.items())).status_code == 201

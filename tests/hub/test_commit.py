@@ -75,6 +75,38 @@ def test_the_lines_of_a_commit_are_files_large_files_and_deletions():
             "Line 1 of the commit, 'file', is malformed",
             id="no-base64",
         ),
+        pytest.param(
+            b'{"key": "file", "key": "header", "value": {"path": "a", "content": ""}}\n',
+            'the key "key" is given more than once',
+            id="repeated-key",
+        ),
+        pytest.param(
+            b'{"key": "file", "value": {"path": "a", "p\\u0061th": "b", "content": ""}}\n',
+            'the key "path" is given more than once',
+            id="repeated-key-escaped",
+        ),
+        pytest.param(
+            b'{"key": "lfsFile", "value": {"path": "a", "oid": "0", "size": NaN}}\n',
+            "NaN is not a JSON number",
+            id="no-number",
+        ),
+        pytest.param(
+            b'{"key": "file", "value": {"path": "a", "content": "MQ=="}}\n'
+            b'{"key": "file", "value": {"path": "a", "content": "Mg=="}}\n',
+            "the path 'a' more than once",
+            id="repeated-file",
+        ),
+        pytest.param(
+            b'{"key": "file", "value": {"path": "a", "content": "MQ=="}}\n'
+            b'{"key": "lfsFile", "value": {"path": "a", "oid": "0", "size": 1}}\n',
+            "the path 'a' more than once",
+            id="repeated-file-large",
+        ),
+        pytest.param(
+            b'{"key": "header", "value": {"summary": "a"}}\n' * 2,
+            "a header more than once",
+            id="repeated-header",
+        ),
     ],
 )
 def test_a_line_of_another_form_is_refused(line, sentence):

@@ -232,15 +232,25 @@ def test_a_large_file_without_git_lfs_is_refused_with_the_setting(
     assert "HF_HUB_DISABLE_XET=1" in caplog.text
 
 
-def test_merge_keys_in_a_card_are_harmless(world, api, base, tmp_path):
+def test_merge_keys_in_a_card_are_refused_with_their_line(world, api, base, tmp_path):
     levels = "".join(
         f"l{n}: &l{n}\n" + "".join(f"  <<: *l{n - 1}\n  k{n}-{k}: 1\n" for k in range(9))
         for n in range(1, 40)
     )
     readme = f"---\nl0: &l0 {{a: 1}}\n{levels}---\n"
     folder = an_adapter(tmp_path / "a", readme=readme, base_model_name_or_path=base["name"])
-    info = upload(api, world, folder)
-    assert info.oid == world.made("GET", f"{world.path}/versions/1", by="publisher")["revision"]
+    with pytest.raises(HfHubHTTPError, match="Line 4, column 3, has a merge key"):
+        upload(api, world, folder)
+    assert world.made("GET", f"{world.path}/versions", by="publisher")["items"] == []
+
+
+def test_a_card_with_a_repeated_key_is_refused_with_both_lines(world, api, base, tmp_path):
+    readme = "---\nlicense: mit\ndatasets: [a]\nlicense: other\n---\n"
+    folder = an_adapter(tmp_path / "a", readme=readme, base_model_name_or_path=base["name"])
+    with pytest.raises(
+        HfHubHTTPError, match='Line 4, column 1, repeats the key "license" of line 2'
+    ):
+        upload(api, world, folder)
 
 
 def test_a_card_that_is_not_yaml_is_refused(world, api, base, tmp_path):

@@ -31,6 +31,7 @@ class BaseModelRow(Base):
         is_digest("digest"),
         CheckConstraint("parameters > 0", name="parameters_positive"),
         Index(None, "name", "revision"),
+        Index("ix_base_model_lower_name", text("lower(name)")),
         {"info": APPEND_ONLY},
     )
 
@@ -61,6 +62,10 @@ class Prefix(Base):
     __tablename__ = "prefix"
     __table_args__ = (
         UniqueConstraint("namespace", "name"),
+        # Names that differ by case only would be mistaken for each other. The namespace comes last,
+        # so that no list is read in the order of this index.
+        Index("ix_prefix_lower_name_namespace", text("lower(name)"), "namespace", unique=True),
+        CheckConstraint("namespace = lower(namespace)", name="namespace_lower_case"),
         Index(
             "ix_prefix_name_endings",
             text("name_endings(namespace, name)"),

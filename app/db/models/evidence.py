@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.models.artifacts import BaseModelRow, Version
@@ -19,6 +19,7 @@ class SuiteRow(Base):
     __tablename__ = "suite"
     __table_args__ = (
         UniqueConstraint("name", "version"),
+        Index("ix_suite_name_lower_version", "name", text("lower(version)"), unique=True),
         is_digest("digest"),
         {"info": APPEND_ONLY},
     )

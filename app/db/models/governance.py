@@ -20,6 +20,7 @@ from app.db.models.identity import Principal
 from app.domain.governance.allocation import ALL_TRAFFIC
 from app.domain.governance.approvals import Verdict
 from app.domain.governance.lifecycle import GenerationKind, PromotionState
+from app.domain.naming import RESERVED_CHANNEL_PATTERN
 
 _IS_A_WEIGHT = f"weight BETWEEN 1 AND {ALL_TRAFFIC}"
 _BREAK_GLASS = text(f"kind = '{GenerationKind.BREAK_GLASS}'")
@@ -51,7 +52,10 @@ class Channel(Base):
     """A named pointer of a prefix, which serves its latest generation."""
 
     __tablename__ = "channel"
-    __table_args__ = (UniqueConstraint("prefix_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("prefix_id", "name"),
+        CheckConstraint(f"name !~* '{RESERVED_CHANNEL_PATTERN}'", name="name_not_reserved"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
     prefix_id: Mapped[UUID] = mapped_column(ForeignKey("prefix.id"))

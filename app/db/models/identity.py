@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.models.base import DISPOSABLE, Base, one_of
@@ -15,6 +15,7 @@ class Principal(Base):
     """A principal, which acts in the registry: a human, a pipeline or a fleet."""
 
     __tablename__ = "principal"
+    __table_args__ = (Index("ix_principal_lower_name", text("lower(name)"), unique=True),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
     name: Mapped[str] = mapped_column(unique=True)
@@ -44,6 +45,7 @@ class RoleGrant(Base):
     __tablename__ = "role_grant"
     __table_args__ = (
         UniqueConstraint("principal_id", "role", "namespace"),
+        CheckConstraint("namespace = lower(namespace)", name="namespace_lower_case"),
         {"info": DISPOSABLE},
     )
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from app.domain.identity.access import Caller
 from app.domain.naming import Json, PrefixName, canonical_digest, rfc3339
 
 GENESIS: Final = f"sha256:{'0' * 64}"
@@ -33,11 +32,6 @@ class Event:
     principal_id: UUID
     action: str
     facts: Facts
-
-
-def audit_event(subject: str, action: str, facts: Facts, *, caller: Caller, now: datetime) -> Event:
-    """Return the event of `caller` performing `action`."""
-    return Event(subject, now, caller.name, caller.id, action, facts)
 
 
 @dataclass(frozen=True, slots=True)

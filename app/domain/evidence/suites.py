@@ -67,11 +67,18 @@ def suite_faults(suite: Suite) -> tuple[Fault, ...]:
 
 
 def _repeated(kind: str, names: Sequence[str]) -> list[Fault]:
-    return [
+    faults = [
         Fault(f"{kind}-repeated", f"The {kind} {name} is listed {count} times; list it once.")
         for name, count in Counter(names).items()
         if count > 1
     ]
+    spellings: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        first = spellings.setdefault(name.casefold(), name)
+        if first != name:
+            message = f"The {kind} {name} differs from {first} by case only; list one of them."
+            faults.append(Fault(f"{kind}-repeated", message))
+    return faults
 
 
 def _range_faults(metric: Metric) -> list[Fault]:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.db.base_models import base_model_by_digest, base_models_named
+from app.db.base_models import base_model_by_digest, base_model_spelled_like, base_models_named
 from app.db.models import BaseModelRow
 from app.db.session import expect
 from app.domain.artifacts.geometry import Geometry
 from app.domain.audit.chain import REGISTRY, Facts
-from app.domain.errors import BaseModelDiffersError, UnknownBaseModelError
+from app.domain.errors import AlreadyExistsError, BaseModelDiffersError, UnknownBaseModelError
 from app.domain.identity.access import Role, role_anywhere
 from app.services.transactions import Transaction, Transactions
 
@@ -34,12 +34,19 @@ def register(
     Raises:
         ForbiddenError: The caller is not a publisher in any namespace.
         BaseModelDiffersError: The digest is registered with different facts.
+        AlreadyExistsError: The name differs from that of another base model by case only.
     """
     needs = role_anywhere(Role.PUBLISHER)
     with transactions.begin("base-model.register", needs, subject=REGISTRY) as transaction:
         session = transaction.session
         known = base_model_by_digest(session, description.digest)
         if known is None:
+            if (alike := base_model_spelled_like(session, description.name)) is not None:
+                message = (
+                    f"The base model {alike.name} exists, and {description.name} differs by case "
+                    f"only; register it as {alike.name}."
+                )
+                raise AlreadyExistsError(message)
             session.add(_row(description, transaction))
             event_facts: Facts = {
                 "digest": description.digest,

@@ -102,9 +102,11 @@ def _files_by_task(run: LmEvalRun) -> tuple[dict[str, ReceivedFile], list[Fault]
         for task in wanted
         if task not in found
     ]
-    names = [_stored_name(task) for task in found]
+    names = [_stored_name(task).lower() for task in found]
     if len(set(names)) < len(names):
-        faults.append(Fault("repeated-samples", "Two task names differ only in punctuation."))
+        faults.append(
+            Fault("repeated-samples", "Two task names differ only in punctuation or case.")
+        )
     return found, faults
 
 

@@ -1,6 +1,6 @@
 """Registering suites."""
 
-from app.db.evaluations import SUITE, suite_versioned
+from app.db.evaluations import SUITE, suite_spelled_like, suite_versioned
 from app.db.models import SuiteRow
 from app.db.session import expect
 from app.domain.audit.chain import REGISTRY, Facts
@@ -17,7 +17,8 @@ def register(transactions: Transactions, *, suite: Suite) -> tuple[SuiteRow, boo
     Raises:
         ForbiddenError: The caller is not an admin of the whole registry.
         InvalidSuiteError: The suite contradicts itself; the error lists all faults.
-        AlreadyExistsError: The version is registered with a different definition.
+        AlreadyExistsError: The version is registered with a different definition, or differs
+            from a registered one by case only.
     """
     needs = role_in(Role.ADMIN, EVERYWHERE)
     needs(transactions.caller)
@@ -27,12 +28,18 @@ def register(transactions: Transactions, *, suite: Suite) -> tuple[SuiteRow, boo
     digest = canonical_digest(document)
     with transactions.begin("suite.register", needs, subject=REGISTRY) as transaction:
         session = transaction.session
-        known = suite_versioned(session, suite.name, suite.version)
+        known = suite_spelled_like(session, suite.name, suite.version)
         if known is None:
             session.add(_row(suite, document, digest, transaction))
             facts: Facts = {"suite": suite.name, "version": suite.version, "digest": digest}
             transaction.record("suite.register", facts)
             return expect(suite_versioned(session, suite.name, suite.version)), True
+    if known.version != suite.version:
+        message = (
+            f"The version {known.version} of the suite {known.name} exists; choose a version that "
+            "differs not by case only."
+        )
+        raise AlreadyExistsError(message)
     if known.digest != digest:
         message = f"{suite} is registered with a different definition; register a new version."
         raise AlreadyExistsError(message)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 
-from app.db.principals import has_principals
+from app.db.principals import has_principals, principal_named
 from app.db.session import Sessions
 from app.domain.audit.chain import REGISTRY
 from app.domain.errors import AlreadyExistsError, UnauthenticatedError
@@ -47,10 +47,18 @@ def ensure_principal(
     kind: PrincipalKind,
     grants: Collection[Grant],
 ) -> None:
-    """Create a principal, unless the name exists; an existing principal is left unchanged."""
-    with suppress(AlreadyExistsError):
-        transactions = transactions_of_server(sessions)
+    """Create a principal, unless the name exists; an existing principal is left unchanged.
+
+    Raises:
+        AlreadyExistsError: A name that differs by case only exists.
+    """
+    transactions = transactions_of_server(sessions)
+    try:
         create_principal(transactions, name=name, kind=kind, grants=grants)
+    except AlreadyExistsError:
+        with sessions() as session:
+            if principal_named(session, name) is None:
+                raise
 
 
 def ensure_token(

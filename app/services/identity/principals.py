@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from app.db.federated_identities import holder_of
 from app.db.models import FederatedIdentityRow, Principal, RoleGrant
-from app.db.principals import lock_principal, principal_named
+from app.db.principals import lock_principal, principal_spelled_like
 from app.db.tokens import revoke_tokens
 from app.db.web_sessions import delete_sessions_opened_by
 from app.domain.audit.chain import REGISTRY
@@ -44,7 +44,7 @@ def create_principal(
 
     Raises:
         ForbiddenError: The caller is not an admin of the whole registry.
-        AlreadyExistsError: The name is taken.
+        AlreadyExistsError: The name, or one that differs by case only, is taken.
     """
     with transactions.begin("principal.create", _ADMIN, subject=REGISTRY) as transaction:
         return add_principal(transaction, name, kind, grants)
@@ -59,11 +59,11 @@ def add_principal(
     """Insert a principal and its audit entry.
 
     Raises:
-        AlreadyExistsError: The name is taken.
+        AlreadyExistsError: The name, or one that differs by case only, is taken.
     """
     session = transaction.session
-    if principal_named(session, name) is not None:
-        raise AlreadyExistsError(f"The principal {name} already exists.")
+    if (known := principal_spelled_like(session, name)) is not None:
+        raise AlreadyExistsError(f"The principal {known.name} already exists; choose another name.")
     principal = Principal(name, kind, transaction.now)
     principal.grants, principal.identities = _rows(grants), []
     session.add(principal)

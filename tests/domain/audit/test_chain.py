@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from app.domain.audit.chain import (
     GENESIS,
     Event,
-    audit_event,
     document_of,
     seal,
     subject_of,
     verify,
 )
-from app.domain.identity.access import SYSTEM
 from app.domain.naming import PrefixName
 from tests.support.evidence import NOW, a_digest, an_id
 
@@ -262,12 +260,6 @@ def test_a_recorded_end_without_entries_is_a_break():
 def test_a_float_is_refused_as_a_fact(facts):
     with pytest.raises(TypeError, match="write it as a string"):
         seal(an_event(facts=facts), length=0, head=GENESIS)
-
-
-def test_an_event_carries_the_id_and_the_name_of_its_principal():
-    event = audit_event(SUBJECT, "token.create", {}, caller=SYSTEM, now=NOW)
-
-    assert event == Event(SUBJECT, NOW, SYSTEM.name, SYSTEM.id, "token.create", {})
 
 
 def test_every_prefix_has_its_own_chain():

@@ -112,3 +112,16 @@ def test_a_fault_states_how_often_a_name_is_listed():
     (fault,) = suite_faults(a_suite(personas=("a", "b", "a", "a")))
 
     assert fault.message == "The persona a is listed 3 times; list it once."
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("persona", ("novice", "Novice")), ("locale", ("en-GB", "de", "en-gb"))],
+)
+def test_names_in_a_suite_may_not_differ_by_case_only(kind, names):
+    suite = replace(a_suite(), **{f"{kind}s": names})
+    (fault,) = suite_faults(suite)
+    assert fault.code == f"{kind}-repeated"
+    assert fault.message == (
+        f"The {kind} {names[-1]} differs from {names[0]} by case only; list one of them."
+    )

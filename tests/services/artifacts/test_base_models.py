@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.errors import UnknownBaseModelError
 from app.services.artifacts.base_models import find_base_model_digest
-from tests.support.builders import a_base_model, a_digest
+from tests.support.builders import a_base_model, a_digest, code
 
 
 @pytest.fixture
@@ -71,3 +71,13 @@ def test_an_unregistered_revision_is_refused(found, name, registered):
 def test_a_missing_name_is_refused(found):
     with pytest.raises(UnknownBaseModelError, match="names no base model"):
         found()
+
+
+def test_a_name_that_differs_by_case_only_is_refused_with_the_existing_one(world, name, registered):
+    registered()
+    document = a_base_model(name=name.upper())
+    response = world.call("POST", "/v1/base-models", by="publisher", json=document)
+    assert (response.status_code, code(response)) == (409, "already-exists")
+    assert f"register it as {name}" in response.json()["detail"]
+    # Models with exactly one name differ by their digests and revisions.
+    registered(revision="other")

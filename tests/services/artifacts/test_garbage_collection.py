@@ -189,6 +189,14 @@ def test_the_command_collects_only_with_the_delete_option(run, blobs, orphan, wo
     assert output.startswith("Removed")
 
 
+@pytest.mark.parametrize("hours", ["nan", "inf", "1e300", "-1", "24h"])
+def test_the_command_takes_only_hours_that_can_be_counted_back(run, orphan, blobs, world, hours):
+    stray = orphan(world.namespace.encode())
+    status, _ = run("collect", f"--grace-hours={hours}", "--delete")
+    assert status != 0
+    assert is_stored(blobs, stray)
+
+
 def test_the_command_scrubs_and_fails_on_damage(run, world, damage):
     version = world.a_version(seed=9)
     assert run("scrub")[0] == 0

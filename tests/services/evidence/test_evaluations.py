@@ -81,14 +81,17 @@ def test_a_report_that_contradicts_its_suite_is_refused(world, version, changes,
     assert evaluations(world) == []
 
 
-def test_a_value_that_is_not_a_number_is_refused(world, version):
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_value_that_is_not_a_number_is_refused(world, version, value):
     report = world.report(version)
-    report["results"][0]["value"] = float("nan")
+    report["results"][0]["value"] = "NUMBER"
     path = f"{world.path}/versions/1/evaluations"
-    text = json.dumps(report)
+    text = json.dumps(report).replace('"NUMBER"', value)
     headers = {"Content-Type": "application/json"}
     response = world.call("POST", path, by="evaluator", content=text, headers=headers)
+    assert response.status_code == 422
     assert faults(response) == {"value-out-of-range"}
+    assert evaluations(world) == []
 
 
 def test_clocks_may_differ_by_minutes(world, version):

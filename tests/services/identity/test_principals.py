@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
-from app.db.models import ApiToken
+from app.db.models import ApiToken, Principal
 from app.domain.identity.access import PrincipalKind
 from app.services.identity.bootstrap import ensure_principal, ensure_token
 from tests.support.builders import a_policy, a_suite, code
@@ -340,3 +341,15 @@ def test_a_grant_on_an_invalid_namespace_is_refused(world, namespace):
     name, _ = world.a_principal()
     response = set_grants(world, name, ("reader", namespace))
     assert (response.status_code, code(response)) == (422, "invalid-request")
+
+
+def test_a_name_that_differs_by_case_only_is_refused_with_the_existing_one(world, sessions):
+    name = a_name()
+    body = {"name": name, "kind": "human"}
+    world.made("POST", "/v1/principals", by="admin", json=body)
+    for other in (name.upper(), name.title()):
+        response = world.call("POST", "/v1/principals", by="admin", json=body | {"name": other})
+        assert (response.status_code, code(response)) == (409, "already-exists")
+        assert f"The principal {name} already exists" in response.json()["detail"]
+    with pytest.raises(IntegrityError), sessions.begin() as session:
+        session.add(Principal(name.upper(), PrincipalKind.HUMAN, NOW))

@@ -12,7 +12,6 @@ from tests.support.builders import World, a_digest, code
 OPEN = {
     "/admin",  # redirects to the pages, which tests/pages covers
     "/docs",
-    "/docs/oauth2-redirect",
     "/healthz",
     "/metrics",
     "/openapi.json",

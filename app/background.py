@@ -51,6 +51,9 @@ class BackgroundTasks:
             task()
         except SQLAlchemyError as error:
             _log.warning("a background task failed and will be retried: %s", type(error).__name__)
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            # Without this thread, no promotion would execute or expire any more.
+            _log.exception("a background task failed and will be retried")
 
 
 @asynccontextmanager

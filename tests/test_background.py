@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from app.background import running_background_tasks
+from app.background import BackgroundTasks, running_background_tasks
 from app.db.models import Prefix, Pull, Version
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
@@ -53,3 +53,19 @@ def test_pulls_are_stored_when_the_server_stops(parts, tokens, sessions):
     with sessions() as session:
         pulls = select(Pull.times).join(Version, Version.id == Pull.version_id).join(Version.prefix)
         assert session.scalars(pulls.where(Prefix.namespace == world.namespace)).all() == [2]
+
+
+def test_the_background_thread_outlives_an_unexpected_failure(parts, monkeypatch, caplog):
+    calls = []
+
+    def failing(_):
+        calls.append(1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("app.background.process_due", failing)
+    monkeypatch.setattr("app.background._INTERVAL_S", 0.01)
+    tasks = BackgroundTasks(parts)
+    tasks.start()
+    within(15, lambda: len(calls) > 1)
+    tasks.stop()
+    assert "ZeroDivisionError" in caplog.text

@@ -10,13 +10,12 @@ from app.domain.errors import Fault, InvalidRequestError
 from app.domain.governance.allocation import Allocation
 from app.domain.governance.lifecycle import (
     MIN_REASON_CHARACTERS,
-    GenerationKind,
     PromotionState,
     require_move,
 )
 from app.domain.identity.access import Role, role_on
 from app.domain.naming import PrefixName
-from app.services.governance.execution import Move, execute
+from app.services.governance.execution import execute_by_break_glass
 from app.services.governance.promotions import (
     begin_on_promotion,
     evaluate_request,
@@ -86,7 +85,5 @@ def _require_reason(reason: str) -> None:
 
 
 def _execute(transaction: Transaction, promotion: Promotion, reason: str) -> Promotion:
-    promotion.break_glass = True
-    move = Move.of(promotion, GenerationKind.BREAK_GLASS, reason)
-    execute(transaction, promotion.channel, move)
+    execute_by_break_glass(transaction, promotion, reason)
     return expect(promotion_by_id(transaction.session, promotion.id))

@@ -11,7 +11,6 @@ from app.db.models import Promotion
 from app.db.promotions import due_promotions
 from app.db.session import Sessions
 from app.domain.audit.chain import Facts
-from app.domain.governance.gate import GateResult
 from app.domain.governance.lifecycle import PromotionState
 from app.services.governance.approval_status import approval_status_of
 from app.services.governance.execution import execute_or_schedule, expire, is_overdue, record
@@ -40,6 +39,9 @@ def process_due(sessions: Sessions) -> int:
             _log.warning(
                 "promotion %s could not be processed yet: %s", promotion_id, type(error).__name__
             )
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            # It must not hold up the promotions behind it in every round.
+            _log.exception("promotion %s could not be processed", promotion_id)
     return len(due)
 
 
@@ -59,13 +61,14 @@ def _is_due(promotion: Promotion, now: datetime) -> bool:
 
 
 def _end_wait(transaction: Transaction, promotion: Promotion) -> None:
-    """Execute the promotion, or hold it for another review if the gate no longer passes."""
+    """Execute the promotion, or hold it if the gate no longer passes or approvals have lapsed."""
     session, now = transaction.session, transaction.now
     decision = reevaluate(session, promotion, now=now).decision
-    if decision.result is GateResult.PASSED:
-        state = approval_status_of(session, [promotion], now=now)[promotion.id]
-        execute_or_schedule(transaction, promotion, state)
-        return
-    promotion.due_at = None
-    unmet: Facts = {"unmet": decision.shortfalls}
-    record(transaction, promotion, "promotion.hold", unmet)
+    status = approval_status_of(session, [promotion], now=now)[promotion.id]
+    execute_or_schedule(transaction, promotion, decision, status)
+    if promotion.state is PromotionState.PENDING:
+        missing: Facts = {
+            "unmet": decision.shortfalls,
+            "approvals_missing": status.approvals_missing,
+        }
+        record(transaction, promotion, "promotion.hold", missing)

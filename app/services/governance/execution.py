@@ -8,6 +8,7 @@ from app.db.models import Channel, Generation, GenerationShare, Promotion, Versi
 from app.db.promotions import pending_on
 from app.domain.audit.chain import Facts
 from app.domain.errors import VersionRevokedError
+from app.domain.governance.gate import Decision, GateResult
 from app.domain.governance.lifecycle import GenerationKind, PromotionState, require_move
 from app.domain.naming import Json
 from app.services.governance.approval_status import ApprovalStatus
@@ -117,21 +118,27 @@ def _record_move(transaction: Transaction, channel: Channel, move: Move) -> None
 
 
 def execute_or_schedule(
-    transaction: Transaction, promotion: Promotion, state: ApprovalStatus
+    transaction: Transaction, promotion: Promotion, decision: Decision, status: ApprovalStatus
 ) -> None:
     """Execute the promotion if nothing is missing; if only its wait remains, schedule it.
 
-    The transaction holds the locks of the prefix and the channel, the gate has just passed, and
-    `state` is the current approval status.
+    All ways to execute a promotion end here or in `execute_by_break_glass`. The transaction holds
+    the locks of the prefix and the channel, and has evaluated the gate and the approvals.
     """
     promotion.due_at = None
-    if state.approvals_missing:
+    if decision.result is not GateResult.PASSED or status.approvals_missing:
         return
-    if transaction.now < state.not_before:
-        promotion.due_at = state.not_before
+    if transaction.now < status.not_before:
+        promotion.due_at = status.not_before
         return
     move = Move.of(promotion, GenerationKind.PROMOTION, promotion.reason)
     execute(transaction, promotion.channel, move)
+
+
+def execute_by_break_glass(transaction: Transaction, promotion: Promotion, reason: str) -> None:
+    """Execute the promotion whatever gate, approvals and wait say, and mark it permanently."""
+    promotion.break_glass = True
+    execute(transaction, promotion.channel, Move.of(promotion, GenerationKind.BREAK_GLASS, reason))
 
 
 def expire(transaction: Transaction, promotion: Promotion) -> str:

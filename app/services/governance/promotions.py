@@ -75,7 +75,7 @@ def request(
             promotion = open_promotion(transaction, target, reason)
             state = approval_status_of(session, [promotion], now=now)[promotion.id]
             require_enough(len(state.eligible), state.required, prefix.namespace)
-            execute_or_schedule(transaction, promotion, state)
+            execute_or_schedule(transaction, promotion, target.gate_evaluation.decision, state)
             return promotion
         _record_refusal(transaction, target)
     raise not_passed(target.gate_evaluation.decision)

@@ -16,7 +16,7 @@ from app.domain.governance.approvals import (
     repeat_approval_refusal,
     review_refusal_reason,
 )
-from app.domain.governance.gate import GateResult
+from app.domain.governance.gate import Decision, GateResult
 from app.domain.governance.lifecycle import PromotionState, require_move
 from app.domain.identity.access import Caller, Role
 from app.services.governance.approval_status import (
@@ -92,7 +92,7 @@ def _decide(
             )
         if decision.result is not GateResult.PASSED:
             raise not_passed(decision)
-        _approve(transaction, promotion, context, comment)
+        _approve(transaction, promotion, decision, context, comment)
     else:
         _record_review(transaction, promotion, verdict, comment)
         close(promotion, PromotionState.REJECTED, comment, now)
@@ -107,7 +107,11 @@ def _require_reviewer(state: ApprovalStatus, promotion: Promotion, caller: Calle
 
 
 def _approve(
-    transaction: Transaction, promotion: Promotion, context: ApprovalContext, comment: str
+    transaction: Transaction,
+    promotion: Promotion,
+    decision: Decision,
+    context: ApprovalContext,
+    comment: str,
 ) -> None:
     """Record an approval of the re-evaluated subject, and execute if it was the last one.
 
@@ -117,7 +121,7 @@ def _approve(
     if caller.id in context.status_of(promotion, now=now).approved:
         raise AlreadyReviewedError(repeat_approval_refusal(caller.name))
     _record_review(transaction, promotion, Verdict.APPROVE, comment)
-    execute_or_schedule(transaction, promotion, context.status_of(promotion, now=now))
+    execute_or_schedule(transaction, promotion, decision, context.status_of(promotion, now=now))
 
 
 def _record_review(

@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, text
 from app.db.prefixes import lock_prefix
 from app.db.session import sessions_on
 from app.domain.naming import PrefixName
+from app.services.governance import due_promotions
 from app.services.governance.due_promotions import process_due
 from tests.support.builders import results
 from tests.support.observing import eventually
@@ -190,6 +191,43 @@ def test_a_promotion_is_held_if_the_gate_fails_at_the_end_of_the_wait(world, lat
     assert (held["state"], held["decision"]["result"]) == ("pending", "failed")
     assert world.actions()[-1] == "promotion.hold"
     assert world.channel()["generation"] == 0
+
+
+def test_a_promotion_is_held_if_its_approvals_lapse_during_the_wait(world, later):
+    name, token = world.a_principal(None, ("approver", world.namespace))
+    world.a_version()
+    world.a_channel(approvals={"required": 1, "wait": "PT1H"})
+    promotion = world.a_promotion(seed=1)
+    assert world.review(promotion, by=token).status_code == 200
+    world.made("PUT", "/v1/grants", by="admin", json={"principal": name, "grants": []})
+
+    later(hours=2)
+
+    assert world.promotion(promotion)["state"] == "pending"
+    held = world.audit()[-1]
+    assert held["action"] == "promotion.hold"
+    assert held["facts"]["approvals_missing"] == 1
+
+
+def test_an_unexpected_failure_delays_only_its_own_promotion(
+    world, waiting, world_on, sessions, time, monkeypatch, caplog
+):
+    other = world_on()
+    beside = fully_approved(other)
+    processed = due_promotions._process
+
+    def failing(transactions, promotion_id):
+        if str(promotion_id) == waiting["id"]:
+            raise ZeroDivisionError
+        processed(transactions, promotion_id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(due_promotions, "_process", failing)
+        patched.setattr(due_promotions, "_BATCH", 1000)
+        time.ahead = timedelta(hours=25)
+        process_due(sessions)
+    assert other.promotion(beside)["state"] == "executed"
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_break_glass_does_not_wait(world, waiting):

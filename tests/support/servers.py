@@ -45,6 +45,8 @@ def shared_stores(prepare: Callable[[Stores], Mapping[str, str]]) -> SharedStore
         stores, folder, tokens = answer
         if tokens is None:
             tokens = prepare(_an_empty_template(stores))
+            with _administered(stores.postgres) as administered:
+                _wait_for_backends(administered, TEMPLATE)
             connection.send(tokens)
         return SharedStores(stores, folder, tokens)
 
@@ -96,11 +98,18 @@ def _create_database(connection: Connection, name: str, *, template: str = "temp
 
 
 def _drop_database(connection: Connection, name: str) -> None:
-    # Backends outlive their clients' connections a little, and the owner of a database may not
-    # terminate those of another role.
+    _wait_for_backends(connection, name)
+    connection.execute(text(f'DROP DATABASE "{name}"'))
+
+
+def _wait_for_backends(connection: Connection, name: str) -> None:
+    """Wait until nothing uses a database, so that it can be copied or dropped.
+
+    Backends outlive their clients' connections a little, and the owner of a database may not
+    terminate those of another role.
+    """
     backends = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
     eventually(lambda: connection.scalar(backends, {"name": name}) == 0, within_s=30)
-    connection.execute(text(f'DROP DATABASE "{name}"'))
 
 
 def _on_database(stores: Stores, name: str) -> Stores:

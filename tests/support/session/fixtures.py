@@ -71,6 +71,8 @@ def prepared(stores):
     parts = parts_on(sessions_on(engine), account_of(stores.s3))
     with TestClient(app_of(parts)) as client:
         register_shared_parts(client, tokens)
+    # A use that is written later would keep a connection to the template, which is then not copied.
+    parts.uses._thread.shutdown()
     engine.dispose()
     return tokens
 

@@ -6,7 +6,6 @@ docs/concepts/transactions.md says what a transaction guarantees.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import cached_property
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session
@@ -35,9 +34,10 @@ class Transaction:
     time of the whole transaction: rows, rules and audit entries agree on it.
     """
 
-    def __init__(self, session: Session, caller: Caller) -> None:
+    def __init__(self, session: Session, caller: Caller, needs: Requirement) -> None:
         self.session = session
         self.caller = caller
+        self._needs = needs
         self.subject: str | None = None
         self.has_entry = False
         self.has_written = False
@@ -45,11 +45,15 @@ class Transaction:
         self._chains: dict[str, tuple[AuditChain, datetime]] = {}
         self._authority: Authority | None = None
         self._begun = 0.0
+        self._now: datetime | None = None
+        event.listen(session, "after_flush", self._note_flush)
 
-    @cached_property
+    @property
     def now(self) -> datetime:
         """The registry's time, as of the lock on the subject's chain."""
-        return time_in(self.session)
+        if self._now is None:
+            self._now = time_in(self.session)
+        return self._now
 
     def record(self, action: str, facts: Facts, *, subject: str | None = None) -> None:
         """Append an audit entry to the chain of the transaction's subject, or of another one."""
@@ -61,24 +65,31 @@ class Transaction:
         self.has_entry = True
         self.invalidates |= requires_invalidation(action)
 
-    def begin_on(self, subject: str | None, needs: Requirement) -> None:
-        """Lock the subject's chain, then read the caller's authority again and require it.
+    def begin_on(self, subject: str) -> None:
+        """Lock the chain of the subject, then read the caller's authority again and require it.
 
         In this order, a transaction that waits for another one waits without holding a lock on a
         principal.
+        """
+        self.subject = subject
+        chain = audit.lock_chain(self.session, subject)
+        self.require_authority()
+        self._chains[subject] = chain, self.now
+
+    def require_authority(self) -> None:
+        """Read the caller's authority again, and keep it until the transaction ends.
 
         Raises:
             UnauthenticatedError: The caller's credential has ended.
             RegistryError: The caller no longer has the authority; `needs` says which error.
         """
-        self.subject = subject
-        locked = None if subject is None else audit.lock_chain(self.session, subject)
-        if not isinstance(self.caller.credential, ServerCredential):
-            self._read_authority()
-        needs(self.caller)
-        if subject is not None and locked is not None:
-            self._chains[subject] = locked, self.now
-        event.listen(self.session, "after_flush", self._note_flush)
+        if self._authority is None and not isinstance(self.caller.credential, ServerCredential):
+            self._authority = lock_authority(self.session, self.caller)
+            if self._authority is None:
+                raise _ended()
+            self.caller, self._begun = self._authority.caller, elapsed()
+            self._now = self._now or self._authority.read_at
+        self._needs(self.caller)
 
     def end(self, purpose: str, *, audited: bool) -> bool:
         """Return whether to commit: a transaction that recorded nothing changes nothing.
@@ -94,18 +105,15 @@ class Transaction:
         return self.has_entry or not audited
 
     def _chain(self, subject: str) -> tuple[AuditChain, datetime]:
-        """Return the chain of a subject, locked until the transaction ends, and when it was."""
+        """Return the chain of a subject, locked until the transaction ends, and when it was.
+
+        Without a subject from the start, the authority is read here, after the chain as always.
+        """
         if subject not in self._chains:
             chain = audit.lock_chain(self.session, subject)
+            self.require_authority()
             self._chains[subject] = chain, time_in(self.session)
         return self._chains[subject]
-
-    def _read_authority(self) -> None:
-        authority = lock_authority(self.session, self.caller)
-        if authority is None:
-            raise _ended()
-        self.caller, self._authority = authority.caller, authority
-        self.now, self._begun = authority.read_at, elapsed()
 
     def _require_unexpired(self) -> None:
         if self._authority is not None:
@@ -141,14 +149,15 @@ class Transactions:
             purpose: The use case, as the action of its main audit entry.
             needs: The authority that the caller must have, now and when the change takes effect.
             subject: The subject whose chain is locked first; its changes then happen one by one.
+                Without it, the chain is locked and the authority is read when the entry is made.
 
         Raises:
             UnauthenticatedError: The caller's credential has ended.
             RegistryError: The caller lacks the authority; `needs` says which error.
         """
-        needs(self.caller)
-        with self._opened(purpose, audited=True, apart=False) as transaction:
-            transaction.begin_on(subject, needs)
+        with self._opened(purpose, needs, audited=True, apart=False) as transaction:
+            if subject is not None:
+                transaction.begin_on(subject)
             yield transaction
 
     @contextmanager
@@ -164,17 +173,19 @@ class Transactions:
             UnauthenticatedError: The caller's credential has ended.
             RegistryError: The caller lacks the authority; `needs` says which error.
         """
-        needs(self.caller)
-        with self._opened(purpose, audited=False, apart=apart) as transaction:
-            transaction.begin_on(None, needs)
+        with self._opened(purpose, needs, audited=False, apart=apart) as transaction:
+            transaction.require_authority()
             yield transaction
 
     @contextmanager
-    def _opened(self, purpose: str, *, audited: bool, apart: bool) -> Iterator[Transaction]:
+    def _opened(
+        self, purpose: str, needs: Requirement, *, audited: bool, apart: bool
+    ) -> Iterator[Transaction]:
         """Commit at the end, or join the idempotent request, which commits with its response."""
+        needs(self.caller)  # as it arrived: a refusal costs no transaction
         request = None if apart else self._request
         with self._outside.begin() if request is None else request.begin() as session:
-            transaction = Transaction(session, self.caller)
+            transaction = Transaction(session, self.caller, needs)
             yield transaction
             if not transaction.end(purpose, audited=audited):
                 session.expunge_all()  # what was read stays readable

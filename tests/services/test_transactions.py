@@ -220,6 +220,20 @@ def test_signing_out_waits_for_changes_of_the_session(holder, sessions, world):
     assert world.last_entry("registry")["action"] == "session.close"
 
 
+def test_without_a_subject_the_authority_is_read_with_the_entry(holder, sessions):
+    """So the transaction holds no principal while it has yet to wait for the chain."""
+    server, before = transactions_of_server(sessions), recorded(sessions)
+
+    def late():
+        with Transactions(sessions, holder.token).begin("evaluation.record", ADMIN) as transaction:
+            tokens.revoke_token(server, token_id=holder.token.credential.token_id)
+            transaction.record("evaluation.record", {}, subject=REGISTRY)
+
+    with pytest.raises(UnauthenticatedError):
+        late()
+    assert recorded(sessions) == before + 1  # the revocation
+
+
 def test_rows_rules_and_entries_share_the_time_of_the_lock(sessions, world):
     server = transactions_of_server(sessions)
     subject = f"prefix:{world.namespace}/voice"

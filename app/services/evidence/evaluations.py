@@ -100,7 +100,7 @@ def record_control_run(
         checked = check(submitted, suite, now)
         store_pinned(transactions, blobs, checked.contents)
     # Without a subject: inserting many cells under the lock of the registry's chain would keep
-    # everybody from signing in.
+    # everyone from signing in.
     with transactions.begin("evaluation.record", needs) as transaction:
         session = transaction.session
         require_pinned(session, checked.contents)

@@ -36,6 +36,7 @@ from app.http import problems
 from app.http.body_timeouts import BodyTimeoutMiddleware
 from app.http.deps import Parts
 from app.http.idempotency_middleware import IdempotencyMiddleware
+from app.http.limits import InFlight
 from app.http.metrics import MetricsMiddleware
 from app.http.query_parameters import require_declared_parameters
 from app.http.request_middleware import RequestMiddleware
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         uses=TokenUsage(sessions),
         issuers=Issuers(settings.issuers),
         signer=settings.signer(),
+        in_flight=InFlight(settings.requests_per_principal),
     )
     return app_of(
         parts,

@@ -24,7 +24,7 @@ from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import KEYS, Issuer
 from app.domain.identity.oidc_login import Client
 from app.domain.strict_json import NotStrictJsonError, read_value
-from app.http.limits import Limits
+from app.http.limits import REQUESTS_PER_PRINCIPAL, Limits
 from app.storage.s3 import S3Account
 from app.storage.signing import signer_from
 
@@ -138,6 +138,7 @@ class Settings(BaseSettings):
     max_weights_bytes: int = Field(default=1024 * _MIB, ge=1)
     max_samples_bytes: int = Field(default=1024 * _MIB, ge=1)
     presigned_lifetime_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
+    requests_per_principal: int = Field(default=REQUESTS_PER_PRINCIPAL, ge=1)
     public_url: _PublicUrl | None = Field(
         default=None, description="The registry's URL for browsers; issuers redirect to it."
     )

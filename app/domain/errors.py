@@ -257,6 +257,11 @@ class DamagedObjectError(RegistryError):
     title = "Stored bytes do not match their digest"
 
 
+class TooManyRequestsError(RegistryError):
+    code = "too-many-requests"
+    title = "The caller has too many requests in progress"
+
+
 class UnavailableError(RegistryError):
     code = "unavailable"
     title = "A part of the registry is unreachable"

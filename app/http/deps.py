@@ -19,7 +19,7 @@ from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import access
 from app.domain.identity.tokens import has_prefix
 from app.domain.naming import PrefixName, is_name
-from app.http.limits import Limits
+from app.http.limits import InFlight, Limits
 from app.oidc.issuers import Issuers
 from app.services.artifacts.pulls import PullLog
 from app.services.delivery.cache_loader import ReadThroughCache
@@ -27,6 +27,7 @@ from app.services.idempotency import IdempotentRequest
 from app.services.identity.authentication import authenticate, authenticate_federated
 from app.services.identity.token_usage import TokenUsage
 from app.services.transactions import Transactions
+from app.services.turns import Turns
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
 
@@ -46,6 +47,8 @@ class Parts:
     pulls: PullLog = field(default_factory=PullLog)
     cache: ReadThroughCache = field(default_factory=ReadThroughCache)
     clock: Clock = field(default_factory=Clock)
+    turns: Turns = field(default_factory=Turns)
+    in_flight: InFlight = field(default_factory=InFlight)
 
     async def time(self) -> datetime:
         """Return the registry's time, without a query unless it is the first one."""
@@ -126,6 +129,7 @@ async def _caller(
     if credentials is None:
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
     caller = await _authenticated(credentials.credentials, parts, now)
+    parts.in_flight.enter(request.scope, caller.id)
     request.scope[CALLER] = caller
     if idempotent := idempotent_request_of(request):
         idempotent.set_caller(caller.id, now)
@@ -151,7 +155,7 @@ Caller = Annotated[access.Caller, Depends(_caller)]
 
 def transactions_of(request: Request, parts: Parts, caller: access.Caller) -> Transactions:
     """Return a caller's transactions in a request, which may be idempotent."""
-    return Transactions(parts.sessions, caller, idempotent_request_of(request))
+    return Transactions(parts.sessions, caller, idempotent_request_of(request), parts.turns)
 
 
 async def _transactions(request: Request, parts: PartsDep, caller: Caller) -> Transactions:

@@ -1,11 +1,22 @@
-"""Limits on the cost of one request. Settings choose them, and endpoints enforce them."""
+"""Limits on the cost of one request, and on the requests of one principal at a time."""
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from starlette.types import Scope
+
+from app.domain.errors import TooManyRequestsError
+
+REQUESTS_PER_PRINCIPAL: Final = 64
+
+_PRINCIPAL: Final = "registry.in_flight"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one request: sizes in bytes, lifetimes in seconds.
+    """Limits of one request, which endpoints enforce: sizes in bytes, lifetimes in seconds.
 
     Attributes:
         weights_bytes: Largest file of weights, pushed or uploaded.
@@ -22,3 +33,36 @@ class Limits:
     report_bytes: int
     samples_bytes: int
     presigned_lifetime_s: int
+
+
+class InFlight:
+    """Counts the requests of each principal that are in progress in this process.
+
+    Without a limit, the slow downloads of one principal could hold every thread and connection.
+    All methods run on the event loop, so no lock is needed.
+    """
+
+    def __init__(self, most: int = REQUESTS_PER_PRINCIPAL) -> None:
+        self._most = most
+        self._counts: Counter[UUID] = Counter()
+
+    def enter(self, scope: Scope, principal_id: UUID) -> None:
+        """Count a request until `leave`.
+
+        Raises:
+            TooManyRequestsError: The principal has as many requests in progress as it may have.
+        """
+        if self._counts[principal_id] >= self._most:
+            raise TooManyRequestsError(
+                f"{self._most} requests of this principal are in progress; send fewer at a time."
+            )
+        scope[_PRINCIPAL] = principal_id
+        self._counts[principal_id] += 1
+
+    def leave(self, scope: Scope) -> None:
+        """End the counting of a request, if it was counted."""
+        principal_id = scope.pop(_PRINCIPAL, None)
+        if principal_id is not None:
+            self._counts[principal_id] -= 1
+            if not self._counts[principal_id]:
+                del self._counts[principal_id]

@@ -71,6 +71,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.InvalidSuiteError: 422,
     errors.UnknownBaseModelError: 422,
     errors.UnknownReferenceError: 422,
+    errors.TooManyRequestsError: 429,
     errors.HeadersTooLargeError: 431,
     errors.AuditLogBrokenError: 500,
     errors.DamagedObjectError: 500,
@@ -112,6 +113,7 @@ _USUAL: Final = (
     errors.MalformedRequestError,
     errors.UnauthenticatedError,
     errors.InvalidRequestError,
+    errors.TooManyRequestsError,
     errors.UnavailableError,
 )
 
@@ -184,7 +186,7 @@ def headers_of(error: RegistryError) -> dict[str, str]:
             return {"WWW-Authenticate": "Bearer"}
         case errors.UnavailableError():
             return {"Retry-After": "2"}
-        case errors.RequestInFlightError():
+        case errors.RequestInFlightError() | errors.TooManyRequestsError():
             return {"Retry-After": "1"}
     return {}
 

@@ -60,7 +60,10 @@ class TransferMiddleware:
                 await transfer.require_allowed()
             await send(message)
 
-        await self._app(scope, receive_allowed, send_allowed)
+        try:
+            await self._app(scope, receive_allowed, send_allowed)
+        finally:
+            transfer.end()
 
 
 class _Transfer:
@@ -71,6 +74,9 @@ class _Transfer:
         # Before the caller is authenticated, so no change after that is missed.
         self._epoch = self._parts.cache.channel_cache.epoch
         self._checked_at = elapsed()
+
+    def end(self) -> None:
+        self._parts.in_flight.leave(self._scope)
 
     async def require_allowed(self) -> None:
         """Check the transfer again, if it may have ended.

@@ -63,6 +63,11 @@ class IdempotentRequest:
         with self._outside() as session:
             self._check_stored_response(session)
 
+    @property
+    def has_claimed(self) -> bool:
+        """Whether this request has begun to change something, and may hold locks."""
+        return self._connection is not None
+
     def claim(self) -> None:
         """Claim the key, unless this request already holds it.
 

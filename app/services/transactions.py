@@ -4,7 +4,7 @@ docs/concepts/transactions.md says what a transaction guarantees.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 
 from sqlalchemy import event
@@ -21,6 +21,7 @@ from app.domain.errors import UnauthenticatedError
 from app.domain.identity.access import SYSTEM, Caller, Requirement
 from app.domain.identity.credentials import ServerCredential
 from app.services.idempotency import IdempotentRequest
+from app.services.turns import Turns
 
 
 class UnrecordedChangeError(Exception):
@@ -126,14 +127,22 @@ class Transaction:
 
 
 class Transactions:
-    """Opens the transactions of one caller, within its idempotent request if there is one."""
+    """Opens the transactions of one caller, within its idempotent request if there is one.
+
+    With `turns`, the changes of one subject wait in line before they open a transaction.
+    """
 
     def __init__(
-        self, sessions: Sessions, caller: Caller, request: IdempotentRequest | None = None
+        self,
+        sessions: Sessions,
+        caller: Caller,
+        request: IdempotentRequest | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.caller = caller
         self._outside = sessions
         self._request = request
+        self._turns = turns
 
     def read(self) -> Session:
         """Return a session that only reads, and sees the changes of this request."""
@@ -154,8 +163,10 @@ class Transactions:
         Raises:
             UnauthenticatedError: The caller's credential has ended.
             RegistryError: The caller lacks the authority; `needs` says which error.
+            UnavailableError: Too many changes of the subject are under way.
         """
-        with self._opened(purpose, needs, audited=True, apart=False) as transaction:
+        needs(self.caller)  # as it arrived: a refusal costs no turn and no transaction
+        with self._opened(purpose, needs, subject=subject) as transaction:
             if subject is not None:
                 transaction.begin_on(subject)
             yield transaction
@@ -173,18 +184,32 @@ class Transactions:
             UnauthenticatedError: The caller's credential has ended.
             RegistryError: The caller lacks the authority; `needs` says which error.
         """
+        needs(self.caller)
         with self._opened(purpose, needs, audited=False, apart=apart) as transaction:
             transaction.require_authority()
             yield transaction
 
+    def _turn(self, subject: str | None) -> AbstractContextManager[None]:
+        """Return the turn of a change; a request that holds a chain already must not wait."""
+        holds_chain = self._request is not None and self._request.has_claimed
+        if subject is None or self._turns is None or holds_chain:
+            return nullcontext()
+        return self._turns.turn(subject)
+
     @contextmanager
     def _opened(
-        self, purpose: str, needs: Requirement, *, audited: bool, apart: bool
+        self,
+        purpose: str,
+        needs: Requirement,
+        *,
+        subject: str | None = None,
+        audited: bool = True,
+        apart: bool = False,
     ) -> Iterator[Transaction]:
         """Commit at the end, or join the idempotent request, which commits with its response."""
-        needs(self.caller)  # as it arrived: a refusal costs no transaction
         request = None if apart else self._request
-        with self._outside.begin() if request is None else request.begin() as session:
+        begun = self._outside.begin if request is None else request.begin
+        with self._turn(subject), begun() as session:
             transaction = Transaction(session, self.caller, needs)
             yield transaction
             if not transaction.end(purpose, audited=audited):

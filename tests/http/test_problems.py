@@ -15,6 +15,7 @@ from app.db.models import Principal
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
 from app.http.body_timeouts import BodyTimeoutMiddleware
+from app.http.limits import InFlight
 from app.http.problems import MEDIA_TYPE, STATUS
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import a_base_model, a_digest, a_policy, a_suite, code, results
@@ -228,6 +229,10 @@ def answer_not_kept(stage):
 def headers_too_large(stage):
     headers = {f"X-{number}": "1" for number in range(101)}
     return stage.world.client.get("/v1/prefixes", headers=headers)
+
+
+def too_many_requests(stage):
+    return stage.world_on(in_flight=InFlight(0)).call("GET", "/v1/prefixes", by="reader")
 
 
 def request_timeout(stage):

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from app.background import running_background_tasks
 from app.domain.delivery.cache_lease import LEASE_S
+from app.http.limits import InFlight
 from app.http.request_middleware import TransferBrokenError
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
@@ -157,3 +158,22 @@ def test_without_notifications_a_transfer_is_checked_at_intervals(world_on, monk
     blobs.between = between
     whole = download(world).content == weights()
     assert whole is (passed_s < LEASE_S)
+
+
+def test_one_principal_s_requests_in_progress_are_limited(world_on):
+    """A second download of the same principal is refused while the first is being sent."""
+    blobs, in_flight, seen = InterruptedBlobs(), InFlight(1), []
+    world = world_on(blobs=blobs, in_flight=in_flight)
+    world.a_live_version()
+    world.name, world.token = world.a_principal(None, ("publisher", world.namespace))
+    other = world.on_its_own_client()
+
+    def between():
+        seen.extend([download(other), other.call("GET", "/v1/me", by="reader")])
+
+    blobs.between = between
+    assert download(world).content == weights()
+    assert [each.status_code for each in seen] == [429, 200]
+    assert int(seen[0].headers["retry-after"]) > 0
+    assert download(world).status_code == 200
+    assert not in_flight._counts

@@ -71,9 +71,14 @@ def sha256_digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+def canonical_json(document: Json) -> bytes:
+    """Return a JSON document in its canonical form (RFC 8785)."""
+    return rfc8785.dumps(document)
+
+
 def canonical_digest(document: Json) -> str:
-    """Return the digest of a JSON document in its canonical form (RFC 8785)."""
-    return sha256_digest(rfc8785.dumps(document))
+    """Return the digest of a JSON document in its canonical form."""
+    return sha256_digest(canonical_json(document))
 
 
 def rfc3339(moment: datetime) -> str:

@@ -15,7 +15,7 @@ from app.db.authority import Authority, lock_authority
 from app.db.clock import elapsed, time_in
 from app.db.models import AuditChain
 from app.db.session import Sessions, expect
-from app.domain.audit.chain import Event, Facts
+from app.domain.audit.chain import Event, Facts, require_bounded
 from app.domain.delivery.cache_lease import requires_invalidation
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity.access import SYSTEM, Caller, Requirement
@@ -57,7 +57,12 @@ class Transaction:
         return self._now
 
     def record(self, action: str, facts: Facts, *, subject: str | None = None) -> None:
-        """Append an audit entry to the chain of the transaction's subject, or of another one."""
+        """Append an audit entry to the chain of the transaction's subject, or of another one.
+
+        Raises:
+            TooLargeError: The facts are larger than an entry may be.
+        """
+        require_bounded(facts)
         about = expect(subject or self.subject)
         chain, locked_at = self._chain(about)
         at, caller = max(locked_at, chain.latest_at), self.caller

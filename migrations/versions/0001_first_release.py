@@ -1016,6 +1016,9 @@ def _create_audit_log() -> None:
             "previous ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_audit_entry_previous_is_digest")
         ),
         sa.CheckConstraint("sequence > 0", name=op.f("ck_audit_entry_sequence_positive")),
+        sa.CheckConstraint(
+            "octet_length(facts::text) <= 32768", name=op.f("ck_audit_entry_facts_bounded")
+        ),
         sa.ForeignKeyConstraint(
             ["subject"], ["audit_chain.subject"], name=op.f("fk_audit_entry_subject_audit_chain")
         ),

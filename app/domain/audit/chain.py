@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from app.domain.naming import Json, PrefixName, canonical_digest, rfc3339
+from app.domain.errors import TooLargeError
+from app.domain.naming import Json, PrefixName, canonical_digest, canonical_json, rfc3339
 
 GENESIS: Final = f"sha256:{'0' * 64}"
 REGISTRY: Final = "registry"
+MOST_FACTS_BYTES: Final = 16 * 1024
 
 Facts = Mapping[str, Json]
 
@@ -32,6 +34,20 @@ class Event:
     principal_id: UUID
     action: str
     facts: Facts
+
+
+def require_bounded(facts: Facts) -> None:
+    """Check that facts fit into an entry, which can never be removed.
+
+    Raises:
+        TooLargeError: They are larger than 16 KiB of canonical JSON.
+    """
+    size_bytes = len(canonical_json(dict(facts)))
+    if size_bytes > MOST_FACTS_BYTES:
+        raise TooLargeError(
+            f"The audit entry of this change would hold {size_bytes:,} bytes; the limit is "
+            f"{MOST_FACTS_BYTES:,}. Send shorter texts, or fewer grants or identities."
+        )
 
 
 @dataclass(frozen=True, slots=True)

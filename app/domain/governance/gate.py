@@ -51,6 +51,9 @@ class Verifier:
 
 GATE: Final = Verifier("urn:prefix-registry:gate", "1")
 
+_QUOTED: Final = 5
+_QUOTED_CHARACTERS: Final = 400
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyRef:
@@ -107,9 +110,19 @@ class Decision:
         return tuple(finding for finding in self.findings if finding.blocks)
 
     @property
-    def shortfalls(self) -> list[str]:
-        """The messages of the findings that keep the gate closed, for the audit log."""
-        return [f"{finding.rule}: {finding.message}" for finding in self.unmet]
+    def shortfalls(self) -> dict[str, Json]:
+        """The findings that keep the gate closed, as facts of an audit entry.
+
+        An entry stays for as long as the log, so it holds the first messages, and the number and
+        the digest of all of them. The findings themselves are in the response.
+        """
+        messages: list[Json] = [f"{finding.rule}: {finding.message}" for finding in self.unmet]
+        first: list[Json] = [str(each)[:_QUOTED_CHARACTERS] for each in messages[:_QUOTED]]
+        return {
+            "unmet": first,
+            "unmet_count": len(messages),
+            "unmet_digest": canonical_digest(messages),
+        }
 
     @property
     def evidence_digest(self) -> str:

@@ -1,7 +1,7 @@
 """Policies: the demands of a channel as one immutable document, and the faults of one."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -26,6 +26,9 @@ EVERY_CONTRIBUTOR: Final = tuple(Contributor)
 
 # How long a promotion may be pending before it expires.
 REQUEST_LIFETIME: Final = timedelta(days=30)
+
+# A gate evaluates every cell of every candidate while it holds the lock of the prefix.
+MOST_CELLS: Final = 10_000
 
 # The least distance of a proportion's limit from 0 and 1: showing one millionth takes three million
 # samples without a miss, and showing much less takes more samples than can be recorded.
@@ -167,6 +170,17 @@ def policy_faults(policy: Policy) -> Iterable[Fault]:
     for demand in sorted({each for each in demands if demands.count(each) > 1}):
         message = f"Two rules on {demand[0]} name the same cells; make them one."
         yield Fault("rule-repeated", message)
+
+
+def size_faults(rules: Sequence[Rule]) -> Iterable[Fault]:
+    """Yield a fault if completed rules demand more cells than a gate can evaluate at once."""
+    cells = sum(len(rule.personas) * len(rule.locales) for rule in rules)
+    if cells > MOST_CELLS:
+        message = (
+            f"The rules demand {cells:,} cells; the limit is {MOST_CELLS:,}. Name fewer personas "
+            "or locales in the rules, or divide the policy."
+        )
+        yield Fault("too-many-cells", message)
 
 
 def compared_metrics(policy: Policy) -> frozenset[str]:

@@ -67,8 +67,5 @@ def _end_wait(transaction: Transaction, promotion: Promotion) -> None:
     status = approval_status_of(session, [promotion], now=now)[promotion.id]
     execute_or_schedule(transaction, promotion, decision, status)
     if promotion.state is PromotionState.PENDING:
-        missing: Facts = {
-            "unmet": decision.shortfalls,
-            "approvals_missing": status.approvals_missing,
-        }
+        missing: Facts = decision.shortfalls | {"approvals_missing": status.approvals_missing}
         record(transaction, promotion, "promotion.hold", missing)

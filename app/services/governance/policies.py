@@ -13,7 +13,14 @@ from app.domain.audit.chain import REGISTRY, Facts
 from app.domain.errors import Fault, InvalidPolicyError
 from app.domain.evidence.suites import Metric, Suite
 from app.domain.governance.plans import Assumptions, Plan, rule_plans
-from app.domain.governance.policies import Policy, Rule, completed, policy_faults, rule_faults
+from app.domain.governance.policies import (
+    Policy,
+    Rule,
+    completed,
+    policy_faults,
+    rule_faults,
+    size_faults,
+)
 from app.domain.identity.access import EVERYWHERE, Caller, Role, role_in
 from app.domain.naming import canonical_digest
 from app.services.transactions import Transactions
@@ -100,6 +107,7 @@ def _metric(rule: Rule, suites: Mapping[_SuiteKey, Suite | None]) -> Metric:
 def _completed(policy: Policy, suites: Mapping[_SuiteKey, Suite | None]) -> Policy:
     faults = list(policy_faults(policy))
     rules = [_completed_rule(rule, suites[_suite_key(rule)], faults) for rule in policy.rules]
+    faults += size_faults(rules)
     if faults:
         raise InvalidPolicyError(f"The policy {policy.name} is invalid; see faults.", faults)
     return replace(policy, rules=tuple(rules))

@@ -238,5 +238,5 @@ def open_promotion(transaction: Transaction, target: PromotionTarget, reason: st
 
 def _record_refusal(transaction: Transaction, target: PromotionTarget) -> None:
     unmet = target.gate_evaluation.decision.shortfalls
-    facts: Facts = target.facts() | {"channel": target.channel.name, "unmet": unmet}
+    facts: Facts = target.facts() | {"channel": target.channel.name} | unmet
     transaction.record("promotion.refuse", facts)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 
 from app.domain.audit.chain import (
     GENESIS,
+    MOST_FACTS_BYTES,
     Event,
     document_of,
+    require_bounded,
     seal,
     subject_of,
     verify,
 )
+from app.domain.errors import TooLargeError
 from app.domain.naming import PrefixName
 from tests.support.evidence import NOW, a_digest, an_id
 
@@ -268,3 +272,11 @@ def test_every_prefix_has_its_own_chain():
 
 def test_entries_are_numbered_from_one():
     assert [entry.sequence for entry in numbered(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("spare", "fits"), [(0, True), (-1, False)], ids=["exactly", "more"])
+def test_the_facts_of_an_entry_are_bounded(spare, fits):
+    around = len('{"reason":""}')
+    facts = {"reason": "x" * (MOST_FACTS_BYTES - around - spare)}
+    with nullcontext() if fits else pytest.raises(TooLargeError, match="16,385 bytes"):
+        require_bounded(facts)

@@ -1,10 +1,13 @@
 """Promotions: requesting, the gate's decision, withdrawing, and break-glass."""
 
+import json
 from datetime import timedelta
 
 import pytest
 
-from tests.support.builders import code, results
+from app.domain.audit.chain import MOST_FACTS_BYTES
+from app.domain.naming import canonical_digest
+from tests.support.builders import a_policy, code, results
 
 GOOD_REASON = "the fleet is down, and this version fixes it"
 
@@ -379,3 +382,50 @@ def test_a_request_names_a_version_or_an_allocation(world):
     version = world.an_evaluated_version()
     for response in (world.request(), world.request(version, allocation=split(v1=10_000))):
         assert (response.status_code, code(response)) == (422, "invalid-request")
+
+
+def test_a_refusal_by_many_cells_is_a_small_entry(world):
+    """The entry can never be removed, so it holds a digest of the findings, and the first ones."""
+    personas = [f"persona-{number}-{'x' * 48}" for number in range(60)]
+    world.a_suite(personas=personas, locales=["en", "de"])
+    version = world.a_version()
+    world.a_channel()
+
+    findings = world.request(version).json()["findings"]
+
+    unmet = [each for each in findings if each["outcome"] != "passed"]
+    facts = world.audit()[-1]["facts"]
+    assert len(unmet) == facts["unmet_count"] == 120
+    assert len(facts["unmet"]) == 5
+    messages = [f"{each['rule']}: {each['message']}" for each in unmet]
+    assert facts["unmet_digest"] == canonical_digest(messages)
+    assert len(json.dumps(facts)) < MOST_FACTS_BYTES
+
+
+def test_a_change_too_large_for_its_entry_changes_nothing(world):
+    name, _ = world.a_principal()
+    grants = [{"role": "reader", "namespace": f"ns-{number}-{'x' * 52}"} for number in range(240)]
+    refused = world.call(
+        "PUT", "/v1/grants", by="admin", json={"principal": name, "grants": grants}
+    )
+    assert (refused.status_code, refused.json()["type"]) == (413, "/problems/too-large")
+    assert "fewer grants" in refused.json()["detail"]
+    assert world.made("GET", f"/v1/principals/{name}", by="admin")["grants"] == []
+
+
+@pytest.mark.parametrize(("metrics", "status"), [(9, 201), (10, 422)])
+def test_the_cells_of_a_policy_are_bounded(world, metrics, status):
+    """33 personas in 33 locales are 1,089 cells for each metric."""
+    kinds = {"kind": "proportion", "higher_is_better": True}
+    world.a_suite(
+        personas=[f"p{number}" for number in range(33)],
+        locales=[f"l{number}" for number in range(33)],
+        metrics=[{"name": f"m{number}", **kinds} for number in range(metrics)],
+    )
+    rules = [{"metric": f"{world.suite}/m{number}", "at_least": 0.5} for number in range(metrics)]
+    body = a_policy(world.suite, rules=rules)
+    response = world.call("POST", "/v1/policies", by="admin", json=body)
+    assert response.status_code == status, response.text
+    if status == 422:
+        assert [fault["code"] for fault in response.json()["faults"]] == ["too-many-cells"]
+        assert "10,890 cells" in response.text

@@ -68,7 +68,6 @@ def _run(job: Job, tree: Tree, folder: Path, report: IO[bytes]) -> None:
     from tools.mutants import plugin  # noqa: PLC0415 - the parent goes without pytest
 
     folders = ("--rootdir", str(tree.root), "--basetemp", str(folder / "temporary"))
-    options = [*_OPTIONS, *folders, *job.tests]
-    if job.stops_at_first:
-        options = ["-x", *options]
+    extent = "-x" if job.stops_at_first else "--continue-on-collection-errors"
+    options = [*_OPTIONS, *folders, extent, *job.tests]
     plugin.run(options, report, reports_imports=job.learns_imports)

@@ -8,6 +8,7 @@ import pytest
 from app.domain.errors import InvalidTransitionError
 from app.domain.governance.approvals import Verdict
 from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role
+from app.services.governance import due_promotions
 from app.services.governance.due_promotions import process_due
 from app.services.governance.promotions import withdraw
 from app.services.governance.reviews import review
@@ -51,6 +52,15 @@ def test_at_its_very_expiry_a_promotion_expires(world, sessions, early, action):
     promotion = world.a_promotion()
     process_due(sessions, now=moment(promotion["expires_at"]) - early)
     assert world.actions()[-1] == action
+
+
+def test_a_promotion_whose_wait_was_cancelled_meanwhile_is_left_alone(world, sessions, monkeypatch):
+    promotion = world.a_promotion()
+    found = [UUID(promotion["id"])]
+    monkeypatch.setattr(due_promotions, "due_promotions", lambda *_, **__: found)
+    now = moment(promotion["created_at"]) + TICK
+    assert process_due(sessions, now=now) == 1
+    assert world.promotion(promotion)["state"] == "pending"
 
 
 def test_at_its_very_expiry_a_promotion_takes_no_approval(world, sessions):

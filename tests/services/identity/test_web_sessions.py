@@ -11,6 +11,8 @@ from app.http.deps import clock
 from app.services.identity import web_sessions
 from tests.support.racing import at_once
 
+TICK = timedelta(microseconds=1)
+
 
 def test_only_one_of_concurrent_requests_renews_the_cookie(sessions, tokens):
     opened = web_sessions.sign_in(sessions, token=tokens["reader"], now=clock())
@@ -49,6 +51,15 @@ def test_a_session_ends_no_later_than_its_token(sessions, world):
     nearly, past = clock() + timedelta(minutes=9), clock() + timedelta(minutes=11)
     assert web_sessions.visit(sessions, cookie=opened.cookie, now=nearly) is not None
     assert web_sessions.visit(sessions, cookie=opened.cookie, now=past) is None
+
+
+def test_at_its_very_end_an_idle_session_is_over(sessions, tokens):
+    begun = clock()
+    opened = web_sessions.sign_in(sessions, token=tokens["reader"], now=begun)
+    common = {"cookie": opened.cookie, "attended": False}
+    end = begun + web_sessions.IDLE_LIFETIME
+    assert web_sessions.visit(sessions, now=end - TICK, **common) is not None
+    assert web_sessions.visit(sessions, now=end, **common) is None
 
 
 def test_changed_grants_apply_to_the_next_page(sessions, world):

@@ -1,0 +1,35 @@
+"""The connection that receives notifications: it returns them as soon as they arrive."""
+
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select
+
+from app.db.worker_leases import CHANGES, Notification, notification_connection
+
+
+@pytest.fixture
+def notifications(stores, tokens):
+    with notification_connection(stores.postgres.service_url, uuid4()) as notifications:
+        yield notifications
+        notifications.leave()
+
+
+def notify(engine, payload):
+    with engine.begin() as connection:
+        connection.execute(select(func.pg_notify(CHANGES, payload)))
+
+
+def test_a_notification_ends_the_wait_for_it(notifications, engine):
+    about = str(uuid4())
+    notify(engine, f"prefix {about}")
+    assert Notification("prefix", about) in notifications.listen(20)
+
+
+def test_without_a_notification_the_wait_ends_with_its_time(notifications):
+    assert notifications.listen(0.01) == []
+
+
+def test_a_wait_can_be_ended_without_a_notification(notifications):
+    notifications.wake()
+    assert notifications.listen(20) == []

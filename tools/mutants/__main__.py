@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -130,4 +131,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    # A run that is stopped ends its child, its stores and its folder too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ def run_and_exit(
     """
     gc.disable()  # the tests' own set-up enables it once everything is imported
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         _redirect(folder / "output")
         os.environ.update(environment)

@@ -158,17 +158,6 @@ def test_a_complete_head_that_is_too_large_is_refused_with_a_reason(url):
     assert b"application/problem+json" in response
 
 
-class Narrow(HeaderLimitedProtocol):
-    most_bytes = 10
-
-
-def test_a_head_with_two_faults_is_refused_once(app):
-    with serving(app, http=Narrow) as url, opened(url) as connection:
-        connection.sendall(b"HELLO, AND MUCH MORE\r\n\r\n")
-        response = received(connection)
-    assert response.count(b"HTTP/1.1 ") == 1
-
-
 def test_a_request_that_is_not_http_is_refused_as_a_problem(url):
     with opened(url) as connection:
         connection.sendall(b"HELLO\r\n\r\n")

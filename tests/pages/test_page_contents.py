@@ -176,10 +176,13 @@ def test_an_approver_sees_who_pulled_a_version(world, reading):
     assert reading("publisher").get(path).status_code == 403
 
 
-def test_base_models_are_shown_to_participants_alone(world, reading):
+def test_base_models_and_policies_are_shown_to_participants_alone(world, reading):
     _, auditor = world.a_principal(None, ("auditor", "*"))
-    assert reading(auditor).get("/admin/base-models").status_code == 403
-    assert reading("reader").get("/admin/base-models").status_code == 200
+    policy = world.a_policy()
+    paths = ("base-models", "policies", f"policies/{policy['name']}/{policy['version']}")
+    for who, status in ((auditor, 403), ("reader", 200)):
+        person = reading(who)
+        assert [person.get(f"/admin/{path}").status_code for path in paths] == [status] * 3
 
 
 def test_an_error_page_offers_a_signed_in_person_to_sign_out(world, reading):

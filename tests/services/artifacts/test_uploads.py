@@ -147,13 +147,22 @@ def staging(s3_account):
 def announced(sessions, tokens, prefix):
     """Find an upload by its digest alone, as the Hub's push does."""
 
-    def announced(sha256, *, by="publisher"):
+    def announced(sha256, *, by="publisher", at=None):
         now = datetime.now(UTC)  # noqa: TID251 - the time of the push
         caller = authenticate(sessions, token=tokens[by], now=now)
         name = PrefixName(prefix.namespace, "voice")
-        return uploads.announced(sessions, prefix=name, sha256=sha256, caller=caller, now=now)
+        return uploads.announced(sessions, prefix=name, sha256=sha256, caller=caller, now=at or now)
 
     return announced
+
+
+def test_at_its_very_expiry_an_upload_is_no_longer_found(prefix, announced):
+    content = a_config(peft_version=uuid.uuid4().hex)
+    announce(prefix, content)
+    expiry = announced(digest_of(content)).expires_at
+    assert announced(digest_of(content), at=expiry - timedelta(microseconds=1))
+    with pytest.raises(NotFoundError, match="upload"):
+        announced(digest_of(content), at=expiry)
 
 
 def test_the_latest_upload_of_a_digest_is_found(prefix, announced):

@@ -54,7 +54,7 @@ def test_at_its_very_expiry_a_promotion_expires(world, sessions, early, action):
     assert world.actions()[-1] == action
 
 
-def test_a_promotion_whose_wait_was_cancelled_meanwhile_is_left_alone(world, sessions, monkeypatch):
+def test_a_promotion_whose_wait_was_cancelled_is_left_alone(world, sessions, monkeypatch):
     promotion = world.a_promotion()
     found = [UUID(promotion["id"])]
     monkeypatch.setattr(due_promotions, "due_promotions", lambda *_, **__: found)

@@ -46,9 +46,10 @@ class _Child:
 
 
 class ForkServer:
-    """Runs jobs, as many at a time as there are copies of the repository."""
+    """Runs jobs, as many at a time as there are copies of the repository; `root` is one copy."""
 
     def __init__(self, trees: Sequence[Tree], folder: Path, environment: Mapping[str, str]) -> None:
+        self.root = trees[0].root
         self._trees = list(trees)
         self._folder = folder
         self._environment = environment

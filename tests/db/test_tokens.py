@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from app.db.models import ApiToken
-from app.db.tokens import valid_token
+from app.db.tokens import valid_token, write_last_use
 from app.domain.identity.tokens import token_hash
 
 TICK = timedelta(microseconds=1)
@@ -19,3 +19,20 @@ def test_at_its_very_expiry_a_token_is_no_longer_valid(world, sessions):
         ).one()
         assert valid_token(session, token, expiry - TICK).expires_at == expiry
         assert valid_token(session, token, expiry) is None
+
+
+def test_a_use_is_written_from_the_end_of_the_interval(world, sessions):
+    _, token = world.a_principal()
+    known = select(ApiToken).where(ApiToken.hash == token_hash(token))
+    interval = timedelta(minutes=5)
+    with sessions.begin() as session:
+        row = session.scalars(known).one()
+        first = row.created_at
+        for now, written in (
+            (first, first),
+            (first + interval - TICK, first),
+            (first + interval, first + interval),
+        ):
+            write_last_use(session, row.id, now, interval=interval)
+            session.refresh(row)
+            assert row.last_used_at == written

@@ -58,6 +58,7 @@ def test_people_and_other_keys_can_be_configured(configured):
         pytest.param({"issuer": "http://ci.example"}, id="no-tls"),
         pytest.param({"issuer": "https://me:secret@ci.example"}, id="with-a-user"),
         pytest.param({"issuer": "https://ci.example?a=b"}, id="with-a-query"),
+        pytest.param({"issuer": "https://ci.example#a"}, id="with-a-fragment"),
         pytest.param({"issuer": "https://"}, id="no-host"),
         pytest.param({"issuer": "file:///etc/passwd"}, id="a-file"),
         pytest.param({"jwks_url": "http://10.0.0.1/keys"}, id="keys-without-tls"),

@@ -2,7 +2,13 @@
 
 import pytest
 
-from app.domain.strict_json import NotStrictJsonError, read_object, read_tool_object, read_value
+from app.domain.strict_json import (
+    JsonProblem,
+    NotStrictJsonError,
+    read_object,
+    read_tool_object,
+    read_value,
+)
 
 REPEATED = [
     pytest.param(b'{"a": 1, "a": 1}', "a", id="equal-values"),
@@ -38,3 +44,20 @@ def test_a_value_need_not_be_an_object(text, value):
     assert read_value(text) == value
     with pytest.raises(NotStrictJsonError, match="not an object"):
         read_object(text)
+
+
+DEEPEST = 16
+
+
+def nested(depth):
+    return b'{"a":' * depth + b"1" + b"}" * depth
+
+
+def test_sixteen_levels_are_read():
+    assert list(read_object(nested(DEEPEST))) == ["a"]
+
+
+def test_one_level_more_is_refused():
+    with pytest.raises(NotStrictJsonError, match=f"{DEEPEST}") as refused:
+        read_object(nested(DEEPEST + 1))
+    assert refused.value.problem is JsonProblem.NESTING

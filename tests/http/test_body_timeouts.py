@@ -8,8 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from app.domain.errors import RequestTimeoutError
+from app.http import body_timeouts
 from app.http.body_timeouts import BodyTimeoutMiddleware
 from app.http.header_limits import HeaderLimitedProtocol
+from tests.support.racing import run_in_thread
 from tests.support.session.served import serving
 
 
@@ -66,6 +69,40 @@ def test_a_body_that_arrives_too_slowly_is_refused(impatient, tokens):
             except TimeoutError:
                 continue
     assert response.startswith(b"HTTP/1.1 408 ")
+
+
+class Steps:
+    """A clock that moves by as much as each wait for the client takes."""
+
+    def __init__(self, waits_s):
+        self.now = 0.0
+        self.waits_s = iter(waits_s)
+
+    def monotonic(self):
+        return self.now
+
+    async def receive(self):
+        self.now += next(self.waits_s)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+
+def received_before_the_refusal(monkeypatch, waits_s):
+    """Return how many messages reach the application at these waits, by 10 bytes a second."""
+    steps, taken = Steps(waits_s), []
+    monkeypatch.setattr(body_timeouts, "time", steps)
+
+    async def application(scope, receive, send):
+        while True:
+            taken.append(await receive())
+
+    paced = BodyTimeoutMiddleware(application, longest_pause_s=100, slowest_bytes_s=10, grace_s=30)
+    with pytest.raises(RequestTimeoutError, match="less than 10 bytes per second"):
+        run_in_thread(paced({"type": "http"}, steps.receive, None))
+    return len(taken)
+
+
+def test_the_pace_counts_only_after_the_grace(monkeypatch):
+    assert received_before_the_refusal(monkeypatch, [10.0, 20.0, 0.001]) == 2
 
 
 def test_a_complete_request_has_no_timeout(impatient, tokens):

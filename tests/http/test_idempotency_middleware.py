@@ -16,6 +16,7 @@ from app.db.idempotency import claim_key
 from app.db.models import ApiToken, IdempotencyRecord, Upload
 from app.domain.idempotency import STORED_FOR
 from app.domain.identity.tokens import token_hash
+from app.services import idempotency
 from app.services.artifacts.garbage_collection import collect
 from app.storage.s3_staging import S3Staging
 from tests.support.adapters import a_config
@@ -370,3 +371,26 @@ def test_a_crash_between_commit_and_response_loses_neither(world, dying, tokens)
         assert retried.headers["location"] == path
         assert (retried.headers.get("idempotent-replayed") == "true") is (is_there == 200)
         assert len(world.audit(f"prefix:{world.namespace}/{name}")) == 1
+
+
+# Caches
+
+
+@pytest.mark.parametrize(
+    ("by", "path", "body", "waits"),
+    [
+        ("approver-1", "versions/1/revoke", {}, 1),
+        ("publisher", "promotions", {"channel": "production", "version": 1}, 0),
+    ],
+    ids=["a-revocation", "a-request"],
+)
+def test_only_a_change_of_cached_responses_waits_for_other_processes(
+    world, monkeypatch, by, path, body, waits
+):
+    world.an_evaluated_version()
+    waited = []
+    monkeypatch.setattr(idempotency, "wait_until_invalidated", waited.append)
+    body = body | {"reason": "it is needed now"}
+    response = world.call("POST", f"{world.path}/{path}", by=by, json=body, headers=keyed())
+    assert response.is_success, response.text
+    assert len(waited) == waits

@@ -212,3 +212,10 @@ def test_the_command_line_downloads(world, url, tokens, tmp_path):
         capture_output=True,
     )
     assert read(tmp_path / "out" / "adapter_model.safetensors") == weights()
+
+
+def test_model_information_without_metadata_names_the_files_alone(world, api):
+    world.a_live_version()
+    info = api().model_info(world.prefix)
+    assert {sibling.size for sibling in info.siblings} == {None}
+    assert {sibling.blob_id for sibling in info.siblings} == {None}

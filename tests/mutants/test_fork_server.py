@@ -64,7 +64,8 @@ server = ForkServer([Tree(root)], runs, {})
 jobs = [Job((), (test,), timeout_s=float(limit)) for test, limit in json.loads(sys.argv[3])]
 for job, outcome in server.run(jobs):
     took = [file for file, seconds in outcome.took_s.items() if seconds > 0]
-    print(json.dumps([job.tests[0], outcome.status, outcome.passed, outcome.last, took]))
+    facts = [outcome.status, outcome.passed, outcome.last, took, outcome.is_complete]
+    print(json.dumps([job.tests[0], *facts]))
 """
 
 
@@ -136,8 +137,8 @@ def test_tests_that_hang_or_end_their_process_do_not_stop_the_server(tiny):
     )
     jobs = [(hanging, 10), (dying, 30), (passing, 30), (missing, 30)]
     assert outcomes(tiny, *jobs) == [
-        [hanging, "timed out", 0, hanging, ["tests/test_small.py"]],
-        [dying, "killed", 0, dying, ["tests/test_small.py"]],
-        [passing, "survived", 1, passing, ["tests/test_small.py"]],
-        [missing, "killed", 0, "", []],
+        [hanging, "timed out", 0, hanging, ["tests/test_small.py"], False],
+        [dying, "killed", 0, dying, ["tests/test_small.py"], False],
+        [passing, "survived", 1, passing, ["tests/test_small.py"], True],
+        [missing, "killed", 0, "", [], False],
     ]

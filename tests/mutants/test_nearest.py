@@ -1,5 +1,6 @@
 """The tests nearest to a module: by its name, by the table, or those of its room."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,8 @@ def tree(tmp_path):
     return tmp_path
 
 
-def a_table(*, modules=None, slow=()):
-    return Table(modules or {}, slow=slow, races=())
+def a_table(*, modules=None, slow=(), folders=None):
+    return Table(modules or {}, slow=slow, races=(), folders=folders or {})
 
 
 def test_a_modules_own_tests_have_its_name(tree):
@@ -48,6 +49,14 @@ def test_tests_that_the_table_names_come_first(tree):
         "tests/domain/room/test_gate.py",
         "tests/services/room/test_gate.py",
     )
+
+
+def test_the_tests_of_a_folder_come_last_and_once(tree):
+    everything = "tests/system/test_everything.py"
+    own = "tests/services/room/test_gate.py"
+    table = a_table(folders={"app/services/": (everything, own)})
+    assert nearest_tests(tree, "app/services/room/gate.py", table) == (own, everything)
+    assert everything not in nearest_tests(tree, "app/domain/room/gate.py", table)
 
 
 def test_a_module_without_tests_of_its_own_is_tested_by_its_room(tree):
@@ -80,15 +89,18 @@ def test_a_room_is_the_same_in_every_ring(tree):
 
 
 def test_every_module_of_the_application_has_a_nearest_test():
+    table = replace(TABLE, folders={})
     modules = [str(path.relative_to(ROOT)) for path in (ROOT / "app").rglob("*.py")]
     without = [
         module
         for module in modules
-        if not module.endswith("__init__.py") and not nearest_tests(ROOT, module, TABLE)
+        if not module.endswith("__init__.py") and not nearest_tests(ROOT, module, table)
     ]
     assert without == []
 
 
 def test_the_table_names_modules_and_tests_that_exist():
-    named = [*TABLE.modules, *TABLE.slow, *TABLE.races, *sum(TABLE.modules.values(), ())]
+    of_folders = [*TABLE.folders, *sum(TABLE.folders.values(), ())]
+    of_modules = [*TABLE.modules, *sum(TABLE.modules.values(), ())]
+    named = [*of_folders, *of_modules, *TABLE.slow, *TABLE.races]
     assert [path for path in named if not (ROOT / path).exists()] == []

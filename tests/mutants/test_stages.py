@@ -20,6 +20,7 @@ class Notices:
         self.noticed = {f"tests/{name}.py::test": found for name, found in noticed.items()}
         self.dirty = set()
         self.hangs_with = set()
+        self.ends_with_more_than = len(MUTATIONS)
         self.chances = []
         self.took_s = {}
         self.jobs = []
@@ -31,7 +32,10 @@ class Notices:
     def run_one(self, job):
         self.jobs.append(job)
         if set(job.mutations) & self.hangs_with:
-            return Outcome(Status.TIMED_OUT, last="tests/hang.py::test")
+            last = "tests/hang.py::test"
+            return Outcome(Status.TIMED_OUT, last=last, is_complete=False)
+        if len(job.mutations) > self.ends_with_more_than:
+            return Outcome(Status.KILLED, is_complete=False)
         failed = [
             test
             for test, found in self.noticed.items()
@@ -143,6 +147,21 @@ def test_a_mutation_that_makes_the_broad_suite_hang_is_found():
     server.hangs_with = {MUTATIONS[3]}
     timed_out = [m for m, v in second(server).items() if v.status is Status.TIMED_OUT]
     assert timed_out == [MUTATIONS[3]]
+
+
+def test_a_mutation_that_makes_the_broad_suite_hang_hides_no_other():
+    server = Notices(hang=[], zzz_after=[MUTATIONS[5]])
+    server.hangs_with = {MUTATIONS[3]}
+    found = {m: v.status for m, v in second(server).items() if v.status is not Status.SURVIVED}
+    assert found == {MUTATIONS[3]: Status.TIMED_OUT, MUTATIONS[5]: Status.KILLED}
+
+
+@pytest.mark.parametrize("count", [1, 5, 8])
+def test_mutations_that_end_the_broad_suite_together_are_tried_in_halves(count):
+    server = Notices(far=[MUTATIONS[0]])
+    server.ends_with_more_than = 2
+    killed = [m for m, v in second(server, MUTATIONS[:count]).items() if v.status is Status.KILLED]
+    assert killed == [MUTATIONS[0]]
 
 
 def test_no_survivor_needs_no_broad_suite():

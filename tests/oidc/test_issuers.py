@@ -215,6 +215,7 @@ FORGED = {
     "endless": (lambda ci: ci.token(padding="x" * 9000), "neither"),
     "two-parts": (lambda ci: ci.token().rpartition(".")[0], "neither"),
     "not-base64": (lambda _: "a.b*.c", "malformed or ambiguous"),
+    "marks-between-base64": (lambda ci: f"!!!!{ci.token()}", "malformed or ambiguous"),
     "padded": (lambda ci: ci.token().replace(".", "=.", 1), "malformed or ambiguous"),
     "another-branch": (lambda ci: ci.token(ref="refs/heads/evil"), "no principal"),
     "claim-a-list": (lambda ci: ci.token(ref=["refs/heads/main"]), "no principal"),

@@ -2,7 +2,9 @@
 
 import html
 import re
+from datetime import timedelta
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from app.pages import audit
@@ -172,3 +174,45 @@ def test_an_approver_sees_who_pulled_a_version(world, reading):
     assert re.search(r"reader</th><td>service</td><td>resolved", person.get(path).text)
     assert path in person.get(path.removesuffix("/pulls")).text
     assert reading("publisher").get(path).status_code == 403
+
+
+def test_base_models_are_shown_to_participants_and_policies_to_workers(world, reading):
+    _, auditor = world.a_principal(None, ("auditor", "*"))
+    policy = world.a_policy()
+    paths = ("base-models", "policies", f"policies/{policy['name']}/{policy['version']}")
+    for who, expected in (
+        (auditor, [403, 403, 403]),
+        ("reader", [200, 403, 403]),
+        ("publisher", [200, 200, 200]),
+    ):
+        person = reading(who)
+        assert [person.get(f"/admin/{path}").status_code for path in paths] == expected
+
+
+def test_an_error_page_offers_a_signed_in_person_to_sign_out(world, reading):
+    shown = reading("admin").get("/admin/nowhere")
+    assert shown.status_code == 404
+    assert 'action="/admin/sign-out"' in shown.text
+
+
+def test_a_promotion_that_waits_says_until_when(world, reading):
+    world.a_version()
+    world.a_channel(approvals={"required": 1, "wait": "PT1H"})
+    promotion = world.a_promotion(seed=1)
+    world.review(promotion, by="approver-1")
+    path = f"/admin/promotions/{promotion['id']}"
+    assert 'id="timer">Takes effect no earlier than' in reading("approver-2").get(path).text
+
+
+@pytest.mark.parametrize(("days", "shown"), [(29.9, True), (30.1, False)])
+def test_the_overview_names_rules_that_failed_requests_of_the_last_30_days(
+    world, reading, time, days, shown
+):
+    promotion = world.a_promotion()
+    version = world.made("GET", f"{world.path}/versions/1", by="publisher")
+    world.evaluate(version, results=results(value=0.2))
+    assert world.promotion(promotion)["decision"]["result"] == "failed"
+    name, _ = world.a_principal(None, ("approver", world.namespace))
+    token = world.a_token(name, expires_in="P90D")
+    time.ahead = timedelta(days=days)
+    assert (f'<th scope="row">{world.suite}/tone' in reading(token).get("/admin/").text) is shown

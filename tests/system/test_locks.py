@@ -164,3 +164,19 @@ def test_the_second_caller_waits_for_the_first_and_sees_its_change(world, world_
     if not race.entries:
         assert world.verification("registry")["entries"] == before + 1
     assert world.verification()["valid"]
+
+
+def test_an_approval_waits_for_a_revocation_of_its_version(world, world_on, engine):
+    promotion = a_promotion_of_one_approval(world)
+    with engine.connect() as connection, ThreadPoolExecutor(1) as thread:
+        with connection.begin():
+            inside = world_on(sessions=sessions_on(connection))
+            inside.path = world.path
+            revoked = inside.revoke({"number": 1})
+            assert revoked.status_code == 200, revoked.text
+            approved = thread.submit(world.review, promotion, by="approver-1")
+            eventually(lambda: approved.done() or keeps_another_waiting(connection))
+        refused = approved.result(timeout=20)
+    assert refused.status_code == 409, refused.text
+    assert world.promotion(promotion)["state"] == "superseded"
+    assert "promotion.execute" not in world.actions()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str], *, root: Path = _REPOSITORY) -> int:
     _say(f"{len(mutations)} mutations, seed {options.seed}.")
     try:
         with _server(root, options.jobs) as server:
-            verdicts = _tried(server, root, mutations, only_rooms=options.changed is not None)
+            verdicts = _tried(server, mutations, only_rooms=options.changed is not None)
     except NotCleanError as error:
         sys.exit(str(error))
     stale = accepted.stale(entries, texts)
@@ -84,9 +85,8 @@ def _sample(
     return sample(candidates, count=options.count, seed=options.seed, accepted=known, texts=texts)
 
 
-def _tried(
-    server: ForkServer, root: Path, mutations: Sequence[Mutation], *, only_rooms: bool
-) -> list[Verdict]:
+def _tried(server: ForkServer, mutations: Sequence[Mutation], *, only_rooms: bool) -> list[Verdict]:
+    root = server.root  # a copy: files that are added during the run are not in it
     table = Table.read(root / _TABLE)
     nearest = {each: nearest_tests(root, each.path, table) for each in mutations}
     verdicts = first_stage(server, nearest, table.races, _say)
@@ -130,4 +130,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    # A run that is stopped ends its child, its stores and its folder too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ def run_and_exit(
     """
     gc.disable()  # the tests' own set-up enables it once everything is imported
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         _redirect(folder / "output")
         os.environ.update(environment)
@@ -68,7 +70,6 @@ def _run(job: Job, tree: Tree, folder: Path, report: IO[bytes]) -> None:
     from tools.mutants import plugin  # noqa: PLC0415 - the parent goes without pytest
 
     folders = ("--rootdir", str(tree.root), "--basetemp", str(folder / "temporary"))
-    options = [*_OPTIONS, *folders, *job.tests]
-    if job.stops_at_first:
-        options = ["-x", *options]
+    extent = "-x" if job.stops_at_first else "--continue-on-collection-errors"
+    options = [*_OPTIONS, *folders, extent, *job.tests]
     plugin.run(options, report, reports_imports=job.learns_imports)

@@ -26,6 +26,7 @@ from tools.mutants.jobs import Job, Outcome, Status
 from tools.mutants.tree import Tree
 
 _NOT_COLLECTED: Final = 5
+_PASSED: Final = 0
 _FAILED: Final = 1
 _CLEARING_UP_S: Final = 15.0
 
@@ -45,9 +46,10 @@ class _Child:
 
 
 class ForkServer:
-    """Runs jobs, as many at a time as there are copies of the repository."""
+    """Runs jobs, as many at a time as there are copies of the repository; `root` is one copy."""
 
     def __init__(self, trees: Sequence[Tree], folder: Path, environment: Mapping[str, str]) -> None:
+        self.root = trees[0].root
         self._trees = list(trees)
         self._folder = folder
         self._environment = environment
@@ -153,6 +155,8 @@ def _outcome_of(child: _Child) -> Outcome:
         ended = message.get("ended", ended)
     log = child.folder / "output"
     outcome.output = log.read_text(errors="replace")[-4000:] if log.exists() else ""
+    # After errors in collecting, or of its own, pytest has run no test or not all.
+    outcome.is_complete = ended in {_PASSED, _FAILED}
     outcome.status = _status(child, outcome, ended)
     return outcome
 
@@ -162,7 +166,7 @@ def _status(child: _Child, outcome: Outcome, ended: int | None) -> Status:
         return Status.TIMED_OUT
     if outcome.failed or (ended is not None and _FAILED <= ended < _NOT_COLLECTED):
         return Status.KILLED
-    if ended == 0:
+    if ended == _PASSED:
         return Status.SURVIVED
     # A test that ends its own process has noticed the mutation.
     return Status.KILLED if ended is None and outcome.last else Status.BROKEN

@@ -31,12 +31,13 @@ class Outcome:
     """How a job ended.
 
     `failed` are the tests that noticed, `last` the one that ran at the end, and `took_s` how long
-    each file of tests ran.
+    each file of tests ran. A job is incomplete if it ended before its last test.
     """
 
     status: Status = Status.BROKEN
     failed: list[str] = field(default_factory=list)
     passed: int = 0
+    is_complete: bool = True
     took_s: Counter[str] = field(default_factory=Counter)
     last: str = ""
     wall_s: float = 0.0

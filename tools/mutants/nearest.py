@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 Selection = tuple[str, ...]
@@ -10,11 +10,15 @@ Selection = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The content of `nearest.toml`: tests by module, slow tests, and tests that are races."""
+    """The content of `nearest.toml`.
+
+    It has tests by module, slow tests, tests that are races, and tests by folder of modules.
+    """
 
     modules: Mapping[str, Selection]
     slow: Selection
     races: Selection
+    folders: Mapping[str, Selection] = field(default_factory=dict)
 
     @classmethod
     def read(cls, file: Path) -> "Table":
@@ -23,7 +27,13 @@ class Table:
             modules={path: tuple(tests) for path, tests in document["modules"].items()},
             slow=tuple(document["slow"]),
             races=tuple(document["races"]),
+            folders={path: tuple(tests) for path, tests in document.get("folders", {}).items()},
         )
+
+    def of_folders(self, module: str) -> Selection:
+        """Return the tests of the folders that hold a module."""
+        holding = [tests for path, tests in self.folders.items() if module.startswith(path)]
+        return tuple(each for tests in holding for each in tests)
 
     def without_slow(self, tests: Iterable[str]) -> Selection:
         return tuple(test for test in tests if not test.startswith(self.slow))
@@ -32,12 +42,14 @@ class Table:
 def nearest_tests(root: Path, module: str, table: Table) -> Selection:
     """Return the files that the table names for a module, then those with the module's name.
 
-    A module with neither is tested by its room. A slow file takes part only if it is named.
+    A module with neither is tested by its room. A slow file takes part only if it is named. The
+    tests of the module's folder come last.
     """
     named = table.modules.get(module, ())
     own = table.without_slow(own_tests(root, module))
     room = table.without_slow(room_tests(root, module))
-    return (*named, *(each for each in own if each not in named)) or room
+    found = (*named, *(each for each in own if each not in named)) or room
+    return (*found, *(each for each in table.of_folders(module) if each not in found))
 
 
 def own_tests(root: Path, module: str) -> Selection:

@@ -1,7 +1,7 @@
 """Two stages: each mutation against its nearest tests, then the survivors against the rest."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -97,16 +97,31 @@ def _verdict(server: Server, job: Job, outcome: Outcome, races: Selection) -> Ve
 def second_stage(
     server: Server, survivors: Sequence[Mutation], broad: Selection, races: Selection, say: Say
 ) -> list[Verdict]:
-    """Apply all survivors at once, run the broad suite, and find which of them it noticed."""
+    """Apply all survivors at once, run the broad suite, and find which of them it noticed.
+
+    A mutation that keeps the suite from its end hides what the tests after it notice, so the
+    others run again without it.
+    """
     found: dict[Mutation, Verdict] = {}
-    for batch in batches(survivors):
+    waiting = batches(survivors)
+    while waiting:
+        batch = waiting.pop()
         say(f"{len(batch)} survivors together against {len(broad)} files of tests.")
         together = Job(tuple(batch), broad, _CLEAN_TIMEOUT_S, stops_at_first=False)
-        failed = _failed(server.run_one(together))
-        suspects = _passing_when_clean(server, failed)
-        for verdict in _attributed(server, batch, suspects, races):
-            found[verdict.mutation] = verdict
+        outcome = server.run_one(together)
+        suspects = _passing_when_clean(server, _failed(outcome))
+        noticed = {each.mutation: each for each in _attributed(server, batch, suspects, races)}
+        found |= noticed
+        if not outcome.is_complete:
+            waiting += _without(batch, noticed)
     return [found.get(each, Verdict(each, Status.SURVIVED)) for each in survivors]
+
+
+def _without(batch: Sequence[Mutation], noticed: Collection[Mutation]) -> list[list[Mutation]]:
+    """Return the mutations to run again: those not noticed, or halves if none was."""
+    others, middle = [each for each in batch if each not in noticed], len(batch) // 2
+    groups = [others] if noticed else [others[:middle], others[middle:]]
+    return [group for group in groups if group and len(group) < len(batch)]
 
 
 def batches(mutations: Sequence[Mutation]) -> list[list[Mutation]]:
@@ -124,8 +139,8 @@ def batches(mutations: Sequence[Mutation]) -> list[list[Mutation]]:
 
 def _failed(outcome: Outcome) -> Selection:
     """Return the tests that noticed something, and the one that never came to an end."""
-    hung = [outcome.last] if outcome.status is Status.TIMED_OUT and outcome.last else []
-    return tuple(dict.fromkeys([*outcome.failed, *hung]))
+    last = [] if outcome.is_complete or not outcome.last else [outcome.last]
+    return tuple(dict.fromkeys([*outcome.failed, *last]))
 
 
 def _passing_when_clean(server: Server, tests: Selection) -> Selection:
@@ -149,7 +164,7 @@ def _attributed(
             yield verdict
         return
     failed, middle = _failed(outcome), len(mutations) // 2
-    if outcome.status is Status.TIMED_OUT:
+    if not outcome.is_complete:
         failed = suspects  # the tests after the endless one were not run
     for half in (mutations[:middle], mutations[middle:]):
         yield from _attributed(server, half, failed, races)

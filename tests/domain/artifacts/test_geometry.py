@@ -139,3 +139,21 @@ def test_the_columns_of_llama_3_1_8b_are_known():
     geometry = Geometry("llama", 32, 32, 8, 128, 4096)
 
     assert (geometry.width, geometry.columns) == (1024, 65_536)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "attn_config",
+        "block_configs",
+        "global_head_dim",
+        "kv_lora_rank",
+        "multi_query_group_num",
+        "n_head_kv",
+        "num_global_key_value_heads",
+        "per_layer_config",
+    ],
+)
+def test_a_configuration_of_uneven_widths_is_never_guessed_at(key):
+    with pytest.raises(GeometryError, match=f"`{key}`"):
+        geometry_from_config(LLAMA_CONFIG | {key: 2})

@@ -130,3 +130,21 @@ def test_an_untrusted_name_is_shown_short_and_in_ascii():
 )
 def test_the_largest_hostile_header_is_read_in_linear_time(header):
     assert codes(a_text(header)) != []
+
+
+BITS = {
+    4: ["F4"],
+    6: ["F6_E2M3", "F6_E3M2"],
+    8: ["BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"],
+    16: ["I16", "U16", "F16", "BF16"],
+    32: ["I32", "U32", "F32"],
+    64: ["I64", "U64", "F64", "C64"],
+}
+
+
+@pytest.mark.parametrize(("bits", "name"), [(bits, n) for bits, of in BITS.items() for n in of])
+def test_eight_elements_of_a_type_take_as_many_bytes_as_one_has_bits(bits, name):
+    entry = an_entry(dtype=name, shape=[8], data_offsets=[0, bits])
+    short = an_entry(dtype=name, shape=[8], data_offsets=[0, bits - 1])
+    assert codes(a_raw_file({"a": entry}, bytes(bits))) == []
+    assert codes(a_raw_file({"a": short}, bytes(bits - 1))) != []

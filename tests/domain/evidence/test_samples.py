@@ -396,3 +396,8 @@ def test_sparse_rows_need_not_have_every_metric_and_are_named_by_sample():
     assert (samples.uneven, found) == ((), ())
     _, (fault,) = read_samples(lines, a_suite(), sparse=True)
     assert fault.message.startswith("Sample 'c': bleu is 101")
+
+
+def test_of_several_unknown_fields_the_first_by_name_is_reported():
+    (fault,) = faults(a_row(**dict.fromkeys("qwertyuiop", 1)))
+    assert fault.message == "Line 1: The field 'e' is unknown."

@@ -263,3 +263,10 @@ def test_a_stricter_limit_never_takes_fewer_samples(one, other):
     mirrored = a_limit("toxicity", at_most=1 - low)
     stricter = replace(mirrored, at_most=1 - high)
     assert fewest_samples(mirrored, TOXICITY) <= fewest_samples(stricter, TOXICITY)
+
+
+def test_the_defaults_of_approvals_are_strict_and_without_a_wait():
+    found = Approvals()
+    assert (found.required, found.human) == (1, True)
+    assert [each.value for each in found.exclude] == ["author", "owner", "requester", "evaluator"]
+    assert (found.valid_for, found.wait) == (timedelta(days=7), timedelta(0))

@@ -38,3 +38,18 @@ def test_a_policy_states_all_its_requirements():
     waiting = a_policy_of(a_rule(), approvals=Approvals(exclude=(), wait=timedelta(hours=24)))
     (approvals,) = [each.text for each in sentences(waiting) if each.about == "Approvals"]
     assert "No earlier than 1 day after the request." in approvals
+
+
+def test_a_rule_states_its_own_demands_and_no_others():
+    (both,) = sentences(a_policy_of(a_rule(at_least=0.8, at_most=0.9)))[:1]
+    assert "at least 0.8 and at most 0.9, shown" in both.text
+    (against_base,) = sentences(
+        a_policy_of(a_rule(at_least=None, no_worse_than=Margins(base=0.05)))
+    )[:1]
+    assert "no worse than the bare base model by more than 0.05, shown" in against_base.text
+    assert "live version" not in against_base.text
+    (against_live,) = sentences(
+        a_policy_of(a_rule(at_least=None, no_worse_than=Margins(incumbent=0.02)))
+    )[:1]
+    assert "no worse than the live version by more than 0.02, shown" in against_live.text
+    assert "base model" not in against_live.text

@@ -66,6 +66,13 @@ def test_a_base_model_without_a_usable_geometry_is_refused(world, change):
     assert fault_codes(response) == {"geometry"}
 
 
+@pytest.mark.parametrize(("parameters", "status"), [(2**53 - 1, 201), (2**53, 422), (0, 422)])
+def test_a_base_model_has_a_number_of_parameters_that_every_client_reads(world, parameters, status):
+    document = a_base_model(parameters=parameters)
+    response = register(world, "/v1/base-models", document, by="publisher")
+    assert response.status_code == status
+
+
 def test_registering_the_same_base_model_again_changes_nothing(world):
     document = a_base_model()
     first = register(world, "/v1/base-models", document, by="publisher")
@@ -201,6 +208,7 @@ def test_a_policy_uses_the_suite_version_registered_last(world):
     document = world.a_suite(own=True)
     newer = document | {"version": "2", "locales": ["fr"]}
     register(world, "/v1/suites", newer)
+    register(world, "/v1/suites", a_suite())  # another suite, registered later still
     made = register(world, "/v1/policies", a_policy(world.suite)).json()
     assert made["document"]["rules"][0]["locales"] == ["fr"]
 
@@ -330,6 +338,7 @@ def test_a_prefix_that_was_never_created_is_not_found(world):
         pytest.param({"q": "{namespace}/other_"}, ["other_voice"], id="underscore-is-itself"),
         pytest.param({"q": "{namespace}/%"}, [], id="percent-is-itself"),
         pytest.param({"base_model": "{base}"}, ["voice"], id="base-model"),
+        pytest.param({"base_model": "{base}", "q": "{namespace}/"}, ["voice"], id="both"),
         pytest.param({"base_model": a_digest()}, [], id="another-base-model"),
         pytest.param({"namespace": "no-such-namespace"}, [], id="another-namespace"),
     ],

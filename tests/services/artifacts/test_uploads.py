@@ -156,6 +156,17 @@ def announced(sessions, tokens, prefix):
     return announced
 
 
+def test_at_its_very_expiry_an_upload_is_no_longer_found(prefix, announced, time):
+    content = a_config(peft_version=uuid.uuid4().hex)
+    announce(prefix, content)
+    expiry = announced(digest_of(content)).expires_at
+    time.stop_at(expiry - timedelta(microseconds=1))
+    assert announced(digest_of(content))
+    time.stop_at(expiry)
+    with pytest.raises(NotFoundError, match="upload"):
+        announced(digest_of(content))
+
+
 def test_the_latest_upload_of_a_digest_is_found(prefix, announced):
     content = a_config(peft_version=uuid.uuid4().hex)
     announce(prefix, content)

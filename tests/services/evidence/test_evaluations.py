@@ -35,6 +35,12 @@ def test_a_recorded_evaluation_is_read_back_as_reported(world, version):
     assert evaluations(world) == [recorded]
 
 
+def test_a_recorded_evaluation_is_listed_where_its_response_says(world, version):
+    response = world.evaluate(version)
+    listed = world.made("GET", response.headers["Location"], by="publisher")["items"]
+    assert listed == [response.json()]
+
+
 def test_an_audit_entry_holds_the_digest_of_an_evaluation(world, version):
     recorded = world.evaluate(version).json()
 

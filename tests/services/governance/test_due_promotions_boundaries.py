@@ -1,9 +1,11 @@
 """The very moments at which time moves a promotion: its expiry and the end of its wait."""
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 
+from app.services.governance import due_promotions
 from app.services.governance.due_promotions import process_due
 
 TICK = timedelta(microseconds=1)
@@ -40,6 +42,14 @@ def test_at_its_very_expiry_a_promotion_expires(world, sessions, time, early, ac
     time.stop_at(moment(promotion["expires_at"]) - early)
     process_due(sessions)
     assert world.actions()[-1] == action
+
+
+def test_a_promotion_whose_wait_was_cancelled_is_left_alone(world, sessions, monkeypatch):
+    promotion = world.a_promotion()
+    found = [UUID(promotion["id"])]
+    monkeypatch.setattr(due_promotions, "due_promotions", lambda *_, **__: found)
+    assert process_due(sessions) == 1
+    assert world.promotion(promotion)["state"] == "pending"
 
 
 def test_at_its_very_expiry_a_promotion_takes_no_approval(world, time):

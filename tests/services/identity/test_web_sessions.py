@@ -9,6 +9,8 @@ from app.domain.identity.tokens import new_token
 from app.services.identity import web_sessions
 from tests.support.racing import at_once
 
+TICK = timedelta(microseconds=1)
+
 
 def test_only_one_of_concurrent_requests_renews_the_cookie(sessions, tokens, time):
     opened = web_sessions.sign_in(sessions, token=tokens["reader"])
@@ -48,6 +50,18 @@ def test_a_session_ends_no_later_than_its_token(sessions, world, time):
     assert web_sessions.visit(sessions, cookie=opened.cookie) is not None
     time.ahead = timedelta(minutes=11)
     assert web_sessions.visit(sessions, cookie=opened.cookie) is None
+
+
+def test_at_its_very_end_an_idle_session_is_over(sessions, tokens, time):
+    begun = time.now()
+    time.stop_at(begun)
+    opened = web_sessions.sign_in(sessions, token=tokens["reader"])
+    common = {"cookie": opened.cookie, "attended": False}
+    end = begun + web_sessions.IDLE_LIFETIME
+    time.stop_at(end - TICK)
+    assert web_sessions.visit(sessions, **common) is not None
+    time.stop_at(end)
+    assert web_sessions.visit(sessions, **common) is None
 
 
 def test_changed_grants_apply_to_the_next_page(sessions, world):

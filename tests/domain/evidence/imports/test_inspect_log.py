@@ -259,3 +259,9 @@ def test_reading_can_stop_when_there_are_many_faults():
         assert not reader.has_too_many_faults
         reader.take({}, "a sample")
     assert reader.has_too_many_faults
+
+
+def test_an_epoch_without_a_persona_has_that_fault_alone():
+    unmapped = SAMPLE | {"epoch": 2, "metadata": {}}
+    _, faults, _ = read(SAMPLE, unmapped)
+    assert faults == ["no-persona"]

@@ -62,6 +62,20 @@ BEGIN
 END $$
 """
 
+# The transaction that deactivates a principal may be its own last one.
+REFUSE_DEACTIVATED = """
+CREATE FUNCTION refuse_deactivated() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM principal WHERE id = NEW.principal_id AND deactivated_at < NEW.at
+    ) THEN
+        RAISE EXCEPTION 'the principal % was deactivated before this event', NEW.principal
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$
+"""
+
 # Processes cache these rows. A trigger notifies them of each change within its transaction, also
 # when the change is not made by the service. New rows that no cache can hold need no notification.
 CACHED = {
@@ -989,6 +1003,11 @@ def upgrade() -> None:
         "CREATE TRIGGER audit_chain_only_grows BEFORE UPDATE ON audit_chain "
         "FOR EACH ROW EXECUTE FUNCTION keep_chain_end()"
     )
+    op.execute(REFUSE_DEACTIVATED)
+    op.execute(
+        "CREATE TRIGGER audit_entry_is_of_active BEFORE INSERT ON audit_entry "
+        "FOR EACH ROW EXECUTE FUNCTION refuse_deactivated()"
+    )
     op.execute(ANNOUNCE_CHANGE)
     for table, (events, kind, column) in CACHED.items():
         op.execute(
@@ -1129,3 +1148,4 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION keep_chain_end()")
     op.execute("DROP FUNCTION announce_change()")
     op.execute("DROP FUNCTION registry_time()")
+    op.execute("DROP FUNCTION refuse_deactivated()")

@@ -1,6 +1,7 @@
 """Append-only tables: the database itself refuses to rewrite history, for every role."""
 
 import uuid
+from contextlib import nullcontext
 
 import pytest
 from fastapi.testclient import TestClient
@@ -106,6 +107,7 @@ def test_exactly_the_append_only_tables_have_triggers(owner):
         pytest.param("length = length + 2", id="skipped"),
         pytest.param("head = '{digest}'", id="replaced"),
         pytest.param("subject = 'prefix:another/one'", id="renamed"),
+        pytest.param("latest_at = latest_at - interval '1 second'", id="back-in-time"),
     ],
 )
 def test_a_chain_can_only_grow_by_one_entry(owner, a_full_registry, change):
@@ -113,6 +115,26 @@ def test_a_chain_can_only_grow_by_one_entry(owner, a_full_registry, change):
     statement = f"UPDATE audit_chain SET {change} WHERE subject = 'registry'"  # noqa: S608 - ours
     error = refused(owner, statement)
     assert "may only grow by one entry" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("at", "accepted"),
+    [("deactivated_at", True), ("deactivated_at + interval '1 microsecond'", False)],
+    ids=["the-deactivation-itself", "later"],
+)
+def test_no_entry_of_a_principal_follows_its_deactivation(world, stores, owner, at, accepted):
+    """The last line of defence, which holds for every client of the database."""
+    name, _ = world.a_principal()
+    assert world.call("DELETE", f"/v1/principals/{name}", by="admin").status_code == 204
+    statement = text(
+        f"INSERT INTO audit_entry SELECT 'registry', 1000000, {at}, name, id, 'token.issue', "  # noqa: S608
+        "'{}', head, head FROM principal, audit_chain WHERE name = :name AND subject = 'registry'"
+    )
+    with owner.connect() as connection, connection.begin() as transaction:
+        refusal = nullcontext() if accepted else pytest.raises(IntegrityError, match="deactivated")
+        with refusal:
+            connection.execute(statement, {"name": name})
+        transaction.rollback()
 
 
 def test_a_chain_cannot_be_deleted(owner, a_full_registry):

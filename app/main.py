@@ -39,6 +39,7 @@ from app.http.idempotency_middleware import IdempotencyMiddleware
 from app.http.metrics import MetricsMiddleware
 from app.http.query_parameters import require_declared_parameters
 from app.http.request_middleware import RequestMiddleware
+from app.http.shutdown import Shutdown
 from app.hub import pull, push
 from app.oidc.issuers import Issuers
 from app.pages.application import pages_of
@@ -88,6 +89,8 @@ def create_app(settings: Settings) -> FastAPI:
         uses=TokenUsage(sessions),
         issuers=Issuers(settings.issuers),
         signer=settings.signer(),
+        connections=settings.connections,
+        shutdown=Shutdown(settings.unready_s),
     )
     return app_of(parts, lifespan=running_background_tasks, hsts_max_age_s=settings.hsts_max_age_s)
 

@@ -24,6 +24,7 @@ from app.domain.errors import OperatorError
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import KEYS, Issuer
 from app.domain.identity.oidc_login import Client
+from app.http.connection_limits import ConnectionLimits
 from app.http.limits import Limits
 from app.storage.s3 import S3Account
 from app.storage.signing import signer_from
@@ -148,6 +149,15 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Above 0 only if clients always use HTTPS."
     )
     database_pool_size: int = Field(default=10, ge=1, le=200)
+    max_connections: int = Field(default=1000, ge=1, le=100_000)
+    max_connections_per_address: int = Field(default=250, ge=1, le=100_000)
+    keep_alive_s: int = Field(default=75, ge=1, le=3600)
+    unready_s: int = Field(
+        default=5, ge=0, le=600, description="How long a stopping server still takes requests."
+    )
+    drain_s: int = Field(
+        default=20, ge=1, le=3600, description="How long requests may still run after that."
+    )
     checkpoint_key_file: Path | None = Field(
         default=None, description="An Ed25519 private key in PEM; if unset, no checkpoints."
     )
@@ -200,6 +210,14 @@ class Settings(BaseSettings):
     @property
     def issuers(self) -> list[Issuer]:
         return [issuer.issuer_of_tokens(self.public_url) for issuer in self.oidc_issuers]
+
+    @property
+    def connections(self) -> ConnectionLimits:
+        return ConnectionLimits(
+            connections=self.max_connections,
+            connections_per_address=self.max_connections_per_address,
+            keep_alive_s=self.keep_alive_s,
+        )
 
     @property
     def limits(self) -> Limits:

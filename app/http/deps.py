@@ -19,7 +19,9 @@ from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import access
 from app.domain.identity.tokens import has_prefix
 from app.domain.naming import PrefixName, is_name
+from app.http.connection_limits import ConnectionLimits
 from app.http.limits import Limits
+from app.http.shutdown import Shutdown
 from app.oidc.issuers import Issuers
 from app.services.artifacts.pulls import PullLog
 from app.services.delivery.cache_loader import ReadThroughCache
@@ -46,6 +48,8 @@ class Parts:
     pulls: PullLog = field(default_factory=PullLog)
     cache: ReadThroughCache = field(default_factory=ReadThroughCache)
     clock: Clock = field(default_factory=Clock)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    shutdown: Shutdown = field(default_factory=Shutdown)
 
     async def time(self) -> datetime:
         """Return the registry's time, without a query unless it is the first one."""

@@ -32,7 +32,7 @@ def a_request():
         "method": "GET",
         "path": "/file",
         "query_string": b"",
-        "headers": [(b"x-request-id", REQUEST_ID.encode())],
+        "headers": [(b"host", b"registry"), (b"x-request-id", REQUEST_ID.encode())],
         "asgi": {"spec_version": "2.4"},
     }
 

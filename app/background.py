@@ -1,21 +1,19 @@
 """Background tasks of a server: cache invalidation, due promotions and the log of pulls."""
 
-import asyncio
 import logging
-import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from types import FrameType
-from typing import Final
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.session import database_of
 from app.http.deps import Parts
+from app.http.limits import STATE_KEY
+from app.http.shutdown import prepared_for_signals
 from app.services.delivery.cache_invalidation import Listener
-from app.services.delivery.cache_loader import ReadThroughCache
 from app.services.governance.due_promotions import process_due
 
 _INTERVAL_S: Final = 2.0
@@ -57,39 +55,16 @@ class BackgroundTasks:
 
 
 @asynccontextmanager
-async def running_background_tasks(app: FastAPI) -> AsyncIterator[None]:
-    """Run the background tasks of `app` while it serves."""
+async def running_background_tasks(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    """Run the background tasks of `app` while it serves; yield its limits to the server."""
     parts: Parts = app.state.parts
     tasks = BackgroundTasks(parts)
     listener = Listener(database_of(parts.sessions), parts.cache.channel_cache)
     tasks.start()
     listener.start()
-    with _closed_by_signals(parts.cache):
-        yield
+    # Closing the cache releases all waiters. The end of the lifespan would be too late: the server
+    # lets all requests finish before it.
+    with prepared_for_signals(parts.shutdown, before_end=parts.cache.close):
+        yield {STATE_KEY: parts.connections}
     listener.stop()
     tasks.stop()
-
-
-@contextmanager
-def _closed_by_signals(cache: ReadThroughCache) -> Iterator[None]:
-    """Close the cache, which releases all waiters, when a signal ends this process.
-
-    The end of the lifespan would be too late: the server lets all requests finish before it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread receives signals; tests serve from other threads
-        return
-    loop = asyncio.get_running_loop()
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def close(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(cache.close)
-        handler = previous[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-
-    for number in previous:
-        signal.signal(number, close)
-    yield
-    for number, handler in previous.items():
-        signal.signal(number, handler)

@@ -40,6 +40,7 @@ from app.http.limits import InFlight
 from app.http.metrics import MetricsMiddleware
 from app.http.query_parameters import require_declared_parameters
 from app.http.request_middleware import RequestMiddleware
+from app.http.shutdown import Shutdown
 from app.http.transfers import TransferMiddleware
 from app.hub import pull, push
 from app.oidc.issuers import Issuers
@@ -92,6 +93,8 @@ def create_app(settings: Settings) -> FastAPI:
         issuers=Issuers(settings.issuers),
         signer=settings.signer(),
         in_flight=InFlight(settings.requests_per_principal),
+        connections=settings.connections,
+        shutdown=Shutdown(settings.unready_s),
     )
     return app_of(
         parts,

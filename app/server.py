@@ -5,6 +5,7 @@ application.
 """
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _BACKLOG: Final = 2048
+_DRAIN_S: Final = 20
+_OPEN_FILES: Final = 1 << 16
 # A worker cannot respond to its supervisor before it has imported everything; after this time, the
 # supervisor kills it.
 _WORKER_START_S: Final = 60
@@ -118,19 +121,21 @@ def serve(
     workers: int,
     app: "Callable[[], FastAPI]",
     announce: Callable[[], None],
+    drain_s: int = _DRAIN_S,
 ) -> None:
     """Serve in the foreground until SIGINT or SIGTERM; `announce` once connections are accepted.
 
     A single worker runs `app` in this process. Several workers are separate processes that read
     their settings from the environment; until they have started, connections wait.
     """
+    _raise_limit_of_open_files()
     if workers == 1:
         with frozen_gc():
-            config = _config(app())
+            config = _config(app(), drain_s=drain_s)
         _AnnouncingServer(config, announce).run(sockets=[bound])
         return
     factory = f"{__name__}:{app_of_worker.__name__}"
-    config = _config(factory, factory=True, workers=workers)
+    config = _config(factory, drain_s=drain_s, factory=True, workers=workers)
     with TemporaryDirectory(prefix="registry-metrics-") as folder:
         os.environ[SHARED_FOLDER] = folder
         supervisor = Multiprocess(config, sockets=[bound])
@@ -165,7 +170,17 @@ def _end_with_supervisor() -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # requests in progress finish first
 
 
-def _config(app: "FastAPI | str", *, factory: bool = False, workers: int = 1) -> uvicorn.Config:
+def _raise_limit_of_open_files() -> None:
+    """Allow as many connections as the system does; workers inherit the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _config(
+    app: "FastAPI | str", *, drain_s: int, factory: bool = False, workers: int = 1
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=factory,
@@ -173,7 +188,8 @@ def _config(app: "FastAPI | str", *, factory: bool = False, workers: int = 1) ->
         timeout_worker_healthcheck=_WORKER_START_S,
         access_log=False,
         server_header=False,
-        http="app.http.header_limits:HeaderLimitedProtocol",
+        http="app.http.connections:LimitedProtocol",
+        ws="none",
         log_config=_LOGGING,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=drain_s,
     )

@@ -24,7 +24,7 @@ from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import KEYS, Issuer
 from app.domain.identity.oidc_login import Client
 from app.domain.strict_json import NotStrictJsonError, read_value
-from app.http.limits import REQUESTS_PER_PRINCIPAL, Limits
+from app.http.limits import REQUESTS_PER_PRINCIPAL, ConnectionLimits, Limits
 from app.storage.s3 import S3Account
 from app.storage.signing import signer_from
 
@@ -150,6 +150,15 @@ class Settings(BaseSettings):
     )
     api_docs: bool = Field(default=True, description="Whether to serve /docs and /openapi.json.")
     database_pool_size: int = Field(default=10, ge=1, le=200)
+    max_connections: int = Field(default=1000, ge=1, le=100_000)
+    max_connections_per_address: int = Field(default=250, ge=1, le=100_000)
+    keep_alive_s: int = Field(default=75, ge=1, le=3600)
+    unready_s: int = Field(
+        default=5, ge=0, le=600, description="How long a stopping server still takes requests."
+    )
+    drain_s: int = Field(
+        default=20, ge=1, le=3600, description="How long requests may still run after that."
+    )
     checkpoint_key_file: Path | None = Field(
         default=None, description="An Ed25519 private key in PEM; if unset, no checkpoints."
     )
@@ -212,6 +221,14 @@ class Settings(BaseSettings):
     @property
     def issuers(self) -> list[Issuer]:
         return [issuer.issuer_of_tokens(self.public_url) for issuer in self.oidc_issuers]
+
+    @property
+    def connections(self) -> ConnectionLimits:
+        return ConnectionLimits(
+            connections=self.max_connections,
+            connections_per_address=self.max_connections_per_address,
+            keep_alive_s=self.keep_alive_s,
+        )
 
     @property
     def limits(self) -> Limits:

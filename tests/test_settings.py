@@ -5,6 +5,7 @@ import json
 import pytest
 
 from app.domain.identity.access import PrincipalKind
+from app.http.limits import ConnectionLimits
 from app.settings import SettingsError, settings_from_environment
 
 ENVIRONMENT = {
@@ -27,6 +28,14 @@ def configured(monkeypatch):
         return settings_from_environment().issuers
 
     return configured
+
+
+def test_the_limits_of_connections_are_settings(configured, monkeypatch):
+    for number, name in enumerate(("", "_PER_ADDRESS"), start=7):
+        monkeypatch.setenv(f"REGISTRY_MAX_CONNECTIONS{name}", str(number))
+    monkeypatch.setenv("REGISTRY_KEEP_ALIVE_S", "9")
+    configured()
+    assert settings_from_environment().connections == ConnectionLimits(7, 8, 9)
 
 
 def test_without_the_setting_no_issuer_is_trusted(configured, monkeypatch):

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Path, Response
 from pydantic import Field, model_validator
 
 from app.api.fields import LARGEST_NUMBER, Digest, In, JsonObject, Line, Out
-from app.api.role_checks import needs_somewhere
 from app.db.base_models import base_model_by_digest
 from app.db.models import BaseModelRow
 from app.domain.artifacts.geometry import Geometry, GeometryError, geometry_from_config
@@ -24,6 +23,7 @@ from app.domain.naming import DIGEST_PATTERN
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, SessionsDep, TransactionsDep
 from app.http.problems import refuses, returns_existing
+from app.http.role_checks import needs_somewhere
 from app.services.artifacts import base_models
 
 router = APIRouter(prefix="/base-models", tags=["base models"])

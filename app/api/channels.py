@@ -21,7 +21,6 @@ from app.api.fields import (
 )
 from app.api.gates import PolicyRefOut
 from app.api.prefixes import ShareOut
-from app.api.role_checks import needs
 from app.db.channels import allocation_of, had_break_glass, history_page
 from app.db.models import Channel, Generation
 from app.domain.delivery.conditional_requests import Precondition, is_named
@@ -39,6 +38,7 @@ from app.domain.identity.access import Role
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, PrefixPath, SessionsDep, TransactionsDep
 from app.http.problems import refuses
+from app.http.role_checks import needs
 from app.services.governance import channels
 from app.services.identity.visibility import visible_channel
 

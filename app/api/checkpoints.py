@@ -8,7 +8,6 @@ from fastapi.responses import PlainTextResponse
 
 from app.api.audit import Subject, require_auditor
 from app.api.fields import LARGEST_NUMBER, Out, PageOut, PageQuery
-from app.api.role_checks import needs_everywhere
 from app.db.checkpoints import checkpoints_page
 from app.db.models import AuditCheckpoint
 from app.domain.audit.checkpoints import digest_of, verifier_key
@@ -22,6 +21,7 @@ from app.domain.errors import (
 from app.domain.identity.access import Role
 from app.http.deps import SessionsDep, SignerDep, TransactionsDep
 from app.http.problems import refuses, returns_existing
+from app.http.role_checks import needs_everywhere
 from app.services.audit import checkpoints
 
 router = APIRouter(prefix="/audit", tags=["audit"])

@@ -17,12 +17,12 @@ from app.api.evaluation_models import (
     RecorderDep,
 )
 from app.api.fields import In, Line, Number
-from app.api.role_checks import needs, needs_everywhere
 from app.domain.evidence.imports.inspect_log import LogMap, Source
 from app.domain.evidence.imports.lm_eval import TaskMap
 from app.domain.identity.access import Role
 from app.http.deps import Caller, LimitsDep, PrefixPath
 from app.http.multipart import parsed_part, received_lists, received_parts
+from app.http.role_checks import needs, needs_everywhere
 from app.services.evidence.inspect_logs import InspectRun
 from app.services.evidence.lm_eval import LmEvalRun
 from app.services.evidence.submissions import Submission

@@ -19,7 +19,6 @@ from app.api.evaluation_models import (
     evaluation_out,
 )
 from app.api.fields import In, Number, PageOut, PageQuery, Reason
-from app.api.role_checks import needs, needs_everywhere, needs_visibility_of
 from app.db.base_models import base_model_by_digest
 from app.db.evaluations import evaluations_page
 from app.db.models import EvaluationRow
@@ -34,6 +33,7 @@ from app.http.bodies import JsonBody, media_type, parsed, small_body
 from app.http.deps import Caller, LimitsDep, PrefixPath, SessionsDep, TransactionsDep
 from app.http.multipart import parsed_part, received_parts
 from app.http.problems import refuses
+from app.http.role_checks import needs, needs_everywhere, needs_visibility_of
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.evidence import evaluations
 from app.services.evidence.submissions import Submission, Submitted

@@ -29,6 +29,9 @@ class LivenessOut(Out):
 
 
 class ReadinessOut(Out):
+    server: State = Field(
+        description="Failing once the server is stopping: send it no further requests."
+    )
     database: State
     storage: State
     migrations: State
@@ -70,13 +73,14 @@ def readyz(
         return abs(parts.clock.ahead()) <= _LARGEST_SKEW
 
     found = ReadinessOut(
+        server="failing" if parts.shutdown.begun else "ok",
         database=_state(database),
         storage=_state(storage),
         migrations=_state(migrations),
         clock=_state(clock),
         clock_ahead_ms=_ahead_ms(parts.clock),
     )
-    if "failing" in (found.database, found.storage, found.migrations, found.clock):
+    if "failing" in (found.server, found.database, found.storage, found.migrations, found.clock):
         response.status_code = 503
     return found
 

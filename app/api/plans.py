@@ -7,12 +7,12 @@ from pydantic import Field
 
 from app.api.fields import In, Line, Out
 from app.api.policies import PolicyIn
-from app.api.role_checks import needs_work
 from app.domain.errors import ForbiddenError, InvalidPolicyError
 from app.domain.governance.plans import Assumptions
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, SessionsDep
 from app.http.problems import refuses
+from app.http.role_checks import needs_work
 from app.services.governance import policies
 
 router = APIRouter(prefix="/policies", tags=["policies"])

@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from app.api.fields import LARGEST_NUMBER, Duration, In, Label, Line, LookupName, Out
-from app.api.role_checks import needs_everywhere
 from app.db.models import PolicyRow
 from app.db.policies import POLICY, policy_versioned
 from app.domain.errors import (
@@ -24,6 +23,7 @@ from app.domain.identity.access import Role, not_found
 from app.http.bodies import media_type, parsed, small_body
 from app.http.deps import Caller, LimitsDep, SessionsDep, TransactionsDep
 from app.http.problems import invalid_request, refuses, returns_existing
+from app.http.role_checks import needs_everywhere
 from app.http.safe_yaml import yaml_value
 from app.services.governance import policies
 

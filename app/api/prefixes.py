@@ -22,7 +22,6 @@ from app.api.fields import (
     Searched,
     Text,
 )
-from app.api.role_checks import needs_somewhere
 from app.db.channels import allocations_of, channels_of
 from app.db.models import Channel, Prefix
 from app.db.prefixes import PrefixFilter, prefixes_page
@@ -38,6 +37,7 @@ from app.domain.naming import PrefixName
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, PrefixPath, SessionsDep, TransactionsDep
 from app.http.problems import refuses
+from app.http.role_checks import needs_somewhere
 from app.services.artifacts import prefixes
 from app.services.identity.visibility import visible_prefix
 

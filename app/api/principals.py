@@ -8,7 +8,6 @@ from fastapi import APIRouter, Path, Response
 from pydantic import AfterValidator, Field, StrictBool, StrictStr, field_validator
 
 from app.api.fields import In, Line, Out, PageOut, PageQuery
-from app.api.role_checks import needs_everywhere
 from app.db.models import Principal
 from app.db.principals import principal_named, principals_page
 from app.domain.errors import (
@@ -24,6 +23,7 @@ from app.domain.naming import is_namespace
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, IssuersDep, SessionsDep, TransactionsDep
 from app.http.problems import refuses
+from app.http.role_checks import needs_everywhere
 from app.services.identity import principals
 
 router = APIRouter(tags=["identity"])

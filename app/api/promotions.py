@@ -20,7 +20,6 @@ from app.api.fields import (
 )
 from app.api.gates import DecisionOut
 from app.api.prefixes import ShareOut
-from app.api.role_checks import needs
 from app.db.models import Promotion, ReviewRow
 from app.db.promotions import promotions_page
 from app.domain.errors import (
@@ -41,6 +40,7 @@ from app.domain.identity.access import Role
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, Now, PrefixPath, SessionsDep, TransactionsDep
 from app.http.problems import refuses
+from app.http.role_checks import needs
 from app.services.governance import break_glass, promotions
 from app.services.governance.approval_status import ApprovalStatus, approval_status_of
 from app.services.governance.execution import is_overdue

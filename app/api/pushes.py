@@ -10,7 +10,6 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from app.api.fields import Digest, In, JsonObject, Label, Line, Text
-from app.api.role_checks import needs
 from app.api.versions import VersionOut, version_outs
 from app.domain.errors import (
     ForbiddenError,
@@ -26,6 +25,7 @@ from app.http.bodies import media_type, parsed, small_body
 from app.http.deps import BlobsDep, Caller, LimitsDep, PrefixPath, StagingDep, TransactionsDep
 from app.http.multipart import parsed_part, received_parts
 from app.http.problems import refuses, returns_existing
+from app.http.role_checks import needs
 from app.services.artifacts import uploads, versions
 from app.services.artifacts.spooled_files import ReceivedFile
 

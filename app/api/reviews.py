@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from app.api.fields import Digest, In, Reason, Text
 from app.api.promotions import PromotionOut, promotion_response
-from app.api.role_checks import needs_visibility_of
 from app.domain.errors import (
     AlreadyReviewedError,
     ForbiddenError,
@@ -24,6 +23,7 @@ from app.domain.governance.lifecycle import MIN_REASON_CHARACTERS
 from app.http.bodies import JsonBody
 from app.http.deps import Now, TransactionsDep
 from app.http.problems import refuses
+from app.http.role_checks import needs_visibility_of
 from app.services.governance import break_glass, promotions, reviews
 
 router = APIRouter(prefix="/promotions", tags=["promotions"])

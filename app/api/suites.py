@@ -7,7 +7,6 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from app.api.fields import Digest, In, Label, LookupName, Out
-from app.api.role_checks import needs_everywhere
 from app.db.evaluations import suite_versioned
 from app.db.models import SuiteRow
 from app.domain.errors import (
@@ -21,6 +20,7 @@ from app.domain.identity.access import Role, not_found
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, SessionsDep, TransactionsDep
 from app.http.problems import refuses, returns_existing
+from app.http.role_checks import needs_everywhere
 from app.services.evidence import suites
 
 router = APIRouter(prefix="/suites", tags=["evidence"])

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from app.api.fields import ChannelName, Duration, In, Out, PageOut, PageQuery
 from app.api.principals import PrincipalName
-from app.api.role_checks import needs_everywhere
 from app.db.models import ApiToken
 from app.db.tokens import tokens_page
 from app.domain.errors import (
@@ -22,6 +21,7 @@ from app.domain.identity.access import EVERYWHERE, Role
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, SessionsDep, TransactionsDep
 from app.http.problems import refuses
+from app.http.role_checks import needs_everywhere
 from app.services.identity import tokens
 
 router = APIRouter(prefix="/tokens", tags=["identity"])

@@ -7,12 +7,12 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from app.api.fields import Digest, In, Out
-from app.api.role_checks import needs
 from app.domain.errors import ForbiddenError, NotFoundError, TooLargeError
 from app.domain.identity.access import Role
 from app.http.bodies import JsonBody
 from app.http.deps import LimitsDep, PrefixPath, StagingDep, TransactionsDep
 from app.http.problems import refuses
+from app.http.role_checks import needs
 from app.services.artifacts import uploads
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/uploads", tags=["versions"])

@@ -16,7 +16,6 @@ from app.api.fields import (
     PageQuery,
     Reason,
 )
-from app.api.role_checks import needs
 from app.db.blobs import damaged_among
 from app.db.channels import channels_serving, versions_by_break_glass
 from app.db.models import Version
@@ -32,6 +31,7 @@ from app.domain.identity.access import PrincipalKind, Role
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, PartsDep, PrefixPath, SessionsDep, TransactionsDep
 from app.http.problems import refuses
+from app.http.role_checks import needs
 from app.services.artifacts import revocations
 from app.services.artifacts.pulls import list_pulls
 from app.services.identity.visibility import visible_prefix, visible_version

@@ -30,6 +30,7 @@ def serve(
             bound,
             workers=workers,
             app=lambda: app_for(settings),
+            drain_s=settings.drain_s,
             announce=lambda: typer.echo(f"Serving {url_of(bound)}"),
         )
 

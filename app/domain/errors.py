@@ -267,6 +267,11 @@ class UnavailableError(RegistryError):
     title = "A part of the registry is unreachable"
 
 
+class TooManyConnectionsError(RegistryError):
+    code = "too-many-connections"
+    title = "The limit of open connections is reached"
+
+
 class OperatorError(Exception):
     """A resource that the program needs is missing or unusable.
 

@@ -19,7 +19,8 @@ from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import access
 from app.domain.identity.tokens import has_prefix
 from app.domain.naming import PrefixName, is_name
-from app.http.limits import InFlight, Limits
+from app.http.limits import ConnectionLimits, InFlight, Limits
+from app.http.shutdown import Shutdown
 from app.oidc.issuers import Issuers
 from app.services.artifacts.pulls import PullLog
 from app.services.delivery.cache_loader import ReadThroughCache
@@ -49,6 +50,8 @@ class Parts:
     clock: Clock = field(default_factory=Clock)
     turns: Turns = field(default_factory=Turns)
     in_flight: InFlight = field(default_factory=InFlight)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    shutdown: Shutdown = field(default_factory=Shutdown)
 
     async def time(self) -> datetime:
         """Return the registry's time, without a query unless it is the first one."""

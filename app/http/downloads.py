@@ -1,6 +1,5 @@
 """Sending a stored file over HTTP: whole or in part, verified as it streams."""
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -57,7 +56,7 @@ def send_file(
     # damaged file becomes a refusal rather than an aborted transfer.
     first = next(content, b"")
     return StreamingResponse(
-        _read_ahead(first, content),
+        _chunks(first, content),
         status_code=206 if part else 200,
         headers=response_headers,
         media_type="application/octet-stream",
@@ -81,13 +80,17 @@ def note_download(
         parts.pulls.note(version.id, caller, PullWay.DOWNLOAD, now)
 
 
-async def _read_ahead(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield all chunks; while one is sent, a thread reads the next."""
+async def _chunks(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield all chunks; a thread reads each of them once the one before is sent.
+
+    Reading ahead would gain little, as the sockets' buffers bridge the pauses, and would hold one
+    chunk more for each client that does not read.
+    """
     chunk: bytes | None = first
     while chunk is not None:
-        upcoming = asyncio.ensure_future(run_in_threadpool(next, rest, None))
         yield chunk
-        chunk = await upcoming
+        chunk = None  # not in memory while the next one is read
+        chunk = await run_in_threadpool(next, rest, None)
 
 
 def _content(parts: Parts, digest: str, span: range) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from app.domain.errors import (
     RegistryError,
     RequestTimeoutError,
 )
-from app.http.problems import MEDIA_TYPE, STATUS, document_of
+from app.http.problems import MEDIA_TYPE, STATUS, document_of, headers_of
 
 
 class HeaderLimitedProtocol(HttpToolsProtocol):
@@ -69,7 +69,7 @@ class HeaderLimitedProtocol(HttpToolsProtocol):
             message = f"The request's head was not complete after {self.time_s:g} seconds."
             self._refuse(RequestTimeoutError(message))
         else:
-            self.transport.close()
+            self._close()
 
     def _refuse(self, error: RegistryError) -> None:
         """Send the refusal and close; only close while an earlier response is incomplete."""
@@ -77,11 +77,21 @@ class HeaderLimitedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.cycle is None or self.cycle.response_complete:
-            body = json.dumps(document_of(error)).encode()
-            status = HTTPStatus(STATUS[type(error)])
-            head = (
-                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
-                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
+            self.transport.write(_response(error))
+        self._close()
+
+    def _close(self) -> None:
         self.transport.close()
+
+
+def _response(error: RegistryError) -> bytes:
+    body = json.dumps(document_of(error)).encode()
+    status = HTTPStatus(STATUS[type(error)])
+    headers = {
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": str(len(body)),
+        **headers_of(error),
+        "Connection": "close",
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode() + body

@@ -17,6 +17,7 @@ from app.http.problems import database_failed, respond
 from app.services.idempotency import IdempotentRequest
 
 _NOT_REPLAYED: Final = {"content-length"}
+_PAGES: Final = "/admin/"
 
 
 class IdempotencyMiddleware:
@@ -65,6 +66,8 @@ def _keys(scope: Scope) -> Sequence[str]:
 
 
 def _idempotent_request(scope: Scope, keys: Sequence[str]) -> IdempotentRequest:
+    if scope["path"].startswith(_PAGES):
+        raise MalformedRequestError("Forms of the pages take no Idempotency-Key.")
     if len(keys) > 1:
         raise MalformedRequestError("Send one Idempotency-Key, not several.")
     parts: Parts = scope["app"].state.parts

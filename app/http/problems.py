@@ -75,6 +75,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.HeadersTooLargeError: 431,
     errors.AuditLogBrokenError: 500,
     errors.DamagedObjectError: 500,
+    errors.TooManyConnectionsError: 503,
     errors.UnavailableError: 503,
 }
 
@@ -184,7 +185,7 @@ def headers_of(error: RegistryError) -> dict[str, str]:
             return {"Connection": "close"}
         case errors.UnauthenticatedError():
             return {"WWW-Authenticate": "Bearer"}
-        case errors.UnavailableError():
+        case errors.UnavailableError() | errors.TooManyConnectionsError():
             return {"Retry-After": "2"}
         case errors.RequestInFlightError() | errors.TooManyRequestsError():
             return {"Retry-After": "1"}

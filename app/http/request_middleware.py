@@ -1,4 +1,4 @@
-"""Request ids, header limits, response headers, and responses to unexpected errors."""
+"""Request ids, strict heads, response headers, and responses to unexpected errors."""
 
 import re
 import uuid
@@ -8,15 +8,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.domain.errors import HeadersTooLargeError
+from app.domain.errors import RegistryError
 from app.http.problems import failed, respond
 from app.http.request_ids import CURRENT
+from app.http.strict_heads import require_strict_head
 
 _HEADER: Final = "X-Request-Id"
 _WELL_FORMED: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
-_MOST_HEADERS: Final = 100
-_MOST_HEADER_BYTES: Final = 32 * 1024
 
 _LOADS_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
 
@@ -48,9 +46,8 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            if _exceeds_header_limits(scope):
-                message = f"Send at most {_MOST_HEADERS} headers, of {_MOST_HEADER_BYTES} bytes."
-                await respond(HeadersTooLargeError(message))(scope, receive, send_completed)
+            if refusal := _refusal_of_head(scope):
+                await respond(refusal)(scope, receive, send_completed)
                 return
             await self._app(scope, receive, send_completed)
         except Exception as error:  # noqa: BLE001 - every error is logged and becomes a response
@@ -84,7 +81,9 @@ def _id_of(scope: Scope) -> str:
     return uuid.uuid4().hex
 
 
-def _exceeds_header_limits(scope: Scope) -> bool:
-    headers = scope["headers"]
-    size_bytes = sum(len(name) + len(value) for name, value in headers)
-    return len(headers) > _MOST_HEADERS or size_bytes > _MOST_HEADER_BYTES
+def _refusal_of_head(scope: Scope) -> RegistryError | None:
+    try:
+        require_strict_head(scope)
+    except RegistryError as error:
+        return error
+    return None

@@ -1,7 +1,8 @@
 """Endpoints for pushing with Hugging Face clients: a commit becomes a new, unapproved version."""
 
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from typing import IO, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
@@ -20,7 +21,8 @@ from app.http.deps import (
     StagingDep,
     TransactionsDep,
 )
-from app.hub.commit import REGULAR_LIMIT_BYTES, Commit, parse_commit, received_body
+from app.http.role_checks import needs, needs_somewhere
+from app.hub.commit import REGULAR_LIMIT_BYTES, Commit, received_commit
 from app.hub.front_matter import declared_in
 from app.hub.repository import README
 from app.hub.route import HubRoute
@@ -66,7 +68,7 @@ class BatchIn(BaseModel):
     objects: list[LargeObject] = Field(max_length=100)
 
 
-@router.post("/api/repos/create")
+@router.post("/api/repos/create", dependencies=[needs_somewhere(Role.PUBLISHER)])
 def create_repository(
     body: JsonBody[RepositoryIn], request: Request, transactions: TransactionsDep
 ) -> Response:
@@ -99,16 +101,17 @@ def validate_yaml(_caller: Caller) -> dict[str, list[str]]:
     return {"errors": [], "warnings": []}
 
 
-@router.post("/api/models/{namespace}/{name}/preupload/{revision}")
+@router.post(
+    "/api/models/{namespace}/{name}/preupload/{revision}", dependencies=[needs(Role.PUBLISHER)]
+)
 def preupload(
-    prefix: PrefixPath, body: JsonBody[PreuploadIn], response: Response, caller: Caller
+    _prefix: PrefixPath, body: JsonBody[PreuploadIn], response: Response
 ) -> dict[str, Any]:
     """Decide which files are sent inside the commit, and which go to the store first.
 
     For the latter the client must use Git LFS. With its own protocol (Xet) enabled, it does not
     show the message of a later refusal, but it does show a warning in this response.
     """
-    caller.require(Role.PUBLISHER, prefix)
     large = {file.path for file in body.files if file.size > REGULAR_LIMIT_BYTES}
     if large:
         response.headers["X-HF-Warning"] = f"large-files; {_HOW_TO_SEND_LARGE_FILES}"
@@ -130,7 +133,7 @@ def xet_write_token(prefix: PrefixPath, caller: Caller) -> Response:
     raise _refused("protocol", _HOW_TO_SEND_LARGE_FILES)
 
 
-@router.post("/{namespace}/{name}.git/info/lfs/objects/batch")
+@router.post("/{namespace}/{name}.git/info/lfs/objects/batch", dependencies=[needs(Role.PUBLISHER)])
 def large_objects(
     prefix: PrefixPath,
     body: JsonBody[BatchIn],
@@ -159,18 +162,20 @@ def large_objects(
     return JSONResponse(document, media_type="application/vnd.git-lfs+json")
 
 
-async def _commit(request: Request, _caller: Caller) -> Any:  # noqa: ANN401
-    """Read the body, after authenticating the caller."""
-    async with received_body(request) as body:
-        yield body
+async def _commit(request: Request, _caller: Caller) -> AsyncIterator[Commit]:
+    """Read the body; the route has admitted the caller."""
+    async with received_commit(request) as commit:
+        yield commit
 
 
-@router.post("/api/models/{namespace}/{name}/commit/{revision}")
+@router.post(
+    "/api/models/{namespace}/{name}/commit/{revision}", dependencies=[needs(Role.PUBLISHER)]
+)
 def commit(
     request: Request,
     prefix: PrefixPath,
     revision: str,
-    body: Annotated[IO[bytes], Depends(_commit)],
+    found: Annotated[Commit, Depends(_commit)],
     transactions: TransactionsDep,
     blobs: BlobsDep,
     staging: StagingDep,
@@ -178,7 +183,6 @@ def commit(
     """Register the adapter in a commit as the next version; channels do not change."""
     if revision != "main":
         raise _refused("revision", "A push creates the next version; commit to main.")
-    found = parse_commit(body)
     _require_adapter(found)
     with ExitStack() as stack:
         for path, large in found.large.items():

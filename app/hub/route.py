@@ -61,8 +61,9 @@ def refusal(error: Exception) -> JSONResponse:
     status, code = _CODES.get(type(error), (500, None))
     if isinstance(error, RegistryError) and code is None:
         status = STATUS[type(error)]
-    # A header is limited to one Latin-1 line; the body has the original message.
-    in_header = " ".join(message.encode("ascii", "replace").decode().split())[:1000]
+    # A header is limited to one line of printable characters; the body has the original message.
+    line = " ".join(message.split())[:1000]
+    in_header = "".join(each if each.isascii() and each.isprintable() else "?" for each in line)
     headers = {"X-Error-Message": in_header}
     if isinstance(error, RegistryError):
         headers |= headers_of(error)

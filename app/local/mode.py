@@ -58,6 +58,8 @@ class Stores:
             "REGISTRY_S3_ACCESS_KEY": self.s3.access_key,
             "REGISTRY_S3_SECRET_KEY": self.s3.secret_key,
             "REGISTRY_S3_BUCKET": self.s3.bucket,
+            # No load balancer is in front that would have to notice the end.
+            "REGISTRY_UNREADY_S": "0",
         }
 
 
@@ -80,10 +82,12 @@ def run_local(data: Path, *, port: int, workers: int, announce: Callable[[str], 
         os.environ.update(stores.environment | _checkpoint_environment(data))
         tokens = prepare(stores, _known_tokens(data))
         _write_credentials(data, url_of(bound), stores, tokens)
+        settings = Settings()
         serve(
             bound,
             workers=workers,
-            app=lambda: app_for(Settings()),
+            app=lambda: app_for(settings),
+            drain_s=settings.drain_s,
             announce=lambda: announce(_greeting(url_of(bound), data / CREDENTIALS_FILE)),
         )
 

@@ -30,6 +30,7 @@ from app.pages.security_headers import SecurityHeadersMiddleware
 
 _ROUTERS = (
     token_login.router,
+    token_login.sign_out_router,
     oidc_login.router,
     overview.router,
     review_queue.router,

@@ -21,6 +21,7 @@ from app.http.deps import Now, PrefixPath, SessionsDep
 from app.http.problems import STATUS
 from app.http.text_fields import Reason, Text
 from app.pages.inputs import BREAK_GLASS, LabelPath, Number, require_typed
+from app.pages.login.admission import WorkRoute
 from app.pages.login.session_cookies import Sender, SenderTransactions, Visitor
 from app.pages.presentation import shell_commands
 from app.pages.presentation.heatmap import RuleView, artifact_findings, missing_keys, rule_views
@@ -28,7 +29,9 @@ from app.pages.rendering import origin_of, page
 from app.services.governance import break_glass, gate, promotions
 from app.services.identity.web_sessions import PageVisit
 
-router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}/gate/{channel}")
+router = APIRouter(
+    prefix="/prefixes/{namespace}/{name}/versions/{number}/gate/{channel}", route_class=WorkRoute
+)
 
 
 @router.get("")

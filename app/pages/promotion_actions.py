@@ -15,12 +15,13 @@ from app.domain.governance.approvals import Verdict
 from app.http.deps import Now, SessionsDep
 from app.http.text_fields import Reason, Text
 from app.pages.inputs import BREAK_GLASS, missing, require_typed
+from app.pages.login.admission import WorkRoute
 from app.pages.login.session_cookies import Sender, SenderTransactions
 from app.pages.promotions import promotion_page
 from app.services.governance import break_glass, promotions, reviews
 from app.services.identity.web_sessions import PageVisit
 
-router = APIRouter(prefix="/promotions/{promotion_id}")
+router = APIRouter(prefix="/promotions/{promotion_id}", route_class=WorkRoute)
 
 
 def _perform(

@@ -18,6 +18,7 @@ from app.http.deps import Now, PrefixPath, SessionsDep
 from app.http.problems import STATUS
 from app.http.text_fields import Reason, Text
 from app.pages.inputs import Number, require_typed
+from app.pages.login.admission import WorkRoute
 from app.pages.login.session_cookies import Sender, SenderTransactions, Visitor
 from app.pages.presentation.differences import differences
 from app.pages.rendering import page
@@ -25,7 +26,7 @@ from app.services.artifacts import revocations
 from app.services.identity.visibility import visible_version
 from app.services.identity.web_sessions import PageVisit
 
-router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}")
+router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}", route_class=WorkRoute)
 
 
 @router.get("")

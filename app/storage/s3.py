@@ -17,7 +17,7 @@ from app.storage.blobs import KEY_PREFIX, StoredBlob, digest_of, key_of, missing
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-CHUNK_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 1 << 18
 _EXISTS: Final = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
 _ABSENT: Final = {"NoSuchKey", "404", "NotFound"}
 _OWNED: Final = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from app.db.session import engine_for, sessions_on
+from app.http.shutdown import Shutdown
 from tests.support.blobs import MemoryBlobs
 
 CLOSED = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
@@ -46,13 +47,17 @@ def readiness(world):
     """Return the status and the parts that are not in order."""
     response = world.client.get("/readyz")
     parts = {name: state for name, state in response.json().items() if name != "clock_ahead_ms"}
-    assert parts.keys() == {"database", "storage", "migrations", "clock"}
+    assert parts.keys() == {"server", "database", "storage", "migrations", "clock"}
     return response.status_code, {name for name, state in parts.items() if state != "ok"}
 
 
 def test_liveness_needs_no_token(client):
     response = client.get("/healthz")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+def test_a_server_that_is_stopping_is_not_ready(world_on):
+    assert readiness(world_on(shutdown=Shutdown(begun=True))) == (503, {"server"})
 
 
 def test_a_registry_with_all_its_parts_is_ready(world):

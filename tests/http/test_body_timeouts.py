@@ -1,35 +1,21 @@
 """Timeouts of request heads and bodies, and the size limit of heads."""
 
 import json
-import socket
 import time as clock
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import pytest
 
 from app.domain.errors import RequestTimeoutError
 from app.http import body_timeouts
 from app.http.body_timeouts import BodyTimeoutMiddleware
-from app.http.header_limits import HeaderLimitedProtocol
+from app.http.connections import LimitedProtocol
 from tests.support.racing import run_in_thread
+from tests.support.raw_http import opened, received
 from tests.support.session.served import serving
 
 
-def opened(url):
-    address = urlsplit(url)
-    return socket.create_connection((address.hostname, address.port), timeout=10)
-
-
-def received(connection):
-    """Return everything that the server sends before it closes the connection."""
-    response = b""
-    while chunk := connection.recv(1 << 16):
-        response += chunk
-    return response
-
-
-class Impatient(HeaderLimitedProtocol):
+class Impatient(LimitedProtocol):
     time_s = 0.3
 
 

@@ -6,6 +6,7 @@ import re
 import uuid
 from pathlib import Path
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, text
@@ -15,11 +16,14 @@ from app.db.models import Principal
 from app.domain import errors
 from app.domain.errors import FaultyError, RegistryError
 from app.http.body_timeouts import BodyTimeoutMiddleware
-from app.http.limits import InFlight
+from app.http.connections import LimitedProtocol
+from app.http.limits import ConnectionLimits, InFlight
 from app.http.problems import MEDIA_TYPE, STATUS
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import a_base_model, a_digest, a_policy, a_suite, code, results
+from tests.support.raw_http import opened, received
 from tests.support.session.fixtures import LIMITS
+from tests.support.session.served import serving
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "reference" / "problems.md"
 
@@ -320,6 +324,17 @@ def unavailable(stage):
     world.a_base()
     world.a_prefix()
     return world.push()
+
+
+def too_many_connections(stage):
+    class Closed(LimitedProtocol):
+        limits = ConnectionLimits(connections=0)
+
+    with serving(stage.world.client.app, http=Closed) as url, opened(url) as connection:
+        head, _, body = received(connection).partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ") for line in lines)
+    return httpx2.Response(int(first.split()[1]), headers=headers, content=body)
 
 
 def subject_changed(stage):

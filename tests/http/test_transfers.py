@@ -126,7 +126,11 @@ def test_a_body_is_refused_once_its_authority_has_ended(world, listening):
 
 def a_post(path, token):
     """Return the ASGI scope of a JSON request."""
-    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    headers = {
+        "host": "testserver",
+        "authorization": f"Bearer {token}",
+        "content-type": "application/json",
+    }
     return {
         "type": "http",
         "http_version": "1.1",

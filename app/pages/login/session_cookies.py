@@ -1,6 +1,7 @@
 """The session of a page's visitor, its cookies, and the CSRF tokens of the forms."""
 
 import hmac
+import re
 import secrets
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ class StaleFormError(Exception):
 
 _LIFETIME_S: Final = int(web_sessions.LONGEST_LIFETIME.total_seconds())
 _SIGN_IN_LIFETIME_S: Final = 3600
+_SIGN_IN_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _ATTEMPT_LIFETIME_S: Final = int(ATTEMPT_LIFETIME.total_seconds())
 
 
@@ -64,7 +66,15 @@ def clear_attempt_cookie(request: Request) -> None:
     set_cookie(request, name, "", lifetime_s=0, same_site="Lax")
 
 
-def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep) -> PageVisit:
+def visit_of(request: Request, sessions: SessionsDep, issuers: IssuersDep) -> PageVisit:
+    """Return the visit behind the session cookie; it is looked up once in each request.
+
+    Raises:
+        UnauthenticatedError: There is no session.
+    """
+    known: PageVisit | None = getattr(request.state, "visit", None)
+    if known is not None:
+        return known
     cookie = request.cookies.get(_name(request, "registry_session"))
     attended = "unattended" not in request.query_params
     visit = None
@@ -79,7 +89,7 @@ def _visit(request: Request, sessions: SessionsDep, issuers: IssuersDep) -> Page
     return visit
 
 
-Visitor = Annotated[PageVisit, Depends(_visit)]
+Visitor = Annotated[PageVisit, Depends(visit_of)]
 
 FormToken = Annotated[str, Form(max_length=128)]
 
@@ -103,9 +113,13 @@ SenderTransactions = Annotated[Transactions, Depends(_form_transactions)]
 
 
 def sign_in_csrf_token(request: Request) -> str:
-    """Return the CSRF token of a sign-in form, and set it as a cookie that must match the form."""
+    """Return the CSRF token of a sign-in form, and set it as a cookie that must match the form.
+
+    A cookie that this function cannot have set is replaced: its value would become a header.
+    """
     name = _name(request, "registry_sign_in")
-    token = request.cookies.get(name) or secrets.token_urlsafe(32)
+    known = request.cookies.get(name, "")
+    token = known if _SIGN_IN_TOKEN.fullmatch(known) else secrets.token_urlsafe(32)
     set_cookie(request, name, token, lifetime_s=_SIGN_IN_LIFETIME_S)
     return token
 

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from app.domain.errors import UnauthenticatedError
 from app.http.deps import IssuersDep, SessionsDep
 from app.oidc.issuers import Issuers
+from app.pages.login.admission import SessionRoute
 from app.pages.login.session_cookies import (
     Sender,
     StaleFormError,
@@ -21,6 +22,7 @@ from app.pages.rendering import page, redirect
 from app.services.identity import web_sessions
 
 router = APIRouter()
+sign_out_router = APIRouter(route_class=SessionRoute)
 
 _STATUS: Final = {StaleFormError: 403, UnauthenticatedError: 401}
 
@@ -63,7 +65,7 @@ def sign_in(
     return redirect(request, local_path(target))
 
 
-@router.post("/sign-out")
+@sign_out_router.post("/sign-out")
 def sign_out(request: Request, visit: Sender, sessions: SessionsDep) -> Response:
     web_sessions.sign_out(sessions, visit=visit)
     clear_session_cookie(request)

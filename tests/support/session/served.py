@@ -1,19 +1,25 @@
 """The application on a real socket, for clients with their own HTTP stack."""
 
+import os
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 
+import httpx2
 import pytest
 import uvicorn
 
-from app.http.header_limits import HeaderLimitedProtocol
+from app.http.connections import LimitedProtocol
 from app.server import listening_socket, url_of
+from tests.support.observing import ROOT, eventually, free_port
 
 
 @contextmanager
-def serving(app, *, http=HeaderLimitedProtocol, port=0):
+def serving(app, *, http=LimitedProtocol, port=0, **changes):
     """Serve `app` from a thread, on a free port by default; yield its URL."""
-    config = uvicorn.Config(app, http=http, log_level="critical", access_log=False, lifespan="off")
+    usual = {"log_level": "critical", "access_log": False, "lifespan": "off", "ws": "none"}
+    config = uvicorn.Config(app, http=http, **usual | changes)
     server = uvicorn.Server(config)
     with listening_socket("127.0.0.1", port) as bound:
         bound.listen(128)
@@ -24,6 +30,37 @@ def serving(app, *, http=HeaderLimitedProtocol, port=0):
         finally:
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture
+def started(stores):
+    """Return a function that starts `serve` with some settings; return its process and URL."""
+    processes = []
+
+    def started(*, workers="1", **changes):
+        port = str(free_port())
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "serve", "--port", port, "--workers", workers],
+            env=os.environ | stores.environment | changes,
+            cwd=ROOT,
+        )
+        processes.append(process)
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: readiness(url) == 200, within_s=60)
+        return process, url
+
+    yield started
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def readiness(url):
+    """Return the status of /readyz; None if nothing answers."""
+    try:
+        return httpx2.get(f"{url}/readyz", trust_env=False).status_code
+    except httpx2.TransportError:
+        return None
 
 
 def pages_in(app):

@@ -8,8 +8,8 @@ from app.db.session import sessions_on
 from app.domain.identity.access import Role
 from app.services.identity import web_sessions
 from tests.api.access import PAGES, Held
-from tests.api.conftest import ANONYMOUS, CALLERS, LIMITED
-from tests.api.test_role_checks_by_route import expected, fits, names_in, parametrised
+from tests.http.conftest import ANONYMOUS, CALLERS, LIMITED
+from tests.http.test_role_checks_by_route import expected, fits, names_in, parametrised
 from tests.support.session.served import pages_in
 
 # The forms of pages, without their CSRF tokens.

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app.domain.identity.access import Role
 from app.services.transactions import Transactions
 from tests.api.access import PAGE, ROUTES, Access, Held, Scope, rendered
-from tests.api.conftest import ANONYMOUS, CALLERS, LIMITED
+from tests.http.conftest import ANONYMOUS, CALLERS, LIMITED
 from tests.support.adapters import a_config
 from tests.support.builders import a_base_model, a_digest, a_policy, a_suite, weights
 from tests.support.imported import INSPECT, a_task, the_results, the_samples

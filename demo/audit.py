@@ -21,7 +21,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "channel.withdraw": "took it out: {channel} serves {served}, generation {generation}",
     "evaluation.record": "recorded an evaluation of version {version} by {suite}",
     "evaluation.void": "voided an evaluation: {reason}",
-    "promotion.refuse": "asked for {channel} to serve {served}; the gate refused for {unmet_count}",
+    "promotion.refuse": "asked for {channel} to serve {served}; the gate refused for {unmet_count} findings",
     "promotion.request": "asked for {channel} to serve {served}; the gate passed",
     "promotion.approve": "approved it: {comment}",
     "promotion.execute": "executed it: {channel} serves {served}, generation {generation}",
@@ -90,7 +90,6 @@ def _sentence(entry: Document) -> str:
         "served": ", ".join(shares) or "nothing",
         "short_digest": f"{facts.get('digest', '')[:19]}...",
         "damaged": ", ".join(map(str, facts.get("versions", []))),
-        "unmet_count": f"{len(facts.get('unmet', []))} findings",
     }
     # An action without a sentence is shown by its name.
     return _SENTENCES.get(entry["action"], entry["action"]).format(**facts, **words)

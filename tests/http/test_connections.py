@@ -1,8 +1,10 @@
 """Limits on connections: how many there are, and how long one may go unread or idle."""
 
 import asyncio
+import gc
 import json
 import threading
+import weakref
 from contextlib import ExitStack
 
 import pytest
@@ -233,6 +235,7 @@ def response_that_ends(way):
 @pytest.mark.parametrize("way", ["keep-alive", "close", "failure"])
 def test_a_connection_that_is_closed_with_unread_bytes_is_not_kept(way):
     """They are too few to pause the transport, which would wait without end."""
+    Noted.latest = None
     with (
         serving(response_that_ends(way), http=Noted) as url,
         opened(url, receive_buffer_bytes=4096) as connection,
@@ -240,7 +243,19 @@ def test_a_connection_that_is_closed_with_unread_bytes_is_not_kept(way):
         connection.sendall(REQUEST)
         eventually(lambda: Noted.latest is not None)
         eventually(lambda: Noted.latest.lost, within_s=10)
-    Noted.latest = None
+
+
+def test_a_lost_connection_leaves_no_garbage(app):
+    with serving(app, http=Noted) as url:
+        with opened(url) as connection:
+            connection.sendall(REQUEST)
+            assert response_on(connection)[0] == 200
+            latest, Noted.latest = weakref.ref(Noted.latest), None
+            gc.disable()
+        try:
+            eventually(lambda: latest() is None)
+        finally:
+            gc.enable()
 
 
 def settled(read):

@@ -15,7 +15,7 @@ COVERED_WHOLLY := app/domain/*,app/services/*
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo serve test check lint types architecture dependencies mutants fuzz chaos \
-	bench bench-quick bench-check containers format openapi screenshots clean
+	bench bench-quick bench-check bench-edge containers format openapi screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ bench-quick: $(BENCH_READY) ## The same with small sizes, into build/bench (3 mi
 
 bench-check: $(READY) ## Fail if a ratio is under its floor in benchmarks/floors.json (1 minute)
 	$(BIN)/python -m benchmarks.check
+
+bench-edge: $(READY) ## Attack the edge; fail above 64 MiB more or 3 x the latency (2 minutes)
+	$(BIN)/python -m benchmarks.edge
 
 containers: $(READY) ## Build the image, start docker-compose.yml and use it (needs Docker)
 	$(BIN)/python -m docker.check

@@ -21,7 +21,9 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "channel.withdraw": "took it out: {channel} serves {served}, generation {generation}",
     "evaluation.record": "recorded an evaluation of version {version} by {suite}",
     "evaluation.void": "voided an evaluation: {reason}",
-    "promotion.refuse": "asked for {channel} to serve {served}; the gate refused for {unmet_count} findings",
+    "promotion.refuse": (
+        "asked for {channel} to serve {served}; the gate refused for {unmet_count} findings"
+    ),
     "promotion.request": "asked for {channel} to serve {served}; the gate passed",
     "promotion.approve": "approved it: {comment}",
     "promotion.execute": "executed it: {channel} serves {served}, generation {generation}",

@@ -58,6 +58,7 @@ class LimitedProtocol(FramingLimitedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_write_deadline()
+        self.app = self._served  # a cycle of references would keep the connection in memory
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:

@@ -30,18 +30,19 @@ def require_strict_head(scope: Scope) -> None:
         MalformedRequestError: There is not exactly one valid Host, or another header that may
             occur once is repeated.
     """
-    headers = scope["headers"]
-    size_bytes = sum(len(name) + len(value) for name, value in headers)
-    if len(headers) > _MOST_HEADERS or size_bytes > _MOST_HEADER_BYTES:
-        message = f"Send at most {_MOST_HEADERS} headers, of {_MOST_HEADER_BYTES} bytes."
-        raise HeadersTooLargeError(message)
     if _CONTROL.search(scope["path"]) and not scope["path"].startswith(_PAGES):
         raise NotFoundError("The path contains control characters; nothing has such a name.")
-    hosts = [value for name, value in headers if name == b"host"]
+    size_bytes, hosts, seen = 0, [], set()
+    for name, value in scope["headers"]:
+        size_bytes += len(name) + len(value)
+        if name == b"host":
+            hosts.append(value)
+        elif name in _AT_MOST_ONCE:
+            if name in seen:
+                raise MalformedRequestError(f"Send one {_AT_MOST_ONCE[name]} header, not several.")
+            seen.add(name)
+    if len(scope["headers"]) > _MOST_HEADERS or size_bytes > _MOST_HEADER_BYTES:
+        message = f"Send at most {_MOST_HEADERS} headers, of {_MOST_HEADER_BYTES} bytes."
+        raise HeadersTooLargeError(message)
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
         raise MalformedRequestError("Send exactly one Host header, with a name and a port.")
-    seen: set[bytes] = set()
-    for name, _ in headers:
-        if name in _AT_MOST_ONCE and name in seen:
-            raise MalformedRequestError(f"Send one {_AT_MOST_ONCE[name]} header, not several.")
-        seen.add(name)

@@ -45,16 +45,27 @@ def test_a_body_that_pauses_too_long_is_refused(impatient, tokens):
 def test_a_body_that_arrives_too_slowly_is_refused(impatient, tokens):
     with opened(impatient) as connection:
         connection.sendall(head_of_a_post(tokens))
-        start = clock.monotonic()
-        connection.settimeout(0.1)
-        response = b""
-        while not response and clock.monotonic() - start < 5:
-            connection.sendall(b" ")
-            try:
-                response = connection.recv(1 << 16)
-            except TimeoutError:
-                continue
+        response = dripped(connection)
     assert response.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_chunk_line_that_arrives_slowly_is_refused(impatient, tokens):
+    head = head_of_a_post(tokens).replace(b"Content-Length: 9000", b"Transfer-Encoding: chunked")
+    with opened(impatient) as connection:
+        connection.sendall(head + b"5;")
+        response = dripped(connection)
+    assert response.startswith(b"HTTP/1.1 408 ")
+
+
+def dripped(connection):
+    """Send a byte every 100 ms until there is a response."""
+    connection.settimeout(0.1)
+    start = clock.monotonic()
+    while clock.monotonic() - start < 5:
+        connection.sendall(b"x")
+        with suppress(TimeoutError):
+            return connection.recv(1 << 16)
+    return b""
 
 
 class Steps:

@@ -1,8 +1,10 @@
 """Limits on connections: how many there are, and how long one may go unread or idle."""
 
 import asyncio
+import gc
 import json
 import threading
+import weakref
 from contextlib import ExitStack
 
 import pytest
@@ -194,6 +196,66 @@ def test_the_next_part_of_a_response_is_produced_once_one_is_read():
             while endless.produced == 1:
                 connection.recv(1 << 20)
         assert endless.ended.wait(10)
+
+
+class Noted(LimitedProtocol):
+    """Notes the latest connection, and whether it is lost."""
+
+    limits = ConnectionLimits(keep_alive_s=1)
+    longest_write_pause_s = 0.3
+    latest = None
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self.lost = False
+        Noted.latest = self
+
+    def connection_lost(self, exc):
+        super().connection_lost(exc)
+        self.lost = True
+
+
+def response_that_ends(way):
+    """Return an application whose response leaves some bytes in the transport when it ends."""
+
+    async def app(scope, receive, send):
+        async def chunks():
+            while not Noted.latest.transport.get_write_buffer_size():
+                yield bytes(1 << 13)
+                await asyncio.sleep(0)
+            if way == "failure":
+                raise RuntimeError
+
+        headers = {"Connection": "close"} if way == "close" else {}
+        await StreamingResponse(chunks(), headers=headers)(scope, receive, send)
+
+    return app
+
+
+@pytest.mark.parametrize("way", ["keep-alive", "close", "failure"])
+def test_a_connection_that_is_closed_with_unread_bytes_is_not_kept(way):
+    """They are too few to pause the transport, which would wait without end."""
+    Noted.latest = None
+    with (
+        serving(response_that_ends(way), http=Noted) as url,
+        opened(url, receive_buffer_bytes=4096) as connection,
+    ):
+        connection.sendall(REQUEST)
+        eventually(lambda: Noted.latest is not None)
+        eventually(lambda: Noted.latest.lost, within_s=10)
+
+
+def test_a_lost_connection_leaves_no_garbage(app):
+    with serving(app, http=Noted) as url:
+        with opened(url) as connection:
+            connection.sendall(REQUEST)
+            assert response_on(connection)[0] == 200
+            latest, Noted.latest = weakref.ref(Noted.latest), None
+            gc.disable()
+        try:
+            eventually(lambda: latest() is None)
+        finally:
+            gc.enable()
 
 
 def settled(read):

@@ -25,7 +25,7 @@ from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import KEYS, Issuer
 from app.domain.identity.oidc_login import Client
 from app.http.limits import Limits
-from app.storage.s3 import S3Account
+from app.storage.s3_client import S3Account
 from app.storage.signing import signer_from
 
 _MIB = 1 << 20

@@ -133,7 +133,12 @@ class Transactions:
 
     @contextmanager
     def begin(
-        self, purpose: str, needs: Requirement, *, subject: str | None = None
+        self,
+        purpose: str,
+        needs: Requirement,
+        *,
+        subject: str | None = None,
+        apart: bool = False,
     ) -> Iterator[Transaction]:
         """Open a transaction that must append an audit entry; without one, nothing is changed.
 
@@ -141,13 +146,15 @@ class Transactions:
             purpose: The use case, as the action of its main audit entry.
             needs: The authority that the caller must have, now and when the change takes effect.
             subject: The subject whose chain is locked first; its changes then happen one by one.
+            apart: Commit independently of an idempotent request: use it for a fact that stays
+                true if the request fails, such as the repair of an object.
 
         Raises:
             UnauthenticatedError: The caller's credential has ended.
             RegistryError: The caller lacks the authority; `needs` says which error.
         """
         needs(self.caller)
-        with self._opened(purpose, audited=True, apart=False) as transaction:
+        with self._opened(purpose, audited=True, apart=apart) as transaction:
             transaction.begin_on(subject, needs)
             yield transaction
 

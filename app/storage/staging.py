@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 PART_BYTES: Final = 64 << 20
@@ -17,6 +18,15 @@ class PresignedRequest:
     url: str
     headers: dict[str, str]
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagedUpload:
+    """An uploaded file, or an upload in parts that has not ended, whether or not announced."""
+
+    key: str
+    multipart_id: str | None
+    begun_at: datetime
 
 
 class Staging(Protocol):
@@ -47,3 +57,6 @@ class Staging(Protocol):
 
     def discard(self, key: str, multipart_id: str | None) -> None:
         """Remove the uploaded file or parts; a missing upload is no error."""
+
+    def leftovers(self, prefix: str) -> Iterator[StagedUpload]:
+        """Yield everything that was uploaded below a prefix and not discarded."""

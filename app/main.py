@@ -1,5 +1,7 @@
 """The application: wiring, no logic."""
 
+from datetime import timedelta
+
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 from starlette.types import Lifespan
@@ -88,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         uses=TokenUsage(sessions),
         issuers=Issuers(settings.issuers),
         signer=settings.signer(),
+        collect_interval=timedelta(seconds=settings.collect_interval_s),
     )
     return app_of(parts, lifespan=running_background_tasks, hsts_max_age_s=settings.hsts_max_age_s)
 

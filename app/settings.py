@@ -148,6 +148,9 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Above 0 only if clients always use HTTPS."
     )
     database_pool_size: int = Field(default=10, ge=1, le=200)
+    collect_interval_s: int = Field(
+        default=86_400, ge=0, description="0 leaves garbage collection to the operator."
+    )
     checkpoint_key_file: Path | None = Field(
         default=None, description="An Ed25519 private key in PEM; if unset, no checkpoints."
     )

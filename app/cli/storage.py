@@ -2,7 +2,7 @@
 
 import sys
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,10 +12,14 @@ from app.services.artifacts import garbage_collection
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
 
+_GRACE_HOURS: Final = garbage_collection.GRACE / timedelta(hours=1)
+
 
 def collect(
     *,
-    grace_hours: Annotated[float, typer.Option(min=0, help="Keep objects younger than this.")] = 24,
+    grace_hours: Annotated[
+        float, typer.Option(min=0, help="Keep objects younger than this.")
+    ] = _GRACE_HOURS,
     delete: Annotated[
         bool, typer.Option(help="Remove the objects; without it, only report.")
     ] = False,

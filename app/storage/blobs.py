@@ -63,10 +63,11 @@ class Blobs(Protocol):
         """Delete an object; a missing object is no error."""
 
     def check(self) -> None:
-        """Raise UnavailableError unless the store responds and the bucket exists."""
+        """Require that the store responds, has the bucket and does what the registry relies on.
 
-    def shortcoming(self) -> str | None:
-        """Return a sentence about what the store lacks for the registry; None if nothing."""
+        Raises:
+            UnavailableError: It does not; a suitable store's error has no `lacking`.
+        """
 
 
 def key_of(digest: str) -> str:

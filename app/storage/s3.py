@@ -157,9 +157,7 @@ class S3Blobs:
     def check(self) -> None:
         with store_call(f"find the bucket {self._bucket}", _PROBE_S):
             self._probe.head_bucket(Bucket=self._bucket)
-
-    def shortcoming(self) -> str | None:
-        return self._canary.shortcoming()
+        self._canary.require_suitable(asks_again=True)
 
 
 class _Sent:

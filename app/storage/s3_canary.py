@@ -26,45 +26,31 @@ _NOT_IMPLEMENTED: Final = 501
 
 
 class Canary:
-    """Asks a store once per process; a store that lacks something is asked again by the probe."""
+    """Asks a store once per process, and again only at a probe while it lacks something."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
         self._bucket = bucket
         self._lock = Lock()
-        self._found: tuple[str, ...] | None = None
+        self._lacking: tuple[str, ...] | None = None
 
-    def require_suitable(self) -> None:
-        """Ask the store unless it was asked before.
-
-        Raises:
-            UnavailableError: It lacks something, and the message says what; or it is unreachable.
-        """
-        if self._found is None:
-            self._ask()
-        if self._found:
-            raise UnavailableError(_sentence(self._found))
-
-    def shortcoming(self) -> str | None:
-        """Return the sentence about what the store lacks; None if it lacks nothing.
+    def require_suitable(self, *, asks_again: bool = False) -> None:
+        """Ask the store unless it has answered; with `asks_again`, also if it lacked something.
 
         Raises:
-            UnavailableError: The store does not respond.
+            UnavailableError: It is unreachable, or lacks something, which the error names as
+                `lacking`.
         """
-        if self._found is None or self._found:
-            self._ask()
-        return _sentence(self._found) if self._found else None
-
-    def _ask(self) -> None:
         with self._lock:
-            if self._found == ():
-                return
-            found = tuple(self._lacking())
-            if found and found != self._found:
-                _log.error("%s", _sentence(found))
-            self._found = found
+            if self._lacking is None or (asks_again and self._lacking):
+                found = tuple(self._ask())
+                if found and found != self._lacking:
+                    _log.error("%s", _sentence(found))
+                self._lacking = found
+            if self._lacking:
+                raise UnavailableError(_sentence(self._lacking), lacking=list(self._lacking))
 
-    def _lacking(self) -> list[str]:
+    def _ask(self) -> list[str]:
         checksum = _checksum(_CONTENT)
         with store_call("store the canary", _STEP_S):
             self._client.put_object(

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
 _NO_UPLOAD = {"NoSuchUpload", "404", "NotFound"}
+_CHECKSUM: Final = "x-amz-checksum-sha256"
 
 
 class S3Staging:
@@ -35,6 +36,8 @@ class S3Staging:
         self._client = client_of(account, account.endpoint_url)
         public = account.public_endpoint_url
         self._signer = self._client if public is None else client_of(account, public)
+        self._url_signer = client_of(account, public or account.endpoint_url)
+        self._url_signer.meta.events.register("before-sign.s3.PutObject", _move_checksum_to_url)
 
     def begin(self, key: str) -> str:
         with store_call("begin an upload"):
@@ -42,19 +45,24 @@ class S3Staging:
             return begun["UploadId"]
 
     def presigned_put(
-        self, key: str, *, sha256: str | None, size_bytes: int, lifetime_s: int
+        self, key: str, *, sha256: str, size_bytes: int, lifetime_s: int, in_url: bool = False
     ) -> PresignedRequest:
-        parameters: dict[str, str | int] = {"Bucket": self._bucket, "Key": key}
-        headers = {}
-        if sha256 is not None:
-            raw = bytes.fromhex(sha256.removeprefix("sha256:"))
-            checksum = base64.b64encode(raw).decode()
-            parameters |= {"ContentLength": size_bytes, "ChecksumSHA256": checksum}
-            headers = {"Content-Length": str(size_bytes), "x-amz-checksum-sha256": checksum}
-        url = self._signer.generate_presigned_url(
-            "put_object", Params=parameters, ExpiresIn=lifetime_s
+        raw = bytes.fromhex(sha256.removeprefix("sha256:"))
+        checksum = base64.b64encode(raw).decode()
+        url = (self._url_signer if in_url else self._signer).generate_presigned_url(
+            "put_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": key,
+                "ContentLength": size_bytes,
+                "ChecksumSHA256": checksum,
+            },
+            ExpiresIn=lifetime_s,
         )
-        return PresignedRequest("PUT", url, headers, size_bytes)
+        headers = {"Content-Length": str(size_bytes)}
+        return PresignedRequest(
+            "PUT", url, headers if in_url else headers | {_CHECKSUM: checksum}, size_bytes
+        )
 
     def presigned_parts(
         self, key: str, multipart_id: str, *, size_bytes: int, lifetime_s: int
@@ -139,3 +147,10 @@ class S3Staging:
         for begun in pages_of(in_parts.paginate(Bucket=self._bucket, Prefix=prefix)):
             for each in begun.get("Uploads", []):
                 yield StagedUpload(each["Key"], each["UploadId"], each["Initiated"])
+
+
+def _move_checksum_to_url(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's own
+    """Let the signature cover the checksum as a parameter, which S3 takes for the header."""
+    checksum = request.headers[_CHECKSUM]
+    del request.headers[_CHECKSUM]
+    request.params = (request.params or {}) | {_CHECKSUM: checksum}

@@ -36,12 +36,11 @@ class Staging(Protocol):
         """Begin an upload in parts; return the id that the store gave it."""
 
     def presigned_put(
-        self, key: str, *, sha256: str | None, size_bytes: int, lifetime_s: int
+        self, key: str, *, sha256: str, size_bytes: int, lifetime_s: int, in_url: bool = False
     ) -> PresignedRequest:
-        """Return a request that uploads a file; with `sha256`, the store checks digest and size.
+        """Return a request that uploads a file of this digest and size; the store checks both.
 
-        Clients that send no additional headers (Git LFS) get a request without a digest; their
-        bytes are checked when they are read.
+        With `in_url`, the URL carries the digest, for clients that send no headers of others.
         """
 
     def presigned_parts(

@@ -92,7 +92,7 @@ def claim_everything(proxy, request):
     ],
 )
 def test_a_store_that_did_not_store_is_unavailable(store_proxy, blobs, put, method, fault):
-    blobs.shortcoming()
+    blobs.check()
     store_proxy.set(fault, method, BLOBS)
     with pytest.raises(UnavailableError):
         put()

@@ -36,10 +36,10 @@ def without_support(_proxy, request):
 
 
 def test_a_suitable_store_is_asked_once(store_proxy, blobs):
-    assert blobs.shortcoming() is None
+    blobs.check()
     asked = len(store_proxy.seen("PUT", CANARY))
     put(blobs)
-    assert blobs.shortcoming() is None
+    blobs.check()
     assert len(store_proxy.seen("PUT", CANARY)) == asked == 3
 
 
@@ -53,7 +53,9 @@ def test_a_suitable_store_is_asked_once(store_proxy, blobs):
 )
 def test_what_a_store_lacks_is_named_and_nothing_is_put(store_proxy, blobs, caplog, fault, named):
     store_proxy.set(fault, "PUT")
-    assert named in blobs.shortcoming()
+    with pytest.raises(UnavailableError, match=named) as refused:
+        blobs.check()
+    assert refused.value.members["lacking"]
     assert named in caplog.text
     for _ in range(2):
         with pytest.raises(UnavailableError, match=named):
@@ -69,15 +71,15 @@ def test_a_put_asks_if_nothing_else_has(store_proxy, blobs):
 
 
 def test_a_store_that_was_replaced_is_found_suitable(store_proxy, blobs):
-    with store_proxy.fault(without_condition, "PUT"):
-        assert blobs.shortcoming()
-    assert blobs.shortcoming() is None
+    with store_proxy.fault(without_condition, "PUT"), pytest.raises(UnavailableError):
+        blobs.check()
+    blobs.check()
     put(blobs)
 
 
 @pytest.mark.parametrize("fault", [faults.status(503), faults.status(403), faults.refuse])
 def test_a_store_that_is_away_says_nothing_about_itself(store_proxy, blobs, fault):
     with store_proxy.fault(fault, "PUT"), pytest.raises(UnavailableError) as refused:
-        blobs.shortcoming()
-    assert "suitable" not in refused.value.detail
-    assert blobs.shortcoming() is None
+        blobs.check()
+    assert "lacking" not in refused.value.members
+    blobs.check()

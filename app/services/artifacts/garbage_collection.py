@@ -31,6 +31,11 @@ from app.services.transactions import Transactions, transactions_of_server
 from app.storage.blobs import Blobs
 from app.storage.staging import Staging
 
+GRACE: Final = timedelta(hours=24)
+"""The age below which an object is kept, unless the operator asks for another one."""
+
+COLLECT: Final = "storage.collect"
+
 _BATCH: Final = 500
 _MOST_SHOWN: Final = 1_000_000
 # A mark outlives by far the call that deletes, which must begin soon after it.
@@ -147,13 +152,13 @@ def _delete_expired_rows(transactions: Transactions) -> None:
 
 
 def _record(transactions: Transactions, collected: Collected) -> None:
-    with transactions.begin("storage.collect", any_caller, subject=REGISTRY) as transaction:
+    with transactions.begin(COLLECT, any_caller, subject=REGISTRY) as transaction:
         facts: Facts = {
             "objects": collected.objects,
             "size_bytes": collected.size_bytes,
             "uploads": collected.uploads,
         }
-        transaction.record("storage.collect", facts)
+        transaction.record(COLLECT, facts)
 
 
 @dataclass(slots=True)

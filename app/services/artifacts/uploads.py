@@ -75,9 +75,9 @@ def begin(
 
 
 def requests_for(
-    staging: Staging, upload: Upload, *, by_digest: bool = True
+    staging: Staging, upload: Upload, *, in_url: bool = False
 ) -> Sequence[PresignedRequest]:
-    """Return the presigned requests of an upload; without `by_digest` they need no headers."""
+    """Return the presigned requests of an upload; with `in_url`, the URL carries the digest."""
     lifetime_s = int(LIFETIME.total_seconds())
     if upload.multipart_id is not None:
         return staging.presigned_parts(
@@ -86,9 +86,12 @@ def requests_for(
             size_bytes=upload.size_bytes,
             lifetime_s=lifetime_s,
         )
-    sha256 = upload.sha256 if by_digest else None
     request = staging.presigned_put(
-        upload.key, sha256=sha256, size_bytes=upload.size_bytes, lifetime_s=lifetime_s
+        upload.key,
+        sha256=upload.sha256,
+        size_bytes=upload.size_bytes,
+        lifetime_s=lifetime_s,
+        in_url=in_url,
     )
     return [request]
 

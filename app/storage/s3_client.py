@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import boto3  # noqa: TID251 - this is the module
 from botocore.config import Config
@@ -74,8 +74,14 @@ def client_of(account: S3Account, endpoint_url: str | None, *, attempts: int = 2
         region_name=account.region,
         config=config,
     )
+    client.meta.events.register_last("before-parameter-build.s3", _forbid_redirects)
     enforce_on(client)
     return client
+
+
+def _forbid_redirects(context: dict[str, Any], **_: object) -> None:
+    """Let botocore report a redirect: it would ask for the bucket's region, without end."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 @contextmanager

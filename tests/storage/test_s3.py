@@ -60,17 +60,12 @@ def overwrite(s3, s3_server, digest):
 BLOBS = "/blobs/"
 
 
-def claim_everything(proxy, request):
-    """Answer a conditional write as if the object existed, and confirm any other."""
-    return (faults.forget if request.condition is None else faults.claim_to_have)(proxy, request)
-
-
 @pytest.mark.parametrize(
     ("method", "fault"),
     [
         pytest.param("PUT", faults.forget, id="forgotten"),
         pytest.param("PUT", faults.status(200), id="forgotten-without-a-checksum"),
-        pytest.param("PUT", claim_everything, id="exists-and-does-not"),
+        pytest.param("PUT", faults.claim_or_forget, id="exists-and-does-not"),
         pytest.param(
             "PUT", faults.altered(x_amz_checksum_sha256=faults.WRONG_CHECKSUM), id="other-checksum"
         ),
@@ -172,6 +167,27 @@ def test_a_call_ends_with_its_deadline(store_proxy, blobs, put, digest, fault):
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("headers", [{}, {"Location": "/x"}, {"x_amz_bucket_region": "eu-west-1"}])
+def test_a_redirect_of_every_request_is_an_unavailable_store(
+    store_proxy, blobs, put, digest, status, headers
+):
+    put()
+    store_proxy.set(faults.status(status, **headers))
+    before = len(store_proxy.requests)
+    calls = (
+        put,
+        blobs.check,
+        lambda: read_whole(blobs, digest),
+        lambda: blobs.delete(digest),
+        lambda: list(blobs.stored()),
+    )
+    for call in calls:
+        with pytest.raises(UnavailableError):
+            call()
+    assert len(store_proxy.requests) == before + len(calls)
+
+
 def test_a_reader_may_be_slower_than_the_deadline(blobs, put, digest, monkeypatch):
     monkeypatch.setattr("app.storage.s3_client.CHUNK_BYTES", 8)
     put()

@@ -113,6 +113,11 @@ def claim_to_have(_proxy, request):
     return Response(412, {"Content-Type": "application/xml"}, body)
 
 
+def claim_or_forget(proxy, request):
+    """Answer a conditional write as if the object existed, and confirm any other."""
+    return (forget if request.condition is None else claim_to_have)(proxy, request)
+
+
 def status(code, **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda _proxy, _request: Response(code, named)

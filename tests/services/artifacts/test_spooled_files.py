@@ -39,12 +39,9 @@ def repairs(world, digest):
     return [each["facts"]["fault"] for each in found if each["facts"]["digest"] == digest]
 
 
-def forget_or_claim(proxy, request):
-    return (faults.forget if request.condition is None else faults.claim_to_have)(proxy, request)
-
-
 @pytest.mark.parametrize(
-    "fault", [faults.forget, forget_or_claim, faults.status(307, Location="/x"), faults.status(500)]
+    "fault",
+    [faults.forget, faults.claim_or_forget, faults.status(307, Location="/x"), faults.status(500)],
 )
 def test_nothing_is_registered_that_the_store_does_not_hold(proxied, store_proxy, seed, fault):
     with store_proxy.fault(fault, "PUT", BLOBS):

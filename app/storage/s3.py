@@ -28,7 +28,7 @@ from app.storage.s3_client import (
     store_call,
     store_errors,
 )
-from app.storage.s3_deadlines import Deadline, watched
+from app.storage.s3_deadlines import PROBES, WRITES, Deadline, watched
 
 _EXISTS: Final = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
 _OWNED: Final = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
@@ -66,7 +66,7 @@ class S3Blobs:
         """Send the bytes; False if the store says that it has them already."""
         content.seek(0)
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {}
-        with store_call("store an object") as deadline:
+        with store_call("store an object", bulkhead=WRITES) as deadline:
             try:
                 # The store verifies the checksum, and only one of two writers wins: neither a
                 # broken transfer nor a race can leave other bytes under this key.
@@ -151,11 +151,11 @@ class S3Blobs:
                     yield StoredBlob(digest, found["Size"], found["LastModified"])
 
     def delete(self, digest: str) -> None:
-        with store_call("delete an object"):
+        with store_call("delete an object", bulkhead=WRITES):
             self._client.delete_object(Bucket=self._bucket, Key=key_of(digest))
 
     def check(self) -> None:
-        with store_call(f"find the bucket {self._bucket}", _PROBE_S):
+        with store_call(f"find the bucket {self._bucket}", _PROBE_S, PROBES):
             self._probe.head_bucket(Bucket=self._bucket)
         self._canary.require_suitable(asks_again=True)
 

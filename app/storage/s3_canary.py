@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from app.domain.errors import UnavailableError
 from app.storage.s3_client import store_call
+from app.storage.s3_deadlines import PROBES
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -52,7 +53,7 @@ class Canary:
 
     def _ask(self) -> list[str]:
         checksum = _checksum(_CONTENT)
-        with store_call("store the canary", _STEP_S):
+        with store_call("store the canary", _STEP_S, PROBES):
             self._client.put_object(
                 Bucket=self._bucket, Key=KEY, Body=_CONTENT, ChecksumSHA256=checksum
             )
@@ -66,7 +67,7 @@ class Canary:
     def _refuses(self, name: str, value: str, checksum: str) -> bool:
         """Whether the store refuses the canary with a parameter that must make it refuse."""
         parameters: dict[str, Any] = {"ChecksumSHA256": checksum} | {name: value}
-        with store_call("check the canary", _STEP_S):
+        with store_call("check the canary", _STEP_S, PROBES):
             try:
                 self._client.put_object(Bucket=self._bucket, Key=KEY, Body=_CONTENT, **parameters)
             except ClientError as error:

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from app.domain.errors import UnavailableError
-from app.storage.s3_deadlines import Deadline, enforce_on, within
+from app.storage.s3_deadlines import READS, Bulkhead, Deadline, enforce_on, within
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -85,9 +85,11 @@ def _forbid_redirects(context: dict[str, Any], **_: object) -> None:
 
 
 @contextmanager
-def store_call(action: str, limit_s: float | None = None) -> Iterator[Deadline]:
+def store_call(
+    action: str, limit_s: float | None = None, bulkhead: Bulkhead = READS
+) -> Iterator[Deadline]:
     """Run one call of the store under a deadline; its errors become UnavailableError."""
-    with store_errors(action), within(limit_s) as deadline:
+    with store_errors(action), within(limit_s, bulkhead) as deadline:
         yield deadline
 
 

@@ -1,4 +1,4 @@
-"""Deadlines of the store's responses: a connection that makes no progress breaks off.
+"""Bounds of the calls of the store: the time to make progress, and the calls at once.
 
 A time-out of a socket starts again with every byte, so a store that sends one byte a second holds
 its caller for as long as it likes. A deadline covers the whole call, its repetitions included.
@@ -25,29 +25,82 @@ CALL_S = 10.0
 """From the connection to the first byte of the response, and for each chunk of a body."""
 
 _ROUND_S: Final = 0.05
+# Without progress for this long, a call does not count as one that will end soon.
+_STALLED_S: Final = 3.0
 _of_thread = threading.local()
+
+
+class Bulkhead:
+    """A bound on the calls in progress, so that a store that hangs takes no more threads.
+
+    A call waits for another one to end while the store makes progress, and is refused at once
+    while it does not.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._calls: set[Deadline] = set()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def entered(self, call: "Deadline") -> Iterator[None]:
+        with self._changed:
+            self._wait()
+            self._calls.add(call)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._calls.discard(call)
+                self._changed.notify()
+
+    def _wait(self) -> None:
+        """Wait until there is room.
+
+        Raises:
+            UnavailableError: The store does not get on with the calls in progress.
+        """
+        begun = monotonic()
+        while len(self._calls) >= self._limit:
+            now = monotonic()
+            slowest_s = max(now - each.progressed_at for each in self._calls)
+            if slowest_s > _STALLED_S or now - begun > CALL_S:
+                raise UnavailableError("The object store is slow and busy; try again shortly.")
+            self._changed.wait(_ROUND_S)
+
+
+READS: Final = Bulkhead(16)
+WRITES: Final = Bulkhead(16)
+PROBES: Final = Bulkhead(4)
 
 
 class Deadline:
     """The time by which the store must have made progress; in between, it rests."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, bulkhead: Bulkhead) -> None:
+        self.progressed_at = math.inf
         self._limit_s = limit_s
+        self._bulkhead = bulkhead
         self._expires_at = math.inf
         self._socket: socket.socket | None = None
         self._has_expired = False
 
     def restart(self) -> None:
         """Note that there was progress."""
-        self._expires_at = monotonic() + self._limit_s
+        self.progressed_at = monotonic()
+        self._expires_at = self.progressed_at + self._limit_s
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run the deadline for one call, or for one chunk of a body.
 
         Raises:
-            UnavailableError: The store made no progress in time.
+            UnavailableError: The store made no progress in time, or is busy with other calls.
         """
+        with self._bulkhead.entered(self):
+            yield from self._run()
+
+    def _run(self) -> Iterator[None]:
         outer = getattr(_of_thread, "deadline", None)
         _of_thread.deadline = self
         self.restart()
@@ -114,9 +167,9 @@ _watchdog: Final = _Watchdog()
 
 
 @contextmanager
-def watched(limit_s: float | None = None) -> Iterator[Deadline]:
+def watched(limit_s: float | None = None, bulkhead: Bulkhead = READS) -> Iterator[Deadline]:
     """Yield a deadline that the watchdog enforces until the block ends."""
-    deadline = Deadline(CALL_S if limit_s is None else limit_s)
+    deadline = Deadline(CALL_S if limit_s is None else limit_s, bulkhead)
     _watchdog.add(deadline)
     try:
         yield deadline
@@ -125,13 +178,13 @@ def watched(limit_s: float | None = None) -> Iterator[Deadline]:
 
 
 @contextmanager
-def within(limit_s: float | None = None) -> Iterator[Deadline]:
+def within(limit_s: float | None = None, bulkhead: Bulkhead = READS) -> Iterator[Deadline]:
     """Run one call under a deadline.
 
     Raises:
-        UnavailableError: The store made no progress in time.
+        UnavailableError: The store made no progress in time, or is busy with other calls.
     """
-    with watched(limit_s) as deadline, deadline.running():
+    with watched(limit_s, bulkhead) as deadline, deadline.running():
         yield deadline
 
 

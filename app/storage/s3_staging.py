@@ -18,7 +18,7 @@ from app.storage.s3_client import (
     store_call,
     store_errors,
 )
-from app.storage.s3_deadlines import watched
+from app.storage.s3_deadlines import WRITES, watched
 from app.storage.staging import PART_BYTES, PresignedRequest, StagedUpload
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class S3Staging:
         self._url_signer.meta.events.register("before-sign.s3.PutObject", _move_checksum_to_url)
 
     def begin(self, key: str) -> str:
-        with store_call("begin an upload"):
+        with store_call("begin an upload", bulkhead=WRITES):
             begun = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
             return begun["UploadId"]
 
@@ -85,7 +85,7 @@ class S3Staging:
         return requests
 
     def finish(self, key: str, multipart_id: str) -> None:
-        with store_call("finish an upload"):
+        with store_call("finish an upload", bulkhead=WRITES):
             try:
                 parts = self._parts(key, multipart_id)
                 if parts:
@@ -127,7 +127,7 @@ class S3Staging:
 
     def discard(self, key: str, multipart_id: str | None) -> None:
         if multipart_id is not None:
-            with store_call("end an upload"):
+            with store_call("end an upload", bulkhead=WRITES):
                 try:
                     self._client.abort_multipart_upload(
                         Bucket=self._bucket, Key=key, UploadId=multipart_id
@@ -135,7 +135,7 @@ class S3Staging:
                 except ClientError as error:
                     if error_code(error) not in _NO_UPLOAD:
                         raise
-        with store_call("remove an upload"):
+        with store_call("remove an upload", bulkhead=WRITES):
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def leftovers(self, prefix: str) -> Iterator[StagedUpload]:

@@ -224,8 +224,9 @@ def test_an_object_that_becomes_referenced_during_a_collection_is_not_removed(
             blobs.delete(digest)
             if digest == digest_of(first):
                 assert world.push(weights=second).status_code == 201
+                time.ahead = timedelta(hours=4)  # the push's pins have expired
 
-    time.ahead = timedelta(hours=2)  # the push's pins have expired
+    time.ahead = timedelta(hours=2)
     collect(sessions, PushDuringDeletion(), staging, grace=timedelta(0), dry_run=False)
 
     assert not is_stored(blobs, digest_of(first))
@@ -320,6 +321,29 @@ def test_uploads_without_a_row_are_removed_when_they_are_old(staging, collected,
     assert collected(dry_run=True).uploads >= 1
     assert collected().uploads >= 1
     assert key not in {each.key for each in staging.leftovers("uploads/")}
+
+
+def test_other_objects_and_announced_uploads_are_no_leftovers(
+    world, s3, s3_server, staging, collected, monkeypatch
+):
+    monkeypatch.setattr(garbage_collection, "LIFETIME", timedelta(seconds=-10))
+    world.a_version()
+    kept = f"uploads/{uploaded(world, weights(4))['id']}"
+    other = f"uploads/of-another-{world.namespace}"
+    s3.put_object(Bucket=s3_server.bucket, Key=other, Body=b"x")
+    collected()
+    assert {kept, other} <= {each.key for each in staging.leftovers("uploads/")}
+    s3.delete_object(Bucket=s3_server.bucket, Key=other)
+
+
+def test_a_collection_that_was_suspended_deletes_nothing(
+    world, sessions, blobs, staging, orphan, monkeypatch
+):
+    stray = orphan(world.namespace.encode())
+    passed = iter(range(0, 10**9, 61))
+    monkeypatch.setattr(garbage_collection, "elapsed", lambda: next(passed))
+    collect(sessions, blobs, staging, grace=NO_GRACE, dry_run=False)
+    assert is_stored(blobs, stray)
 
 
 def test_young_uploads_without_a_row_stay(staging, collected):

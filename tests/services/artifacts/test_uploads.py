@@ -189,12 +189,19 @@ def small_parts(monkeypatch):
     monkeypatch.setattr("app.services.artifacts.uploads.PART_BYTES", 8)
 
 
+@pytest.fixture
+def few_sessions(stores):
+    """Sessions on a pool of at most four connections."""
+    engine = engine_for(stores.postgres.service_url, pool_size=2)
+    yield sessions_on(engine)
+    engine.dispose()
+
+
 @pytest.mark.usefixtures("small_parts")
 def test_announcements_at_a_store_that_hangs_hold_no_connection(
-    world_on, store_proxy, proxied_account, stores
+    world_on, store_proxy, proxied_account, few_sessions
 ):
-    engine = engine_for(stores.postgres.service_url, pool_size=2)
-    world = world_on(sessions=sessions_on(engine), staging=S3Staging(proxied_account))
+    world = world_on(sessions=few_sessions, staging=S3Staging(proxied_account))
     world.a_version()
 
     def announce_one(_):
@@ -202,12 +209,12 @@ def test_announcements_at_a_store_that_hangs_hold_no_connection(
 
     with store_proxy.fault(faults.hang), ThreadPoolExecutor(25) as clients:
         announced = clients.map(announce_one, range(25))
-        eventually(lambda: len(store_proxy.seen("POST", "uploads")) >= 25, within_s=30)
+        # More than there are connections; the store gets no more of them at once.
+        eventually(lambda: len(store_proxy.seen("POST", "uploads")) >= 16, within_s=30)
         for _ in range(5):
             assert world.call("GET", world.path, by="publisher").status_code == 200
         store_proxy.clear()
         assert set(announced) <= {201, 503}
-    engine.dispose()
 
 
 class NotedStaging:
@@ -240,6 +247,21 @@ def test_an_announcement_that_is_refused_leaves_no_upload_in_the_store(world_on,
     assert noted.begun
     left = {(each.key, each.multipart_id) for each in staging.leftovers("uploads/")}
     assert left.isdisjoint(noted.begun)
+
+
+def test_a_small_announcement_that_is_refused_calls_no_store(world_on, staging, monkeypatch):
+    noted = NotedStaging(staging, lambda: None)
+    world = world_on(staging=noted)
+    world.a_version()
+    name, token = world.a_principal(None, ("publisher", world.namespace))
+
+    def end_and_make():
+        world.call("DELETE", f"/v1/principals/{name}", by="admin")
+        return uuid.uuid4()
+
+    monkeypatch.setattr(uploads, "uuid4", end_and_make)
+    assert announce(world, uuid.uuid4().bytes, by=token).status_code == 401
+    assert noted.begun == []
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -17,7 +17,8 @@ CONTENT = b"some bytes of a file"
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(s3_deadlines, "CALL_S", 0.5)
+    """Return a function that shortens the deadline of the calls that must fail."""
+    return lambda: monkeypatch.setattr(s3_deadlines, "CALL_S", 0.5)
 
 
 @pytest.fixture
@@ -143,18 +144,18 @@ def test_an_object_known_to_be_damaged_is_replaced_in_any_case(store_proxy, put)
         pytest.param(faults.drip(0.2, in_head=True), id="slow-head"),
     ],
 )
-@pytest.mark.usefixtures("impatient")
-def test_a_read_that_fails_is_no_damage(store_proxy, blobs, put, digest, fault):
+def test_a_read_that_fails_is_no_damage(store_proxy, blobs, put, digest, impatient, fault):
     put()
+    impatient()
     store_proxy.set(fault, "GET", BLOBS)
     with pytest.raises(UnavailableError):
         read_whole(blobs, digest)
 
 
 @pytest.mark.parametrize("fault", [faults.hang, faults.drip(0.2, in_head=True)])
-@pytest.mark.usefixtures("impatient")
-def test_a_call_ends_with_its_deadline(store_proxy, blobs, put, digest, fault):
+def test_a_call_ends_with_its_deadline(store_proxy, blobs, put, digest, impatient, fault):
     put()
+    impatient()
     store_proxy.set(fault)
     for call in (
         put,
@@ -166,7 +167,6 @@ def test_a_call_ends_with_its_deadline(store_proxy, blobs, put, digest, fault):
             call()
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("headers", [{}, {"Location": "/x"}, {"x_amz_bucket_region": "eu-west-1"}])
 def test_a_redirect_of_every_request_is_an_unavailable_store(
@@ -191,9 +191,10 @@ def test_a_redirect_of_every_request_is_an_unavailable_store(
 def test_a_reader_may_be_slower_than_the_deadline(blobs, put, digest, monkeypatch):
     monkeypatch.setattr("app.storage.s3_client.CHUNK_BYTES", 8)
     put()
+    monkeypatch.setattr(s3_deadlines, "CALL_S", 2)
     with blobs.open(digest) as chunks:
         next(chunks)
-        s3_deadlines._watchdog._thread.join(0.8)  # longer than the deadline
+        s3_deadlines._watchdog._thread.join(2.5)  # longer than the deadline
         assert b"".join(chunks)
 
 

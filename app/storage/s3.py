@@ -101,7 +101,7 @@ class S3Blobs:
                 if error_code(error) in ABSENT:
                     return Replaced.MISSING
                 raise
-        if found["ContentLength"] != size_bytes:
+        if found.get("ContentLength") != size_bytes:
             return Replaced.DIFFERENT
         checksum = cast("dict[str, Any]", found).get("ChecksumSHA256")
         if checksum is not None and "-" not in checksum:  # that would be one of parts

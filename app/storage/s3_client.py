@@ -98,7 +98,8 @@ def store_errors(action: str) -> Iterator[None]:
     """Convert errors of the store, which no caller can have caused, to UnavailableError."""
     try:
         yield
-    except (BotoCoreError, ClientError, ResponseParserError) as error:
+    except (BotoCoreError, ClientError, ResponseParserError, LookupError, ValueError) as error:
+        # The last two are of a response that lacks what it must have, or has it in another form.
         reason = error_code(error) if isinstance(error, ClientError) else type(error).__name__
         message = f"The object store could not {action} ({reason}); try again shortly."
         raise UnavailableError(message) from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from contextlib import suppress
 from io import BytesIO
 
 import pytest
@@ -10,6 +11,7 @@ from app.domain.errors import DamagedObjectError, UnavailableError
 from app.storage import s3_deadlines
 from app.storage.blobs import Replaced, key_of, read_whole
 from app.storage.s3 import S3Blobs
+from app.storage.s3_staging import S3Staging
 from tests.support import store_proxy as faults
 
 CONTENT = b"some bytes of a file"
@@ -206,3 +208,33 @@ def test_after_a_bad_read_another_connection_is_used(store_proxy, blobs, put, di
         before = store_proxy.connections
         read_whole(blobs, digest)
         assert store_proxy.connections == before + 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.answer(200, b""),
+        faults.answer(200, b"<html>sign in</html>"),
+        faults.answer(200, b"no XML"),
+        faults.altered(Last_Modified="yesterday"),
+        faults.altered(Content_Type=None, ETag=None, Last_Modified=None),
+    ],
+)
+def test_a_response_in_another_form_is_an_unavailable_store(
+    store_proxy, blobs, put, digest, proxied_account, fault
+):
+    """Or it is harmless; it is never a failure of the registry."""
+    put()
+    staging = S3Staging(proxied_account)
+    store_proxy.set(fault)
+    calls = (
+        put,
+        lambda: put(overwrite=True),
+        lambda: read_whole(blobs, digest),
+        lambda: list(blobs.stored()),
+        lambda: staging.finish("uploads/x", staging.begin("uploads/x")),
+        lambda: list(staging.leftovers("uploads/")),
+    )
+    for call in calls:
+        with suppress(UnavailableError, DamagedObjectError):
+            call()

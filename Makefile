@@ -57,8 +57,8 @@ mutants: $(READY) $(VENDOR) ## Change the code at random and look for a test tha
 	$(BIN)/python -m tools.mutants --seed $(or $(SEED),$(shell date +%F)) \
 		$(if $(SINCE),--changed $(SINCE) --count 30,--count $(or $(COUNT),400))
 
-chaos: $(READY) ## Kill PostgreSQL, S3 and the API at work, CYCLES=50 times, and check everything
-	$(BIN)/python -m tests.chaos $(CYCLES)
+chaos: $(READY) ## Kill, freeze or mislead a part at work, CYCLES=50 times, and check all; VICTIMS="lying slow"
+	$(BIN)/python -m tests.chaos $(CYCLES) $(VICTIMS)
 
 check: lint types architecture dependencies test ## Everything that must hold before a commit
 

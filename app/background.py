@@ -1,4 +1,4 @@
-"""Background tasks of a server: cache invalidation, due promotions and the log of pulls."""
+"""Background tasks of a server: caches, due promotions, the log of pulls, and the store."""
 
 import logging
 import threading
@@ -10,13 +10,16 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.session import database_of
+from app.domain.errors import UnavailableError
 from app.http.deps import Parts
 from app.http.limits import STATE_KEY
 from app.http.shutdown import prepared_for_signals
+from app.services.artifacts.periodic_collection import collect_if_due
 from app.services.delivery.cache_invalidation import Listener
 from app.services.governance.due_promotions import process_due
 
 _INTERVAL_S: Final = 2.0
+_COLLECT_ROUND_S: Final = 300.0
 _log = logging.getLogger(__name__)
 
 
@@ -54,17 +57,58 @@ class BackgroundTasks:
             _log.exception("a background task failed and will be retried")
 
 
+class StoreTasks:
+    """A thread that checks the store at the start and collects garbage when it is due.
+
+    It is apart from the other tasks, because a store may hang.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, unless it is collecting: a collection may be cut off at any time."""
+        self._stopped.set()
+        self._thread.join(timeout=1)
+
+    def _run(self) -> None:
+        self._try(self._parts.blobs.check)
+        interval = self._parts.collect_interval
+        round_s = min(_COLLECT_ROUND_S, interval.total_seconds())
+        while round_s and not self._stopped.wait(round_s):
+            self._try(self._collect)
+
+    def _collect(self) -> None:
+        parts = self._parts
+        collect_if_due(parts.sessions, parts.blobs, parts.staging, interval=parts.collect_interval)
+
+    def _try(self, task: Callable[[], object]) -> None:
+        try:
+            task()
+        except UnavailableError as error:
+            _log.warning("the object store is not usable: %s", error.detail)
+        except SQLAlchemyError as error:
+            _log.warning("a collection failed and will be retried: %s", type(error).__name__)
+
+
 @asynccontextmanager
 async def running_background_tasks(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """Run the background tasks of `app` while it serves; yield its limits to the server."""
     parts: Parts = app.state.parts
-    tasks = BackgroundTasks(parts)
+    tasks, store_tasks = BackgroundTasks(parts), StoreTasks(parts)
     listener = Listener(database_of(parts.sessions), parts.cache.channel_cache)
     tasks.start()
+    store_tasks.start()
     listener.start()
     # Closing the cache releases all waiters. The end of the lifespan would be too late: the server
     # lets all requests finish before it.
     with prepared_for_signals(parts.shutdown, before_end=parts.cache.close):
         yield {STATE_KEY: parts.connections}
     listener.stop()
+    store_tasks.stop()
     tasks.stop()

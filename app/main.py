@@ -1,5 +1,7 @@
 """The application: wiring, no logic."""
 
+from datetime import timedelta
+
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 from starlette.types import Lifespan
@@ -95,6 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         in_flight=InFlight(settings.requests_per_principal),
         connections=settings.connections,
         shutdown=Shutdown(settings.unready_s),
+        collect_interval=timedelta(seconds=settings.collect_interval_s),
     )
     return app_of(
         parts,

@@ -25,7 +25,7 @@ from app.domain.identity.oidc import KEYS, Issuer
 from app.domain.identity.oidc_login import Client
 from app.domain.strict_json import NotStrictJsonError, read_value
 from app.http.limits import REQUESTS_PER_PRINCIPAL, ConnectionLimits, Limits
-from app.storage.s3 import S3Account
+from app.storage.s3_client import S3Account
 from app.storage.signing import signer_from
 
 _MIB = 1 << 20
@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     )
     drain_s: int = Field(
         default=20, ge=1, le=3600, description="How long requests may still run after that."
+    )
+    collect_interval_s: int = Field(
+        default=86_400, ge=0, description="0 leaves garbage collection to the operator."
     )
     checkpoint_key_file: Path | None = Field(
         default=None, description="An Ed25519 private key in PEM; if unset, no checkpoints."

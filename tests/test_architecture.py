@@ -72,6 +72,56 @@ def test_only_the_gateway_begins_and_seals(texts):
     assert offenders(found).keys() == {"services/idempotency.py", "services/transactions.py"}
 
 
+def store_calls_in(tree):
+    """Return the lines that use the store while a connection of the database is held.
+
+    A store that hangs would otherwise take the whole pool with it.
+    """
+    return sorted(
+        {
+            used.lineno
+            for block in ast.walk(tree)
+            if isinstance(block, ast.With) and any(map(holds_connection, block.items))
+            for statement in block.body
+            for used in ast.walk(statement)
+            if isinstance(used, ast.Name | ast.Attribute)
+            and getattr(used, "id", getattr(used, "attr", "")) in {"blobs", "staging"}
+        }
+    )
+
+
+def holds_connection(item):
+    """Whether a context is a transaction or a session."""
+    call = item.context_expr
+    if not isinstance(call, ast.Call):
+        return False
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    opens = {"begin", "begin_unaudited", "read", "_opened", "sessions", "_outside"}
+    if name == "read" and isinstance(call.func, ast.Attribute):
+        return getattr(call.func.value, "id", "") == "transactions"
+    return name in opens
+
+
+def test_no_use_case_calls_the_store_while_it_holds_a_connection(trees):
+    services = {path: tree for path, tree in trees.items() if APP / "services" in path.parents}
+    assert offenders({path: store_calls_in(tree) for path, tree in services.items()}) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("with transactions.begin('x', y) as t:\n  blobs.delete(d)", [2]),
+        ("with transactions.begin_unaudited('x', y) as t:\n  if a:\n    f(blobs)", [3]),
+        ("with transactions.read() as s:\n  parts.staging.begin(k)", [2]),
+        ("with sessions() as s:\n  f(s, blobs)", [2]),
+        ("with submission.read(suite):\n  f(blobs)", []),
+        ("with blobs.open(d) as chunks:\n  f(chunks)", []),
+    ],
+)
+def test_the_rule_on_the_store_finds_what_it_should(text, lines):
+    assert store_calls_in(ast.parse(text)) == lines
+
+
 def test_no_module_is_too_long_to_read(texts):
     lengths = {path: len(text.splitlines()) for path, text in texts.items()}
     too_long = {path: length for path, length in lengths.items() if length > LONGEST_FILE}

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.fields import Out
 from app.db.clock import Clock
 from app.db.schema import schema_revision
-from app.domain.errors import RegistryError
+from app.domain.errors import RegistryError, UnavailableError
 from app.http.deps import BlobsDep, PartsDep, SessionsDep
 from app.http.metrics import exposition
 
@@ -34,6 +34,9 @@ class ReadinessOut(Out):
     )
     database: State
     storage: State
+    storage_problem: str | None = Field(
+        default=None, description="What the store lacks for the registry; absent if nothing."
+    )
     migrations: State
     clock: State = Field(
         description="Failing above two seconds: the store's presigned URLs use this clock."
@@ -49,7 +52,7 @@ async def healthz() -> LivenessOut:
     return LivenessOut(status="ok")
 
 
-@router.get("/readyz", responses={503: {"model": ReadinessOut}})
+@router.get("/readyz", responses={503: {"model": ReadinessOut}}, response_model_exclude_unset=True)
 def readyz(
     response: Response, parts: PartsDep, sessions: SessionsDep, blobs: BlobsDep
 ) -> ReadinessOut:
@@ -64,8 +67,15 @@ def readyz(
         with sessions() as session:
             return schema_revision(session) == parts.expected_revision
 
+    problems: list[str] = []
+
     def storage() -> bool:
-        blobs.check()
+        try:
+            blobs.check()
+        except UnavailableError as error:
+            if "lacking" in error.members:
+                problems.append(error.detail)
+            raise
         return True
 
     def clock() -> bool:
@@ -80,6 +90,8 @@ def readyz(
         clock=_state(clock),
         clock_ahead_ms=_ahead_ms(parts.clock),
     )
+    if problems:
+        found = found.model_copy(update={"storage_problem": problems[0]})
     if "failing" in (found.server, found.database, found.storage, found.migrations, found.clock):
         response.status_code = 503
     return found

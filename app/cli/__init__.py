@@ -25,7 +25,7 @@ class _Command:
 _COMMANDS: Final = {
     "serve": _Command(
         "servers:serve",
-        "Serve the registry. The database must be migrated and the bucket must exist.",
+        "Serve the registry. The database must be migrated.",
         "prefix-registry serve --host 0.0.0.0 --workers 4",
     ),
     "local": _Command(

@@ -10,7 +10,7 @@ from app.db.schema import REVISION, schema_revision
 from app.db.session import Sessions, engine_for, sessions_on
 from app.domain.errors import OperatorError
 from app.settings import Settings, settings_from_environment
-from app.storage.s3 import S3Account
+from app.storage.s3_client import S3Account
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from app.cli.registry import database_errors_reported, require_migrated
 from app.server import app_for, listening_socket, stop_cleanly_on_signals, url_of
 from app.server import serve as serve_on
 from app.settings import settings_from_environment
-from app.storage.s3 import S3Blobs
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Number of serving processes.")]
@@ -22,7 +21,6 @@ def serve(
 ) -> None:
     settings = settings_from_environment()
     require_migrated(settings)
-    S3Blobs(settings.s3_account).check()
     settings.signer()  # an unusable key stops the start, before the first request
     stop_cleanly_on_signals()
     with listening_socket(host, port) as bound:

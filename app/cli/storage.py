@@ -15,6 +15,7 @@ from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
 
 _LONGEST_GRACE_H: Final = 10 * 366 * 24
+_GRACE_HOURS: Final = garbage_collection.GRACE / timedelta(hours=1)
 
 
 def collect(
@@ -22,7 +23,7 @@ def collect(
     grace_hours: Annotated[
         float,
         typer.Option(min=0, max=_LONGEST_GRACE_H, help="Keep objects younger than this."),
-    ] = 24,
+    ] = _GRACE_HOURS,
     delete: Annotated[
         bool, typer.Option(help="Remove the objects; without it, only report.")
     ] = False,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -90,6 +90,12 @@ def entries_page(
     if wanted.until is not None:
         statement = statement.where(AuditEntry.at < wanted.until)
     return page_of(session, statement, key, request, descending=latest_first)
+
+
+def latest_at(session: Session, action: str) -> datetime | None:
+    """Return the time of the latest entry of an action; None if there is none."""
+    statement = select(func.max(AuditEntry.at)).where(AuditEntry.action == action)
+    return session.scalar(statement)
 
 
 def entries_after(

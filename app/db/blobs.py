@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
@@ -13,14 +13,22 @@ from app.db.clock import present_time, registry_time
 from app.db.models import BlobPin, Damage, EvaluationFile, Upload, Version, VersionFile
 
 
-def pin(session: Session, digests: Collection[str], until: datetime) -> None:
-    """Pin objects against collection until `until`; waits for a running collection of them."""
-    rows = [{"sha256": digest, "expires_at": until} for digest in sorted(set(digests))]
+def pin(session: Session, digests: Collection[str], until: datetime) -> bool:
+    """Pin objects against collection until `until`; False if one of them is being collected."""
+    wanted = set(digests)
+    rows = [{"sha256": digest, "expires_at": until} for digest in sorted(wanted)]
     new = insert(BlobPin).values(rows)
     longer = func.greatest(BlobPin.expires_at, new.excluded.expires_at)
-    session.execute(
-        new.on_conflict_do_update(index_elements=[BlobPin.sha256], set_={"expires_at": longer})
-    )
+    statement = new.on_conflict_do_update(
+        index_elements=[BlobPin.sha256],
+        set_={"expires_at": longer, "collected_until": None},
+        where=~_is_being_collected(),
+    ).returning(BlobPin.sha256)
+    return set(session.scalars(statement)) == wanted
+
+
+def _is_being_collected() -> ColumnElement[bool]:
+    return func.coalesce(BlobPin.collected_until > registry_time(), False)
 
 
 def is_pinned(session: Session, digests: Collection[str]) -> bool:
@@ -35,26 +43,29 @@ def is_pinned(session: Session, digests: Collection[str]) -> bool:
     return set(session.scalars(statement)) == wanted
 
 
-def lock_for_collection(session: Session, digest: str) -> bool:
-    """Lock an object against new pins; False if it is pinned."""
-    new = insert(BlobPin).values(sha256=digest, expires_at=registry_time())
+def mark_for_collection(session: Session, digest: str, until: datetime) -> bool:
+    """Keep pushes from pinning an object until `until`; False if it is pinned or marked."""
+    new = insert(BlobPin).values(sha256=digest, expires_at=registry_time(), collected_until=until)
     statement = new.on_conflict_do_update(
         index_elements=[BlobPin.sha256],
-        set_={"sha256": new.excluded.sha256},
-        where=BlobPin.expires_at <= registry_time(),
+        set_={"collected_until": until},
+        where=(BlobPin.expires_at <= registry_time()) & ~_is_being_collected(),
     ).returning(BlobPin.sha256)
     return session.scalar(statement) is not None
 
 
-def unpin(session: Session, digest: str) -> None:
-    session.execute(delete(BlobPin).where(BlobPin.sha256 == digest))
+def unmark_collected(session: Session, digest: str, until: datetime) -> None:
+    """Remove the mark of a collection, unless it has expired and a push has pinned the object."""
+    session.execute(
+        delete(BlobPin).where(BlobPin.sha256 == digest, BlobPin.collected_until == until)
+    )
 
 
 def delete_expired_pins(session: Session) -> None:
-    """Delete expired pins, except those locked by a collection, which deletes them itself."""
+    """Delete expired pins, except those of objects that are being collected."""
     expired = (
         select(BlobPin.sha256)
-        .where(BlobPin.expires_at <= present_time())
+        .where(BlobPin.expires_at <= present_time(), ~_is_being_collected())
         .with_for_update(skip_locked=True)
     )
     session.execute(delete(BlobPin).where(BlobPin.sha256.in_(expired)))
@@ -132,8 +143,12 @@ def remove_damage(session: Session, digest: str) -> bool:
     return session.scalar(statement) is not None
 
 
-def damaged_digests(session: Session) -> set[str]:
-    return set(session.scalars(select(Damage.sha256)))
+def damaged_digests(session: Session, among: Collection[str] | None = None) -> set[str]:
+    """Return the digests that are marked as damaged, of all objects or of some."""
+    statement = select(Damage.sha256)
+    if among is not None:
+        statement = statement.where(Damage.sha256.in_(among))
+    return set(session.scalars(statement))
 
 
 def damaged_among(session: Session, versions: Collection[UUID]) -> Mapping[UUID, list[str]]:
@@ -169,8 +184,23 @@ def upload_of(session: Session, prefix_id: UUID, principal_id: UUID, sha256: str
     return session.scalars(statement).one_or_none()
 
 
-def expired_uploads(session: Session) -> Sequence[Upload]:
+def expired_uploads(session: Session, limit: int) -> Sequence[Upload]:
+    """Return the uploads that have expired, the oldest first."""
     statement = (
-        select(Upload).where(Upload.expires_at <= present_time()).with_for_update(skip_locked=True)
+        select(Upload)
+        .where(Upload.expires_at <= present_time())
+        .order_by(Upload.expires_at)
+        .limit(limit)
     )
     return session.scalars(statement).all()
+
+
+def delete_uploads(session: Session, uploads: Collection[UUID]) -> int:
+    """Delete rows of uploads that have expired; return how many there were."""
+    statement = delete(Upload).where(Upload.id.in_(uploads), Upload.expires_at <= present_time())
+    return len(session.scalars(statement.returning(Upload.id)).all())
+
+
+def announced_among(session: Session, uploads: Collection[UUID]) -> set[UUID]:
+    """Return the uploads that have a row."""
+    return set(session.scalars(select(Upload.id).where(Upload.id.in_(uploads))))

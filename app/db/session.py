@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -112,6 +112,18 @@ def sessions_on(bind: Engine | Connection) -> Sessions:
     )
     event.listen(sessions, "before_flush", _require_begun)
     return sessions
+
+
+@contextmanager
+def held_alone(sessions: Sessions, lock: int) -> Iterator[bool]:
+    """Yield whether this process alone holds a lock of the database, until the block ends.
+
+    The lock has a connection of its own beside the pool, and ends with it if the process is killed.
+    """
+    engine: Engine = sessions.kw["bind"]
+    with engine.execution_options(isolation_level=_AUTOCOMMIT).connect() as connection:
+        connection.detach()
+        yield bool(connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}))
 
 
 def database_of(sessions: Sessions) -> URL:

@@ -5,7 +5,7 @@ hand-off costs more than the work.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -45,6 +45,7 @@ class Parts:
     uses: TokenUsage
     issuers: Issuers
     signer: Signer | None = None
+    collect_interval: timedelta = timedelta(0)
     pulls: PullLog = field(default_factory=PullLog)
     cache: ReadThroughCache = field(default_factory=ReadThroughCache)
     clock: Clock = field(default_factory=Clock)

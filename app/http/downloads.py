@@ -8,6 +8,7 @@ from typing import Final
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from app.db.models import EvaluationFile, Version, VersionFile
@@ -94,14 +95,39 @@ async def _chunks(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _content(parts: Parts, digest: str, span: range) -> Iterator[bytes]:
-    try:
-        with parts.blobs.open(digest) as chunks:
-            yield from verified(chunks, digest, span)
-    except DamagedObjectError as error:
-        DAMAGED_OBJECTS.inc()
-        _log.error("damaged object: %s", error.detail)
+    """Yield verified bytes; while none was sent, a bad read is repeated once.
+
+    Only what two reads found marks an object as damaged, and a right read removes the mark.
+    """
+    is_marked = blob_damage.is_marked(parts.sessions, digest)
+    has_begun = False
+    for is_repeated in (False, True):
+        try:
+            with parts.blobs.open(digest) as chunks:
+                for piece in verified(chunks, digest, span):
+                    has_begun = True
+                    yield piece
+            break
+        except DamagedObjectError as error:
+            if is_repeated or has_begun:
+                _note_damage(parts, digest, error, is_certain=is_repeated)
+                raise
+    if is_marked:
+        _unmark(parts, digest)
+
+
+def _note_damage(parts: Parts, digest: str, error: DamagedObjectError, *, is_certain: bool) -> None:
+    DAMAGED_OBJECTS.inc()
+    _log.error("damaged object: %s", error.detail)
+    if is_certain or blob_damage.damage_of(parts.blobs, digest) is not None:
         blob_damage.mark(parts.sessions, digest=digest, problem=error.detail)
-        raise
+
+
+def _unmark(parts: Parts, digest: str) -> None:
+    try:
+        blob_damage.unmark(parts.sessions, digest=digest)
+    except SQLAlchemyError as error:  # the next read removes the mark
+        _log.warning("a damage mark was not removed: %s", type(error).__name__)
 
 
 def _span(header: str | None, size_bytes: int) -> range | None:

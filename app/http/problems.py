@@ -1,5 +1,6 @@
 """Refusals as RFC 9457 problem documents: one table from error to status code."""
 
+import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -88,6 +89,7 @@ _FRAMEWORK_CODES: Final = {
 }
 
 
+_DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _SAFE: Final = {"GET", "HEAD", "OPTIONS"}
 
 # The database rolled back a transaction because of a deadlock, a conflict or a lock timeout.
@@ -148,6 +150,7 @@ def install(app: FastAPI) -> None:
     handle_with(app, HTTPException, _framework_refused)
     handle_with(app, DBAPIError, database_failed)
     handle_with(app, PoolTimeoutError, database_failed)
+    handle_with(app, OSError, _disk_failed)
     handle_with(app, AlreadyAnswered, _replayed)
     handle_with(app, ClientDisconnect, _disconnected)
     handle_with(app, Exception, failed)
@@ -262,6 +265,15 @@ def database_refusal(error: DBAPIError | PoolTimeoutError, method: str) -> Regis
         return None
     _log.error("the database is unavailable: %s", cause_of(error))
     return errors.UnavailableError(message)
+
+
+def _disk_failed(request: Request, error: OSError) -> JSONResponse:
+    """Respond 503 if the disk for received files is full; it is empty again after a while."""
+    if error.errno not in _DISK_FULL:
+        return failed(request, error)
+    _log.error("the disk for temporary files is full: %s", cause_of(error))
+    message = "The registry has no room for this request at present; nothing was changed."
+    return respond(errors.UnavailableError(message))
 
 
 def _disconnected(_request: Request, _error: ClientDisconnect) -> JSONResponse:

@@ -155,8 +155,8 @@ def large_objects(
             limit_bytes=limits.weights_bytes,
             in_parts=False,
         )
-        (put,) = uploads.requests_for(staging, upload, by_digest=False)
-        actions = {"upload": {"href": put.url}}
+        (put,) = uploads.requests_for(staging, upload, in_url=True)
+        actions = {"upload": {"href": put.url, "header": put.headers}}
         objects.append({"oid": announced.oid, "size": announced.size, "actions": actions})
     document = {"transfer": "basic", "objects": objects, "hash_algo": "sha256"}
     return JSONResponse(document, media_type="application/vnd.git-lfs+json")

@@ -23,7 +23,8 @@ from app.local.s3 import S3Endpoint, running_s3
 from app.server import app_for, listening_socket, serve, stop_cleanly_on_signals, url_of
 from app.services.identity.bootstrap import ensure_principal, ensure_token
 from app.settings import Settings
-from app.storage.s3 import S3Account, prepare_bucket
+from app.storage.s3 import prepare_bucket
+from app.storage.s3_client import S3Account
 from app.storage.signing import new_private_key_pem
 
 CREDENTIALS_FILE: Final = "credentials.json"

@@ -155,7 +155,12 @@ class Transactions:
 
     @contextmanager
     def begin(
-        self, purpose: str, needs: Requirement, *, subject: str | None = None
+        self,
+        purpose: str,
+        needs: Requirement,
+        *,
+        subject: str | None = None,
+        apart: bool = False,
     ) -> Iterator[Transaction]:
         """Open a transaction that must append an audit entry; without one, nothing is changed.
 
@@ -164,6 +169,8 @@ class Transactions:
             needs: The authority that the caller must have, now and when the change takes effect.
             subject: The subject whose chain is locked first; its changes then happen one by one.
                 Without it, the chain is locked and the authority is read when the entry is made.
+            apart: Commit independently of an idempotent request: use it for a fact that stays
+                true if the request fails, such as the repair of an object.
 
         Raises:
             UnauthenticatedError: The caller's credential has ended.
@@ -171,7 +178,7 @@ class Transactions:
             UnavailableError: Too many changes of the subject are under way.
         """
         needs(self.caller)  # as it arrived: a refusal costs no turn and no transaction
-        with self._opened(purpose, needs, subject=subject) as transaction:
+        with self._opened(purpose, needs, subject=subject, apart=apart) as transaction:
             if subject is not None:
                 transaction.begin_on(subject)
             yield transaction

@@ -1,10 +1,12 @@
 """Content-addressed blobs: the protocol of a store, its object keys, and verified reading."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import BinaryIO, Final, Protocol
 
 from app.domain.errors import DamagedObjectError
@@ -21,14 +23,28 @@ class StoredBlob:
     stored_at: datetime
 
 
+class Replaced(StrEnum):
+    """The fault of an object that a write replaced."""
+
+    MISSING = "missing"
+    DIFFERENT = "different"
+    DAMAGED = "damaged"
+
+
 class Blobs(Protocol):
     """A store of immutable bytes by their SHA-256 digest: S3, or a dictionary in tests.
 
     Every call raises UnavailableError when the store does not respond.
     """
 
-    def put(self, content: BinaryIO, *, digest: str, size_bytes: int) -> None:
-        """Store `content` durably unless it already exists; safe to repeat."""
+    def put(
+        self, content: BinaryIO, *, digest: str, size_bytes: int, overwrite: bool = False
+    ) -> Replaced | None:
+        """Store `content` durably unless it already exists; safe to repeat.
+
+        Return the fault of the object that was there, or None. With `overwrite`, the object is
+        known to be damaged and is replaced in any case.
+        """
 
     def open(self, digest: str) -> AbstractContextManager[Iterator[bytes]]:
         """Yield the stored bytes in chunks, without verifying them.
@@ -47,7 +63,11 @@ class Blobs(Protocol):
         """Delete an object; a missing object is no error."""
 
     def check(self) -> None:
-        """Raise UnavailableError unless the store responds and the bucket exists."""
+        """Require that the store responds, has the bucket and does what the registry relies on.
+
+        Raises:
+            UnavailableError: It does not; a suitable store's error has no `lacking`.
+        """
 
 
 def key_of(digest: str) -> str:
@@ -91,3 +111,14 @@ def verified(chunks: Iterable[bytes], digest: str, span: range) -> Iterator[byte
         raise DamagedObjectError(message, digest=digest)
     if held:
         yield held
+
+
+def read_whole(blobs: Blobs, digest: str) -> None:
+    """Read and hash an object.
+
+    Raises:
+        DamagedObjectError: It is missing, or its bytes do not hash to `digest`.
+    """
+    with blobs.open(digest) as chunks:
+        # An empty range yields no bytes, yet `verified` reads and hashes the whole object.
+        deque(verified(chunks, digest, range(0)), maxlen=0)

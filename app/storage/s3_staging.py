@@ -2,20 +2,30 @@
 
 import base64
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from app.storage.s3 import CHUNK_BYTES, S3Account, client_of, error_code, store_errors
-from app.storage.staging import PART_BYTES, PresignedRequest
+from app.storage.s3_client import (
+    ABSENT,
+    S3Account,
+    chunks_of,
+    client_of,
+    error_code,
+    pages_of,
+    store_call,
+    store_errors,
+)
+from app.storage.s3_deadlines import WRITES, watched
+from app.storage.staging import PART_BYTES, PresignedRequest, StagedUpload
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
-_ABSENT = {"NoSuchKey", "404", "NotFound"}
 _NO_UPLOAD = {"NoSuchUpload", "404", "NotFound"}
+_CHECKSUM: Final = "x-amz-checksum-sha256"
 
 
 class S3Staging:
@@ -26,26 +36,33 @@ class S3Staging:
         self._client = client_of(account, account.endpoint_url)
         public = account.public_endpoint_url
         self._signer = self._client if public is None else client_of(account, public)
+        self._url_signer = client_of(account, public or account.endpoint_url)
+        self._url_signer.meta.events.register("before-sign.s3.PutObject", _move_checksum_to_url)
 
     def begin(self, key: str) -> str:
-        with store_errors("begin an upload"):
+        with store_call("begin an upload", bulkhead=WRITES):
             begun = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
             return begun["UploadId"]
 
     def presigned_put(
-        self, key: str, *, sha256: str | None, size_bytes: int, lifetime_s: int
+        self, key: str, *, sha256: str, size_bytes: int, lifetime_s: int, in_url: bool = False
     ) -> PresignedRequest:
-        parameters: dict[str, str | int] = {"Bucket": self._bucket, "Key": key}
-        headers = {}
-        if sha256 is not None:
-            raw = bytes.fromhex(sha256.removeprefix("sha256:"))
-            checksum = base64.b64encode(raw).decode()
-            parameters |= {"ContentLength": size_bytes, "ChecksumSHA256": checksum}
-            headers = {"Content-Length": str(size_bytes), "x-amz-checksum-sha256": checksum}
-        url = self._signer.generate_presigned_url(
-            "put_object", Params=parameters, ExpiresIn=lifetime_s
+        raw = bytes.fromhex(sha256.removeprefix("sha256:"))
+        checksum = base64.b64encode(raw).decode()
+        url = (self._url_signer if in_url else self._signer).generate_presigned_url(
+            "put_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": key,
+                "ContentLength": size_bytes,
+                "ChecksumSHA256": checksum,
+            },
+            ExpiresIn=lifetime_s,
         )
-        return PresignedRequest("PUT", url, headers, size_bytes)
+        headers = {"Content-Length": str(size_bytes)}
+        return PresignedRequest(
+            "PUT", url, headers if in_url else headers | {_CHECKSUM: checksum}, size_bytes
+        )
 
     def presigned_parts(
         self, key: str, multipart_id: str, *, size_bytes: int, lifetime_s: int
@@ -68,7 +85,7 @@ class S3Staging:
         return requests
 
     def finish(self, key: str, multipart_id: str) -> None:
-        with store_errors("finish an upload"):
+        with store_call("finish an upload", bulkhead=WRITES):
             try:
                 parts = self._parts(key, multipart_id)
                 if parts:
@@ -94,23 +111,23 @@ class S3Staging:
 
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes] | None]:
-        with store_errors("read an upload"):
-            try:
-                found = self._client.get_object(Bucket=self._bucket, Key=key)
-            except ClientError as error:
-                if error_code(error) not in _ABSENT:
-                    raise
+        with watched() as deadline:
+            with store_errors("read an upload"), deadline.running():
+                try:
+                    found = self._client.get_object(Bucket=self._bucket, Key=key)
+                except ClientError as error:
+                    if error_code(error) not in ABSENT:
+                        raise
+                    found = None
+            if found is None:
                 yield None
                 return
-            body = found["Body"]
-            try:
-                yield body.iter_chunks(CHUNK_BYTES)
-            finally:
-                body.close()
+            with closing(found["Body"]) as body:
+                yield chunks_of(body, deadline)
 
     def discard(self, key: str, multipart_id: str | None) -> None:
-        with store_errors("remove an upload"):
-            if multipart_id is not None:
+        if multipart_id is not None:
+            with store_call("end an upload", bulkhead=WRITES):
                 try:
                     self._client.abort_multipart_upload(
                         Bucket=self._bucket, Key=key, UploadId=multipart_id
@@ -118,4 +135,22 @@ class S3Staging:
                 except ClientError as error:
                     if error_code(error) not in _NO_UPLOAD:
                         raise
+        with store_call("remove an upload", bulkhead=WRITES):
             self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def leftovers(self, prefix: str) -> Iterator[StagedUpload]:
+        files = self._client.get_paginator("list_objects_v2")
+        for page in pages_of(files.paginate(Bucket=self._bucket, Prefix=prefix)):
+            for found in page.get("Contents", []):
+                yield StagedUpload(found["Key"], None, found["LastModified"])
+        in_parts = self._client.get_paginator("list_multipart_uploads")
+        for begun in pages_of(in_parts.paginate(Bucket=self._bucket, Prefix=prefix)):
+            for each in begun.get("Uploads", []):
+                yield StagedUpload(each["Key"], each["UploadId"], each["Initiated"])
+
+
+def _move_checksum_to_url(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's own
+    """Let the signature cover the checksum as a parameter, which S3 takes for the header."""
+    checksum = request.headers[_CHECKSUM]
+    del request.headers[_CHECKSUM]
+    request.params = (request.params or {}) | {_CHECKSUM: checksum}

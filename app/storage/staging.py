@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 PART_BYTES: Final = 64 << 20
@@ -19,6 +20,15 @@ class PresignedRequest:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class StagedUpload:
+    """An uploaded file, or an upload in parts that has not ended, whether or not announced."""
+
+    key: str
+    multipart_id: str | None
+    begun_at: datetime
+
+
 class Staging(Protocol):
     """Uploads in progress. Every call raises UnavailableError when the store does not respond."""
 
@@ -26,12 +36,11 @@ class Staging(Protocol):
         """Begin an upload in parts; return the id that the store gave it."""
 
     def presigned_put(
-        self, key: str, *, sha256: str | None, size_bytes: int, lifetime_s: int
+        self, key: str, *, sha256: str, size_bytes: int, lifetime_s: int, in_url: bool = False
     ) -> PresignedRequest:
-        """Return a request that uploads a file; with `sha256`, the store checks digest and size.
+        """Return a request that uploads a file of this digest and size; the store checks both.
 
-        Clients that send no additional headers (Git LFS) get a request without a digest; their
-        bytes are checked when they are read.
+        With `in_url`, the URL carries the digest, for clients that send no headers of others.
         """
 
     def presigned_parts(
@@ -47,3 +56,6 @@ class Staging(Protocol):
 
     def discard(self, key: str, multipart_id: str | None) -> None:
         """Remove the uploaded file or parts; a missing upload is no error."""
+
+    def leftovers(self, prefix: str) -> Iterator[StagedUpload]:
+        """Yield everything that was uploaded below a prefix and not discarded."""

@@ -934,6 +934,7 @@ def upgrade() -> None:
         "blob_pin",
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("collected_until", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "sha256 ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_blob_pin_sha256_is_digest")
         ),

@@ -7,6 +7,8 @@ from sqlalchemy import create_engine
 
 from app.db.session import engine_for, sessions_on
 from app.http.shutdown import Shutdown
+from app.storage.s3 import S3Blobs
+from tests.support import store_proxy as faults
 from tests.support.blobs import MemoryBlobs
 
 CLOSED = "postgresql+psycopg://nobody@127.0.0.1:1/nowhere"
@@ -66,6 +68,29 @@ def test_a_registry_with_all_its_parts_is_ready(world):
 
 def test_an_unavailable_store_is_named(world_on):
     assert readiness(world_on(blobs=unavailable_blobs())) == (503, {"storage"})
+
+
+def test_the_log_and_readiness_name_what_a_store_lacks(
+    world_on, store_proxy, proxied_account, caplog
+):
+    """A push is refused with the same sentence, and everything that needs no store works."""
+    store_proxy.set(ignore_condition, "PUT")
+    world = world_on(blobs=S3Blobs(proxied_account))
+    for _ in range(2):
+        response = world.client.get("/readyz")
+        assert (response.status_code, response.json()["storage"]) == (503, "failing")
+        assert "If-None-Match" in response.json()["storage_problem"]
+    world.a_base()
+    world.a_prefix()
+    refused = world.push()
+    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/unavailable")
+    assert refused.json()["detail"] == response.json()["storage_problem"]
+    assert caplog.text.count("If-None-Match: *") >= 1
+    assert store_proxy.seen("PUT", "/blobs/") == []
+
+
+def ignore_condition(_proxy, request):
+    return faults.Response(200) if request.condition else request.forward()
 
 
 def test_an_unavailable_database_is_named(world_on, sessions_on_nothing):

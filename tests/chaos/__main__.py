@@ -1,4 +1,4 @@
-"""`python -m tests.chaos CYCLES`: the fault tests, for any number of cycles."""
+"""`python -m tests.chaos CYCLES [VICTIM ...]`: the fault tests, for any number of cycles."""
 
 import random
 import shutil
@@ -12,8 +12,8 @@ from tests.chaos.victims import VICTIMS
 SHOWN = 20
 
 
-def main(cycles):
-    victims = [victim for _ in range(cycles) for victim in random.sample([*VICTIMS], len(VICTIMS))]
+def main(cycles, among):
+    victims = [victim for _ in range(cycles) for victim in random.sample(among, len(among))]
     folder = Path(tempfile.mkdtemp(prefix="registry-chaos-"))
     found = run_cycles(folder, victims[:cycles])
     if found:
@@ -23,4 +23,4 @@ def main(cycles):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:] or [*VICTIMS])

@@ -1,4 +1,4 @@
-"""A registry of real processes, of which each part can be killed and restarted."""
+"""A registry of real processes, of which each part can be killed, frozen or made to fail."""
 
 import os
 import random
@@ -15,12 +15,15 @@ import httpx2
 from app.local.mode import Stores, prepare
 from app.local.postgres import running_postgres
 from app.local.s3 import running_s3
+from tests.support import store_proxy as faults
 from tests.support.observing import ROOT, eventually, living
 from tests.support.servers import probe_bucket
+from tests.support.store_proxy import running_proxy
 
 # Few, so that leaked connections exhaust the pool soon.
 POOL_SIZE = 3
 PATIENCE_S = 60
+BLOBS = "/blobs/"
 
 
 class Registry:
@@ -36,6 +39,7 @@ class Registry:
         self.ports = {"postgres": next(ports), "s3": next(ports)}
         self.running = {}
         self.api = None
+        self.proxy = None
         self.stores = None
         self.tokens = None
 
@@ -43,6 +47,8 @@ class Registry:
         with ThreadPoolExecutor(2) as threads:
             self.stores = Stores(*threads.map(self._start, ("postgres", "s3")))
         self.tokens = prepare(self.stores, {})
+        proxy = self.running["proxy"] = ExitStack()
+        self.proxy = proxy.enter_context(running_proxy(self.stores.s3.endpoint_url))
         self._start_api()
         self.await_readiness()
 
@@ -57,7 +63,10 @@ class Registry:
     def _start_api(self):
         port = self.url.rpartition(":")[2]
         command = [sys.executable, "-m", "app.cli", "serve", "--port", port, "--workers", "2"]
-        settings = self.stores.environment | {"REGISTRY_DATABASE_POOL_SIZE": str(POOL_SIZE)}
+        settings = self.stores.environment | {
+            "REGISTRY_DATABASE_POOL_SIZE": str(POOL_SIZE),
+            "REGISTRY_S3_ENDPOINT_URL": self.proxy.url,
+        }
         with (self.folder / "api.log").open("ab") as log:
             self.api = subprocess.Popen(
                 command,
@@ -77,8 +86,8 @@ class Registry:
         except httpx2.TransportError:
             return False
 
-    def kill(self, victim):
-        """Send SIGKILL to a victim of `VICTIMS`; return the function that restarts it."""
+    def harm(self, victim):
+        """Kill, freeze or mislead a victim of `VICTIMS`; return the function that ends it."""
         return VICTIMS[victim](self)
 
     def kill_server(self, part):
@@ -93,6 +102,18 @@ class Registry:
             self._start(part)
 
         return start_again
+
+    def freeze(self, part):
+        """Stop all processes of PostgreSQL or of S3; they continue where they were."""
+        stopped = living(self.folder / part).keys() - {os.getpid()}
+        send(signal.SIGSTOP, stopped)
+        return lambda: send(signal.SIGCONT, stopped)
+
+    def set_fault(self, *faults):
+        """Let the store hang, lie or fail; each fault has a method and a path."""
+        for fault in faults:
+            self.proxy.set(*fault)
+        return self.proxy.clear
 
     def kill_backend(self):
         """Kill one backend process of PostgreSQL, whereupon PostgreSQL restarts all of them."""
@@ -130,7 +151,20 @@ VICTIMS = {
     "api": Registry.kill_api,
     "backend": Registry.kill_backend,
     "worker": Registry.kill_worker,
+    "frozen-pg": lambda registry: registry.freeze("postgres"),
+    "frozen-s3": lambda registry: registry.freeze("s3"),
+    "hanging": lambda registry: registry.set_fault((faults.hang,)),
+    "slow": lambda registry: registry.set_fault((faults.drip(0.2, in_head=True),)),
+    "truncating": lambda registry: registry.set_fault((faults.truncate(9), "GET", BLOBS)),
+    "failing": lambda registry: registry.set_fault((faults.status(500), "*", BLOBS)),
+    "redirecting": lambda registry: registry.set_fault((faults.status(307, Location="/x"),)),
+    "flipping": lambda registry: registry.set_fault((faults.flip, "GET", BLOBS)),
+    "forgetting": lambda registry: registry.set_fault((faults.forget, "PUT", BLOBS)),
+    "claiming": lambda registry: registry.set_fault((faults.claim_to_have, "PUT", BLOBS)),
+    "lying": lambda registry: registry.set_fault((faults.claim_or_forget, "PUT", BLOBS)),
 }
+# The others end at once; these last for a while.
+LASTING = VICTIMS.keys() - {"postgres", "s3", "api", "backend", "worker"}
 
 
 @contextmanager
@@ -159,6 +193,12 @@ def stable_ports():
 
 def start_nothing():
     """Start nothing: the parent of the killed process replaces it."""
+
+
+def send(number, pids):
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def end(pid):

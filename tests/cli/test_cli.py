@@ -193,24 +193,6 @@ def test_a_folder_without_weights_has_no_base_digest(run, tmp_path):
             "the database here at 127.0.0.1 does not respond: connection failed",
             id="database-away",
         ),
-        pytest.param(
-            "REGISTRY_S3_ENDPOINT_URL",
-            "http://127.0.0.1:1",
-            "The object store could not find the bucket {bucket} (EndpointConnectionError)",
-            id="store-away",
-        ),
-        pytest.param(
-            "REGISTRY_S3_BUCKET",
-            "nowhere",
-            "The object store could not find the bucket nowhere (404)",
-            id="bucket-missing",
-        ),
-        pytest.param(
-            "REGISTRY_S3_SECRET_KEY",
-            "wrong",
-            "The object store could not find the bucket {bucket} (403)",
-            id="store-refuses",
-        ),
     ],
 )
 def test_serving_fails_at_start_with_one_sentence(
@@ -246,6 +228,44 @@ def test_migrating_needs_the_name_of_the_service_role(run, environment):
 def test_migrating_an_unavailable_database_is_reported(run, environment):
     environment.setenv("REGISTRY_MIGRATION_DATABASE_URL", "postgresql+psycopg://me@127.0.0.1:1/x")
     assert run("migrate").startswith("prefix-registry: the database refused: connection failed")
+
+
+@pytest.mark.parametrize(
+    ("changed", "value", "named"),
+    [
+        pytest.param("ENDPOINT_URL", "http://127.0.0.1:1", "EndpointConnectionError", id="away"),
+        pytest.param("BUCKET", "nowhere", "find the bucket nowhere (404)", id="bucket-missing"),
+        pytest.param("SECRET_KEY", "wrong", "(403)", id="refuses"),
+    ],
+)
+def test_serve_starts_without_its_store_and_is_unready_in_part(
+    environment, tokens, tmp_path, changed, value, named
+):
+    environment.setenv(f"REGISTRY_S3_{changed}", value)
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        ) as process,
+    ):
+        url = process.stdout.readline().removeprefix("Serving ").strip()
+        transport = httpx2.HTTPTransport(retries=5)
+        with httpx2.Client(base_url=url, transport=transport, timeout=20) as client:
+            ready = client.get("/readyz")
+            token = {"Authorization": f"Bearer {tokens['admin']}"}
+            prefixes = client.get("/v1/prefixes", headers=token)
+        eventually(lambda: named in log.read_text(), within_s=20)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    found = ready.json()
+    assert (ready.status_code, found["storage"], found["database"]) == (503, "failing", "ok")
+    assert prefixes.status_code == 200
 
 
 def test_serve_responds_until_it_is_stopped(environment):

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.adapters import a_config
 from tests.support.builders import weights
-from tests.support.shell_blocks import run_in_shell, shell_blocks
+from tests.support.markdown_pages import run_in_shell, shell_blocks
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

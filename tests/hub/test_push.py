@@ -1,10 +1,12 @@
 """Unmodified Hugging Face clients push: a commit becomes a new, unapproved version."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 
+import httpx2
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -221,6 +223,22 @@ api.upload_folder(repo_id={world.prefix!r}, folder_path=sys.argv[1])
     version = world.made("GET", f"{world.path}/versions/1", by="publisher")
     assert version["files"][1]["size_bytes"] == len(weights())
     assert len(weights()) < REGULAR_LIMIT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_taken"), [(b"right", True), (b"wrong", False), (b"right and more", False)]
+)
+def test_a_git_lfs_url_takes_only_the_announced_bytes(world, sent, is_taken):
+    """With the headers of the action, as Git LFS sends it, and without, as huggingface_hub does."""
+    world.a_version()
+    oid = hashlib.sha256(b"right").hexdigest()
+    body = {"operation": "upload", "objects": [{"oid": oid, "size": 5}]}
+    path = f"/{world.prefix}.git/info/lfs/objects/batch"
+    batch = world.made("POST", path, by="publisher", json=body)
+    upload = batch["objects"][0]["actions"]["upload"]
+    length = {"Content-Length": str(len(sent))}
+    for headers in (upload["header"] | length, {}):
+        assert httpx2.put(upload["href"], headers=headers, content=sent).is_success is is_taken
 
 
 def test_a_large_file_without_git_lfs_is_refused_with_the_setting(

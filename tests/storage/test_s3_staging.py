@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx2
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from app.storage import s3_staging
 from app.storage.s3_staging import S3Staging
 
+CHECKSUM = "x-amz-checksum-sha256"
 PART = 5 << 20  # the smallest size that S3 allows for all parts but the last
 
 
@@ -27,6 +29,12 @@ def content_at(staging, key):
         return None if chunks is None else b"".join(chunks)
 
 
+def request_for(staging, key, content, **changes):
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    size = len(content)
+    return staging.presigned_put(key, sha256=digest, size_bytes=size, lifetime_s=60, **changes)
+
+
 def send(request, content):
     return httpx2.request(request.method, request.url, headers=request.headers, content=content)
 
@@ -40,10 +48,27 @@ def test_the_bytes_of_a_presigned_request_can_be_read(staging, key):
     assert content_at(staging, key) == content
 
 
-def test_a_request_without_a_digest_takes_any_bytes(staging, key):
-    request = staging.presigned_put(key, sha256=None, size_bytes=3, lifetime_s=60)
-    assert request.headers == {}
-    assert send(request, b"any").is_success
+def test_a_url_that_carries_the_digest_needs_no_headers(staging, key):
+    request = request_for(staging, key, b"some bytes", in_url=True)
+    assert request.headers == {"Content-Length": "10"}
+    assert httpx2.put(request.url, content=b"some bytes").is_success
+    assert content_at(staging, key) == b"some bytes"
+
+
+@pytest.mark.parametrize("content", [b"other byte", b"some bytes and more", b""])
+def test_a_url_that_carries_the_digest_takes_no_other_bytes(staging, key, content):
+    request = request_for(staging, key, b"some bytes", in_url=True)
+    assert not httpx2.put(request.url, content=content).is_success
+    assert content_at(staging, key) is None
+
+
+def test_the_digest_in_a_url_is_signed(staging, key):
+    request = request_for(staging, key, b"some bytes", in_url=True)
+    other = request_for(staging, key, b"other byte", in_url=True)
+    digests = [parse_qs(urlsplit(each.url).query)[CHECKSUM][0] for each in (request, other)]
+    forged = request.url.replace(*(quote(digest, safe="") for digest in digests))
+    assert forged != request.url
+    assert httpx2.put(forged, content=b"other byte").status_code == 403
 
 
 @pytest.mark.parametrize("content", [b"other byte", b"some bytes and more"])
@@ -80,8 +105,7 @@ def test_finishing_without_any_part_stores_nothing(staging, key):
 
 
 def test_discarding_removes_the_upload_and_may_be_repeated(staging, key):
-    request = staging.presigned_put(key, sha256=None, size_bytes=3, lifetime_s=60)
-    send(request, b"any")
+    send(request_for(staging, key, b"any"), b"any")
     upload = staging.begin(key)
     staging.discard(key, upload)
     staging.discard(key, upload)

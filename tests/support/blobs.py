@@ -18,11 +18,13 @@ class MemoryBlobs:
         self.is_away = False
         self.puts_left = puts_left
 
-    def put(self, content, *, digest, size_bytes):
+    def put(self, content, *, digest, size_bytes, overwrite=False):
         if self.puts_left is not None:
             self.is_away = self.is_away or self.puts_left == 0
             self.puts_left -= 1
         self._answer()
+        if overwrite:
+            self.objects.pop(digest, None)
         self.objects.setdefault(digest, content.read(size_bytes))
 
     @contextmanager

@@ -1,6 +1,7 @@
-"""The project's Markdown pages, and what they name."""
+"""The project's Markdown pages: what they name, and running their shell blocks."""
 
 import re
+import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -34,3 +35,21 @@ def rows_after(marker, text):
     table = re.search(r"^(?:\|.*\n)+", text.split(marker, 1)[1], re.MULTILINE)[0]
     lines = table.splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def shell_blocks(page):
+    """Return the text of all ```sh blocks of a page."""
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+
+
+def run_in_shell(script, *, folder):
+    """Run a script until its first failure; return its output and errors."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout

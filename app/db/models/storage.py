@@ -1,12 +1,28 @@
 """Tables of stored objects: direct uploads, pins against collection, and damage marks."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.models.base import DISPOSABLE, Base, is_digest
+
+UPLOADS: Final = "uploads/"
+"""The prefix of the keys under which clients upload."""
+
+
+def key_of_upload(upload_id: UUID) -> str:
+    return f"{UPLOADS}{upload_id}"
+
+
+def upload_id_of(key: str) -> UUID | None:
+    """Return the upload of a key; None if it is the key of none."""
+    try:
+        return UUID(key.removeprefix(UPLOADS))
+    except ValueError:
+        return None
 
 
 class Upload(Base):
@@ -35,14 +51,14 @@ class Upload(Base):
 
     @property
     def key(self) -> str:
-        return f"uploads/{self.id}"
+        return key_of_upload(self.id)
 
 
 class BlobPin(Base):
     """A pin that protects an object from collection until a row refers to it.
 
-    A push pins the object before it stores it. A collection locks the pin's row while it checks
-    for references and deletes, so the two cannot overlap on one digest.
+    A push pins the object before it stores it. A collection marks an object that has no pin before
+    it deletes it, and until `collected_until` no push can pin it.
     """
 
     __tablename__ = "blob_pin"
@@ -50,10 +66,11 @@ class BlobPin(Base):
 
     sha256: Mapped[str] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime]
+    collected_until: Mapped[datetime | None] = mapped_column(default=None)
 
 
 class Damage(Base):
-    """Marks an object as missing or corrupt, until a scrub finds it intact again."""
+    """Marks an object as missing or corrupt, until it is read intact or replaced."""
 
     __tablename__ = "damage"
     __table_args__ = (is_digest("sha256"), {"info": DISPOSABLE})

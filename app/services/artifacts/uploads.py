@@ -2,16 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from tempfile import TemporaryFile
 from typing import IO, BinaryIO, Final, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from app.db.blobs import upload_by_id, upload_of
 from app.db.clock import time_in
 from app.db.models import Upload
-from app.domain.errors import TooLargeError, UploadIncompleteError
+from app.db.models.storage import key_of_upload
+from app.domain.errors import TooLargeError, UnavailableError, UploadIncompleteError
 from app.domain.identity.access import Role, not_found, role_on
 from app.domain.naming import PrefixName
 from app.services.artifacts.spooled_files import ReceivedFile
@@ -46,28 +47,37 @@ def begin(
     needs(transactions.caller)
     if size_bytes > limit_bytes:
         raise TooLargeError(f"The upload has {size_bytes} bytes; the limit is {limit_bytes}.")
-    with transactions.begin_unaudited("upload.announce", needs) as transaction:
-        session, caller, now = transaction.session, transaction.caller, transaction.now
-        row = visible_prefix(session, caller, prefix)
-        upload = Upload(
-            prefix_id=row.id,
-            sha256=sha256,
-            size_bytes=size_bytes,
-            multipart_id=None,
-            created_at=now,
-            created_by_id=caller.id,
-            expires_at=now + LIFETIME,
-        )
-        if in_parts and size_bytes > PART_BYTES:
-            upload.multipart_id = staging.begin(upload.key)
-        session.add(upload)
+    upload_id, multipart_id = uuid4(), None
+    if in_parts and size_bytes > PART_BYTES:
+        with transactions.read() as session:
+            visible_prefix(session, transactions.caller, prefix)
+        # Before the transaction: a store that hangs holds no connection of the database.
+        multipart_id = staging.begin(key_of_upload(upload_id))
+    try:
+        with transactions.begin_unaudited("upload.announce", needs) as transaction:
+            upload = Upload(
+                prefix_id=visible_prefix(transaction.session, transaction.caller, prefix).id,
+                sha256=sha256,
+                size_bytes=size_bytes,
+                multipart_id=multipart_id,
+                created_at=transaction.now,
+                created_by_id=transaction.caller.id,
+                expires_at=transaction.now + LIFETIME,
+            )
+            upload.id = upload_id
+            transaction.session.add(upload)
+    except BaseException:
+        if multipart_id is not None:
+            with suppress(UnavailableError):  # a collection removes it later
+                staging.discard(key_of_upload(upload_id), multipart_id)
+        raise
     return upload, requests_for(staging, upload)
 
 
 def requests_for(
-    staging: Staging, upload: Upload, *, by_digest: bool = True
+    staging: Staging, upload: Upload, *, in_url: bool = False
 ) -> Sequence[PresignedRequest]:
-    """Return the presigned requests of an upload; without `by_digest` they need no headers."""
+    """Return the presigned requests of an upload; with `in_url`, the URL carries the digest."""
     lifetime_s = int(LIFETIME.total_seconds())
     if upload.multipart_id is not None:
         return staging.presigned_parts(
@@ -76,9 +86,12 @@ def requests_for(
             size_bytes=upload.size_bytes,
             lifetime_s=lifetime_s,
         )
-    sha256 = upload.sha256 if by_digest else None
     request = staging.presigned_put(
-        upload.key, sha256=sha256, size_bytes=upload.size_bytes, lifetime_s=lifetime_s
+        upload.key,
+        sha256=upload.sha256,
+        size_bytes=upload.size_bytes,
+        lifetime_s=lifetime_s,
+        in_url=in_url,
     )
     return [request]
 

@@ -18,7 +18,7 @@ from app.domain.governance.policies import compared_metrics
 from app.domain.governance.replay import differences
 from app.domain.identity.access import Caller
 from app.domain.naming import canonical_digest
-from app.services.audit.sample_recheck import contradictions
+from app.services.audit.sample_recheck import contradictions, recorded_samples
 from app.services.evidence.submissions import digest_of
 from app.services.governance.gate import Evidence, decide_on
 from app.services.identity.visibility import visible_promotion
@@ -58,10 +58,11 @@ def replay(
         stored = DECISION.validate_python(promotion.decision)
         inputs = _inputs(session, promotion, stored)
         found = list(_input_faults(inputs, stored))
-        if blobs is not None:
-            for row in inputs.evaluations:
-                found += contradictions(session, blobs, row)
+        samples = recorded_samples(inputs.evaluations)
         decided = _decided(session, inputs, stored)
+    if blobs is not None:
+        for recorded in samples:
+            found += contradictions(sessions, blobs, recorded)
     again = None if decided is None else decision_document(decided)
     if again is not None:
         found += differences(promotion.decision, again)

@@ -1,13 +1,16 @@
 """Recheck: recomputing an evaluation's cells and packed scores from its stored samples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import BinaryIO
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.db.evaluations import evaluation_of, scores_of, suite_of
+from app.db.evaluations import evaluation_of, evaluations_named, scores_of, suite_of
 from app.db.models import EvaluationFile, EvaluationRow
+from app.db.session import Sessions
 from app.domain.errors import DamagedObjectError, InvalidEvaluationError
 from app.domain.evidence.evaluation import CellKey, EvidenceKind
 from app.domain.evidence.samples import LINE_LIMIT_BYTES, SampleSet, read_samples
@@ -17,36 +20,62 @@ from app.services.evidence.submissions import SAMPLES_FILES
 from app.storage.blobs import Blobs, verified
 
 
-def contradictions(session: Session, blobs: Blobs, row: EvaluationRow) -> Iterator[str]:
-    """Yield each contradiction between an evaluation's rows and its stored samples.
+@dataclass(frozen=True, slots=True)
+class RecordedSamples:
+    """An evaluation with samples, and the file that holds them; None if that is missing."""
 
-    An evaluation submitted as aggregates has no samples, so nothing is checked.
-    """
-    if row.kind is not EvidenceKind.SAMPLES:
-        return
-    name = f"The evaluation {row.id}"
-    file = next((each for each in row.files if each.name in SAMPLES_FILES), None)
-    if file is None:
+    evaluation_id: UUID
+    suite: Suite
+    file: EvaluationFile | None
+
+
+def recorded_samples(rows: Sequence[EvaluationRow]) -> list[RecordedSamples]:
+    """Return the samples of evaluations; one submitted as aggregates has none to check."""
+    return [
+        RecordedSamples(
+            row.id,
+            suite_of(row.suite),
+            next((each for each in row.files if each.name in SAMPLES_FILES), None),
+        )
+        for row in rows
+        if row.kind is EvidenceKind.SAMPLES
+    ]
+
+
+def contradictions(sessions: Sessions, blobs: Blobs, recorded: RecordedSamples) -> Iterator[str]:
+    """Yield each contradiction between an evaluation's rows and its stored samples."""
+    name = f"The evaluation {recorded.evaluation_id}"
+    if recorded.file is None:
         yield f"{name} is missing its samples."
         return
     with TemporaryFile() as copy:
-        try:
-            _fetch(blobs, file, copy)
-        except DamagedObjectError as error:
-            yield f"{name}: {error.detail}"
+        if (damage := _fetch(blobs, recorded.file, copy)) is not None:
+            yield f"{name}: {damage.detail}"
             return
-        found = _read(copy, suite_of(row.suite))
+        found = _read(copy, recorded.suite)
     if found is None:
         yield f"{name} has samples that can no longer be read."
         return
-    for key in _differing(session, row, found):
-        yield f"{name} has samples that contradict its cell {key}."
+    with sessions() as session:
+        for row in evaluations_named(session, [recorded.evaluation_id]):
+            for key in _differing(session, row, found):
+                yield f"{name} has samples that contradict its cell {key}."
 
 
-def _fetch(blobs: Blobs, file: EvaluationFile, copy: BinaryIO) -> None:
-    with blobs.open(file.sha256) as chunks:
-        copy.writelines(verified(chunks, file.sha256, range(file.size_bytes)))
-    copy.seek(0)
+def _fetch(blobs: Blobs, file: EvaluationFile, copy: BinaryIO) -> DamagedObjectError | None:
+    """Copy a stored file; return the damage that two reads found."""
+    damage = None
+    for _ in range(2):
+        copy.seek(0)
+        try:
+            with blobs.open(file.sha256) as chunks:
+                copy.writelines(verified(chunks, file.sha256, range(file.size_bytes)))
+        except DamagedObjectError as error:
+            damage = error
+        else:
+            copy.seek(0)
+            return None
+    return damage
 
 
 def _read(copy: BinaryIO, suite: Suite) -> SampleSet | None:

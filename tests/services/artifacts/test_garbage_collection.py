@@ -2,12 +2,14 @@
 
 import hashlib
 import threading
+import uuid
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
 import pytest
 
 from app.db.blobs import pin
+from app.services.artifacts import garbage_collection, spooled_files
 from app.services.artifacts.blob_damage import unmark
 from app.services.artifacts.garbage_collection import collect, scrub
 from app.storage.blobs import key_of
@@ -230,8 +232,9 @@ def test_an_object_that_becomes_referenced_during_a_collection_is_not_removed(
             blobs.delete(digest)
             if digest == digest_of(first):
                 assert world.push(weights=second).status_code == 201
+                time.ahead = timedelta(hours=4)  # the push's pins have expired
 
-    time.ahead = timedelta(hours=2)  # the push's pins have expired
+    time.ahead = timedelta(hours=2)
     collect(sessions, PushDuringDeletion(), staging, grace=timedelta(0), dry_run=False)
 
     assert not is_stored(blobs, digest_of(first))
@@ -242,3 +245,118 @@ def test_unmarking_an_unmarked_object_records_nothing(world, sessions):
     version = world.a_version()
     unmark(sessions, digest=version["files"][0]["sha256"])
     assert world.actions() == ["prefix.create", "version.push"]
+
+
+class CrashedError(Exception):
+    """The collection ends here, as if its process was killed."""
+
+
+class CrashingBlobs:
+    """Blobs whose deletion crashes, before or after the store has done it."""
+
+    def __init__(self, blobs, *, deletes):
+        self.blobs = blobs
+        self.deletes = deletes
+
+    def __getattr__(self, name):
+        return getattr(self.blobs, name)
+
+    def delete(self, digest):
+        if self.deletes:
+            self.blobs.delete(digest)
+        raise CrashedError
+
+
+@pytest.mark.parametrize("deletes", [False, True])
+def test_after_a_crash_while_deleting_a_push_and_a_collection_go_on(
+    world, sessions, blobs, staging, orphan, collected, time, monkeypatch, deletes
+):
+    monkeypatch.setattr(spooled_files, "_COLLECTION_S", 0)
+    world.a_version(seed=1)
+    collected()
+    content = weights(7003 + deletes)
+    stray = orphan(content)
+    with pytest.raises(CrashedError):
+        collect(
+            sessions,
+            CrashingBlobs(blobs, deletes=deletes),
+            staging,
+            grace=NO_GRACE,
+            dry_run=False,
+        )
+
+    assert world.push(weights=content).status_code == 503  # the deletion may still arrive
+    collected()
+    assert is_stored(blobs, stray) is not deletes  # another collection does not interfere
+
+    time.ahead = timedelta(minutes=16)
+    assert world.push(weights=content).status_code == 201
+    collected(ahead=timedelta(minutes=16))
+    assert is_stored(blobs, stray)
+
+
+def test_a_push_waits_for_the_deletion_of_its_object(world, sessions, blobs, staging, orphan):
+    world.a_version(seed=1)
+    content = weights(7005)
+    stray, pushed = orphan(content), []
+
+    class Slow:
+        """Blobs during whose deletion the object is pushed."""
+
+        def __getattr__(self, name):
+            return getattr(blobs, name)
+
+        def delete(self, digest):
+            if digest == stray:
+                push = threading.Thread(target=lambda: pushed.append(world.push(weights=content)))
+                pushed.append(push)
+                push.start()
+                push.join(0.5)
+                assert push.is_alive()
+            blobs.delete(digest)
+
+    collect(sessions, Slow(), staging, grace=NO_GRACE, dry_run=False)
+    pushed[0].join()
+    assert pushed[1].status_code == 201
+    assert is_stored(blobs, stray)
+
+
+def test_uploads_without_a_row_are_removed_when_they_are_old(staging, collected, monkeypatch):
+    monkeypatch.setattr(garbage_collection, "LIFETIME", timedelta(seconds=-10))
+    key = f"uploads/{uuid.uuid4()}"
+    begun = staging.begin(key)
+    assert (key, begun) in {(each.key, each.multipart_id) for each in staging.leftovers("uploads/")}
+    assert collected(dry_run=True).uploads >= 1
+    assert collected().uploads >= 1
+    assert key not in {each.key for each in staging.leftovers("uploads/")}
+
+
+def test_other_objects_and_announced_uploads_are_no_leftovers(
+    world, s3, s3_server, staging, collected, monkeypatch
+):
+    monkeypatch.setattr(garbage_collection, "LIFETIME", timedelta(seconds=-10))
+    world.a_version()
+    kept = f"uploads/{uploaded(world, weights(4))['id']}"
+    other = f"uploads/of-another-{world.namespace}"
+    s3.put_object(Bucket=s3_server.bucket, Key=other, Body=b"x")
+    collected()
+    assert {kept, other} <= {each.key for each in staging.leftovers("uploads/")}
+    s3.delete_object(Bucket=s3_server.bucket, Key=other)
+
+
+def test_a_collection_that_was_suspended_deletes_nothing(
+    world, sessions, blobs, staging, orphan, monkeypatch
+):
+    stray = orphan(world.namespace.encode())
+    passed = iter(range(0, 10**9, 61))
+    monkeypatch.setattr(garbage_collection, "elapsed", lambda: next(passed))
+    collect(sessions, blobs, staging, grace=NO_GRACE, dry_run=False)
+    assert is_stored(blobs, stray)
+
+
+def test_young_uploads_without_a_row_stay(staging, collected):
+    key = f"uploads/{uuid.uuid4()}"
+    begun = staging.begin(key)
+    collected()
+    assert key in {each.key for each in staging.leftovers("uploads/")}
+    staging.discard(key, begun)

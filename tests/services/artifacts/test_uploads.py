@@ -3,11 +3,13 @@
 import hashlib
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx2
 import pytest
 
+from app.db.session import engine_for, sessions_on
 from app.domain.errors import NotFoundError, UploadIncompleteError
 from app.domain.naming import PrefixName
 from app.services.artifacts import uploads
@@ -15,8 +17,10 @@ from app.services.artifacts.uploads import LIFETIME
 from app.services.identity.authentication import authenticate
 from app.services.transactions import Transactions
 from app.storage.s3_staging import S3Staging
+from tests.support import store_proxy as faults
 from tests.support.adapters import a_config
 from tests.support.builders import weights
+from tests.support.observing import eventually
 
 
 def digest_of(content):
@@ -179,10 +183,102 @@ def test_an_unannounced_digest_is_not_found(announced):
         announced(digest_of(uuid.uuid4().bytes))
 
 
-def test_an_upload_larger_than_announced_is_not_read_to_its_end(prefix, announced, staging):
+def test_an_upload_larger_than_announced_is_not_read_to_its_end(
+    prefix, announced, staging, s3, s3_server
+):
     content = a_config(peft_version=uuid.uuid4().hex)
     upload = announced(announce(prefix, content).json()["sha256"])
-    (request,) = uploads.requests_for(staging, upload, by_digest=False)
-    assert httpx2.put(request.url, content=content + b" " * (3 << 20)).is_success
+    # Not by a presigned request, which the store would refuse.
+    s3.put_object(Bucket=s3_server.bucket, Key=upload.key, Body=content + b" " * (3 << 20))
     with pytest.raises(UploadIncompleteError), uploads.received(staging, upload):
         pass
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Files above a few bytes are uploaded in parts."""
+    monkeypatch.setattr("app.services.artifacts.uploads.PART_BYTES", 8)
+
+
+@pytest.fixture
+def few_sessions(stores):
+    """Sessions on a pool of at most four connections."""
+    engine = engine_for(stores.postgres.service_url, pool_size=2)
+    yield sessions_on(engine)
+    engine.dispose()
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_announcements_at_a_store_that_hangs_hold_no_connection(
+    world_on, store_proxy, proxied_account, few_sessions
+):
+    world = world_on(sessions=few_sessions, staging=S3Staging(proxied_account))
+    world.a_version()
+
+    def announce_one(_):
+        return announce(world, uuid.uuid4().bytes).status_code
+
+    with store_proxy.fault(faults.hang), ThreadPoolExecutor(25) as clients:
+        announced = clients.map(announce_one, range(25))
+        # More than there are connections; the store gets no more of them at once.
+        eventually(lambda: len(store_proxy.seen("POST", "uploads")) >= 16, within_s=30)
+        for _ in range(5):
+            assert world.call("GET", world.path, by="publisher").status_code == 200
+        store_proxy.clear()
+        assert set(announced) <= {201, 503}
+
+
+class NotedStaging:
+    """A staging area that calls a function once it has begun an upload."""
+
+    def __init__(self, staging, after):
+        self.staging = staging
+        self.after = after
+        self.begun = []
+
+    def __getattr__(self, name):
+        return getattr(self.staging, name)
+
+    def begin(self, key):
+        self.begun.append((key, self.staging.begin(key)))
+        self.after()
+        return self.begun[-1][1]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_an_announcement_that_is_refused_leaves_no_upload_in_the_store(world_on, staging):
+    noted = NotedStaging(staging, lambda: None)
+    world = world_on(staging=noted)
+    world.a_version()
+    name, token = world.a_principal(None, ("publisher", world.namespace))
+    noted.after = lambda: world.call("DELETE", f"/v1/principals/{name}", by="admin")
+
+    assert announce(world, uuid.uuid4().bytes, by=token).status_code == 401
+
+    assert noted.begun
+    left = {(each.key, each.multipart_id) for each in staging.leftovers("uploads/")}
+    assert left.isdisjoint(noted.begun)
+
+
+def test_a_small_announcement_that_is_refused_calls_no_store(world_on, staging, monkeypatch):
+    noted = NotedStaging(staging, lambda: None)
+    world = world_on(staging=noted)
+    world.a_version()
+    name, token = world.a_principal(None, ("publisher", world.namespace))
+
+    def end_and_make():
+        world.call("DELETE", f"/v1/principals/{name}", by="admin")
+        return uuid.uuid4()
+
+    monkeypatch.setattr(uploads, "uuid4", end_and_make)
+    assert announce(world, uuid.uuid4().bytes, by=token).status_code == 401
+    assert noted.begun == []
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_callers_who_may_not_upload_begin_nothing_in_the_store(world_on, staging):
+    noted = NotedStaging(staging, lambda: None)
+    world = world_on(staging=noted)
+    world.a_version()
+    assert announce(world, uuid.uuid4().bytes, by="evaluator").status_code == 403
+    assert noted.begun == []

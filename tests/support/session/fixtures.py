@@ -30,7 +30,8 @@ from app.main import app_of
 from app.oidc.issuers import Issuers
 from app.services.audit.replay import replay
 from app.services.identity.token_usage import TokenUsage
-from app.storage.s3 import S3Account, S3Blobs
+from app.storage.s3 import S3Blobs
+from app.storage.s3_client import S3Account
 from app.storage.s3_staging import S3Staging
 from app.storage.signing import KeySigner
 from tests.support.builders import (
@@ -43,6 +44,7 @@ from tests.support.builders import (
 from tests.support.servers import shared_stores
 from tests.support.session.registry_time import RegistryTime
 from tests.support.session.served import pages_in
+from tests.support.store_proxy import running_proxy
 
 # The duration of an example depends on the load of the machine, so there is no deadline.
 settings.register_profile("unhurried", deadline=None, max_examples=50)
@@ -128,6 +130,18 @@ def account_of(s3_server):
 @pytest.fixture(scope="session")
 def blobs(s3_account):
     return S3Blobs(s3_account)
+
+
+@pytest.fixture
+def store_proxy(s3_server):
+    """A proxy before the S3 server, which forwards until a test sets a fault."""
+    with running_proxy(s3_server.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied_account(s3_account, store_proxy):
+    return replace(s3_account, endpoint_url=store_proxy.url)
 
 
 @pytest.fixture(scope="session")

@@ -206,7 +206,6 @@ class BrokenFile(FullFile):
 
 def spool_on(monkeypatch, kind):
     monkeypatch.setattr(spooled_files, "SpooledTemporaryFile", kind)
-    monkeypatch.setattr("app.hub.commit.SpooledTemporaryFile", kind)
     monkeypatch.setattr("app.services.artifacts.uploads.TemporaryFile", kind)
 
 

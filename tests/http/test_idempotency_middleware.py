@@ -373,6 +373,24 @@ def test_a_crash_between_commit_and_response_loses_neither(world, dying, tokens)
         assert len(world.audit(f"prefix:{world.namespace}/{name}")) == 1
 
 
+# Several changes
+
+
+def test_a_request_with_several_changes_is_one(world, sessions):
+    world.a_prefix()
+    objects = [{"oid": f"{number:064x}", "size": 5} for number in (1, 2)]
+    body = {"operation": "upload", "objects": objects}
+    arguments = {"by": "publisher", "json": body, "headers": keyed()}
+    path = f"/{world.prefix}.git/info/lfs/objects/batch"
+
+    first = world.call("POST", path, **arguments)
+    again = world.call("POST", path, **arguments)
+
+    assert len(first.json()["objects"]) == 2
+    assert again.content == first.content
+    assert again.headers["idempotent-replayed"] == "true"
+
+
 # Caches
 
 

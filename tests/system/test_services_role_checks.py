@@ -21,6 +21,7 @@ from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind,
 from app.domain.identity.credentials import ServerCredential
 from app.domain.naming import PrefixName
 from app.services.artifacts import base_models, prefixes, pulls, revocations, uploads, versions
+from app.services.artifacts.blob_damage import record_replacement
 from app.services.artifacts.spooled_files import store_pinned
 from app.services.audit import checkpoints, replay
 from app.services.delivery import resolve
@@ -235,7 +236,7 @@ BY_VISIBILITY = [
 
 
 # Steps that several use cases share, which check the caller themselves.
-STEPS = {promotions.begin_on_promotion, store_pinned}
+STEPS = {promotions.begin_on_promotion, store_pinned, record_replacement}
 
 
 def a_caller(*roles):

@@ -11,7 +11,6 @@ from app.db.session import Sessions
 from app.db.tokens import ValidToken, valid_token
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity.access import Caller
-from app.domain.identity.credentials import ServerCredential
 from app.domain.identity.oidc import Issuer, comparable_claims, valid_until
 from app.domain.identity.tokens import is_token
 from app.oidc.issuers import Issuers
@@ -48,13 +47,11 @@ def authenticate_federated(
 
 
 def require_still_valid(session: Session, caller: Caller) -> Caller:
-    """Return an authenticated caller as it is now.
+    """Return the authenticated caller of a request as it is now.
 
     Raises:
         UnauthenticatedError: The credential was revoked or expired, or its principal deactivated.
     """
-    if isinstance(caller.credential, ServerCredential):
-        return caller
     authority = read_authority(session, caller)
     if authority is None:
         raise UnauthenticatedError("The credential was revoked or expired in the meantime.")

@@ -15,6 +15,7 @@ from app.domain.identity.oidc import (
     comparable_claims,
     header_fault,
     identity_fault,
+    valid_until,
 )
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -161,3 +162,20 @@ def test_only_strings_and_booleans_are_compared():
         "a\x00": "name",
     }
     assert comparable_claims(claims) == {"text": "a", "true": True}
+
+
+@pytest.mark.parametrize(
+    ("expires_s", "ends_s"), [(300, 300), (7200, 600)], ids=["its-expiry", "the-longest-age"]
+)
+def test_a_verified_token_ends_at_the_instant_from_which_it_is_refused(expires_s, ends_s):
+    issuer = an_issuer()
+    claims = CLAIMS | {"exp": S + expires_s}
+    ends = valid_until(claims, issuer)
+    assert ends == NOW + timedelta(seconds=ends_s) + issuer.leeway
+    assert claims_fault(claims, issuer, ends - timedelta(milliseconds=1)) is None
+    assert claims_fault(claims, issuer, ends) is not None
+
+
+def test_claims_that_were_not_verified_have_no_end():
+    with pytest.raises(TypeError, match="verified"):
+        valid_until({"exp": "soon"}, an_issuer())

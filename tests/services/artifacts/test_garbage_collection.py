@@ -10,7 +10,7 @@ import pytest
 
 from app.db.blobs import pin
 from app.services.artifacts import garbage_collection, spooled_files
-from app.services.artifacts.blob_damage import unmark
+from app.services.artifacts.blob_damage import mark, unmark
 from app.services.artifacts.garbage_collection import collect, scrub
 from app.storage.blobs import key_of
 from app.storage.s3_staging import S3Staging
@@ -360,3 +360,14 @@ def test_young_uploads_without_a_row_stay(staging, collected):
     collected()
     assert key in {each.key for each in staging.leftovers("uploads/")}
     staging.discard(key, begun)
+
+
+def test_damage_of_evidence_alone_is_on_the_chain_of_the_registry(world, sessions):
+    digest = digest_of(world.namespace.encode())
+    assert mark(sessions, digest=digest, problem="its hash") == []
+    facts = {"digest": digest, "versions": [], "problem": "its hash"}
+    marked = world.last_entry("registry")
+    assert (marked["action"], marked["facts"]) == ("version.damage", facts)
+    unmark(sessions, digest=digest)
+    repaired = world.last_entry("registry")
+    assert (repaired["action"], repaired["facts"]) == ("version.repair", {"digest": digest})

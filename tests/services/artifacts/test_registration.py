@@ -132,6 +132,13 @@ def test_a_suite_version_is_never_redefined(world):
     assert (response.status_code, code(response)) == (409, "already-exists")
 
 
+def test_a_suite_version_that_differs_by_case_only_is_refused(world):
+    suite = world.a_suite(version="RC1")
+    response = world.call("POST", "/v1/suites", by="admin", json=suite | {"version": "rc1"})
+    assert (response.status_code, code(response)) == (409, "already-exists")
+    assert "The version RC1 of the suite" in response.json()["detail"]
+
+
 def test_a_suite_that_contradicts_itself_is_refused(world):
     document = a_suite(personas=["novice", "novice"], locales=["en", "en"])
     response = register(world, "/v1/suites", document)

@@ -77,6 +77,23 @@ def test_a_value_read_in_an_earlier_epoch_is_not_stored():
     assert (channel_cache.token("hash"), channel_cache.channel(KEY)) == (None, None)
 
 
+def test_a_change_is_remembered_for_what_runs_since(channel_cache):
+    begun, changed, other = channel_cache.epoch, uuid4(), uuid4()
+    channel_cache.note_change(changed)
+    assert channel_cache.has_changed([other, changed], begun)
+    assert not channel_cache.has_changed([other], begun)
+    assert not channel_cache.has_changed([changed], channel_cache.epoch)
+
+
+def test_changes_that_were_forgotten_may_concern_everything(channel_cache, monkeypatch):
+    monkeypatch.setattr("app.services.delivery.cache._CAPACITY", 1)
+    begun, other = channel_cache.epoch, uuid4()
+    channel_cache.note_change(uuid4())
+    assert not channel_cache.has_changed([other], begun)
+    channel_cache.note_change(uuid4())
+    assert channel_cache.has_changed([other], begun)
+
+
 def test_the_last_use_of_a_cached_token_is_updated(channel_cache):
     channel_cache.note_use("hash", NOW)
     channel_cache.note_use("another", NOW)

@@ -92,6 +92,11 @@ def entries_page(
     return page_of(session, statement, key, request, descending=latest_first)
 
 
+def first_at(session: Session) -> datetime | None:
+    """Return the time of the earliest entry; None if there is none."""
+    return session.scalar(select(func.min(AuditEntry.at)))
+
+
 def latest_at(session: Session, action: str) -> datetime | None:
     """Return the time of the latest entry of an action; None if there is none."""
     statement = select(func.max(AuditEntry.at)).where(AuditEntry.action == action)

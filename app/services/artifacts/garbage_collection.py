@@ -28,7 +28,7 @@ from app.domain.identity.access import any_caller
 from app.services.artifacts import blob_damage
 from app.services.artifacts.uploads import LIFETIME
 from app.services.transactions import Transactions, transactions_of_server
-from app.storage.blobs import Blobs
+from app.storage.blobs import Blobs, StoredBlob
 from app.storage.staging import Staging
 
 GRACE: Final = timedelta(hours=24)
@@ -45,8 +45,9 @@ _LATEST_DELETE_S: Final = 60.0
 
 @dataclass(slots=True)
 class Collected:
-    """The counts of a collection: objects removed, or that a dry run would remove."""
+    """The counts of a collection: objects removed, or that a dry run would remove, of `stored`."""
 
+    stored: int = 0
     objects: int = 0
     size_bytes: int = 0
     uploads: int = 0
@@ -69,7 +70,7 @@ def collect(
     collected, transactions = Collected(), transactions_of_server(sessions)
     with sessions() as session:
         now = time_in(session)
-    old = (blob for blob in blobs.stored() if blob.stored_at <= now - grace)
+    old = _older(blobs, now - grace, collected)
     while batch := {blob.digest: blob for blob in islice(old, _BATCH)}:
         with sessions() as session:
             candidates = unreferenced(session, batch.keys())
@@ -85,6 +86,14 @@ def collect(
         _delete_expired_rows(transactions)
         _record(transactions, collected)
     return collected
+
+
+def _older(blobs: Blobs, than: datetime, collected: Collected) -> Iterator[StoredBlob]:
+    """Yield the objects that were stored before a moment, and count all."""
+    for blob in blobs.stored():
+        collected.stored += 1
+        if blob.stored_at <= than:
+            yield blob
 
 
 def _remove(transactions: Transactions, blobs: Blobs, digest: str) -> bool:

@@ -9,15 +9,19 @@ from io import BytesIO
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import create_engine
 
 from app import background
 from app.background import running_background_tasks
 from app.db.audit import latest_at
-from app.db.session import held_alone
+from app.db.migrations import migrate
+from app.db.session import held_alone, sessions_on
+from app.local.postgres import SERVICE_ROLE
 from app.main import app_of
 from app.services.artifacts import periodic_collection
 from app.services.artifacts.garbage_collection import COLLECT, collect
 from app.services.artifacts.periodic_collection import LOCK, collect_if_due
+from app.services.identity.bootstrap import first_admin
 from app.storage.s3_staging import S3Staging
 from tests.support.blobs import MemoryBlobs
 from tests.support.observing import eventually
@@ -104,6 +108,7 @@ def test_of_two_processes_that_find_it_due_one_collects(sessions, staging, since
 
 def test_a_server_collects_without_being_asked(parts, blobs, since, monkeypatch):
     monkeypatch.setattr(background, "_COLLECT_ROUND_S", 0.1)
+    monkeypatch.setattr(periodic_collection, "_LARGEST_SHARE", 1)  # other tests leave objects
     content = uuid.uuid4().bytes
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     blobs.put(BytesIO(content), digest=digest, size_bytes=len(content))
@@ -121,3 +126,31 @@ def test_a_server_told_not_to_collect_does_not(parts, sessions, since, monkeypat
     tasks._thread.join(20)
     assert not tasks._thread.is_alive()
     assert periodic_collection._is_due(sessions, DAY)
+
+
+@pytest.mark.parametrize(("foreign", "removed"), [(101, 0), (100, 100)])
+def test_a_store_of_mostly_unknown_objects_is_left_to_an_operator(
+    sessions, staging, since, caplog, foreign, removed
+):
+    blobs = MemoryBlobs()
+    for number in range(foreign):
+        content = f"{uuid.uuid4()} {number}".encode()
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        blobs.put(BytesIO(content), digest=digest, size_bytes=len(content))
+    since(DAY)
+    collect_if_due(sessions, blobs, staging, interval=DAY)
+    assert len(blobs.objects) == foreign - removed
+    assert ("is this the right bucket" in caplog.text) is (removed == 0)
+
+
+def test_a_new_registry_collects_after_an_interval(an_empty_database, staging):
+    """Its first minutes may be those of a database that belongs to another bucket."""
+    engine = create_engine(an_empty_database)
+    with engine.begin() as connection:
+        migrate(connection, service_role=SERVICE_ROLE)
+    sessions = sessions_on(engine)
+    assert not periodic_collection._is_due(sessions, timedelta(0))
+    first_admin(sessions, name="first", grants=(), lifetime=DAY)
+    assert not periodic_collection._is_due(sessions, DAY)
+    assert periodic_collection._is_due(sessions, timedelta(0))
+    engine.dispose()

@@ -38,23 +38,13 @@ class BackgroundTasks:
         """End the thread after its current task, and store the last pulls."""
         self._stopped.set()
         self._thread.join(timeout=10)
-        self._try(lambda: self._parts.pulls.flush(self._parts.sessions))
+        _try(lambda: self._parts.pulls.flush(self._parts.sessions))
 
     def _run(self) -> None:
         while not self._stopped.wait(_INTERVAL_S):
-            self._try(lambda: self._parts.pulls.flush(self._parts.sessions))
-            self._try(lambda: self._parts.clock.measure(self._parts.sessions))
-            self._try(lambda: process_due(self._parts.sessions))
-
-    def _try(self, task: Callable[[], object]) -> None:
-        """Run one task. If the database is unavailable, log it and retry in the next round."""
-        try:
-            task()
-        except SQLAlchemyError as error:
-            _log.warning("a background task failed and will be retried: %s", type(error).__name__)
-        except Exception:  # noqa: BLE001 - logged with its traceback
-            # Without this thread, no promotion would execute or expire any more.
-            _log.exception("a background task failed and will be retried")
+            _try(lambda: self._parts.pulls.flush(self._parts.sessions))
+            _try(lambda: self._parts.clock.measure(self._parts.sessions))
+            _try(lambda: process_due(self._parts.sessions))
 
 
 class StoreTasks:
@@ -77,23 +67,30 @@ class StoreTasks:
         self._thread.join(timeout=1)
 
     def _run(self) -> None:
-        self._try(self._parts.blobs.check)
+        _try(self._parts.blobs.check)
         interval = self._parts.collect_interval
         round_s = min(_COLLECT_ROUND_S, interval.total_seconds())
         while round_s and not self._stopped.wait(round_s):
-            self._try(self._collect)
+            _try(self._collect)
 
     def _collect(self) -> None:
         parts = self._parts
         collect_if_due(parts.sessions, parts.blobs, parts.staging, interval=parts.collect_interval)
 
-    def _try(self, task: Callable[[], object]) -> None:
-        try:
-            task()
-        except UnavailableError as error:
-            _log.warning("the object store is not usable: %s", error.detail)
-        except SQLAlchemyError as error:
-            _log.warning("a collection failed and will be retried: %s", type(error).__name__)
+
+def _try(task: Callable[[], object]) -> None:
+    """Run one task. Whatever fails is logged and retried in the next round.
+
+    The threads must go on: without them no promotion would execute or expire any more.
+    """
+    try:
+        task()
+    except UnavailableError as error:
+        _log.warning("the object store is not usable: %s", error.detail)
+    except SQLAlchemyError as error:
+        _log.warning("a background task failed and will be retried: %s", type(error).__name__)
+    except Exception:  # noqa: BLE001 - logged with its traceback
+        _log.exception("a background task failed and will be retried")
 
 
 @asynccontextmanager

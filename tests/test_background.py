@@ -2,12 +2,13 @@
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from app.background import BackgroundTasks, running_background_tasks
+from app.background import BackgroundTasks, StoreTasks, running_background_tasks
 from app.db.models import Prefix, Pull, Version
 from app.main import app_of
 from app.services.artifacts.pulls import PullLog
@@ -65,6 +66,22 @@ def test_the_background_thread_outlives_an_unexpected_failure(parts, monkeypatch
     monkeypatch.setattr("app.background.process_due", failing)
     monkeypatch.setattr("app.background._INTERVAL_S", 0.01)
     tasks = BackgroundTasks(parts)
+    tasks.start()
+    within(15, lambda: len(calls) > 1)
+    tasks.stop()
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_thread_of_the_store_outlives_an_unexpected_failure(parts, monkeypatch, caplog):
+    calls = []
+
+    def failing(*_, **__):
+        calls.append(1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("app.background.collect_if_due", failing)
+    monkeypatch.setattr("app.background._COLLECT_ROUND_S", 0.01)
+    tasks = StoreTasks(replace(parts, collect_interval=timedelta(days=1)))
     tasks.start()
     within(15, lambda: len(calls) > 1)
     tasks.stop()

@@ -2,11 +2,14 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from sqlalchemy import ColumnElement, DateTime, ScalarSelect, func, select
 from sqlalchemy.orm import Session
 
 from app.db.session import Sessions, expect
+
+_SLOWEST_ANSWER_S: Final = 1.0
 
 
 def registry_time() -> ColumnElement[datetime]:
@@ -52,13 +55,17 @@ class Clock:
     def measure(self, sessions: Sessions) -> None:
         """Compare the two clocks; the error is at most half the duration of the query.
 
+        A slow answer, as of a database that was suspended, replaces no earlier measurement.
+
         Raises:
             SQLAlchemyError: The database is unavailable.
         """
         with sessions() as session:
             begun = elapsed()
             found = time_in(session)
-            self._measured = (begun + elapsed()) / 2, found
+            ended = elapsed()
+        if self._measured is None or ended - begun <= _SLOWEST_ANSWER_S:
+            self._measured = (begun + ended) / 2, found
 
     def now(self) -> datetime:
         """Return the estimate; it has been measured."""

@@ -83,10 +83,8 @@ def renew(
     return session.scalars(statement).one_or_none() is not None
 
 
-def delete_session(session: Session, session_id: UUID) -> bool:
-    """Delete a session; False if it does not exist."""
-    statement = delete(WebSession).where(WebSession.id == session_id).returning(WebSession.id)
-    return session.scalars(statement).one_or_none() is not None
+def delete_session(session: Session, session_id: UUID) -> None:
+    session.execute(delete(WebSession).where(WebSession.id == session_id))
 
 
 def delete_sessions_opened_by(session: Session, identities: Iterable[FederatedIdentityRow]) -> None:

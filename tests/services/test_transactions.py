@@ -20,8 +20,10 @@ from app.db.models import (
 from app.db.session import Sessions
 from app.domain.audit.chain import REGISTRY
 from app.domain.errors import ForbiddenError, UnauthenticatedError
+from app.domain.idempotency import StoredResponse
 from app.domain.identity.access import EVERYWHERE, Caller, Role, any_caller, role_in
 from app.domain.identity.credentials import FederatedCredential
+from app.services.idempotency import IdempotentRequest
 from app.services.identity import principals, tokens, web_sessions
 from app.services.identity.authentication import authenticate
 from app.services.transactions import (
@@ -205,6 +207,27 @@ def test_taking_an_authority_away_waits_for_changes_under_way(holder, sessions, 
     last = [world.last_entry("registry"), world.last_entry(subject)]
     assert last[1]["principal"] == holder.name
     assert last[1]["at"] < last[0]["at"]
+
+
+def test_taking_an_authority_away_waits_for_the_end_of_an_idempotent_request(
+    holder, sessions, world
+):
+    """Its change is only committed together with its response."""
+    request = IdempotentRequest(sessions, str(uuid4()), ("POST", "/v1/prefixes", ""))
+    request.set_caller(holder.token.id, datetime.now(UTC))  # noqa: TID251 - the request's arrival
+    subject = f"prefix:{world.namespace}/voice"
+    with Transactions(sessions, holder.token, request).begin(
+        "prefix.create", ADMIN, subject=subject
+    ) as transaction:
+        transaction.record("prefix.create", {})
+    server = transactions_of_server(sessions)
+    with ThreadPoolExecutor(1) as thread:
+        taking = thread.submit(principals.deactivate, server, name=holder.name)
+        eventually(lambda: waits(sessions))
+        request.settle(StoredResponse(201, {}, b""))
+        taking.result(timeout=10)
+    entries = [world.last_entry(subject), world.last_entry("registry")]
+    assert [entry["action"] for entry in entries] == ["prefix.create", "principal.deactivate"]
 
 
 def test_signing_out_waits_for_changes_of_the_session(holder, sessions, world):

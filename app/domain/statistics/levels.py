@@ -22,6 +22,12 @@ def level(confidence: float) -> float:
     return rounded(1 - confidence)
 
 
+def require_level(alpha: float) -> None:
+    """Raise ValueError unless 0 < alpha < 0.5, which NaN is not."""
+    if not 0 < alpha < _COIN:
+        raise ValueError(f"The level must lie between 0 and 0.5, not {alpha}.")
+
+
 def rounded(bound: float) -> float:
     """Return the bound to 12 significant digits.
 

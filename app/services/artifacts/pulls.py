@@ -6,8 +6,8 @@ from uuid import UUID
 
 from app.db.models import Pull
 from app.db.paging import Page, PageRequest
-from app.db.pulls import add_pulls, pulls_page
 from app.db.session import Sessions
+from app.db.versions import add_pulls, pulls_page
 from app.domain.artifacts.pulls import PullKey, PullWay, Tally
 from app.domain.identity.access import Caller, Role, any_caller
 from app.domain.naming import PrefixName

@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.db.quotas import own_request_limits
 from app.db.session import database_of
 from app.domain.errors import UnavailableError
 from app.http.deps import Parts
@@ -44,7 +45,12 @@ class BackgroundTasks:
         while not self._stopped.wait(_INTERVAL_S):
             _try(lambda: self._parts.pulls.flush(self._parts.sessions))
             _try(lambda: self._parts.clock.measure(self._parts.sessions))
+            _try(self._read_quotas)
             _try(lambda: process_due(self._parts.sessions))
+
+    def _read_quotas(self) -> None:
+        with self._parts.sessions() as session:
+            self._parts.in_flight.own_limits = own_request_limits(session)
 
 
 class StoreTasks:

@@ -18,6 +18,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.domain.artifacts.quotas import (
+    DEFAULT_LIMITS,
+    MOST_BYTES,
+    MOST_REQUESTS,
+    MOST_VERSIONS,
+    QuotaLimits,
+)
 from app.domain.audit.checkpoints import ORIGIN_PATTERN, Signer
 from app.domain.errors import OperatorError
 from app.domain.identity.access import PrincipalKind
@@ -138,6 +145,9 @@ class Settings(BaseSettings):
     max_weights_bytes: int = Field(default=1024 * _MIB, ge=1)
     max_samples_bytes: int = Field(default=1024 * _MIB, ge=1)
     presigned_lifetime_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
+    namespace_stored_bytes: int = Field(default=DEFAULT_LIMITS.stored_bytes, ge=1, le=MOST_BYTES)
+    namespace_versions: int = Field(default=DEFAULT_LIMITS.versions, ge=1, le=MOST_VERSIONS)
+    requests_per_namespace: int = Field(default=DEFAULT_LIMITS.requests, ge=1, le=MOST_REQUESTS)
     requests_per_principal: int = Field(default=REQUESTS_PER_PRINCIPAL, ge=1)
     public_url: _PublicUrl | None = Field(
         default=None, description="The registry's URL for browsers; issuers redirect to it."
@@ -231,6 +241,14 @@ class Settings(BaseSettings):
             connections=self.max_connections,
             connections_per_address=self.max_connections_per_address,
             keep_alive_s=self.keep_alive_s,
+        )
+
+    @property
+    def quota(self) -> QuotaLimits:
+        return QuotaLimits(
+            stored_bytes=self.namespace_stored_bytes,
+            versions=self.namespace_versions,
+            requests=self.requests_per_namespace,
         )
 
     @property

@@ -37,6 +37,7 @@ from app.domain.governance.lifecycle import GenerationKind
 from app.domain.identity.access import Role
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, PrefixPath, SessionsDep, TransactionsDep
+from app.http.limits import urgent
 from app.http.problems import refuses
 from app.http.role_checks import needs
 from app.services.governance import channels
@@ -191,6 +192,7 @@ def channel_history(
         ),
     },
 )
+@urgent
 def roll_back_channel(
     prefix: PrefixPath,
     channel: ChannelPath,

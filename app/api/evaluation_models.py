@@ -10,11 +10,13 @@ from pydantic import Field
 
 from app.api.fields import Digest, In, JsonObject, Line, Out, Time
 from app.db.models import EvaluationRow
+from app.domain.artifacts.quotas import QuotaLimits
 from app.domain.errors import (
     EvidenceForAnotherArtifactError,
     ForbiddenError,
     InvalidEvaluationError,
     NotFoundError,
+    QuotaExceededError,
     TooLargeError,
     UnknownReferenceError,
     UnsupportedMediaTypeError,
@@ -22,7 +24,7 @@ from app.domain.errors import (
 from app.domain.evidence.evaluation import Cell, CellKey, CellResult, EvidenceKind
 from app.domain.evidence.reports import Claim, Report
 from app.domain.naming import DIGEST_PATTERN, PrefixName
-from app.http.deps import BlobsDep, TransactionsDep
+from app.http.deps import BlobsDep, QuotaDep, TransactionsDep
 from app.http.problems import refuses
 from app.services.evidence import evaluations
 from app.services.evidence.submissions import Submission
@@ -159,6 +161,7 @@ BaseModelPath = Annotated[str, Path(pattern=DIGEST_PATTERN)]
 REFUSALS: Final = refuses(
     ForbiddenError,
     NotFoundError,
+    QuotaExceededError,
     EvidenceForAnotherArtifactError,
     TooLargeError,
     UnsupportedMediaTypeError,
@@ -173,6 +176,7 @@ class Recorder:
 
     transactions: Transactions
     blobs: Blobs
+    quota: QuotaLimits
     response: Response
 
     def of_version(self, prefix: PrefixName, number: int, submission: Submission) -> EvaluationOut:
@@ -182,6 +186,7 @@ class Recorder:
             prefix=prefix,
             number=number,
             submission=submission,
+            quota=self.quota,
         )
         self.response.headers["Location"] = f"/v1/prefixes/{prefix}/versions/{number}/evaluations"
         return evaluation_out(row)
@@ -197,8 +202,10 @@ class Recorder:
         return evaluation_out(row)
 
 
-async def _recorder(transactions: TransactionsDep, blobs: BlobsDep, response: Response) -> Recorder:
-    return Recorder(transactions, blobs, response)
+async def _recorder(
+    transactions: TransactionsDep, blobs: BlobsDep, quota: QuotaDep, response: Response
+) -> Recorder:
+    return Recorder(transactions, blobs, quota, response)
 
 
 RecorderDep = Annotated[Recorder, Depends(_recorder)]

@@ -11,10 +11,12 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.fields import Digest, In, JsonObject, Label, Line, Text
 from app.api.versions import VersionOut, version_outs
+from app.domain.artifacts.quotas import Stored
 from app.domain.errors import (
     ForbiddenError,
     InvalidArtifactError,
     NotFoundError,
+    QuotaExceededError,
     TooLargeError,
     UnknownBaseModelError,
     UnsupportedMediaTypeError,
@@ -22,11 +24,20 @@ from app.domain.errors import (
 )
 from app.domain.identity.access import Role
 from app.http.bodies import media_type, parsed, small_body
-from app.http.deps import BlobsDep, Caller, LimitsDep, PrefixPath, StagingDep, TransactionsDep
+from app.http.deps import (
+    BlobsDep,
+    Caller,
+    LimitsDep,
+    PrefixPath,
+    QuotaDep,
+    StagingDep,
+    TransactionsDep,
+)
 from app.http.multipart import parsed_part, received_parts
 from app.http.problems import refuses, returns_existing
-from app.http.role_checks import needs
+from app.http.role_checks import needs, needs_room
 from app.services.artifacts import uploads, versions
+from app.services.artifacts.quotas import require_room
 from app.services.artifacts.spooled_files import ReceivedFile
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions", tags=["versions"])
@@ -119,13 +130,14 @@ async def _described(
 @router.post(
     "",
     status_code=201,
-    dependencies=[needs(Role.PUBLISHER)],
+    dependencies=[needs(Role.PUBLISHER), needs_room()],
     openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
     responses={
         **returns_existing(VersionOut),
         **refuses(
             ForbiddenError,
             NotFoundError,
+            QuotaExceededError,
             UploadIncompleteError,
             TooLargeError,
             UnsupportedMediaTypeError,
@@ -141,13 +153,19 @@ def push_version(
     transactions: TransactionsDep,
     blobs: BlobsDep,
     staging: StagingDep,
+    quota: QuotaDep,
 ) -> VersionOut:
     """Push a version, as multipart or by uploads. Repeating the same content returns 200."""
     description, files = described
     with ExitStack() as stack:
         if isinstance(description, UploadedVersionIn):
-            for part, upload_id in description.uploads:
-                upload = uploads.announced(transactions, prefix=prefix, upload_id=upload_id)
+            found = {
+                part: uploads.announced(transactions, prefix=prefix, upload_id=upload_id)
+                for part, upload_id in description.uploads
+            }
+            added = Stored(sum(upload.size_bytes for upload in found.values()), versions=1)
+            require_room(transactions, prefix.namespace, added, quota)
+            for part, upload in found.items():
                 files[part] = stack.enter_context(uploads.received(staging, upload))
         pushed = versions.Push(
             base_model=description.base_model,
@@ -156,7 +174,7 @@ def push_version(
             card=description.card.model_dump(mode="json", exclude_none=True),
             lineage=description.lineage,
         )
-        row, new = versions.push(transactions, blobs, prefix=prefix, pushed=pushed)
+        row, new = versions.push(transactions, blobs, prefix=prefix, pushed=pushed, quota=quota)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/prefixes/{prefix}/versions/{row.number}"
     with transactions.read() as session:

@@ -24,6 +24,7 @@ from app.domain.errors import (
     VersionRevokedError,
 )
 from app.http.deps import Caller, Now, PartsDep, PrefixPath
+from app.http.limits import urgent
 from app.http.problems import refuses
 from app.services.delivery.resolve import resolve
 
@@ -62,6 +63,7 @@ router = APIRouter(prefix="/resolve", tags=["resolve"], route_class=CachedRoute)
         **refuses(NotFoundError, ChannelEmptyError, VersionRevokedError, BaseModelMismatchError),
     },
 )
+@urgent
 def resolve_channel(
     prefix: PrefixPath,
     response: Response,

@@ -23,6 +23,7 @@ from app.domain.errors import NotFoundError
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 from app.http.deps import Parts
+from app.http.limits import urgent
 from app.services.delivery.cache import CachedChannel
 
 LONGEST_WAIT_S: Final = 60
@@ -184,6 +185,7 @@ def _rendered(
     return rendered
 
 
+@urgent
 async def wait_for_change(parts: Parts, lookup: _Lookup, etag: str, timeout_s: float) -> None:
     """Return once the channel may differ from `etag`, or after `timeout_s` seconds."""
     generation = int(etag.strip('"').partition("-")[0])

@@ -7,10 +7,10 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from app.api.fields import Digest, In, Out
-from app.domain.errors import ForbiddenError, NotFoundError, TooLargeError
+from app.domain.errors import ForbiddenError, NotFoundError, QuotaExceededError, TooLargeError
 from app.domain.identity.access import Role
 from app.http.bodies import JsonBody
-from app.http.deps import LimitsDep, PrefixPath, StagingDep, TransactionsDep
+from app.http.deps import LimitsDep, PrefixPath, QuotaDep, StagingDep, TransactionsDep
 from app.http.problems import refuses
 from app.http.role_checks import needs
 from app.services.artifacts import uploads
@@ -46,7 +46,7 @@ class UploadOut(Out):
     "",
     status_code=201,
     dependencies=[needs(Role.PUBLISHER)],
-    responses=refuses(ForbiddenError, NotFoundError, TooLargeError),
+    responses=refuses(ForbiddenError, NotFoundError, QuotaExceededError, TooLargeError),
 )
 def begin_upload(
     prefix: PrefixPath,
@@ -54,6 +54,7 @@ def begin_upload(
     transactions: TransactionsDep,
     staging: StagingDep,
     limits: LimitsDep,
+    quota: QuotaDep,
 ) -> UploadOut:
     """Announce a file. Send it with the returned requests, then push by the upload's id."""
     upload, requests = uploads.begin(
@@ -63,6 +64,7 @@ def begin_upload(
         sha256=body.sha256,
         size_bytes=body.size_bytes,
         limit_bytes=limits.weights_bytes,
+        quota=quota,
     )
     return UploadOut(
         id=upload.id,

@@ -30,6 +30,7 @@ from app.domain.errors import (
 from app.domain.identity.access import PrincipalKind, Role
 from app.http.bodies import JsonBody
 from app.http.deps import Caller, PartsDep, PrefixPath, SessionsDep, TransactionsDep
+from app.http.limits import urgent
 from app.http.problems import refuses
 from app.http.role_checks import needs
 from app.services.artifacts import revocations
@@ -118,6 +119,7 @@ def version(
     dependencies=[needs(Role.APPROVER)],
     responses=refuses(ForbiddenError, NotFoundError, VersionRevokedError),
 )
+@urgent
 def revoke_version(
     prefix: PrefixPath,
     number: Number,

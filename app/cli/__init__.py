@@ -58,6 +58,11 @@ _COMMANDS: Final = {
         "Read and hash every stored object. Exit with status 2 if any is damaged.",
         "prefix-registry scrub",
     ),
+    "check-quotas": _Command(
+        "storage:check_quotas",
+        "Count the use of every namespace again. Exit with status 2 if a counter differs.",
+        "prefix-registry check-quotas --repair",
+    ),
     "replay": _Command(
         "audit:replay",
         "Decide a promotion again from the stored evidence. Exit with status 2 if the decision "

@@ -1,4 +1,4 @@
-"""`prefix-registry collect` and `prefix-registry scrub`."""
+"""`prefix-registry collect`, `prefix-registry scrub` and `prefix-registry check-quotas`."""
 
 import math
 import sys
@@ -10,7 +10,8 @@ import typer
 from app.cli.registry import opened_registry
 from app.db.blobs import referenced_size_bytes
 from app.domain.errors import OperatorError
-from app.services.artifacts import garbage_collection
+from app.services.artifacts import garbage_collection, quotas
+from app.services.transactions import transactions_of_server
 from app.storage.s3 import S3Blobs
 from app.storage.s3_staging import S3Staging
 
@@ -58,3 +59,22 @@ def scrub() -> None:
         typer.echo(f"Damaged: {digest} of {', '.join(versions)}")
     if scrubbed.damaged:
         raise typer.Exit(2)
+
+
+def check_quotas(
+    *,
+    repair: Annotated[
+        bool, typer.Option(help="Correct the counters, with an entry on the audit log.")
+    ] = False,
+) -> None:
+    with opened_registry() as (sessions, _):
+        found = quotas.miscounts(transactions_of_server(sessions), repair=repair)
+    for each in found:
+        typer.echo(
+            f"{each.namespace}: counted {each.counted.stored_bytes:,} bytes of "
+            f"{each.counted.versions:,} versions, recorded {each.recorded.stored_bytes:,} of "
+            f"{each.recorded.versions:,}."
+        )
+    if found and not repair:
+        raise typer.Exit(2)
+    typer.echo("The counters were corrected." if found else "All counters agree with the rows.")

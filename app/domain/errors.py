@@ -151,6 +151,11 @@ class UploadIncompleteError(RegistryError):
     title = "The upload does not match its announcement"
 
 
+class QuotaExceededError(RegistryError):
+    code = "quota-exceeded"
+    title = "The quota of the namespace is used up"
+
+
 class PreconditionFailedError(RegistryError):
     code = "precondition-failed"
     title = "The state is not the one that the request expects"
@@ -259,7 +264,7 @@ class DamagedObjectError(RegistryError):
 
 class TooManyRequestsError(RegistryError):
     code = "too-many-requests"
-    title = "The caller has too many requests in progress"
+    title = "Too many requests are in progress"
 
 
 class UnavailableError(RegistryError):

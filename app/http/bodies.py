@@ -22,6 +22,9 @@ from app.http.problems import invalid_request
 # Each JSON field checks its own, lower limit, so that the refusal can name the field.
 _DEPTH_LIMIT: Final = 64
 
+OVERHEAD_BYTES: Final = 1 << 16
+"""Most bytes of a multipart body that are boundaries and headers of parts."""
+
 BodyModel = TypeVar("BodyModel", bound=BaseModel)
 
 

@@ -14,12 +14,13 @@ from starlette.concurrency import run_in_threadpool
 
 from app.db.clock import Clock
 from app.db.session import Sessions
+from app.domain.artifacts.quotas import DEFAULT_LIMITS, QuotaLimits
 from app.domain.audit.checkpoints import Signer
 from app.domain.errors import NotFoundError, UnauthenticatedError
 from app.domain.identity import access
 from app.domain.identity.tokens import has_prefix
-from app.domain.naming import PrefixName, is_name
-from app.http.limits import ConnectionLimits, InFlight, Limits
+from app.domain.naming import RESERVED_NAMESPACES, PrefixName, is_name, is_namespace
+from app.http.limits import ConnectionLimits, InFlight, Limits, is_urgent
 from app.http.shutdown import Shutdown
 from app.oidc.issuers import Issuers
 from app.services.artifacts.pulls import PullLog
@@ -45,6 +46,7 @@ class Parts:
     uses: TokenUsage
     issuers: Issuers
     signer: Signer | None = None
+    quota: QuotaLimits = DEFAULT_LIMITS
     collect_interval: timedelta = timedelta(0)
     pulls: PullLog = field(default_factory=PullLog)
     cache: ReadThroughCache = field(default_factory=ReadThroughCache)
@@ -102,6 +104,10 @@ async def _limits(parts: PartsDep) -> Limits:
     return parts.limits
 
 
+async def _quota(parts: PartsDep) -> QuotaLimits:
+    return parts.quota
+
+
 async def _signer(parts: PartsDep) -> Signer | None:
     return parts.signer
 
@@ -120,6 +126,7 @@ BlobsDep = Annotated[Blobs, Depends(_blobs)]
 StagingDep = Annotated[Staging, Depends(_staging)]
 IssuersDep = Annotated[Issuers, Depends(_issuers)]
 LimitsDep = Annotated[Limits, Depends(_limits)]
+QuotaDep = Annotated[QuotaLimits, Depends(_quota)]
 SignerDep = Annotated[Signer | None, Depends(_signer)]
 Now = Annotated[datetime, Depends(_request_time)]
 
@@ -134,10 +141,24 @@ async def _caller(
         raise UnauthenticatedError("Send an API token as `Authorization: Bearer prg_...`.")
     caller = await _authenticated(credentials.credentials, parts, now)
     parts.in_flight.enter(request.scope, caller.id)
+    if (namespace := _busy_namespace(request, caller)) is not None:
+        parts.in_flight.enter_namespace(request.scope, namespace)
     request.scope[CALLER] = caller
     if idempotent := idempotent_request_of(request):
         idempotent.set_caller(caller.id, now)
     return caller
+
+
+def _busy_namespace(request: Request, caller: access.Caller) -> str | None:
+    """Return the namespace in which a request counts, if any.
+
+    Callers without a grant on it do not count, since they could keep others out. Neither do
+    requests about the namespace itself, which may raise its limit, nor urgent ones.
+    """
+    named: str | None = request.path_params.get("namespace")
+    if named is None or "name" not in request.path_params or is_urgent(request.scope):
+        return None
+    return named if caller.roles(named) else None
 
 
 async def _authenticated(token: str, parts: Parts, now: datetime) -> access.Caller:
@@ -177,4 +198,12 @@ async def _prefix(namespace: str, name: str) -> PrefixName:
     return prefix
 
 
+async def _namespace(namespace: str) -> str:
+    """Return the namespace that the path names; 404 if there can be none of that name."""
+    if namespace in RESERVED_NAMESPACES or not is_namespace(namespace):
+        raise access.not_found("namespace", namespace[:80])
+    return namespace
+
+
+NamespacePath = Annotated[str, Depends(_namespace)]
 PrefixPath = Annotated[PrefixName, Depends(_prefix)]

@@ -1,18 +1,22 @@
-"""Limits on the cost of one request, and on the requests of one principal at a time."""
+"""Limits on the cost of one request, and on the requests of a principal or namespace at a time."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from starlette.types import Scope
 
+from app.domain.artifacts.quotas import DEFAULT_LIMITS
 from app.domain.errors import TooManyRequestsError
 
 REQUESTS_PER_PRINCIPAL: Final = 64
 
-_PRINCIPAL: Final = "registry.in_flight"
+_COUNTED: Final = "registry.in_flight"
+_URGENT: Final = "is_urgent"
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +40,79 @@ class Limits:
     presigned_lifetime_s: int
 
 
+def urgent(endpoint: Endpoint) -> Endpoint:
+    """Mark an endpoint that a busy namespace may not delay, such as a revocation."""
+    setattr(endpoint, _URGENT, True)
+    return endpoint
+
+
+def is_urgent(scope: Scope) -> bool:
+    return getattr(scope.get("endpoint"), _URGENT, False)
+
+
 class InFlight:
-    """Counts the requests of each principal that are in progress in this process.
+    """Counts the requests of each principal, and in each namespace, in progress in this process.
 
     Without a limit, the slow downloads of one principal could hold every thread and connection.
-    All methods run on the event loop, so no lock is needed.
+    All methods but `own_limits` run on the event loop, so no lock is needed.
+
+    Attributes:
+        own_limits: The limits that quotas set, by namespace; replaced as a whole.
     """
 
-    def __init__(self, most: int = REQUESTS_PER_PRINCIPAL) -> None:
+    def __init__(
+        self,
+        most: int = REQUESTS_PER_PRINCIPAL,
+        *,
+        most_in_namespace: int = DEFAULT_LIMITS.requests,
+    ) -> None:
+        self.own_limits: Mapping[str, int] = {}
         self._most = most
-        self._counts: Counter[UUID] = Counter()
+        self._most_in_namespace = most_in_namespace
+        self._counts: Counter[UUID | str] = Counter()
 
     def enter(self, scope: Scope, principal_id: UUID) -> None:
-        """Count a request until `leave`.
+        """Count a request of a principal until `leave`.
 
         Raises:
             TooManyRequestsError: The principal has as many requests in progress as it may have.
         """
-        if self._counts[principal_id] >= self._most:
-            raise TooManyRequestsError(
-                f"{self._most} requests of this principal are in progress; send fewer at a time."
-            )
-        scope[_PRINCIPAL] = principal_id
-        self._counts[principal_id] += 1
+        self._enter(scope, principal_id, "this principal", self._most)
+
+    def enter_namespace(self, scope: Scope, namespace: str) -> None:
+        """Count a request about a namespace until `leave`.
+
+        Raises:
+            TooManyRequestsError: The namespace has as many requests in progress as it may have.
+        """
+        most = self.own_limits.get(namespace, self._most_in_namespace)
+        self._enter(scope, namespace, f"the namespace {namespace}", most)
+
+    def in_namespace(self, namespace: str) -> int:
+        return self._counts[namespace]
+
+    def set_own_limit(self, namespace: str, limit: int | None) -> None:
+        """Apply a limit that was set through this process; the others read it within seconds."""
+        others = {name: each for name, each in self.own_limits.items() if name != namespace}
+        self.own_limits = others if limit is None else others | {namespace: limit}
 
     def leave(self, scope: Scope) -> None:
-        """End the counting of a request, if it was counted."""
-        principal_id = scope.pop(_PRINCIPAL, None)
-        if principal_id is not None:
-            self._counts[principal_id] -= 1
-            if not self._counts[principal_id]:
-                del self._counts[principal_id]
+        """End the counting of a request, as far as it was counted."""
+        for key in scope.pop(_COUNTED, ()):
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
+
+    def _enter(self, scope: Scope, key: UUID | str, holder: str, most: int) -> None:
+        entered: list[UUID | str] = scope.setdefault(_COUNTED, [])
+        if key in entered:
+            return  # a request that waits authenticates its caller again
+        if self._counts[key] >= most:
+            raise TooManyRequestsError(
+                f"{most} requests of {holder} are in progress; send fewer at a time."
+            )
+        entered.append(key)
+        self._counts[key] += 1
 
 
 STATE_KEY: Final = "connection_limits"

@@ -23,11 +23,17 @@ from app.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from app.http.bodies import BodyModel, announced_bytes, note_body_digest, parsed, require_size
+from app.http.bodies import (
+    OVERHEAD_BYTES,
+    BodyModel,
+    announced_bytes,
+    note_body_digest,
+    parsed,
+    require_size,
+)
 from app.services.artifacts.spooled_files import ReceivedFile, SpooledWriter
 
 _BATCH_BYTES: Final = 1 << 20
-_OVERHEAD_BYTES: Final = 1 << 16  # boundaries and part headers
 _MOST_FAULTS: Final = 32  # reported at once; at this number, parsing stops
 
 
@@ -57,7 +63,7 @@ async def received_lists(
     counting each name once. The spooled files are closed, and thereby deleted, on exit.
     """
     boundary = _boundary(request)
-    allowed_bytes = sum(limits.values()) + _OVERHEAD_BYTES
+    allowed_bytes = sum(limits.values()) + OVERHEAD_BYTES
     require_size(announced_bytes(request), allowed_bytes)
     with ExitStack() as files:
         receiver = _Receiver(boundary, limits, most, files)

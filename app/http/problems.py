@@ -55,6 +55,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.NothingToChangeError: 409,
     errors.PolicyUnsatisfiableError: 409,
     errors.PrincipalDeactivatedError: 409,
+    errors.QuotaExceededError: 409,
     errors.RequestInFlightError: 409,
     errors.SubjectChangedError: 409,
     errors.UploadIncompleteError: 409,

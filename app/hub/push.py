@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from app.domain.artifacts.manifest import CONFIG_FILE, WEIGHTS_FILE
+from app.domain.artifacts.quotas import Stored
 from app.domain.errors import AlreadyExistsError, Fault, InvalidRequestError
 from app.domain.identity.access import Role
 from app.domain.naming import RESERVED_NAMESPACES, PrefixName, is_name, is_namespace
@@ -18,16 +19,18 @@ from app.http.deps import (
     Caller,
     LimitsDep,
     PrefixPath,
+    QuotaDep,
     StagingDep,
     TransactionsDep,
 )
-from app.http.role_checks import needs, needs_somewhere
+from app.http.role_checks import needs, needs_room, needs_somewhere
 from app.hub.commit import REGULAR_LIMIT_BYTES, Commit, received_commit
 from app.hub.front_matter import declared_in
 from app.hub.repository import README
 from app.hub.route import HubRoute
 from app.services.artifacts import prefixes, uploads, versions
 from app.services.artifacts.base_models import find_base_model_digest
+from app.services.artifacts.quotas import require_room, require_room_to_announce
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.transactions import Transactions
 
@@ -105,13 +108,20 @@ def validate_yaml(_caller: Caller) -> dict[str, list[str]]:
     "/api/models/{namespace}/{name}/preupload/{revision}", dependencies=[needs(Role.PUBLISHER)]
 )
 def preupload(
-    _prefix: PrefixPath, body: JsonBody[PreuploadIn], response: Response
+    prefix: PrefixPath,
+    body: JsonBody[PreuploadIn],
+    response: Response,
+    transactions: TransactionsDep,
+    quota: QuotaDep,
 ) -> dict[str, Any]:
     """Decide which files are sent inside the commit, and which go to the store first.
 
+    An adapter that does not fit into the quota is refused here, before its bytes are sent.
     For the latter the client must use Git LFS. With its own protocol (Xet) enabled, it does not
     show the message of a later refusal, but it does show a warning in this response.
     """
+    stored = [file.size for file in body.files if file.path in (CONFIG_FILE, WEIGHTS_FILE)]
+    require_room(transactions, prefix.namespace, Stored(sum(stored)), quota)
     large = {file.path for file in body.files if file.size > REGULAR_LIMIT_BYTES}
     if large:
         response.headers["X-HF-Warning"] = f"large-files; {_HOW_TO_SEND_LARGE_FILES}"
@@ -140,10 +150,14 @@ def large_objects(
     transactions: TransactionsDep,
     staging: StagingDep,
     limits: LimitsDep,
+    quota: QuotaDep,
 ) -> Response:
     """Return, for each large file, the request that uploads it to the store."""
     if body.operation != "upload":
         raise _refused("operation", "Download files from their resolve URL.")
+    with transactions.read() as session:  # all or none
+        total = sum(announced.size for announced in body.objects)
+        require_room_to_announce(session, prefix.namespace, total, quota)
     objects = []
     for announced in body.objects:
         upload, _ = uploads.begin(
@@ -153,6 +167,7 @@ def large_objects(
             sha256=f"sha256:{announced.oid}",
             size_bytes=announced.size,
             limit_bytes=limits.weights_bytes,
+            quota=quota,
             in_parts=False,
         )
         (put,) = uploads.requests_for(staging, upload, in_url=True)
@@ -169,7 +184,8 @@ async def _commit(request: Request, _caller: Caller) -> AsyncIterator[Commit]:
 
 
 @router.post(
-    "/api/models/{namespace}/{name}/commit/{revision}", dependencies=[needs(Role.PUBLISHER)]
+    "/api/models/{namespace}/{name}/commit/{revision}",
+    dependencies=[needs(Role.PUBLISHER), needs_room()],
 )
 def commit(
     request: Request,
@@ -179,21 +195,27 @@ def commit(
     transactions: TransactionsDep,
     blobs: BlobsDep,
     staging: StagingDep,
+    quota: QuotaDep,
 ) -> dict[str, Any]:
     """Register the adapter in a commit as the next version; channels do not change."""
     if revision != "main":
         raise _refused("revision", "A push creates the next version; commit to main.")
     _require_adapter(found)
     with ExitStack() as stack:
-        for path, large in found.large.items():
-            announced = uploads.announced(transactions, prefix=prefix, sha256=f"sha256:{large.oid}")
-            received = uploads.received(staging, announced)
-            found.files[path] = stack.enter_context(received)
+        announced = {
+            path: uploads.announced(transactions, prefix=prefix, sha256=f"sha256:{large.oid}")
+            for path, large in found.large.items()
+        }
+        added = Stored(sum(upload.size_bytes for upload in announced.values()), versions=1)
+        require_room(transactions, prefix.namespace, added, quota)
+        for path, upload in announced.items():
+            found.files[path] = stack.enter_context(uploads.received(staging, upload))
         row, _ = versions.push(
             transactions,
             blobs,
             prefix=prefix,
             pushed=_push(transactions, found),
+            quota=quota,
         )
     address = f"{str(request.base_url).rstrip('/')}/{prefix}/commit/{row.revision}"
     return {"success": True, "commitOid": row.revision, "commitUrl": address, "hookOutput": ""}

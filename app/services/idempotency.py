@@ -63,6 +63,12 @@ class IdempotentRequest:
         with self._outside() as session:
             self._check_stored_response(session)
 
+    def is_answered(self) -> bool:
+        """Whether the response to a request with this key is stored; `received` compares them."""
+        principal_id, now = expect(self._caller)
+        with self._outside() as session:
+            return stored_response(session, principal_id, self._key, now) is not None
+
     @property
     def has_claimed(self) -> bool:
         """Whether this request has begun to change something, and may hold locks."""

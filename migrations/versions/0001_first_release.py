@@ -952,6 +952,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_damage")),
     )
     op.create_table(
+        "namespace_quota",
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("used_bytes", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("used_versions", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("limit_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("limit_versions", sa.Integer(), nullable=True),
+        sa.Column("limit_requests", sa.Integer(), nullable=True),
+        sa.CheckConstraint(
+            "namespace = lower(namespace)", name=op.f("ck_namespace_quota_namespace_lower_case")
+        ),
+        sa.CheckConstraint(
+            "used_bytes >= 0 AND used_versions >= 0",
+            name=op.f("ck_namespace_quota_use_not_negative"),
+        ),
+        sa.CheckConstraint(
+            "limit_bytes > 0 AND limit_versions > 0 AND limit_requests > 0",
+            name=op.f("ck_namespace_quota_limits_positive"),
+        ),
+        sa.PrimaryKeyConstraint("namespace", name=op.f("pk_namespace_quota")),
+    )
+    op.create_table(
         "upload",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("prefix_id", sa.Uuid(), nullable=False),
@@ -1110,6 +1131,7 @@ def _create_audit_log() -> None:
 def downgrade() -> None:
     op.drop_table("worker_lease")
     op.drop_table("upload")
+    op.drop_table("namespace_quota")
     op.drop_table("damage")
     op.drop_table("blob_pin")
     op.drop_table("idempotency_record")

@@ -100,6 +100,8 @@ ROUTES = {
     ("POST", "/v1/prefixes"): CREATES,
     ("GET", "/v1/prefixes"): FILTERED,
     ("GET", _PREFIX): SERVED,
+    ("GET", "/v1/namespaces/{namespace}/quota"): WORK,
+    ("PUT", "/v1/namespaces/{namespace}/quota"): RULES,
     ("POST", f"{_PREFIX}/uploads"): PUBLISHES,
     ("POST", f"{_PREFIX}/versions"): PUBLISHES,
     ("GET", f"{_PREFIX}/versions"): SERVED,

@@ -159,6 +159,14 @@ def policy_unsatisfiable(stage):
     return stage.world.bind(stage.world.a_policy(approvals={"required": 9}))
 
 
+def quota_exceeded(stage):
+    stage.world.a_version()
+    path = f"/v1/namespaces/{stage.world.namespace}/quota"
+    body = {"stored_bytes": None, "versions": 1, "requests": None}
+    stage.world.made("PUT", path, by="admin", json=body)
+    return stage.world.push(seed=2)
+
+
 def precondition_failed(stage):
     stage.world.a_version()
     channel = stage.world.a_channel()

@@ -117,7 +117,7 @@ def mutating(app):
     }
 
 
-def answer_of(app, method, path, *headers):
+def answer_of(app, method, path, *headers, kind="application/json", length=2000):
     """Send a request whose body fails the test when it is read; return the status."""
     sent = []
 
@@ -140,8 +140,8 @@ def answer_of(app, method, path, *headers):
         "query_string": b"",
         "headers": [
             (b"host", b"registry"),
-            (b"content-type", b"application/json"),
-            (b"content-length", b"2000"),
+            (b"content-type", kind.encode()),
+            (b"content-length", str(length).encode()),
             *headers,
         ],
         "client": ("127.0.0.1", 1),
@@ -179,6 +179,40 @@ def test_a_caller_without_grants_is_refused_unread(app, stranger):
 def test_a_route_without_a_role_reads_nothing(app, stranger, path):
     token = (b"authorization", f"Bearer {stranger}".encode())
     assert answer_of(app, "POST", path, token) == 200
+
+
+MULTIPART = "multipart/form-data; boundary=x"
+
+
+def a_push(app, world, token, **announced):
+    return answer_of(app, "POST", f"{world.path}/versions", token, **announced)
+
+
+def a_commit(app, world, token, **announced):
+    path = f"/api/models/{world.prefix}/commit/main"
+    return answer_of(app, "POST", path, token, kind="application/x-ndjson")
+
+
+@pytest.mark.parametrize("send", [a_push, a_commit])
+def test_a_push_to_a_full_namespace_is_refused_unread(app, world, tokens, send):
+    world.a_version()
+    with_quota(world, versions=1)
+    token = (b"authorization", f"Bearer {tokens['publisher']}".encode())
+    assert send(app, world, token, kind=MULTIPART) == 409
+
+
+def test_a_push_that_declares_too_many_bytes_is_refused_unread(app, world, tokens):
+    world.a_version()
+    with_quota(world, stored_bytes=1 << 20)
+    token = (b"authorization", f"Bearer {tokens['publisher']}".encode())
+    assert a_push(app, world, token, kind=MULTIPART, length=5 << 20) == 409
+    # It may fit, so the body is read, which fails here.
+    assert a_push(app, world, token, kind=MULTIPART, length=1 << 19) == 500
+
+
+def with_quota(world, **limits):
+    body = {"stored_bytes": None, "versions": None, "requests": None} | limits
+    world.made("PUT", f"/v1/namespaces/{world.namespace}/quota", by="admin", json=body)
 
 
 def test_a_form_is_not_read_without_a_session(app):

@@ -144,6 +144,9 @@ EXAMPLES = {
     ("GET", "/v1/audit/proofs/consistency"): lambda world: {
         "params": {"first": world.checkpoint["size"]}
     },
+    ("PUT", "/v1/namespaces/{namespace}/quota"): lambda _: {
+        "json": {"stored_bytes": 1 << 40, "versions": None, "requests": None}
+    },
     ("POST", "/v1/principals"): lambda _: {"json": {"name": "a-new-one", "kind": "human"}},
     ("PUT", "/v1/principals/{principal}/identities"): lambda _: {"json": {"identities": []}},
     ("PUT", "/v1/grants"): lambda _: {"json": {"principal": "reader", "grants": []}},

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from app.pages import audit
+from app.pages.presentation.formatting import size
 from tests.support.builders import a_policy, results
 
 
@@ -38,6 +39,21 @@ def test_the_overview_names_the_rule_that_blocks_promotions(world, reading):
         f'<th scope="row">{world.suite}/tone</th><td class="num">1</td><td class="num">4</td>'
         in (shown)
     )
+
+
+def test_the_overview_shows_the_fullest_namespaces_of_its_visitor(world, reading):
+    world.a_version()
+    limits = {"stored_bytes": 1 << 20, "versions": 2000, "requests": None}
+    path = f"/v1/namespaces/{world.namespace}/quota"
+    world.made("PUT", path, by="admin", json=limits)
+    _, publisher = world.a_principal(None, ("publisher", world.namespace))
+    used = world.made("GET", path, by=publisher)["stored_bytes"]["used"]
+    shown = reading(publisher).get("/admin/").text
+    row = shown.partition(f'<th scope="row">{world.namespace}</th>')[2].partition("</tr>")[0]
+    assert re.findall(r">([^<]+)</td>", row) == [f"{size(used)} of 1.0 MiB", "1 of 2,000"]
+    _, reader = world.a_principal(None, ("reader", world.namespace))
+    for other in (reader, world.a_stranger("publisher")):
+        assert world.namespace not in reading(other).get("/admin/").text
 
 
 def bound_to(base, shown):

@@ -14,13 +14,22 @@ import pytest
 from fastapi.testclient import TestClient
 
 import app.services
+from app.domain.artifacts.quotas import OwnLimits
 from app.domain.errors import ForbiddenError, NotFoundError
 from app.domain.governance.allocation import ALL_TRAFFIC, Share
 from app.domain.governance.approvals import Verdict
 from app.domain.identity.access import EVERYWHERE, Caller, Grant, PrincipalKind, Role
 from app.domain.identity.credentials import ServerCredential
 from app.domain.naming import PrefixName
-from app.services.artifacts import base_models, prefixes, pulls, revocations, uploads, versions
+from app.services.artifacts import (
+    base_models,
+    prefixes,
+    pulls,
+    quotas,
+    revocations,
+    uploads,
+    versions,
+)
 from app.services.artifacts.blob_damage import record_replacement
 from app.services.artifacts.spooled_files import store_pinned
 from app.services.audit import checkpoints, replay
@@ -92,13 +101,14 @@ BY_ROLE = [
             "sha256": "sha256:0",
             "size_bytes": 1,
             "limit_bytes": 1,
+            "quota": UNREAD,
             "in_parts": False,
         },
     ),
     (
         versions.push,
         Role.PUBLISHER,
-        lambda s: {"blobs": UNREAD, "prefix": s.prefix, "pushed": UNREAD},
+        lambda s: {"blobs": UNREAD, "prefix": s.prefix, "pushed": UNREAD, "quota": UNREAD},
     ),
     (checkpoints.take, Role.ADMIN, lambda s: {"signer": UNREAD}),
     (
@@ -109,6 +119,7 @@ BY_ROLE = [
             "prefix": s.prefix,
             "number": s.number,
             "submission": UNREAD,
+            "quota": UNREAD,
         },
     ),
     (
@@ -121,6 +132,12 @@ BY_ROLE = [
         Role.APPROVER,
         lambda s: {"evaluation_id": s.evaluation, "reason": REASON},
     ),
+    (
+        quotas.set_limits,
+        Role.ADMIN,
+        lambda s: {"namespace": s.prefix.namespace, "limits": OwnLimits(versions=1)},
+    ),
+    (quotas.miscounts, Role.ADMIN, lambda s: {}),
     (suites.register, Role.ADMIN, lambda s: {"suite": UNREAD}),
     (
         break_glass.break_glass,
@@ -236,7 +253,7 @@ BY_VISIBILITY = [
 
 
 # Steps that several use cases share, which check the caller themselves.
-STEPS = {promotions.begin_on_promotion, store_pinned, record_replacement}
+STEPS = {promotions.begin_on_promotion, store_pinned, record_replacement, quotas.require_room}
 
 
 def a_caller(*roles):

@@ -43,7 +43,7 @@ from app.db.models.identity import (
     RoleGrant,
     WebSession,
 )
-from app.db.models.storage import BlobPin, Damage, Upload
+from app.db.models.storage import BlobPin, Damage, QuotaRow, Upload
 from app.db.models.workers import WorkerLease
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     "Promotion",
     "PromotionShare",
     "Pull",
+    "QuotaRow",
     "ReviewRow",
     "Revocation",
     "RoleGrant",

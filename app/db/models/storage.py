@@ -1,4 +1,4 @@
-"""Tables of stored objects: direct uploads, pins against collection, and damage marks."""
+"""Tables of stored objects: direct uploads, pins against collection, damage marks, quotas."""
 
 from datetime import datetime
 from typing import Final
@@ -78,3 +78,26 @@ class Damage(Base):
     sha256: Mapped[str] = mapped_column(primary_key=True)
     found_at: Mapped[datetime]
     problem: Mapped[str]
+
+
+class QuotaRow(Base):
+    """The use of a namespace, counted in the transactions that add to it, and its own limits.
+
+    A namespace without versions or limits may have no row.
+    """
+
+    __tablename__ = "namespace_quota"
+    __table_args__ = (
+        CheckConstraint("namespace = lower(namespace)", name="namespace_lower_case"),
+        CheckConstraint("used_bytes >= 0 AND used_versions >= 0", name="use_not_negative"),
+        CheckConstraint(
+            "limit_bytes > 0 AND limit_versions > 0 AND limit_requests > 0", name="limits_positive"
+        ),
+    )
+
+    namespace: Mapped[str] = mapped_column(primary_key=True)
+    used_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    used_versions: Mapped[int] = mapped_column(default=0, server_default="0")
+    limit_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    limit_versions: Mapped[int | None] = mapped_column(default=None)
+    limit_requests: Mapped[int | None] = mapped_column(default=None)

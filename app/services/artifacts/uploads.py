@@ -12,12 +12,15 @@ from app.db.blobs import upload_by_id, upload_of
 from app.db.clock import time_in
 from app.db.models import Upload
 from app.db.models.storage import key_of_upload
+from app.db.quotas import lock_quota
+from app.domain.artifacts.quotas import QuotaLimits
 from app.domain.errors import TooLargeError, UnavailableError, UploadIncompleteError
 from app.domain.identity.access import Role, not_found, role_on
 from app.domain.naming import PrefixName
+from app.services.artifacts.quotas import require_room_to_announce
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.identity.visibility import visible_prefix
-from app.services.transactions import Transactions
+from app.services.transactions import Transaction, Transactions
 from app.storage.staging import PART_BYTES, PresignedRequest, Staging
 
 LIFETIME: Final = timedelta(hours=24)
@@ -31,6 +34,7 @@ def begin(
     sha256: str,
     size_bytes: int,
     limit_bytes: int,
+    quota: QuotaLimits,
     in_parts: bool = True,
 ) -> tuple[Upload, Sequence[PresignedRequest]]:
     """Announce an upload; return the presigned requests that carry it out, one for each part.
@@ -42,6 +46,7 @@ def begin(
         NotFoundError: The prefix does not exist, or is not visible to the caller.
         ForbiddenError: The caller is not a publisher of this prefix.
         TooLargeError: The size exceeds the limit for a push.
+        QuotaExceededError: The upload would pass the quota of the namespace.
     """
     needs = role_on(Role.PUBLISHER, prefix)
     needs(transactions.caller)
@@ -51,20 +56,15 @@ def begin(
     if in_parts and size_bytes > PART_BYTES:
         with transactions.read() as session:
             visible_prefix(session, transactions.caller, prefix)
+            require_room_to_announce(session, prefix.namespace, size_bytes, quota)
         # Before the transaction: a store that hangs holds no connection of the database.
         multipart_id = staging.begin(key_of_upload(upload_id))
     try:
         with transactions.begin_unaudited("upload.announce", needs) as transaction:
-            upload = Upload(
-                prefix_id=visible_prefix(transaction.session, transaction.caller, prefix).id,
-                sha256=sha256,
-                size_bytes=size_bytes,
-                multipart_id=multipart_id,
-                created_at=transaction.now,
-                created_by_id=transaction.caller.id,
-                expires_at=transaction.now + LIFETIME,
-            )
+            upload = _upload(transaction, prefix, sha256, size_bytes, multipart_id)
             upload.id = upload_id
+            lock_quota(transaction.session, prefix.namespace)
+            require_room_to_announce(transaction.session, prefix.namespace, size_bytes, quota)
             transaction.session.add(upload)
     except BaseException:
         if multipart_id is not None:
@@ -72,6 +72,24 @@ def begin(
                 staging.discard(key_of_upload(upload_id), multipart_id)
         raise
     return upload, requests_for(staging, upload)
+
+
+def _upload(
+    transaction: Transaction,
+    prefix: PrefixName,
+    sha256: str,
+    size_bytes: int,
+    multipart_id: str | None,
+) -> Upload:
+    return Upload(
+        prefix_id=visible_prefix(transaction.session, transaction.caller, prefix).id,
+        sha256=sha256,
+        size_bytes=size_bytes,
+        multipart_id=multipart_id,
+        created_at=transaction.now,
+        created_by_id=transaction.caller.id,
+        expires_at=transaction.now + LIFETIME,
+    )
 
 
 def requests_for(

@@ -16,14 +16,17 @@ from app.domain.artifacts.manifest import (
     manifest_of,
 )
 from app.domain.artifacts.prefix import PrefixProperties, TensorScan
+from app.domain.artifacts.quotas import QuotaLimits, Stored
 from app.domain.audit.chain import Facts, subject_of
 from app.domain.errors import (
     Fault,
     InvalidArtifactError,
+    QuotaExceededError,
     UnknownBaseModelError,
 )
 from app.domain.identity.access import Role, role_on
 from app.domain.naming import Json, PrefixName
+from app.services.artifacts.quotas import charge, require_room
 from app.services.artifacts.spooled_files import ReceivedFile, require_pinned, store_pinned
 from app.services.identity.visibility import lock_existing_prefix, visible_prefix
 from app.services.transactions import Transaction, Transactions
@@ -48,10 +51,12 @@ def push(
     *,
     prefix: PrefixName,
     pushed: Push,
+    quota: QuotaLimits,
 ) -> tuple[Version, bool]:
     """Check an artifact, store its bytes, then register it; also return whether it is new.
 
     Pushing the same content again returns the existing version; nothing changes or is recorded.
+    `quota` applies where the namespace sets no limit.
 
     Raises:
         NotFoundError: The prefix does not exist, or is not visible to the caller.
@@ -59,6 +64,7 @@ def push(
         UnknownBaseModelError: The base model's digest is not registered.
         InvalidArtifactError: The artifact is not a well-formed prefix for that base model; the
             error lists all faults.
+        QuotaExceededError: The version would pass the quota of the namespace.
     """
     needs = role_on(Role.PUBLISHER, prefix)
     needs(transactions.caller)
@@ -66,19 +72,22 @@ def push(
     facts, scan = _inspect(transactions, pushed, base)
     files = [pushed.config.named(CONFIG_FILE), pushed.weights.named(WEIGHTS_FILE)]
     received = [pushed.config, pushed.weights]
+    manifest = manifest_of(files, base_model=base.digest, peft_type=facts.peft_type)
+    digest = manifest_digest(manifest)
+    added = Stored(sum(file.size_bytes for file in files), versions=1)
+    _require_room(transactions, prefix, digest, added, quota)
     store_pinned(transactions, blobs, received)
     with transactions.begin("version.push", needs, subject=subject_of(prefix)) as transaction:
         session = transaction.session
         require_pinned(session, received)
         row = lock_existing_prefix(session, prefix)
-        manifest = manifest_of(files, base_model=base.digest, peft_type=facts.peft_type)
-        digest = manifest_digest(manifest)
         if (known := version_by_digest(session, row.id, digest)) is not None:
             return known, False
         version = _row(row, base, pushed, facts, scan, digest, files, transaction)
         session.add(version)
         bind(session, prefix, base)
         _record_push(transaction, version, base)
+        charge(session, prefix.namespace, added, quota)
         return expect(version_by_digest(session, row.id, digest)), True
 
 
@@ -93,6 +102,23 @@ def _base_model(transactions: Transactions, prefix: PrefixName, pushed: Push) ->
             "POST /v1/base-models first."
         )
     return base
+
+
+def _require_room(
+    transactions: Transactions,
+    prefix: PrefixName,
+    digest: str,
+    added: Stored,
+    defaults: QuotaLimits,
+) -> None:
+    """Check the quota before anything is stored; content that is a version already adds nothing."""
+    try:
+        require_room(transactions, prefix.namespace, added, defaults)
+    except QuotaExceededError:
+        with transactions.read() as session:
+            row = visible_prefix(session, transactions.caller, prefix)
+            if version_by_digest(session, row.id, digest) is None:
+                raise
 
 
 def _inspect(

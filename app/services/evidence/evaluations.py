@@ -9,11 +9,13 @@ from app.db.clock import time_in
 from app.db.evaluations import evaluation_by_id, evaluation_visible_to, suite_of
 from app.db.models import EvaluationFile, EvaluationRow, EvaluationVoid
 from app.db.session import expect
+from app.domain.artifacts.quotas import QuotaLimits, Stored
 from app.domain.audit.chain import REGISTRY, Facts, subject_of
 from app.domain.errors import AlreadyVoidError, SeparationOfDutiesError
 from app.domain.evidence.reports import Claim
 from app.domain.identity.access import EVERYWHERE, Caller, Role, not_found, role_in, role_on
 from app.domain.naming import Json, PrefixName
+from app.services.artifacts.quotas import charge, require_room
 from app.services.artifacts.spooled_files import require_pinned, store_pinned
 from app.services.evidence.submissions import (
     Checked,
@@ -36,8 +38,11 @@ def record(
     prefix: PrefixName,
     number: int,
     submission: Submission,
+    quota: QuotaLimits,
 ) -> EvaluationRow:
     """Record an evaluation of a version, and re-evaluate the prefix's pending promotions.
+
+    Its files count towards the quota of the namespace; without files it always fits.
 
     Raises:
         NotFoundError: The version does not exist, or is not visible to the caller.
@@ -45,6 +50,7 @@ def record(
         EvidenceForAnotherArtifactError: The report is of a different artifact.
         UnknownReferenceError: The suite version is not registered.
         InvalidEvaluationError: The report contradicts its suite or its samples.
+        QuotaExceededError: The files would pass the quota of the namespace.
     """
     needs, subject = role_on(Role.EVALUATOR, prefix), subject_of(prefix)
     needs(transactions.caller)
@@ -56,6 +62,8 @@ def record(
         suite = suite_for(session, claim)
     with submission.read(suite_of(suite)) as submitted:
         checked = check(submitted, suite, now)
+        added = Stored(sum(content.size_bytes for content in checked.contents))
+        require_room(transactions, prefix.namespace, added, quota)
         store_pinned(transactions, blobs, checked.contents)
     with transactions.begin("evaluation.record", needs, subject=subject) as transaction:
         session = transaction.session
@@ -65,6 +73,7 @@ def record(
         facts = _facts(evaluation, claim) | {"version": number, "version_id": str(version.id)}
         transaction.record("evaluation.record", facts)
         reevaluate_pending(session, row, now=transaction.now)
+        charge(session, prefix.namespace, added, quota)
         return expect(evaluation_by_id(session, evaluation.id))
 
 

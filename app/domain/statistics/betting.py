@@ -103,6 +103,24 @@ def histogram(values: Iterable[float], low: float, high: float, side: Demand) ->
     return Histogram(low, high, side, len(given), _weights(positions))
 
 
+def combined(parts: Iterable[tuple[Histogram, int]]) -> Histogram:
+    """Return the histogram of the values of all parts, each part counted so many times.
+
+    Raises:
+        ValueError: The parts differ in their range or side, or there is no value.
+    """
+    given = [(part, times) for part, times in parts if times > 0]
+    kinds = {(part.low, part.high, part.side) for part, _ in given}
+    if len(kinds) != 1:
+        raise ValueError("There must be values, and all of one range and side.")
+    weights: Counter[int] = Counter()
+    for part, times in given:
+        for each, weight in part.weights:
+            weights[each] += weight * times
+    n = sum(part.n * times for part, times in given)
+    return Histogram(*kinds.pop(), n, tuple(sorted(weights.items())))
+
+
 def lower_bound(values: Histogram, confidence: float) -> float:
     """Return the one-sided lower bound on the true mean, in the unit of the values.
 
@@ -158,8 +176,7 @@ def smallest_n_that_can_pass(
         raise ValueError(f"No number of samples can show {demand} {limit:g}.")
 
     def suffices(n: int) -> bool:
-        weights = ((_LEVELS, n * _PARTS),)
-        return _reaches(Histogram(low, high, demand, n, weights), step, alpha)
+        return _reaches(combined([(perfect, n)]), step, alpha)
 
     enough = 1
     while not suffices(enough):

@@ -5,6 +5,7 @@ lower bound is >= -margin (higher is better) or the upper bound is <= margin (lo
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 
@@ -14,12 +15,14 @@ from app.domain.statistics.levels import level, require_finite, require_probabil
 from app.domain.statistics.tango import nominal_lower_bound, wins_needed
 from app.domain.statistics.unconditional import (
     Region,
+    at_position,
     greatest_refuted,
     probability,
     worst_case,
 )
 
 _DECIMALS = 1e9
+_BRACKET = 1 / 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +139,35 @@ def passing_region(margin: float, n: int, confidence: float) -> Region:
     require_samples(n)
     require_probability("margin", margin)
     alpha, z = level(confidence), -normal_quantile(level(confidence))
-    low, high = -1.0, 1.0
     known: dict[tuple[int, ...], bool] = {}  # there are fewer regions than steps of the bisection
+    worst = 0.0
+
+    def refutes(nominal: float) -> bool:
+        nonlocal worst
+        needed = wins_needed(n, nominal, z)
+        region, key = Region(n, needed), tuple(needed)
+        if key not in known:
+            highest = at_position(region, worst, -margin)
+            if highest <= alpha:
+                highest, worst = worst_case(region, -margin)
+            known[key] = highest <= alpha
+        return known[key]
+
+    low, high = _bracket(refutes, -margin)
     while high - low > 1 / _DECIMALS:
         middle = (low + high) / 2
-        needed = wins_needed(n, middle, z)
-        refuted = known.get(tuple(needed))
-        if refuted is None:
-            refuted = worst_case(Region(n, needed), -margin)[0] <= alpha
-            known[tuple(needed)] = refuted
-        low, high = (low, middle) if refuted else (middle, high)
+        low, high = (low, middle) if refutes(middle) else (middle, high)
     return Region(n, wins_needed(n, high, z))
+
+
+def _bracket(refutes: Callable[[float], bool], near: float) -> tuple[float, float]:
+    """Return a nominal bound that refutes too little and one that refutes enough, near a guess."""
+    low, high, width = near, near, _BRACKET
+    while high < 1 and not refutes(high):
+        low, high, width = high, min(high + width, 1.0), 2 * width
+    while low > -1 and refutes(low):
+        low, high, width = max(low - width, -1.0), low, 2 * width
+    return low, high
 
 
 def _stderr(n: int, variance: float) -> float:

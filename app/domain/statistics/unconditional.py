@@ -74,6 +74,11 @@ def probability(region: Region, discordance: float, difference: float) -> float:
     return sum(mass * tail for mass, tail in zip(masses, tails, strict=True))
 
 
+def at_position(region: Region, position: float, difference: float) -> float:
+    """Return the probability of the region where `worst_case` says it is greatest, or elsewhere."""
+    return probability(region, _discordance(position, difference), difference)
+
+
 def worst_case(region: Region, difference: float) -> tuple[float, float]:
     """Return the greatest probability of the region at this difference, and where it is.
 
@@ -87,7 +92,7 @@ def worst_case(region: Region, difference: float) -> tuple[float, float]:
     points = min(_MOST_POINTS, _LEAST_POINTS + 2 * math.isqrt(region.n))
 
     def at(angle: float) -> float:
-        return probability(region, _discordance(_position(angle), difference), difference)
+        return at_position(region, _position(angle), difference)
 
     angles = [math.pi / 2 * index / points for index in range(points + 1)]
     found = sorted(((at(angle), angle) for angle in angles), reverse=True)
@@ -123,7 +128,7 @@ def _solve(region: Region, alpha: float, position: float, above: float) -> float
     low, high = -1.0, above
     while high - low > _DIFFERENCE_PRECISION:
         middle = (low + high) / 2
-        chance = probability(region, _discordance(position, middle), middle)
+        chance = at_position(region, position, middle)
         low, high = (middle, high) if chance <= alpha else (low, middle)
     return low
 

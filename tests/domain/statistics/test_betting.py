@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from app.domain.statistics.betting import (
     FRACTIONS,
     Histogram,
+    combined,
     histogram,
     lower_bound,
     passes,
@@ -206,6 +207,12 @@ def test_equal_histograms_are_equal_keys():
     assert first.n == 2
 
 
+@given(values=UNIT_VALUES, others=UNIT_VALUES, times=st.integers(0, 3))
+def test_histograms_combine_to_that_of_all_values(values, others, times):
+    parts = [(histogram(values, 0, 1, "at_most"), 1), (histogram(others, 0, 1, "at_most"), times)]
+    assert combined(parts) == histogram(values + times * others, 0, 1, "at_most")
+
+
 GOOD, BAD = histogram([0.5], 0, 1, "at_least"), histogram([0.5], 0, 1, "at_most")
 
 
@@ -224,6 +231,8 @@ GOOD, BAD = histogram([0.5], 0, 1, "at_least"), histogram([0.5], 0, 1, "at_most"
         pytest.param(lambda: histogram([1], 0, math.inf, "at_least"), id="infinite-range"),
         pytest.param(lambda: histogram([1], math.nan, 1, "at_least"), id="range-nan"),
         pytest.param(lambda: histogram([1], -1e308, 1e308, "at_least"), id="range-overflows"),
+        pytest.param(lambda: combined([(GOOD, 1), (BAD, 1)]), id="combined-sides"),
+        pytest.param(lambda: combined([(GOOD, 0)]), id="combined-nothing"),
         pytest.param(lambda: lower_bound(BAD, 0.95), id="lower-of-at-most"),
         pytest.param(lambda: upper_bound(GOOD, 0.95), id="upper-of-at-least"),
         pytest.param(lambda: lower_bound(GOOD, 1), id="certainty"),

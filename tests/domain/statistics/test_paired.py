@@ -218,3 +218,12 @@ def test_identical_outputs_are_as_good_as_pairs_without_a_loss():
 def test_nonsense_is_refused_with_a_sentence(call):
     with pytest.raises(ValueError, match=r"\.$"):
         call()
+
+
+@pytest.mark.parametrize(("n", "margin"), [(1, 0.97), (2, 0.02), (2, 0.8), (10, 0.1)])
+def test_the_passing_region_holds_exactly_the_tables_whose_bound_passes(n, margin):
+    region = paired.passing_region(margin, n, 0.95)
+    for wins, losses in itertools.product(range(n + 1), repeat=2):
+        if wins + losses <= n:
+            bound = lower_bound(discordant(wins, losses, n), 0.95)
+            assert (bound >= -margin) is (wins >= region.needed[wins + losses])

@@ -1,14 +1,14 @@
 """Sample plans: the n they name is enough, stays enough, and is not wasteful."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from app.domain.statistics import paired
+from app.domain.statistics import betting, paired
 from app.domain.statistics.planning import (
+    samples_for_bounded_mean,
     samples_for_mean,
     samples_for_pairs,
     samples_for_proportion,
@@ -91,20 +91,134 @@ def test_nonsense_is_refused_with_a_sentence(call):
         call()
 
 
+def two_points(truth, deviation):
+    """Return the share of zeros and the other value of the least favourable distribution."""
+    return deviation**2 / (truth**2 + deviation**2), truth + deviation**2 / truth
+
+
+def mean_power(n, limit, truth, deviation, confidence):
+    """Return the power of n values, by the test itself on each number of zeros."""
+    share, other = two_points(truth, deviation)
+    misses = 0
+    while betting.passes(
+        betting.histogram([other] * (n - misses) + [0] * misses, 0, 1, "at_least"),
+        limit,
+        confidence,
+        "at_least",
+    ):
+        misses += 1
+    return stats.binom.cdf(misses - 1, n, share)
+
+
+@pytest.mark.parametrize(
+    ("limit", "truth", "deviation", "confidence", "wanted"),
+    [
+        pytest.param(0.85, 0.9, 0.1, 0.95, 0.8, id="scores"),
+        pytest.param(0.85, 0.95, 0.95**0.5 * 0.05**0.5, 0.95, 0.9, id="zeros-and-ones"),
+        pytest.param(0.9, 0.976, 0.115, 0.96, 0.8, id="rubric"),
+        pytest.param(0.475, 0.5, 0.05, 0.95, 0.8, id="no-worse"),
+    ],
+)
+def test_from_the_planned_n_on_a_mean_never_loses_its_power(
+    limit, truth, deviation, confidence, wanted
+):
+    n = samples_for_bounded_mean(limit, truth, deviation, confidence, wanted, low=0, high=1)
+
+    powers = [mean_power(n + more, limit, truth, deviation, confidence) for more in range(-1, 60)]
+    assert powers[0] < wanted <= min(powers[1:])
+
+
+@pytest.mark.parametrize(
+    ("scores", "shares"),
+    [
+        ((1, 0.75, 0.5, 0.25, 0), (0.95, 0.02, 0.02, 0.005, 0.005)),
+        ((1, 0.75, 0.5, 0.25, 0), (0.93, 0.055, 0.01, 0.004, 0.001)),
+        ((1, 0.5), (0.95, 0.05)),
+    ],
+)
+def test_other_distributions_of_the_same_moments_have_more_power(scores, shares):
+    truth = float(np.dot(scores, shares))
+    deviation = math.sqrt(np.dot(np.square(scores), shares) - truth**2)
+    n = samples_for_bounded_mean(0.9, truth, deviation, 0.95, 0.8, low=0, high=1)
+    random = np.random.default_rng(3)
+
+    passed = [
+        betting.passes(
+            betting.histogram(random.choice(scores, n, p=shares).tolist(), 0, 1, "at_least"),
+            0.9,
+            0.95,
+            "at_least",
+        )
+        for _ in range(1000)
+    ]
+
+    assert np.mean(passed) > 0.8
+
+
+def test_a_plan_for_at_most_mirrors_that_for_at_least():
+    n = samples_for_bounded_mean(0.9, 0.95, 0.1, 0.95, 0.8, low=0, high=1)
+    m = samples_for_bounded_mean(10, 5, 10, 0.95, 0.8, low=0, high=100, demand="at_most")
+    assert m == n
+
+
+def test_a_mean_without_spread_needs_the_values_that_pass_alone():
+    n = samples_for_bounded_mean(0.95, 1, 0, 0.95, 0.8, low=0, high=1)
+    assert n == betting.smallest_n_that_can_pass(0.95, 0, 1, 0.95, "at_least")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"truth": 0.8},
+        {"truth": 1.1},
+        {"truth": math.nan},
+        {"limit": 1},
+        {"limit": 0},
+        {"deviation": 0.4},
+        {"deviation": -0.1},
+        {"deviation": math.nan},
+        {"power": 1},
+        {"confidence": 0.5},
+        {"low": 1},
+        {"high": math.inf},
+        {"truth": 0.8001, "limit": 0.8, "deviation": 0.3},
+    ],
+    ids=str,
+)
+def test_impossible_plans_of_means_are_refused(changed):
+    asked = {"limit": 0.8, "truth": 0.9, "deviation": 0.1, "confidence": 0.95, "power": 0.8}
+    with pytest.raises(ValueError, match=r"\.$"):
+        samples_for_bounded_mean(**{**asked, "low": 0, "high": 1, **changed})
+
+
 @pytest.mark.parametrize(
     ("margin", "discordance", "wanted"),
-    [(0.05, 0.1, 0.8), (0.05, 0.1, 0.9), (0.1, 0.2, 0.8), (0.02, 0.05, 0.8)],
+    [
+        (0.05, 0.1, 0.8),
+        (0.05, 0.1, 0.9),
+        (0.1, 0.2, 0.8),
+        (0.02, 0.05, 0.8),
+        (0.02, 0.01, 0.8),
+        pytest.param(0.02, 0.15, 0.8, id="by-the-formula"),
+    ],
 )
-def test_planned_pairs_nearly_reach_the_power_of_the_exact_test(margin, discordance, wanted):
+def test_planned_pairs_reach_the_power_of_the_exact_test(margin, discordance, wanted):
     n = samples_for_pairs(margin, discordance, 0.95, wanted)
-    assert paired.power(margin, discordance, n, 0.95) == pytest.approx(wanted, abs=0.07)
+    assert wanted <= paired.power(margin, discordance, n, 0.95) < 0.97
 
 
-def test_enough_pairs_are_planned_to_pass_without_a_discordant_one():
-    n = samples_for_pairs(0.05, 0.001, 0.95, 0.8)
-    pairs = paired.PairedCounts(n, 0, 0, 0)
-    assert n == 59
-    assert paired.lower_bound(replace(pairs, both=n + 1), 0.95) >= -0.05
+@pytest.mark.parametrize(("margin", "discordance"), [(0.05, 0.1), (0.02, 0.01)])
+def test_fewer_pairs_than_planned_fall_short(margin, discordance):
+    n = samples_for_pairs(margin, discordance, 0.95, 0.8)
+    assert paired.power(margin, discordance, round(0.8 * n), 0.95) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("margin", "discordance", "n"), [(0.05, 0, 60), (0.02, 0, 149), (0.05, 0.001, 60)]
+)
+def test_enough_pairs_are_planned_to_pass_without_a_discordant_one(margin, discordance, n):
+    assert samples_for_pairs(margin, discordance, 0.95, 0.8) == n
+    assert paired.lower_bound(paired.PairedCounts(n, 0, 0, 0), 0.95) >= -margin
 
 
 @pytest.mark.parametrize(

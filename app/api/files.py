@@ -86,6 +86,7 @@ evidence_router = APIRouter(tags=["evidence"])
     },
 )
 def download_evidence(
+    request: Request,
     evaluation_id: UUID,
     file: str,
     sessions: SessionsDep,
@@ -99,7 +100,11 @@ def download_evidence(
     Only callers who can see everything in the namespace may: a model's outputs can be private.
     """
     with sessions() as session:
-        found = visible_file(session, evaluation_id=evaluation_id, name=file, caller=caller)
+        found, version = visible_file(
+            session, evaluation_id=evaluation_id, name=file, caller=caller
+        )
+    if version is not None:  # the path does not name its namespace
+        parts.in_flight.enter_namespace(request.scope, version.prefix.namespace)
     etag = f'"{found.sha256}"'
     if if_none_match is not None and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})

@@ -1,5 +1,6 @@
 """Limits on the cost of one request, and on the requests of a principal or namespace at a time."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class InFlight:
     """Counts the requests of each principal, and in each namespace, in progress in this process.
 
     Without a limit, the slow downloads of one principal could hold every thread and connection.
-    All methods but `own_limits` run on the event loop, so no lock is needed.
+    Thread-safe: a request that finds its namespace in the database enters it in a thread.
 
     Attributes:
         own_limits: The limits that quotas set, by namespace; replaced as a whole.
@@ -70,6 +71,7 @@ class InFlight:
         self._most = most
         self._most_in_namespace = most_in_namespace
         self._counts: Counter[UUID | str] = Counter()
+        self._lock = threading.Lock()
 
     def enter(self, scope: Scope, principal_id: UUID) -> None:
         """Count a request of a principal until `leave`.
@@ -98,21 +100,23 @@ class InFlight:
 
     def leave(self, scope: Scope) -> None:
         """End the counting of a request, as far as it was counted."""
-        for key in scope.pop(_COUNTED, ()):
-            self._counts[key] -= 1
-            if not self._counts[key]:
-                del self._counts[key]
+        with self._lock:
+            for key in scope.pop(_COUNTED, ()):
+                self._counts[key] -= 1
+                if not self._counts[key]:
+                    del self._counts[key]
 
     def _enter(self, scope: Scope, key: UUID | str, holder: str, most: int) -> None:
         entered: list[UUID | str] = scope.setdefault(_COUNTED, [])
         if key in entered:
             return  # a request that waits authenticates its caller again
-        if self._counts[key] >= most:
-            raise TooManyRequestsError(
-                f"{most} requests of {holder} are in progress; send fewer at a time."
-            )
-        entered.append(key)
-        self._counts[key] += 1
+        with self._lock:
+            if self._counts[key] >= most:
+                raise TooManyRequestsError(
+                    f"{most} requests of {holder} are in progress; send fewer at a time."
+                )
+            entered.append(key)
+            self._counts[key] += 1
 
 
 STATE_KEY: Final = "connection_limits"

@@ -30,7 +30,7 @@ from app.hub.repository import README
 from app.hub.route import HubRoute
 from app.services.artifacts import prefixes, uploads, versions
 from app.services.artifacts.base_models import find_base_model_digest
-from app.services.artifacts.quotas import require_room, require_room_to_announce
+from app.services.artifacts.quotas import require_room
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.transactions import Transactions
 
@@ -155,24 +155,18 @@ def large_objects(
     """Return, for each large file, the request that uploads it to the store."""
     if body.operation != "upload":
         raise _refused("operation", "Download files from their resolve URL.")
-    with transactions.read() as session:  # all or none
-        total = sum(announced.size for announced in body.objects)
-        require_room_to_announce(session, prefix.namespace, total, quota)
+    announced = uploads.begin_all(
+        transactions,
+        prefix=prefix,
+        files=[(f"sha256:{each.oid}", each.size) for each in body.objects],
+        limit_bytes=limits.weights_bytes,
+        quota=quota,
+    )
     objects = []
-    for announced in body.objects:
-        upload, _ = uploads.begin(
-            transactions,
-            staging,
-            prefix=prefix,
-            sha256=f"sha256:{announced.oid}",
-            size_bytes=announced.size,
-            limit_bytes=limits.weights_bytes,
-            quota=quota,
-            in_parts=False,
-        )
+    for each, upload in zip(body.objects, announced, strict=True):
         (put,) = uploads.requests_for(staging, upload, in_url=True)
         actions = {"upload": {"href": put.url, "header": put.headers}}
-        objects.append({"oid": announced.oid, "size": announced.size, "actions": actions})
+        objects.append({"oid": each.oid, "size": each.size, "actions": actions})
     document = {"transfer": "basic", "objects": objects, "hash_algo": "sha256"}
     return JSONResponse(document, media_type="application/vnd.git-lfs+json")
 

@@ -9,6 +9,7 @@ from app.background import BackgroundTasks
 from app.domain.artifacts.quotas import DEFAULT_LIMITS
 from app.http.limits import InFlight
 from tests.services.artifacts.test_quotas import recorded_about
+from tests.services.evidence.test_submissions_samples import record, rows
 from tests.support.builders import code
 from tests.support.observing import eventually
 
@@ -165,6 +166,7 @@ def narrow(world, world_on):
     world.a_live_version()
     other = world_on(in_flight=InFlight())
     other.namespace, other.prefix, other.path = world.namespace, world.prefix, world.path
+    other.suite = world.suite
     assert put(other, EVERYTHING | {"requests": 2}).status_code == 200
     return other
 
@@ -206,6 +208,16 @@ def test_a_busy_namespace_still_resolves_and_revokes(narrow):
     address = f"{narrow.path}/versions/1/revoke"
     revoking = sending(narrow, "POST", address, by="approver-1", json={"reason": "it leaks"})
     assert held_in(narrow, 2, revoking).status_code == 200
+
+
+def test_a_download_of_evidence_counts_although_its_path_names_no_namespace(narrow):
+    version = narrow.made("GET", f"{narrow.path}/versions/1", by="publisher")
+    evaluation = record(narrow, version, rows(2)).json()
+    address = f"/v1/evaluations/{evaluation['id']}/files/samples.jsonl"
+    reading = sending(narrow, "GET", address, by="evaluator")
+    assert held_in(narrow, 2, reading).status_code == 429
+    assert held_in(narrow, 1, reading).status_code == 200
+    assert narrow.client.app.state.parts.in_flight.in_namespace(narrow.namespace) == 0
 
 
 def test_a_caller_without_a_grant_occupies_no_slot_and_learns_nothing(narrow):

@@ -102,8 +102,12 @@ BY_ROLE = [
             "size_bytes": 1,
             "limit_bytes": 1,
             "quota": UNREAD,
-            "in_parts": False,
         },
+    ),
+    (
+        uploads.begin_all,
+        Role.PUBLISHER,
+        lambda s: {"prefix": s.prefix, "files": [], "limit_bytes": 1, "quota": UNREAD},
     ),
     (
         versions.push,

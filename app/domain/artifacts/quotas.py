@@ -57,7 +57,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """The uploads of a namespace that were announced and have not expired."""
+    """Uploads that were announced and have not expired: those of a namespace, or more of them."""
 
     uploads: int
     size_bytes: int
@@ -102,9 +102,9 @@ def require_fit(found: NamespaceQuota, added: Stored, defaults: QuotaLimits) -> 
 
 
 def require_fit_announced(
-    found: NamespaceQuota, announced: Announced, size_bytes: int, defaults: QuotaLimits
+    found: NamespaceQuota, announced: Announced, added: Announced, defaults: QuotaLimits
 ) -> None:
-    """Check that an upload fits beside the others that were announced.
+    """Check that uploads fit beside the others that were announced.
 
     The store holds their bytes until they expire, pushed or not. They have the limit of stored
     bytes for themselves, because most of them are pushed and would otherwise count twice.
@@ -112,11 +112,11 @@ def require_fit_announced(
     Raises:
         QuotaExceededError: The announced bytes or their number would pass the limit.
     """
-    require_fit(found, Stored(stored_bytes=size_bytes), defaults)
+    require_fit(found, Stored(stored_bytes=added.size_bytes), defaults)
     limit = found.own.over(defaults).stored_bytes
     asked = (
-        ("announced_bytes", limit, announced.size_bytes, size_bytes),
-        ("announced_uploads", MOST_ANNOUNCED, announced.uploads, 1),
+        ("announced_bytes", limit, announced.size_bytes, added.size_bytes),
+        ("announced_uploads", MOST_ANNOUNCED, announced.uploads, added.uploads),
     )
     _refuse(found.namespace, [Excess(*each) for each in asked if each[2] + each[3] > each[1]])
 

@@ -1,5 +1,6 @@
 """Quotas of namespaces: setting them, refusing additions beyond them, and counting again."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from app.db.quotas import (
     recorded_use,
 )
 from app.domain.artifacts.quotas import (
+    Announced,
     NamespaceQuota,
     OwnLimits,
     QuotaLimits,
@@ -95,15 +97,16 @@ def charge(session: Session, namespace: str, added: Stored, defaults: QuotaLimit
 
 
 def require_room_to_announce(
-    session: Session, namespace: str, size_bytes: int, defaults: QuotaLimits
+    session: Session, namespace: str, sizes_bytes: Sequence[int], defaults: QuotaLimits
 ) -> None:
-    """Check that an upload may be announced; with `lock_quota` before, it stays so.
+    """Check that uploads may be announced together; with `lock_quota` before, it stays so.
 
     Raises:
-        QuotaExceededError: It would pass the quota of the namespace.
+        QuotaExceededError: They would pass the quota of the namespace.
     """
+    added = Announced(len(sizes_bytes), sum(sizes_bytes))
     found = quota_of(session, namespace)
-    require_fit_announced(found, announced_in(session, namespace), size_bytes, defaults)
+    require_fit_announced(found, announced_in(session, namespace), added, defaults)
 
 
 @dataclass(frozen=True, slots=True)

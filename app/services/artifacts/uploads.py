@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from app.db.blobs import upload_by_id, upload_of
 from app.db.clock import time_in
-from app.db.models import Upload
+from app.db.models import Prefix, Upload
 from app.db.models.storage import key_of_upload
 from app.db.quotas import lock_quota
 from app.domain.artifacts.quotas import QuotaLimits
@@ -35,7 +35,6 @@ def begin(
     size_bytes: int,
     limit_bytes: int,
     quota: QuotaLimits,
-    in_parts: bool = True,
 ) -> tuple[Upload, Sequence[PresignedRequest]]:
     """Announce an upload; return the presigned requests that carry it out, one for each part.
 
@@ -50,22 +49,20 @@ def begin(
     """
     needs = role_on(Role.PUBLISHER, prefix)
     needs(transactions.caller)
-    if size_bytes > limit_bytes:
-        raise TooLargeError(f"The upload has {size_bytes} bytes; the limit is {limit_bytes}.")
+    _require_size(size_bytes, limit_bytes)
     upload_id, multipart_id = uuid4(), None
-    if in_parts and size_bytes > PART_BYTES:
+    if size_bytes > PART_BYTES:
         with transactions.read() as session:
             visible_prefix(session, transactions.caller, prefix)
-            require_room_to_announce(session, prefix.namespace, size_bytes, quota)
+            require_room_to_announce(session, prefix.namespace, [size_bytes], quota)
         # Before the transaction: a store that hangs holds no connection of the database.
         multipart_id = staging.begin(key_of_upload(upload_id))
     try:
         with transactions.begin_unaudited("upload.announce", needs) as transaction:
-            upload = _upload(transaction, prefix, sha256, size_bytes, multipart_id)
+            row = visible_prefix(transaction.session, transaction.caller, prefix)
+            upload = _upload(transaction, row, sha256, size_bytes, multipart_id)
             upload.id = upload_id
-            lock_quota(transaction.session, prefix.namespace)
-            require_room_to_announce(transaction.session, prefix.namespace, size_bytes, quota)
-            transaction.session.add(upload)
+            _announce(transaction, prefix.namespace, [upload], quota)
     except BaseException:
         if multipart_id is not None:
             with suppress(UnavailableError):  # a collection removes it later
@@ -74,15 +71,57 @@ def begin(
     return upload, requests_for(staging, upload)
 
 
+def begin_all(
+    transactions: Transactions,
+    *,
+    prefix: PrefixName,
+    files: Sequence[tuple[str, int]],
+    limit_bytes: int,
+    quota: QuotaLimits,
+) -> Sequence[Upload]:
+    """Announce an upload for each digest and size, without parts; either all of them or none.
+
+    Raises:
+        NotFoundError: The prefix does not exist, or is not visible to the caller.
+        ForbiddenError: The caller is not a publisher of this prefix.
+        TooLargeError: A size exceeds the limit for a push.
+        QuotaExceededError: Together they would pass the quota of the namespace.
+    """
+    needs = role_on(Role.PUBLISHER, prefix)
+    needs(transactions.caller)
+    for _, size_bytes in files:
+        _require_size(size_bytes, limit_bytes)
+    with transactions.begin_unaudited("upload.announce", needs) as transaction:
+        row = visible_prefix(transaction.session, transaction.caller, prefix)
+        announced = [_upload(transaction, row, sha256, size, None) for sha256, size in files]
+        _announce(transaction, prefix.namespace, announced, quota)
+    return announced
+
+
+def _require_size(size_bytes: int, limit_bytes: int) -> None:
+    if size_bytes > limit_bytes:
+        raise TooLargeError(f"The upload has {size_bytes} bytes; the limit is {limit_bytes}.")
+
+
+def _announce(
+    transaction: Transaction, namespace: str, uploads: Sequence[Upload], quota: QuotaLimits
+) -> None:
+    """Insert announcements that fit; the lock lets only one request count and add at a time."""
+    session = transaction.session
+    lock_quota(session, namespace)
+    require_room_to_announce(session, namespace, [each.size_bytes for each in uploads], quota)
+    session.add_all(uploads)
+
+
 def _upload(
     transaction: Transaction,
-    prefix: PrefixName,
+    prefix: Prefix,
     sha256: str,
     size_bytes: int,
     multipart_id: str | None,
 ) -> Upload:
     return Upload(
-        prefix_id=visible_prefix(transaction.session, transaction.caller, prefix).id,
+        prefix_id=prefix.id,
         sha256=sha256,
         size_bytes=size_bytes,
         multipart_id=multipart_id,

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from app.db.base_models import base_model_by_digest
 from app.db.clock import time_in
 from app.db.evaluations import evaluation_by_id, evaluation_visible_to, suite_of
-from app.db.models import EvaluationFile, EvaluationRow, EvaluationVoid
+from app.db.models import EvaluationFile, EvaluationRow, EvaluationVoid, Version
 from app.db.session import expect
 from app.domain.artifacts.quotas import QuotaLimits, Stored
 from app.domain.audit.chain import REGISTRY, Facts, subject_of
@@ -179,16 +179,17 @@ def void(transactions: Transactions, *, evaluation_id: UUID, reason: str) -> Eva
 
 def visible_file(
     session: Session, *, evaluation_id: UUID, name: str, caller: Caller
-) -> EvaluationFile:
-    """Return a file of an evaluation that is visible to the caller.
+) -> tuple[EvaluationFile, Version | None]:
+    """Return a file of an evaluation that is visible to the caller, and the evaluated version.
 
     Raises:
         NotFoundError: The evaluation or the file does not exist, or is not visible to the caller.
     """
     evaluation = evaluation_visible_to(session, caller, evaluation_id)
-    for file in [] if evaluation is None else evaluation.files:
-        if file.name == name:
-            return file
+    if evaluation is not None:
+        for file in evaluation.files:
+            if file.name == name:
+                return file, evaluation.version
     raise not_found("file of that evaluation", name[:80])
 
 

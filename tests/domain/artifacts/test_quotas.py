@@ -57,22 +57,26 @@ def test_a_refusal_has_the_numbers_behind_it():
 
 
 @pytest.mark.parametrize(
-    ("announced", "size_bytes", "passed"),
+    ("announced", "added", "passed"),
     [
-        pytest.param(Announced(3, 90), 11, ["announced_bytes"], id="bytes"),
-        pytest.param(Announced(MOST_ANNOUNCED, 0), 1, ["announced_uploads"], id="number"),
-        pytest.param(Announced(0, 0), 101, ["stored_bytes"], id="never-fits"),
+        pytest.param(Announced(3, 90), Announced(1, 11), ["announced_bytes"], id="bytes"),
+        pytest.param(
+            Announced(MOST_ANNOUNCED, 0), Announced(1, 1), ["announced_uploads"], id="number"
+        ),
+        pytest.param(Announced(0, 0), Announced(1, 101), ["stored_bytes"], id="never-fits"),
     ],
 )
-def test_announced_uploads_are_bounded(announced, size_bytes, passed):
+def test_announced_uploads_are_bounded(announced, added, passed):
     with pytest.raises(QuotaExceededError) as refused:
-        require_fit_announced(a_quota(), announced, size_bytes, DEFAULTS)
+        require_fit_announced(a_quota(), announced, added, DEFAULTS)
     assert [each["resource"] for each in refused.value.members["exceeded"]] == passed
 
 
 def test_announced_uploads_do_not_count_as_stored():
     """Most of them are pushed, and would count twice."""
-    require_fit_announced(a_quota(60), Announced(MOST_ANNOUNCED - 1, 60), 40, DEFAULTS)
+    require_fit_announced(
+        a_quota(60), Announced(MOST_ANNOUNCED - 1, 60), Announced(1, 40), DEFAULTS
+    )
 
 
 @pytest.mark.parametrize("name", ["stored_bytes", "versions", "requests"])

@@ -294,6 +294,19 @@ def test_a_batch_of_git_lfs_is_announced_as_a_whole_or_not_at_all(prefix, sessio
     assert batch(prefix, 60, 40).status_code == 200
 
 
+def test_of_concurrent_batches_as_many_are_announced_as_fit(prefix):
+    """A batch that announced only some of its files would take their room for a day."""
+    limit(prefix, stored_bytes=SIZE + 1000)
+    each = (SIZE + 1000) // 5
+    sizes = (min(each, 1000) // 2,) * 2
+    responses = by_as_many_clients(prefix, [lambda world: batch(world, *sizes)] * PUSHERS)
+    fitting = min((SIZE + 1000) // sum(sizes), PUSHERS)
+    assert Counter(response.status_code for response in responses) == {
+        200: fitting,
+        409: PUSHERS - fitting,
+    }
+
+
 def test_a_hugging_face_client_learns_of_the_quota_before_it_sends_files(prefix):
     limit(prefix, stored_bytes=SIZE + 100)
     path = f"/api/models/{prefix.prefix}/preupload/main"

@@ -64,11 +64,8 @@ def add_use(session: Session, namespace: str, added: Stored) -> NamespaceQuota:
 
 def announced_in(session: Session, namespace: str) -> Announced:
     """Return the sum of the uploads that have not expired; their number is bounded."""
-    statement = (
-        select(func.count(), func.coalesce(func.sum(Upload.size_bytes), 0))
-        .select_from(Upload)
-        .join(Prefix, Prefix.id == Upload.prefix_id)
-        .where(Prefix.namespace == namespace, Upload.expires_at > present_time())
+    statement = select(func.count(), func.coalesce(func.sum(Upload.size_bytes), 0)).where(
+        Upload.namespace == namespace, Upload.expires_at > present_time()
     )
     uploads, size_bytes = session.execute(statement).one()
     return Announced(uploads, int(size_bytes))

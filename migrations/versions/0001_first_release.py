@@ -976,6 +976,7 @@ def upgrade() -> None:
         "upload",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("prefix_id", sa.Uuid(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("multipart_id", sa.Text(), nullable=True),
@@ -995,6 +996,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_upload")),
     )
     op.create_index(op.f("ix_upload_expires_at"), "upload", ["expires_at"], unique=False)
+    op.create_index(
+        op.f("ix_upload_namespace_expires_at"),
+        "upload",
+        ["namespace", "expires_at"],
+        unique=False,
+    )
     op.create_index(
         op.f("ix_upload_prefix_id_sha256"), "upload", ["prefix_id", "sha256"], unique=False
     )

@@ -37,11 +37,14 @@ class Upload(Base):
         CheckConstraint("size_bytes > 0", name="size_positive"),
         Index(None, "prefix_id", "sha256"),
         Index(None, "expires_at"),
+        # A join would read every prefix of the namespace, or every upload of all others.
+        Index(None, "namespace", "expires_at"),
         {"info": DISPOSABLE},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
     prefix_id: Mapped[UUID] = mapped_column(ForeignKey("prefix.id"))
+    namespace: Mapped[str]
     sha256: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     multipart_id: Mapped[str | None]

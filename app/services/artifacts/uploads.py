@@ -122,6 +122,7 @@ def _upload(
 ) -> Upload:
     return Upload(
         prefix_id=prefix.id,
+        namespace=prefix.namespace,
         sha256=sha256,
         size_bytes=size_bytes,
         multipart_id=multipart_id,

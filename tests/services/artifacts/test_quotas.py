@@ -404,3 +404,25 @@ def test_a_push_between_reading_counters_and_rows_is_no_miscount(prefix, session
     assert quotas.miscounts(transactions_of_server(sessions), repair=True) == []
     assert used(prefix) == (SIZE, 1)
     assert recorded_about(prefix, "quota.recount") == []
+
+
+def test_a_repair_while_pushes_run_loses_none_of_them(prefix, sessions):
+    names = [f"voice-{number}" for number in range(8)]
+    for name in names:
+        prefix.a_prefix(name=name)
+
+    def pushing(name):
+        def push(world):
+            world.path = f"/v1/prefixes/{world.namespace}/{name}"
+            return world.push(seed=2).status_code
+
+        return push
+
+    def repair(world):
+        return len(check(world, repair=True))
+
+    calls = [each for name in names for each in (pushing(name), repair)]
+    results = by_as_many_clients(prefix, calls)
+    assert Counter(results) == {201: len(names), 0: len(names)}
+    assert used(prefix) == (9 * SIZE, 9)
+    assert check(prefix) == []

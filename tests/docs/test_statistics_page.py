@@ -1,16 +1,13 @@
-"""The code reproduces every table in docs/concepts/statistics.md."""
+"""The code reproduces the tables on proportions and pairs of docs/concepts/statistics.md."""
 
 import itertools
-import math
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from app.domain.statistics import means, paired
-from app.domain.statistics.planning import samples_for_mean, samples_for_proportion
+from app.domain.statistics import paired
+from app.domain.statistics.planning import samples_for_proportion
 from app.domain.statistics.proportions import (
     misses_allowed,
     power,
@@ -18,13 +15,7 @@ from app.domain.statistics.proportions import (
 )
 from app.domain.statistics.tango import wins_needed
 from app.domain.statistics.unconditional import Region, probability, worst_case
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "concepts" / "statistics.md"
-SIMULATED = 40_000
-
-
-def percent(probability):
-    return f"{100 * probability:.2f} %"
+from tests.docs.statistics_tables import percent, rows
 
 
 def wilson_level(limit, n):
@@ -69,11 +60,6 @@ def intersections():
         yield str(cells), percent(worst), f"{plain:.3f}", f"{corrected:.3f}"
 
 
-def mean_plans():
-    for effect in (0.1, 0.2, 0.3, 0.5):
-        yield f"{effect:g}", *(str(samples_for_mean(effect, 0.95, p)) for p in (0.8, 0.9))
-
-
 def tango_region(margin, n):
     return Region(n, wins_needed(n, -margin, stats.norm.ppf(0.95)))
 
@@ -96,72 +82,12 @@ def paired_powers():
         yield (f"{margin:g}", str(n), *row)
 
 
-TABLES = [levels, smallest, plans, powers, intersections, mean_plans, paired_levels, paired_powers]
-
-
-def rows(name):
-    """Return the body rows of the table that follows `<!-- table: name -->`."""
-    block = DOCUMENT.read_text().split(f"<!-- table: {name} -->", 1)[1].strip()
-    lines = re.match(r"(\|.*\n)+", block + "\n").group().splitlines()[2:]
-    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
+TABLES = [levels, smallest, plans, powers, intersections, paired_levels, paired_powers]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
 def test_the_code_reproduces_a_table_of_the_document(table):
     assert rows(table.__name__) == list(table())
-
-
-SHAPES = {
-    "normal": lambda rng, size: rng.normal(size=size),
-    "uniform": lambda rng, size: rng.uniform(-1, 1, size=size),
-    "exponential, long tail of high scores": lambda rng, size: rng.exponential(size=size) - 1,
-    "exponential, long tail of low scores": lambda rng, size: 1 - rng.exponential(size=size),
-    "log-normal, long tail of low scores": lambda rng, size: (
-        math.exp(0.5) - rng.lognormal(size=size)
-    ),
-}
-
-
-def simulated_t_level(shape, n):
-    """Return how often scores with true mean 0 show, at 95 %, a mean of at least 0."""
-    scores = SHAPES[shape](np.random.default_rng(95), (SIMULATED, n))
-    statistic = scores.mean(axis=1) / (scores.std(axis=1, ddof=1) / math.sqrt(n))
-    return (statistic >= stats.t.ppf(0.95, n - 1)).mean()
-
-
-def coded_t_level(truth, n):
-    """Return how often 0/1 scores declared a mean show, at 95 %, that they reach their mean."""
-    k = np.arange(n + 1)
-    errors = np.sqrt(k / n * (1 - k / n) / (n - 1))
-    bounds = [
-        means.lower_bound(n, mean, error, 0.95, worst=0)
-        for mean, error in zip((k / n).tolist(), errors.tolist(), strict=True)
-    ]
-    return stats.binom.pmf(k[np.array(bounds) >= truth], n, truth).sum()
-
-
-def test_the_simulated_levels_of_the_t_bound_are_those_of_the_document():
-    for shape, *printed in rows("t_levels"):
-        for n, value in zip((30, 100, 300), printed, strict=True):
-            level = simulated_t_level(shape, n)
-            assert float(value.rstrip(" %")) == pytest.approx(100 * level, abs=0.35)
-
-
-def test_the_exact_levels_of_a_proportion_declared_a_mean_are_those_of_the_document():
-    expected = [
-        (f"{truth:g}", *(percent(coded_t_level(truth, n)) for n in (30, 100, 300)))
-        for truth in (0.5, 0.9, 0.98)
-    ]
-    assert rows("coded_levels") == expected
-
-
-def test_the_simulated_t_is_the_bound_of_the_code():
-    scores = np.random.default_rng(1).exponential(size=30)
-    error = scores.std(ddof=1) / math.sqrt(30)
-
-    bound = means.lower_bound(30, scores.mean(), error, 0.95)
-
-    assert bound == pytest.approx(scores.mean() - stats.t.ppf(0.95, 29) * error)
 
 
 def test_the_document_names_the_wilson_figures_in_its_text():

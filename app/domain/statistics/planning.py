@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from app.domain.statistics import paired
-from app.domain.statistics.betting import combined, histogram, passes
+from app.domain.statistics.betting import Histogram, combined, histogram, passes
 from app.domain.statistics.distributions import binomial_lower_tail, normal_quantile
 from app.domain.statistics.levels import (
     Demand,
@@ -77,10 +77,8 @@ def samples_for_bounded_mean(
 ) -> int:
     """Return the least n from which on a mean passes the betting bound with at least this power.
 
-    The power is exact for the least favourable of all distributions with this mean and deviation:
-    a share of worst values, and one other value. No distribution of the same two moments lets the
-    gambler's bets grow more slowly (the logarithm's third derivative is positive). Others need
-    fewer samples.
+    The power is exact for the distribution with this mean and deviation that is least favourable
+    to the bets; see `_least_favourable`.
 
     Args:
         limit: The policy's limit on the mean.
@@ -100,13 +98,7 @@ def samples_for_bounded_mean(
     _require_bounded(limit, truth, deviation, low, high)
     _require_better(limit, truth, demand)
     _require_power(power)
-    worst = low if demand == "at_least" else high
-    mean = abs(truth - worst)
-    other = mean + deviation**2 / mean
-    share = deviation**2 / (mean**2 + deviation**2)
-    good = worst + other if demand == "at_least" else worst - other
-    hit = histogram([min(max(good, low), high)], low, high, demand)
-    miss = histogram([worst], low, high, demand)
+    share, miss, hit = _least_favourable(truth, deviation, low=low, high=high, demand=demand)
 
     def allowed(misses: int, n: int) -> bool:
         values = combined([(hit, n - misses), (miss, misses)])
@@ -117,6 +109,23 @@ def samples_for_bounded_mean(
 
     window = math.ceil(4 * (high - low) / abs(truth - limit))
     return _least_settled(_Teeth(allowed, chance, power), window)
+
+
+def _least_favourable(
+    truth: float, deviation: float, *, low: float, high: float, demand: Demand
+) -> tuple[float, Histogram, Histogram]:
+    """Return the share of worst values, one of them, and one of the others, which are all equal.
+
+    The third derivative of the logarithm is positive, so no distribution on the range with the same
+    mean and deviation lets the bets grow more slowly.
+    """
+    worst, best = (low, high) if demand == "at_least" else (high, low)
+    mean = abs(truth - worst)
+    distance = min((mean + deviation**2 / mean) / (high - low), 1)
+    other = worst + distance * (best - worst)
+    hit = histogram([min(max(other, low), high)], low, high, demand)
+    share = deviation**2 / (mean**2 + deviation**2)
+    return share, histogram([worst], low, high, demand), hit
 
 
 def samples_for_mean(effect: float, confidence: float, power: float) -> int:

@@ -21,6 +21,8 @@ from app.db.models import (
     Version,
     VersionFile,
 )
+from app.db.quotas import counted_use, recorded_use
+from app.domain.artifacts.quotas import Stored
 from app.domain.identity.access import SYSTEM
 from app.services.audit.replay import replay
 from tests.support.builders import LOCALES, PERSONAS
@@ -35,8 +37,20 @@ def inconsistencies(sessions):
         yield from incomplete_rows(session)
         yield from gaps(session)
         yield from unrecorded(session)
+        yield from miscounted(session)
         yield from differing_decisions(sessions, session)
         yield from idle_transactions(session)
+
+
+def miscounted(session):
+    """Yield the namespaces whose quota counts other versions or bytes than there are."""
+    recorded, counted = recorded_use(session), counted_use(session)
+    if not counted:
+        yield "no namespace stores anything"
+    for namespace in {*recorded, *counted}:
+        here, there = recorded.get(namespace, Stored()), counted.get(namespace, Stored())
+        if here != there:
+            yield f"the quota of {namespace} counts {here}, and its rows are {there}"
 
 
 def incomplete_rows(session):

@@ -33,6 +33,7 @@ from app.api import (
     versions,
 )
 from app.background import running_background_tasks
+from app.db.circuit_breaker import CircuitBreaker
 from app.db.schema import REVISION
 from app.db.session import engine_for, sessions_on
 from app.http import problems
@@ -86,6 +87,8 @@ _ROUTERS = (
 def create_app(settings: Settings) -> FastAPI:
     """Return the server for `settings`; it opens no connection before the first request."""
     engine = engine_for(settings.database_url, pool_size=settings.database_pool_size)
+    breaker = CircuitBreaker()
+    breaker.guard(engine)
     sessions = sessions_on(engine)
     parts = Parts(
         sessions=sessions,
@@ -101,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
             settings.requests_per_principal,
             most_in_namespace=settings.requests_per_namespace,
         ),
+        breaker=breaker,
         connections=settings.connections,
         shutdown=Shutdown(settings.unready_s),
         collect_interval=timedelta(seconds=settings.collect_interval_s),

@@ -1,21 +1,18 @@
 """Liveness, readiness and metrics of the server."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import Field
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.fields import Out
 from app.db.clock import Clock
-from app.db.schema import schema_revision
-from app.domain.errors import RegistryError, UnavailableError
-from app.http.deps import BlobsDep, PartsDep, SessionsDep
+from app.http.deps import PartsDep
 from app.http.metrics import exposition
+from app.services.readiness import DatabaseState, LatestResult, StoreState
 
 router = APIRouter(tags=["health"])
 
@@ -44,6 +41,12 @@ class ReadinessOut(Out):
     clock_ahead_ms: int | None = Field(
         description="By how much this server's clock is ahead of the database's; null if unknown."
     )
+    database_age_ms: int | None = Field(
+        description="The age of the state of the database, migrations and clock; null if unknown."
+    )
+    storage_age_ms: int | None = Field(
+        description="The age of the state of the store; null if unknown."
+    )
 
 
 @router.get("/healthz")
@@ -53,48 +56,37 @@ async def healthz() -> LivenessOut:
 
 
 @router.get("/readyz", responses={503: {"model": ReadinessOut}}, response_model_exclude_unset=True)
-def readyz(
-    response: Response, parts: PartsDep, sessions: SessionsDep, blobs: BlobsDep
-) -> ReadinessOut:
-    """Report the state of each dependency; 503 unless all are ok."""
+async def readyz(response: Response, parts: PartsDep) -> ReadinessOut:
+    """Report the last known state of each dependency; 503 unless all are ok.
 
-    def database() -> bool:
-        with sessions() as session:
-            schema_revision(session)
-        return True
-
-    def migrations() -> bool:
-        with sessions() as session:
-            return schema_revision(session) == parts.expected_revision
-
-    problems: list[str] = []
-
-    def storage() -> bool:
-        try:
-            blobs.check()
-        except UnavailableError as error:
-            if "lacking" in error.members:
-                problems.append(error.detail)
-            raise
-        return True
-
-    def clock() -> bool:
-        parts.clock.measure(sessions)
-        return abs(parts.clock.ahead()) <= _LARGEST_SKEW
-
-    found = ReadinessOut(
-        server="failing" if parts.shutdown.begun else "ok",
-        database=_state(database),
-        storage=_state(storage),
-        migrations=_state(migrations),
-        clock=_state(clock),
-        clock_ahead_ms=_ahead_ms(parts.clock),
-    )
-    if problems:
-        found = found.model_copy(update={"storage_problem": problems[0]})
-    if "failing" in (found.server, found.database, found.storage, found.migrations, found.clock):
+    Probes in the background find out, so the response waits for nothing. A state that is too old
+    counts as failing.
+    """
+    database, store = parts.readiness.database, parts.readiness.store
+    found_database = database.current or DatabaseState(is_available=False)
+    found_store = store.current or StoreState(is_available=False)
+    states = {
+        "server": not parts.shutdown.begun,
+        "database": found_database.is_available,
+        "storage": found_store.is_available,
+        "migrations": found_database.revision == parts.expected_revision,
+        "clock": parts.clock.is_measured and abs(parts.clock.ahead()) <= _LARGEST_SKEW,
+    }
+    found: dict[str, Any] = {name: "ok" if ok else "failing" for name, ok in states.items()}
+    if found_store.lacks is not None:
+        found["storage_problem"] = found_store.lacks
+    if not all(states.values()):
         response.status_code = 503
-    return found
+    return ReadinessOut(
+        **found,
+        clock_ahead_ms=_ahead_ms(parts.clock),
+        database_age_ms=_age_ms(database),
+        storage_age_ms=_age_ms(store),
+    )
+
+
+def _age_ms(latest: LatestResult[Any]) -> int | None:
+    return None if latest.age_s is None else round(1000 * latest.age_s)
 
 
 def _ahead_ms(clock: Clock) -> int | None:
@@ -109,10 +101,3 @@ def _ahead_ms(clock: Clock) -> int | None:
 def metrics() -> Response:
     """Return the server's metrics for Prometheus."""
     return Response(exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-
-def _state(check: Callable[[], bool]) -> State:
-    try:
-        return "ok" if check() else "failing"
-    except (SQLAlchemyError, RegistryError):
-        return "failing"

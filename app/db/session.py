@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.db.commit_barrier import wait_until_invalidated
+from app.db.worker_leases import wait_until_invalidated
 
 # A stuck query or an abandoned lock must end as an error for one caller, not exhaust the pool.
 _SERVER_TIMEOUTS: Final = (
@@ -32,7 +32,7 @@ def expect(value: T | None) -> T:
     return value
 
 
-def engine_for(url: str, *, pool_size: int = 10) -> Engine:
+def engine_for(url: str | URL, *, pool_size: int = 10) -> Engine:
     """Return an engine whose pool replaces connections that died while idle."""
     engine = create_engine(
         url,

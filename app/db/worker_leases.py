@@ -1,7 +1,9 @@
 """Worker leases: the processes that serve from caches, their notifications, and barriers."""
 
+import logging
 import select
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Engine,
     NullPool,
     Text,
     cast,
@@ -25,13 +28,16 @@ from sqlalchemy import (
 )
 from sqlalchemy import select as select_
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.models import WorkerLease
-from app.domain.delivery.cache_lease import ABANDONED_AFTER_S
+from app.domain.delivery.cache_lease import ABANDONED_AFTER_S, LONGEST_WAIT_S
 
 CHANGES: Final = "registry_changes"
 BARRIER: Final = "barrier"
 
+_FIRST_PAUSE_S: Final = 0.001
+_LONGEST_PAUSE_S: Final = 0.02
 _ABANDONED: Final = timedelta(seconds=ABANDONED_AFTER_S)
 
 # A connection that is unresponsive for this long is replaced.
@@ -42,6 +48,8 @@ _CONNECT: Final = {
     "tcp_user_timeout": 5000,
     "options": _OPTIONS,
 }
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +155,25 @@ def notification_connection(url: URL, worker: UUID) -> Iterator[NotificationConn
         yield notifications
 
 
+def wait_until_invalidated(engine: Engine) -> None:
+    """Wait until every process has confirmed, or the longest lease has expired on this clock.
+
+    If the database becomes unavailable, the change stays committed, and waiting for the longest
+    lease is sufficient without it.
+    """
+    until = time.monotonic() + LONGEST_WAIT_S
+    try:
+        with engine.connect() as pooled:
+            connection = pooled.execution_options(isolation_level="AUTOCOMMIT")
+            barrier = raise_barrier(connection)
+            if barrier is None or _are_confirmed(connection, barrier, until):
+                return
+        _log.warning("a process did not confirm an invalidation before its lease expired")
+    except SQLAlchemyError as error:
+        _log.warning("waiting for cache leases to expire: %s", type(error).__name__)
+        time.sleep(max(0.0, until - time.monotonic()))
+
+
 def raise_barrier(connection: Connection) -> int | None:
     """Ask every process with a lease to confirm, and return the barrier; None if there is none.
 
@@ -165,6 +192,16 @@ def all_confirmed(connection: Connection, barrier: int) -> bool:
     late = WorkerLease.confirmed < barrier
     unconfirmed = select_(WorkerLease.id).where(late, ~_is_abandoned()).exists()
     return not connection.scalar(select_(unconfirmed))
+
+
+def _are_confirmed(connection: Connection, barrier: int, until: float) -> bool:
+    pause = _FIRST_PAUSE_S
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(pause, left))
+        if all_confirmed(connection, barrier):
+            return True
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+    return False
 
 
 def _own_number() -> ColumnElement[int]:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
+from app.db.circuit_breaker import CircuitBreaker
 from app.db.clock import Clock
 from app.db.session import Sessions
 from app.domain.artifacts.quotas import DEFAULT_LIMITS, QuotaLimits
@@ -28,6 +29,7 @@ from app.services.delivery.cache_loader import ReadThroughCache
 from app.services.idempotency import IdempotentRequest
 from app.services.identity.authentication import authenticate, authenticate_federated
 from app.services.identity.token_usage import TokenUsage
+from app.services.readiness import Readiness
 from app.services.transactions import Transactions
 from app.services.turns import Turns
 from app.storage.blobs import Blobs
@@ -51,6 +53,8 @@ class Parts:
     pulls: PullLog = field(default_factory=PullLog)
     cache: ReadThroughCache = field(default_factory=ReadThroughCache)
     clock: Clock = field(default_factory=Clock)
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    readiness: Readiness = field(default_factory=Readiness)
     turns: Turns = field(default_factory=Turns)
     in_flight: InFlight = field(default_factory=InFlight)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)

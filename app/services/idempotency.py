@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from app.db.commit_barrier import wait_until_invalidated
 from app.db.idempotency import claim_key, store_response, stored_response
 from app.db.models import IdempotencyRecord
 from app.db.session import Sessions, expect
+from app.db.worker_leases import wait_until_invalidated
 from app.domain.errors import (
     AnswerNotKeptError,
     IdempotencyKeyReusedError,

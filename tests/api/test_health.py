@@ -1,12 +1,15 @@
 """Liveness, readiness and metrics: the server reports which of its parts it can reach."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import create_engine
 
-from app.db.session import engine_for, sessions_on
+from app.db.clock import Clock, elapsed
+from app.db.session import database_of, engine_for, sessions_on
 from app.http.shutdown import Shutdown
+from app.services.readiness import DatabaseProbe, Readiness, probe_store
 from app.storage.s3 import S3Blobs
 from tests.support import store_proxy as faults
 from tests.support.blobs import MemoryBlobs
@@ -45,10 +48,31 @@ def sessions_all_in_use(stores):
     engine.dispose()
 
 
+def probe(world):
+    """Probe the database and the store of a world, as the background tasks of a server do."""
+    parts = world.client.app.state.parts
+    url = database_of(parts.sessions)
+    with closing_probe(url, parts.readiness.database, parts.breaker, parts.clock) as database:
+        database.run()
+    probe_store(parts.blobs, parts.readiness.store)
+
+
+@contextmanager
+def closing_probe(*arguments, **options):
+    probe = DatabaseProbe(*arguments, **options)
+    yield probe
+    probe.end()
+
+
 def readiness(world):
-    """Return the status and the parts that are not in order."""
+    """Return the status and the parts that are not in order, as found by new probes."""
+    probe(world)
+    return known_readiness(world)
+
+
+def known_readiness(world):
     response = world.client.get("/readyz")
-    parts = {name: state for name, state in response.json().items() if name != "clock_ahead_ms"}
+    parts = {name: state for name, state in response.json().items() if not name.endswith("_ms")}
     assert parts.keys() == {"server", "database", "storage", "migrations", "clock"}
     return response.status_code, {name for name, state in parts.items() if state != "ok"}
 
@@ -77,6 +101,7 @@ def test_the_log_and_readiness_name_what_a_store_lacks(
     store_proxy.set(ignore_condition, "PUT")
     world = world_on(blobs=S3Blobs(proxied_account))
     for _ in range(2):
+        probe(world)
         response = world.client.get("/readyz")
         assert (response.status_code, response.json()["storage"]) == (503, "failing")
         assert "If-None-Match" in response.json()["storage_problem"]
@@ -94,10 +119,8 @@ def ignore_condition(_proxy, request):
 
 
 def test_an_unavailable_database_is_named(world_on, sessions_on_nothing):
-    assert readiness(world_on(sessions=sessions_on_nothing)) == (
-        503,
-        {"database", "migrations", "clock"},
-    )
+    world = world_on(sessions=sessions_on_nothing, clock=Clock())
+    assert readiness(world) == (503, {"database", "migrations", "clock"})
 
 
 def test_a_database_at_another_migration_is_named(world_on):
@@ -105,7 +128,7 @@ def test_a_database_at_another_migration_is_named(world_on):
 
 
 def test_a_database_before_the_first_migration_is_named(world_on, sessions_without_tables):
-    world = world_on(sessions=sessions_without_tables)
+    world = world_on(sessions=sessions_without_tables, clock=Clock())
     assert readiness(world) == (503, {"migrations", "clock"})
 
 
@@ -115,6 +138,27 @@ def test_a_clock_that_differs_from_the_database_s_is_reported(world, time, secon
     assert readiness(world) == (503, {"clock"})
     found = world.client.get("/readyz").json()["clock_ahead_ms"]
     assert found == pytest.approx(-1000 * seconds, abs=900)
+
+
+def test_readiness_is_answered_from_memory(world_on, sessions_on_nothing):
+    """A request neither asks a dependency nor waits for one."""
+    known = Readiness()
+    world = world_on(readiness=known)
+    assert known_readiness(world) == (503, {"database", "storage", "migrations"})
+    assert world.client.get("/readyz").json()["database_age_ms"] is None
+    assert readiness(world) == (200, set())
+    away = world_on(readiness=known, sessions=sessions_on_nothing, blobs=unavailable_blobs())
+    assert known_readiness(away) == (200, set())
+    assert 0 <= away.client.get("/readyz").json()["database_age_ms"] < 20_000
+
+
+def test_an_old_state_counts_as_failing(world_on, monkeypatch):
+    world = world_on(readiness=Readiness())
+    assert readiness(world) == (200, set())
+    later = elapsed() + 21
+    monkeypatch.setattr("app.services.readiness.elapsed", lambda: later)
+    assert known_readiness(world) == (503, {"database", "storage", "migrations"})
+    assert world.client.get("/readyz").json()["storage_age_ms"] >= 20_000
 
 
 def test_a_clock_may_differ_a_little(world, time):

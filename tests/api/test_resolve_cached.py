@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, event, func, insert, select, text
 
 from app.background import running_background_tasks
-from app.db import commit_barrier
+from app.db import worker_leases
 from app.db.models import WorkerLease
 from app.db.session import database_of, engine_for, sessions_on
 from app.domain.delivery.cache_lease import ABANDONED_AFTER_S, LONGEST_WAIT_S
@@ -335,5 +335,5 @@ def test_a_revocation_ignores_an_abandoned_lease(world, sessions):
 
 def test_without_a_database_the_barrier_waits_for_the_longest_time():
     engine = engine_for("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    assert seconds(lambda: commit_barrier.wait_until_invalidated(engine)) >= LONGEST_WAIT_S
+    assert seconds(lambda: worker_leases.wait_until_invalidated(engine)) >= LONGEST_WAIT_S
     engine.dispose()

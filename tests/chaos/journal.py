@@ -37,9 +37,26 @@ class Client:
     def __init__(self, url, journal):
         self.journal = journal
         self.http = httpx2.Client(base_url=url, timeout=ANSWER_TIMEOUT_S)
+        self.waits = []
+        self.waiting_since = None
 
     def request(self, *arguments, **named):
-        return self.http.request(*arguments, **named)
+        self.waiting_since = begun = time.monotonic()
+        try:
+            return self.http.request(*arguments, **named)
+        finally:
+            self.waiting_since = None
+            ended = time.monotonic()
+            self.waits.append((ended, ended - begun))
+
+    def longest_wait(self, since):
+        """Return the longest wait for an answer that ended since then, or has not ended."""
+        begun = self.waiting_since
+        running = [] if begun is None else [time.monotonic() - begun]
+        return max(
+            [*running, *(seconds for ended, seconds in self.waits.copy() if ended >= since)],
+            default=0,
+        )
 
     def close(self):
         self.http.close()

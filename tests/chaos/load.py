@@ -182,6 +182,10 @@ class Load:
         for each in running:
             each.result()
 
+    def longest_wait(self, since):
+        """Return the longest wait of a client for an answer, of those since then."""
+        return max(line.client.longest_wait(since) for line in self.lines)
+
     def counts(self):
         """Return the numbers of acknowledged, refused and uncertain operations, and of pulls."""
         done = [each for each in self.journal.copy() if each.kind != "look"]

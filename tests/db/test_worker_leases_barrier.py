@@ -7,10 +7,14 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import delete, func, select
 
-from app.db import commit_barrier
-from app.db.commit_barrier import wait_until_invalidated
+from app.db import worker_leases
 from app.db.models import WorkerLease
-from app.db.worker_leases import all_confirmed, notification_connection, raise_barrier
+from app.db.worker_leases import (
+    all_confirmed,
+    notification_connection,
+    raise_barrier,
+    wait_until_invalidated,
+)
 from app.domain.delivery.cache_lease import ABANDONED_AFTER_S
 
 CONFIRMED_ALL = 1 << 62
@@ -38,7 +42,7 @@ def a_process(sessions):
 
 @pytest.fixture
 def short_wait(monkeypatch):
-    monkeypatch.setattr(commit_barrier, "LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr(worker_leases, "LONGEST_WAIT_S", 0.2)
 
 
 def test_a_change_that_all_confirm_is_not_logged(engine, a_process, short_wait, caplog):

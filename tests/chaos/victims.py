@@ -10,14 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import httpx2
-
 from app.local.mode import Stores, prepare
 from app.local.postgres import running_postgres
 from app.local.s3 import running_s3
 from tests.support import store_proxy as faults
 from tests.support.observing import ROOT, eventually, living
 from tests.support.servers import probe_bucket
+from tests.support.session.served import readiness
 from tests.support.store_proxy import running_proxy
 
 # Few, so that leaked connections exhaust the pool soon.
@@ -78,13 +77,7 @@ class Registry:
             )
 
     def await_readiness(self):
-        eventually(self._is_ready, within_s=PATIENCE_S)
-
-    def _is_ready(self):
-        try:
-            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
-        except httpx2.TransportError:
-            return False
+        eventually(lambda: readiness(self.url) == 200, within_s=PATIENCE_S)
 
     def harm(self, victim):
         """Kill, freeze or mislead a victim of `VICTIMS`; return the function that ends it."""

@@ -3,12 +3,11 @@
 import signal
 import time as clock
 
-import httpx2
 import pytest
 
 from tests.support.observing import eventually
 from tests.support.raw_http import opened, received
-from tests.support.session.served import readiness
+from tests.support.session.served import readiness, status_of
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -17,7 +16,7 @@ def test_a_stopping_server_is_unready_before_it_closes(started, workers):
     start = clock.monotonic()
     process.send_signal(signal.SIGTERM)
     eventually(lambda: readiness(url) == 503)
-    assert httpx2.get(f"{url}/healthz", trust_env=False).status_code == 200
+    assert status_of(f"{url}/healthz") == 200
     eventually(lambda: readiness(url) is None)
     assert clock.monotonic() - start >= 2
     assert process.wait(20) == 0

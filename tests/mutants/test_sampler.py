@@ -21,7 +21,8 @@ def f(a, session, row):
     return b + c + d
 """
 TEXTS = {f"app/m{number}.py": CODE for number in range(300)}
-CANDIDATES = [each for path, text in TEXTS.items() for each in mutations_of(path, text)]
+OF_ONE = list(mutations_of("app/m0.py", CODE))
+CANDIDATES = [replace(each, path=path) for path in TEXTS for each in OF_ONE]
 
 
 def a_sample(seed="2026-03-01", *, count=200, accepted=(), candidates=CANDIDATES, texts=TEXTS):
@@ -38,7 +39,8 @@ def test_another_seed_draws_another_sample():
 
 def test_an_edit_elsewhere_changes_nothing_of_the_draw():
     moved = {path: f"# A comment.\n\n{text}" for path, text in TEXTS.items()}
-    candidates = [each for path, text in moved.items() for each in mutations_of(path, text)]
+    of_one = list(mutations_of("app/m0.py", moved["app/m0.py"]))
+    candidates = [replace(each, path=path) for path in moved for each in of_one]
     drawn = a_sample(candidates=candidates, texts=moved)
     assert [each.key for each in drawn] == [each.key for each in a_sample()]
 

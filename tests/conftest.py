@@ -20,6 +20,13 @@ FIXTURES = (
     "tests.support.session.served",
     "tests.support.session.fixtures",
 )
+# PEFT takes seconds to import.
+USE_PEFT = {
+    "tests/domain/artifacts/test_adapter_config.py",
+    "tests/domain/artifacts/test_geometry.py",
+    "tests/hub/test_push.py",
+    "tests/storage/test_artifacts.py",
+}
 # The conftest of a folder that the command line names may import these first.
 pytest.register_assert_rewrite(*FIXTURES)
 
@@ -42,6 +49,18 @@ def pytest_sessionstart(session):
         with frozen_gc():
             for name in FIXTURES:
                 session.config.pluginmanager.import_plugin(name)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Keep files together in one process if they share an expensive import."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only the first process needs it
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "files that use PEFT" if file in USE_PEFT else file
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def distributes(config):

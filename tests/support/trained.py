@@ -1,4 +1,7 @@
-"""Real prefixes, trained with PEFT on models small enough for a test."""
+"""Real prefixes, trained with PEFT on models small enough for a test.
+
+The libraries take seconds to import, so only a process that trains a prefix imports them.
+"""
 
 import json
 import tempfile
@@ -7,9 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import peft
 import torch  # noqa: TID251  # PEFT trains with it
-import transformers
 
 from tests.support.adapters import TOKENS
 
@@ -86,6 +87,8 @@ BASES = {
 @cache
 def train_tiny(base: str, peft_type: str = "PREFIX_TUNING", **settings: object) -> Trained:
     """Train a prefix for one of `BASES` for two steps; return the files that PEFT saves."""
+    import transformers  # noqa: PLC0415
+
     torch.manual_seed(0)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         # The libraries' warnings do not concern this project.
@@ -111,6 +114,9 @@ def train_tiny(base: str, peft_type: str = "PREFIX_TUNING", **settings: object) 
 
 def runs_in_peft(prefix: Trained) -> bool:
     """Whether PEFT loads the prefix onto a new base model and the result runs."""
+    import peft  # noqa: PLC0415
+    import transformers  # noqa: PLC0415
+
     config = transformers.AutoConfig.for_model(**prefix.base_config)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
@@ -126,13 +132,17 @@ def runs_in_peft(prefix: Trained) -> bool:
         return bool(logits.isfinite().all())
 
 
-def _base_model(config: transformers.PreTrainedConfig) -> torch.nn.Module:
+def _base_model(config):
+    import transformers  # noqa: PLC0415
+
     if config.is_encoder_decoder:
         return transformers.AutoModelForSeq2SeqLM.from_config(config)
     return transformers.AutoModelForCausalLM.from_config(config)
 
 
 def _settings_class(peft_type: str) -> type:
+    import peft  # noqa: PLC0415
+
     return {"PREFIX_TUNING": peft.PrefixTuningConfig, "CARTRIDGE": peft.CartridgeConfig}[peft_type]
 
 
@@ -144,7 +154,9 @@ def _cache_shape(model: torch.nn.Module) -> tuple[int, ...]:
     return tuple(next(iter(getattr(cached, "self_attention_cache", cached)))[0].shape)
 
 
-def _train(model: torch.nn.Module, settings: peft.PeftConfig, folder: str) -> None:
+def _train(model, settings, folder: str) -> None:
+    import peft  # noqa: PLC0415
+
     adapted = peft.get_peft_model(model, settings)
     trained = [weight for weight in adapted.parameters() if weight.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.1)

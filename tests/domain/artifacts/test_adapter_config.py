@@ -2,7 +2,6 @@
 
 import json
 
-import peft
 import pytest
 
 from app.domain.artifacts.adapter_config import (
@@ -61,6 +60,8 @@ def test_a_projected_prefix_that_peft_saved_is_recognised():
 
 
 def test_the_task_types_are_those_of_peft():
+    import peft  # noqa: PLC0415 - a slow import
+
     assert set(TASK_TYPES) == {task.value for task in peft.TaskType}
 
 
@@ -177,6 +178,8 @@ def test_a_faulty_setting_does_not_hide_the_others_from_later_checks():
 
 
 def test_exactly_two_of_the_types_of_peft_are_accepted():
+    import peft  # noqa: PLC0415 - a slow import
+
     for kind in peft.PeftType:
         accepted = codes(a_config(peft_type=kind.value)) == []
 

@@ -46,6 +46,7 @@ def test_mutations_that_timed_out_and_stale_entries_are_reported_apart():
         stale=[Accepted(BOUNDARY.identity, "A reason.")],
     )
     assert "timed out: app/a.py:3 guard-never-raises: if self.until > now" in found
+    assert "Noticed: tests/test_a.py::test did not end, so the suite would not either." in found
     assert "stale: no code has the accepted change app/a.py :: A.f :: time-boundary" in found
 
 

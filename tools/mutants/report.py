@@ -19,7 +19,7 @@ def report(
     for verdict in found[Status.SURVIVED]:
         yield from _survivor(verdict, texts[verdict.mutation.path])
     for verdict in found[Status.TIMED_OUT]:
-        yield f"timed out: {_place(verdict.mutation)}: {verdict.mutation.old} ({verdict.by})"
+        yield from _endless(verdict)
     for verdict in found[Status.BROKEN]:
         yield f"not judged: {_place(verdict.mutation)}: {verdict.mutation.old}"
     for entry in stale:
@@ -27,6 +27,13 @@ def report(
     yield from _table(verdicts)
     counts = ", ".join(f"{len(found[status])} {status}" for status in Status)
     yield f"{len(verdicts)} mutations: {counts}."
+
+
+def _endless(verdict: Verdict) -> Iterator[str]:
+    mutation = verdict.mutation
+    yield f"timed out: {_place(mutation)}: {mutation.old}"
+    by = verdict.by or "a file of tests"
+    yield f"  Noticed: {by} did not end, so the suite would not either."
 
 
 def _place(mutation: Mutation) -> str:

@@ -23,8 +23,8 @@ def later(sessions, time):
 
     def later(**ahead):
         time.ahead = timedelta(**ahead)
-        while process_due(sessions):
-            pass
+        # Each round ends or holds the promotions that it examines, of all tests of this process.
+        eventually(lambda: process_due(sessions) == 0, within_s=20)
 
     return later
 

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from fastapi.testclient import TestClient
 
 from tests.support.adapters import a_config, a_tensor, a_weights_file
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import World, code, weights
+from tests.support.session.in_process import InProcessClient
 
 WEIGHTS = "adapter_model.safetensors"
 SIZE = len(weights())
@@ -35,7 +35,7 @@ def digest_of(version, name=WEIGHTS):
 @pytest.fixture(scope="module")
 def intact(app, tokens):
     """A world with a version whose files are intact."""
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with InProcessClient(app, raise_server_exceptions=False) as client:
         world = World(client, tokens)
         world.version = world.a_version()
         yield world

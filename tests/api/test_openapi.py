@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
-from fastapi.testclient import TestClient
 
 from app.api import openapi
 from app.http.problems import MEDIA_TYPE
@@ -16,6 +15,7 @@ from app.main import app_of, create_app
 from app.settings import settings_from_environment
 from tests.api.openapi_snapshot import SNAPSHOT, document, rendered
 from tests.support.builders import code
+from tests.support.session.in_process import InProcessClient
 
 
 @pytest.fixture
@@ -104,11 +104,11 @@ def test_no_other_description_is_served(client):
 def test_page_and_contract_can_be_turned_off(stores, monkeypatch, path):
     for name, value in (stores.environment | {"REGISTRY_API_DOCS": "false"}).items():
         monkeypatch.setenv(name, value)
-    without = TestClient(create_app(settings_from_environment()))
+    without = InProcessClient(create_app(settings_from_environment()))
     assert (without.get(path).status_code, code(without.get(path))) == (404, "not-found")
 
     monkeypatch.delenv("REGISTRY_API_DOCS")
-    assert TestClient(create_app(settings_from_environment())).get(path).status_code == 200
+    assert InProcessClient(create_app(settings_from_environment())).get(path).status_code == 200
 
 
 def test_every_reference_has_a_schema():

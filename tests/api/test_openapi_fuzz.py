@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
 from app.db.session import engine_for, sessions_on
 from app.main import app_of
@@ -20,6 +19,7 @@ from app.services.artifacts.pulls import PullLog
 from app.services.identity.token_usage import TokenUsage
 from tests.support.builders import World
 from tests.support.servers import copied
+from tests.support.session.in_process import InProcessClient
 from tests.support.session.served import serving
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
@@ -35,7 +35,7 @@ def alone(shared, parts):
         sessions = sessions_on(engine)
         own = replace(parts, sessions=sessions, uses=TokenUsage(sessions), pulls=PullLog())
         app = app_of(own)
-        with TestClient(app) as client, serving(app) as url:
+        with InProcessClient(app) as client, serving(app) as url:
             yield World(client, shared.tokens), url
         engine.dispose()
 

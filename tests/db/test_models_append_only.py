@@ -4,7 +4,6 @@ import uuid
 from contextlib import nullcontext
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
@@ -12,6 +11,7 @@ from app.db.models import APPEND_ONLY, DISPOSABLE, Base
 from app.local.postgres import SERVICE_ROLE
 from tests.services.evidence.test_submissions_samples import record, rows
 from tests.support.builders import World
+from tests.support.session.in_process import InProcessClient
 
 TABLES = {table.name: table for table in Base.metadata.sorted_tables}
 FLAGGED = sorted(name for name, table in TABLES.items() if table.info == APPEND_ONLY)
@@ -29,7 +29,7 @@ def owner(stores, tokens):
 @pytest.fixture(scope="module")
 def a_full_registry(app, tokens):
     """A registry with a row in every append-only table."""
-    with TestClient(app) as client:
+    with InProcessClient(app) as client:
         world = World(client, tokens)
         version = world.a_live_version()
         world.void(world.evaluate(version).json())

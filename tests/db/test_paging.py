@@ -5,9 +5,9 @@ import json
 from uuid import UUID
 
 import pytest
-from fastapi.testclient import TestClient
 
 from tests.support.builders import World
+from tests.support.session.in_process import InProcessClient
 
 
 def cursor_of(*values):
@@ -17,7 +17,7 @@ def cursor_of(*values):
 @pytest.fixture(scope="module")
 def full(app, tokens):
     """A world with five or more rows in every list."""
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with InProcessClient(app, raise_server_exceptions=False) as client:
         world = World(client, dict(tokens))
         for seed in range(5):
             version = world.an_evaluated_version(seed=seed)

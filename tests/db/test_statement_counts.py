@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, select, text
@@ -22,6 +21,7 @@ from app.db.versions import version_at_revision, version_numbered, versions_page
 from app.domain.identity.access import SYSTEM, Grant, Role
 from app.domain.naming import PrefixName
 from tests.support.builders import World, a_digest
+from tests.support.session.in_process import InProcessClient
 from tests.support.statements import asked_of
 
 
@@ -125,7 +125,7 @@ def cost(statements, world, name):
 @pytest.fixture(scope="module")
 def costs(app, tokens, statements):
     """The number of statements of each list, with few rows and with three times as many."""
-    with TestClient(app) as client:
+    with InProcessClient(app) as client:
         world = World(client, dict(tokens))
         _, world.tokens["insider"] = world.a_principal(None, ("publisher", world.namespace))
         fill(world, 0)

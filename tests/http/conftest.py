@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import event, text
 
 from app.db.session import engine_for, sessions_on
@@ -13,6 +12,7 @@ from app.domain.identity.access import EVERYWHERE, Role
 from app.main import app_of
 from tests.api.access import Held
 from tests.support.builders import World
+from tests.support.session.in_process import InProcessClient
 
 CALLERS = [*((role, held) for role in Role for held in Held), (None, Held.ELSEWHERE)]
 LIMITED = "limited"
@@ -60,7 +60,7 @@ def recorder(stores):
 @pytest.fixture(scope="module")
 def governed(app, parts, tokens, recorder):
     """A world with objects of every kind, and callers with every role at every scope."""
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with InProcessClient(app, raise_server_exceptions=False) as client:
         world = World(client, dict(tokens))
         world.names = {}
         places = {Held.HERE: world.namespace, Held.EVERYWHERE: EVERYWHERE, Held.ELSEWHERE: "away"}
@@ -69,12 +69,12 @@ def governed(app, parts, tokens, recorder):
             world.names[role, held], world.tokens[role, held] = world.a_principal(None, *grants)
         world.tokens[LIMITED] = world.a_token("admin", channels=["production"])
         furnish(world)
-    with TestClient(
+    with InProcessClient(
         app_of(replace(parts, sessions=sessions_on(recorder.connection))),
         raise_server_exceptions=False,
     ) as world.client:
         yield world
-    with TestClient(app) as world.client:
+    with InProcessClient(app) as world.client:
         # Other tests count the eligible approvers.
         everywhere = world.names[Role.APPROVER, Held.EVERYWHERE]
         world.call("DELETE", f"/v1/principals/{everywhere}", by="admin")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import select, text
 
 from app.db.idempotency import claim_key
@@ -23,6 +22,7 @@ from tests.support.blobs import MemoryBlobs
 from tests.support.builders import a_base_model, a_digest, a_policy, a_suite, code, results
 from tests.support.raw_http import opened, received
 from tests.support.session.fixtures import LIMITS
+from tests.support.session.in_process import InProcessClient
 from tests.support.session.served import serving
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "reference" / "problems.md"
@@ -257,7 +257,7 @@ def request_timeout(stage):
 
         await paced(scope, nothing, send)
 
-    world.client = TestClient(stalled)
+    world.client = InProcessClient(stalled)
     return world.call("POST", "/v1/suites", by="admin", json=a_suite())
 
 

@@ -7,7 +7,6 @@ import threading
 import uuid
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.requests import Request
@@ -21,6 +20,7 @@ from app.main import app_of
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import a_suite, code
 from tests.support.racing import at_once, run_in_thread
+from tests.support.session.in_process import InProcessClient
 
 CANARY = "canary-4b1d-hunter2"
 
@@ -75,7 +75,7 @@ def test_a_response_with_an_etag_may_be_cached_privately(world):
 
 
 def test_hsts_is_sent_if_it_is_configured(parts):
-    with TestClient(app_of(parts, hsts_max_age_s=31_536_000)) as client:
+    with InProcessClient(app_of(parts, hsts_max_age_s=31_536_000)) as client:
         headers = client.get("/healthz").headers
     assert headers["strict-transport-security"] == "max-age=31536000"
 

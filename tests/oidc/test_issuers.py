@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fastapi.testclient import TestClient
 
 from app.domain.identity.access import PrincipalKind
 from app.domain.identity.oidc import Issuer
@@ -17,6 +16,7 @@ from app.oidc.issuers import Issuers
 from app.oidc.published_cache import PAUSE
 from tests.oidc.issuing import AUDIENCE, an_ec_key, an_rsa_key, issuing
 from tests.support.builders import World
+from tests.support.session.in_process import InProcessClient
 
 MAIN = {"repository": "acme/voice", "ref": "refs/heads/main"}
 
@@ -52,7 +52,7 @@ def federated(issuers, parts, tokens):
     ci, other, people = issuers
     known = Issuers([trusted(ci), trusted(other), trusted(people, kind=PrincipalKind.HUMAN)])
     app = app_of(replace(parts, issuers=known))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with InProcessClient(app, raise_server_exceptions=False) as client:
         world = World(client, dict(tokens))
         world.job, _ = world.a_principal(None, ("publisher", world.namespace), kind="service")
         bind(world, world.job, (ci, MAIN))

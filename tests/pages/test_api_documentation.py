@@ -4,13 +4,13 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from fastapi.testclient import TestClient
 from playwright.sync_api import expect
 
 from app.main import app_of
 from app.pages import api_documentation
 from tests.pages.conftest import watched
 from tests.pages.login.test_session_cookies import Person
+from tests.support.session.in_process import InProcessClient
 
 # Loaded by the page; a relative address is this server's.
 LOADED = re.compile(r'(?:src|href)="([^"]+)"')
@@ -95,7 +95,7 @@ def test_without_its_files_the_page_says_what_to_run(client, monkeypatch, tmp_pa
 
 @pytest.mark.parametrize("is_served", [True, False])
 def test_pages_link_to_the_documentation_where_there_is_one(parts, tokens, is_served):
-    with TestClient(app_of(parts, serves_docs=is_served)) as client:
+    with InProcessClient(app_of(parts, serves_docs=is_served)) as client:
         person = Person(client, tokens["reader"])
         person.sign_in()
         assert ('href="/docs"' in person.get("/admin/").text) is is_served

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 
 from app.db.session import sessions_on
@@ -12,6 +11,7 @@ from app.services.identity.token_usage import TokenUsage
 from benchmarks.plans import Plan
 from tests.pages.login.test_session_cookies import Person
 from tests.pages.test_pages import PAGES, paths
+from tests.support.session.in_process import InProcessClient
 from tests.support.statements import asked_of
 
 MANY = 11_000
@@ -84,7 +84,7 @@ def reading(grown, parts, tokens):
 
     def reading(who):
         # No lifespan, so no background tasks that would share the connection.
-        person = Person(TestClient(app, raise_server_exceptions=False), tokens[who])
+        person = Person(InProcessClient(app, raise_server_exceptions=False), tokens[who])
         assert person.sign_in().status_code == 303
         return person
 

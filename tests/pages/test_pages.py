@@ -6,11 +6,13 @@ import re
 import time
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import create_engine
 
 from app.db.session import sessions_on
 from app.pages import overview, rendering
 from tests.pages.conftest import counted
+from tests.pages.login.test_session_cookies import Person
 from tests.support.builders import CARD
 
 MOST_QUERIES = 8
@@ -65,18 +67,21 @@ def cpu_s(run):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_takes_few_queries_little_work_and_few_bytes(story, reading, engine, name):
+def test_a_page_takes_few_queries_little_work_and_few_bytes(story, app, tokens, engine, name):
     who, path = paths(story)[name]
-    person = reading(who)
-    with counted(engine) as statements:
-        response = person.get(path)
+    # The bound on work is in requests of Starlette's client, whose own part is a millisecond.
+    with TestClient(app) as client:
+        person = Person(client, tokens.get(who, who))
+        assert person.sign_in().status_code == 303
+        with counted(engine) as statements:
+            response = person.get(path)
 
-    assert response.status_code == 200, response.text
-    assert len(statements) <= MOST_QUERIES, statements
-    assert int(response.headers["content-length"]) <= LARGEST_PAGE_BYTES
-    # A slow machine or coverage measurement slows the plainest page by the same factor.
-    plainest = cpu_s(lambda: person.get("/admin/sign-in"))
-    assert cpu_s(lambda: person.get(path)) <= MOST_WORK * plainest
+        assert response.status_code == 200, response.text
+        assert len(statements) <= MOST_QUERIES, statements
+        assert int(response.headers["content-length"]) <= LARGEST_PAGE_BYTES
+        # A slow machine or coverage measurement slows the plainest page by the same factor.
+        plainest = cpu_s(lambda: person.get("/admin/sign-in"))
+        assert cpu_s(lambda: person.get(path)) <= MOST_WORK * plainest
 
 
 def test_the_gate_page_sends_few_statements_besides_those_of_the_evaluation(story, reading, engine):

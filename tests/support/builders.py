@@ -5,9 +5,8 @@ import json
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from fastapi.testclient import TestClient
-
 from tests.support.adapters import LLAMA, a_config, a_tensor, a_weights_file
+from tests.support.session.in_process import InProcessClient
 
 PERSONAS = ("novice", "expert")
 LOCALES = ("en", "de")
@@ -134,7 +133,7 @@ class World:
     def on_its_own_client(self):
         """Return a copy for another thread; threads must not share a client."""
         other = copy.copy(self)
-        other.client = TestClient(self.client.app, raise_server_exceptions=False)
+        other.client = InProcessClient(self.client.app, raise_server_exceptions=False)
         return other
 
     def call(self, method, path, *, by, **arguments):

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
-from fastapi.testclient import TestClient
 
 import app.services
 from app.domain.artifacts.quotas import OwnLimits
@@ -39,6 +38,7 @@ from app.services.governance import break_glass, channels, gate, policies, promo
 from app.services.identity import principals, tokens
 from app.services.transactions import Transactions
 from tests.support.builders import World
+from tests.support.session.in_process import InProcessClient
 
 NOW = datetime.now(UTC)  # noqa: TID251 - the scene is made at the real time
 REASON = "a reason of more than twenty characters"
@@ -49,7 +49,7 @@ UNREAD = object()
 @pytest.fixture(scope="module")
 def scene(app, tokens):
     """A prefix with a version, its evaluation and a pending promotion, made once."""
-    with TestClient(app) as client:
+    with InProcessClient(app) as client:
         world = World(client, tokens)
         version = world.an_evaluated_version()
         path = f"{world.path}/versions/{version['number']}/evaluations"

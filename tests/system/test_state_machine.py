@@ -7,7 +7,6 @@ response. After every step the channel serves exactly the allocation that the mo
 from dataclasses import dataclass, field
 
 import pytest
-from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -20,6 +19,7 @@ from hypothesis.stateful import (
 
 from tests.support.builders import World, results
 from tests.support.session.fixtures import require_replays
+from tests.support.session.in_process import InProcessClient
 
 REVIEWERS = ("approver-1", "approver-2")
 GOOD, BAD = 0.95, 0.5
@@ -55,7 +55,7 @@ class Registry(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        self.world = World(TestClient(self.app, raise_server_exceptions=False), self.tokens)
+        self.world = World(InProcessClient(self.app, raise_server_exceptions=False), self.tokens)
         self.versions, self.promotions, self.live = {}, [], [{}]
         self.required = 2
         self.world.a_suite()

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
@@ -22,6 +21,7 @@ from tests.domain.audit import test_merkle as published_tree
 from tests.domain.audit.test_chain import FACTS
 from tests.support.builders import World
 from tests.support.servers import copied
+from tests.support.session.in_process import InProcessClient
 
 FILE = Path(__file__).parents[2] / "tools" / "verify_audit.py"
 _SPEC = importlib.util.spec_from_file_location("verify_audit", FILE)
@@ -85,7 +85,7 @@ def log(shared, parts, tmp_path_factory):
     with copied(shared) as stores:
         engine = engine_for(stores.postgres.service_url)
         owner = create_engine(stores.postgres.owner_url)
-        with TestClient(app_of(replace(parts, sessions=sessions_on(engine)))) as client:
+        with InProcessClient(app_of(replace(parts, sessions=sessions_on(engine)))) as client:
             world = World(client, shared.tokens)
             log = Log(world, owner, tmp_path_factory.mktemp("kept"))
             world.a_live_version()
@@ -396,7 +396,7 @@ def test_a_database_administrator_who_rewrites_history_is_caught_by_an_older_che
     subject = f"prefix:{log.world.prefix}"
     with log.owner.connect() as connection, connection.begin() as transaction:
         served = app_of(replace(parts, sessions=sessions_on(connection)))
-        world = World(TestClient(served), log.world.tokens)
+        world = World(InProcessClient(served), log.world.tokens)
         rewrite(connection, subject)
         world.checkpoint()  # the registry has no earlier state to compare with
         verdict = world.made("GET", "/v1/audit/verify", by="auditor", params={"subject": subject})

@@ -1,13 +1,13 @@
 """Two issuers, a registry with sign-in through them, and a user bound to a principal."""
 
 import pytest
-from fastapi.testclient import TestClient
 
 from app.main import app_of
 from tests.oidc.issuing import issuing
 from tests.oidc.test_issuers import bind
 from tests.pages.login.travelling import Traveller, configure, signed_in_through
 from tests.support.builders import World
+from tests.support.session.in_process import InProcessClient
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def people(issuers):
 def registry(parts, tokens):
     """A registry whose issuers each test configures."""
     app = app_of(parts)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with InProcessClient(app, raise_server_exceptions=False) as client:
         yield World(client, tokens)
 
 

@@ -4,10 +4,10 @@ import uuid
 
 import pytest
 from fastapi.routing import iter_route_contexts
-from fastapi.testclient import TestClient
 
 from app.domain.identity.tokens import new_token
 from tests.support.builders import World, a_digest, code
+from tests.support.session.in_process import InProcessClient
 
 OPEN = {
     "/admin",  # redirects to the pages, which tests/pages covers
@@ -108,7 +108,7 @@ def test_a_well_formed_token_that_was_never_issued_is_refused(client):
 @pytest.fixture(scope="module")
 def governed(app, tokens):
     """A world with a live version, an unreleased one, a pending promotion and an evaluation."""
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with InProcessClient(app, raise_server_exceptions=False) as client:
         world = World(client, dict(tokens))
         world.live = world.a_live_version(seed=1)
         world.unreleased = world.an_evaluated_version(seed=2)

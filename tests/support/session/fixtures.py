@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi.testclient import TestClient
 from hypothesis import settings
 from sqlalchemy import create_engine, func, select
 
@@ -42,6 +41,7 @@ from tests.support.builders import (
     register_shared_parts,
 )
 from tests.support.servers import shared_stores
+from tests.support.session.in_process import InProcessClient
 from tests.support.session.registry_time import RegistryTime
 from tests.support.session.served import pages_in
 from tests.support.store_proxy import running_proxy
@@ -71,7 +71,7 @@ def prepared(stores):
     tokens = prepare(stores, {})
     engine = engine_for(stores.postgres.service_url, pool_size=1)
     parts = parts_on(sessions_on(engine), account_of(stores.s3))
-    with TestClient(app_of(parts)) as client:
+    with InProcessClient(app_of(parts)) as client:
         register_shared_parts(client, tokens)
     # A use that is written later would keep a connection to the template, which is then not copied.
     parts.uses._thread.shutdown()
@@ -185,7 +185,7 @@ def time(stores, parts):
 @pytest.fixture
 def client(app):
     # A server error must be a response to inspect, not an exception in the test.
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with InProcessClient(app, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -225,7 +225,7 @@ def world_on(parts, tokens, spare_apps):
             stack.callback(spare_apps.append, app)
             for each in (app, pages_in(app)):
                 each.state.parts = replace(parts, **replaced)
-            client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
+            client = stack.enter_context(InProcessClient(app, raise_server_exceptions=False))
             return World(client, tokens, shares=True)
 
         yield world_on

@@ -11,6 +11,7 @@ import pytest
 from tests.support.adapters import a_config
 from tests.support.builders import code, weights
 from tests.support.session.fixtures import LIMITS
+from tests.support.session.in_process import InProcessClient
 
 BOUNDARY = "boundary-of-a-test"
 EVERYTHING = LIMITS.weights_bytes + LIMITS.config_bytes + LIMITS.metadata_bytes
@@ -317,6 +318,25 @@ def test_a_client_that_disconnects_leaves_nothing(prefix, url, tokens, announced
 
     assert pushed(prefix) == []
     assert prefix.push().json()["number"] == 1
+
+
+def test_a_disconnect_is_no_failure_of_the_registry(prefix, app, caplog):
+    """The metrics count the response by its status, although the client cannot read it."""
+    body = body_of(the_parts(prefix).items())
+    begun = {"type": "http.request", "body": body[:500], "more_body": True}
+    messages = iter([begun, {"type": "http.disconnect"}])
+
+    async def leaving(scope, _, send):
+        async def receive():
+            return next(messages)
+
+        await app(scope, receive, send)
+
+    prefix.client = InProcessClient(leaving)
+    response = send(prefix, body)
+
+    assert (response.status_code, code(response)) == (400, "malformed-request")
+    assert caplog.records == []
 
 
 # Names that parsers read differently

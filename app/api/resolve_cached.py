@@ -170,7 +170,7 @@ def _rendered(
     parts: Parts, cached: CachedChannel, version: ServedVersion, now: datetime
 ) -> _Rendered:
     """Return the responses for a version; URLs are renewed after a third of their lifetime."""
-    known: _Rendered | None = cached.made.get(version.number)
+    known: _Rendered | None = cached.rendered.get(version.number)
     if known is not None and now < known.fresh_until:
         return known
     body = resolution_out(parts, cached.channel, version, now).model_dump_json()
@@ -181,7 +181,7 @@ def _rendered(
         etag=headers["ETag"],
         fresh_until=now + timedelta(seconds=parts.limits.presigned_lifetime_s) / 3,
     )
-    cached.made[version.number] = rendered
+    cached.rendered[version.number] = rendered
     return rendered
 
 

@@ -62,7 +62,7 @@ def require_size(size_bytes: int, limit_bytes: int) -> None:
 async def note_body_digest(request: Request, digest: Json) -> None:
     """Add the digest of the body to an idempotent request; a retry ends here."""
     if idempotent := idempotent_request_of(request):
-        await run_in_threadpool(idempotent.received, digest)
+        await run_in_threadpool(idempotent.check_body, digest)
 
 
 def parsed(

@@ -21,7 +21,7 @@ _PAGES: Final = "/admin/"
 
 
 class IdempotencyMiddleware:
-    """Runs each POST with a key as an idempotent request and settles it before responding."""
+    """Runs each POST with a key as an idempotent request and finishes it before responding."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,7 +40,7 @@ class IdempotencyMiddleware:
         held: list[Message] = []
         try:
             await self._app(scope, receive, _into(held))
-            await run_in_threadpool(idempotent.settle, _stored_response(held))
+            await run_in_threadpool(idempotent.finish, _stored_response(held))
         except DBAPIError as error:
             await run_in_threadpool(idempotent.abandon)
             await database_failed(Request(scope), error)(scope, receive, send)

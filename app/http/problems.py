@@ -26,7 +26,7 @@ from starlette.routing import Match
 
 from app.domain import errors
 from app.domain.errors import Fault, InvalidRequestError, MalformedRequestError, RegistryError
-from app.services.idempotency import AlreadyAnswered
+from app.services.idempotency import StoredResponseFound
 
 E = TypeVar("E", bound=Exception)
 
@@ -152,7 +152,7 @@ def install(app: FastAPI) -> None:
     handle_with(app, DBAPIError, database_failed)
     handle_with(app, PoolTimeoutError, database_failed)
     handle_with(app, OSError, _disk_failed)
-    handle_with(app, AlreadyAnswered, _replayed)
+    handle_with(app, StoredResponseFound, _replayed)
     handle_with(app, ClientDisconnect, _disconnected)
     handle_with(app, Exception, failed)
 
@@ -200,9 +200,9 @@ def _refused(_request: Request, error: RegistryError) -> JSONResponse:
     return respond(error)
 
 
-def _replayed(_request: Request, known: AlreadyAnswered) -> Response:
-    headers = {**known.answer.headers, "Idempotent-Replayed": "true"}
-    return Response(known.answer.body, known.answer.status, headers)
+def _replayed(_request: Request, known: StoredResponseFound) -> Response:
+    headers = {**known.response.headers, "Idempotent-Replayed": "true"}
+    return Response(known.response.body, known.response.status, headers)
 
 
 def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

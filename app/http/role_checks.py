@@ -46,7 +46,7 @@ def needs_room() -> params.Depends:
         quota: QuotaDep,
     ) -> None:
         idempotent = idempotent_request_of(request)
-        if idempotent is not None and await run_in_threadpool(idempotent.is_answered):
+        if idempotent is not None and await run_in_threadpool(idempotent.has_stored_response):
             return
         size_bytes = 1
         if media_type(request) == "multipart/form-data":

@@ -21,18 +21,18 @@ from app.domain.idempotency import StoredResponse, fingerprint
 from app.domain.naming import Json
 
 
-class AlreadyAnswered(Exception):  # noqa: N818 - not an error: the response is stored
-    """The request is a retry, and `answer` is the stored response of the first one."""
+class StoredResponseFound(Exception):  # noqa: N818 - not an error: the response is stored
+    """The request is a retry, and `response` is the stored response of the first one."""
 
-    def __init__(self, answer: StoredResponse) -> None:
+    def __init__(self, response: StoredResponse) -> None:
         super().__init__("the response to this request is stored")
-        self.answer = answer
+        self.response = response
 
 
 class IdempotentRequest:
     """One request with an idempotency key, until its response is stored.
 
-    The first change claims the key, in a transaction that all further changes join. `settle`
+    The first change claims the key, in a transaction that all further changes join. `finish`
     adds the response to that transaction and commits it. A crash therefore leaves either all of
     the changes or none, and a second request with the same key is refused while the first runs.
     """
@@ -51,11 +51,11 @@ class IdempotentRequest:
     def set_caller(self, principal_id: UUID, now: datetime) -> None:
         self._caller = principal_id, now
 
-    def received(self, body: Json) -> None:
+    def check_body(self, body: Json) -> None:
         """Store the body, or a value that stands for it; requests with equal bodies are identical.
 
         Raises:
-            AlreadyAnswered: The response to an identical request with this key is stored.
+            StoredResponseFound: The response to an identical request with this key is stored.
             IdempotencyKeyReusedError: The key belongs to a different request.
             AnswerNotKeptError: The first response held a secret and was not stored.
         """
@@ -63,8 +63,8 @@ class IdempotentRequest:
         with self._outside() as session:
             self._check_stored_response(session)
 
-    def is_answered(self) -> bool:
-        """Whether the response to a request with this key is stored; `received` compares them."""
+    def has_stored_response(self) -> bool:
+        """Whether the response to a request with this key is stored; `check_body` compares them."""
         principal_id, now = expect(self._caller)
         with self._outside() as session:
             return stored_response(session, principal_id, self._key, now) is not None
@@ -79,7 +79,7 @@ class IdempotentRequest:
 
         Raises:
             RequestInFlightError: Another request holds the key now.
-            AlreadyAnswered: The response to an identical request with this key is stored.
+            StoredResponseFound: The response to an identical request with this key is stored.
             IdempotencyKeyReusedError: The key belongs to a different request.
             AnswerNotKeptError: The first response held a secret and was not stored.
         """
@@ -117,7 +117,7 @@ class IdempotentRequest:
         self._changed = True
         self._invalidates |= invalidates
 
-    def settle(self, answer: StoredResponse) -> None:
+    def finish(self, answer: StoredResponse) -> None:
         """Commit the changes together with the response, or roll back if it is not to be stored."""
         if self._connection is None:
             return
@@ -158,7 +158,7 @@ class IdempotentRequest:
                 "and send the request with a new key.",
                 made=location,
             )
-        raise AlreadyAnswered(StoredResponse(stored.status, stored.headers, stored.body))
+        raise StoredResponseFound(StoredResponse(stored.status, stored.headers, stored.body))
 
     def _row(self, answer: StoredResponse) -> IdempotencyRecord:
         principal_id, now = expect(self._caller)

@@ -43,7 +43,7 @@ def open_session(world, sessions, caller):
     return {"Cookie": f"registry_session={visit.cookie}"}, {"form_token": visit.form_token}
 
 
-def send_page(world, route, caller, headers, marks):
+def send_page(world, route, caller, headers, tokens):
     method, path = route
     names = names_in(world, path, caller) | {"issuer": "sso.example"}
     if "/gate/" in path:
@@ -51,7 +51,7 @@ def send_page(world, route, caller, headers, marks):
     if path.startswith("/admin/policies"):
         names |= {"name": world.policy["name"], "number": 1}
     address = path.replace(":path}", "}").format(**names | {"path": names["path"]})
-    form = {"data": FORMS.get(route, {}) | marks} if method == "POST" else {}
+    form = {"data": FORMS.get(route, {}) | tokens} if method == "POST" else {}
     world.client.cookies.clear()
     return world.client.request(method, address, headers=headers, follow_redirects=False, **form)
 
@@ -81,9 +81,9 @@ def test_a_page_opens_only_to_the_roles_in_the_table(governed, recorder, route):
     for caller in [*CALLERS, (LIMITED, None), (ANONYMOUS, None)]:
         refusal = expected(access, caller)
         with recorder.rolled_back():
-            headers, marks = open_session(governed, sessions, caller)
+            headers, tokens = open_session(governed, sessions, caller)
             before = recorder.writes()
-            response = send_page(governed, route, caller, headers, marks)
+            response = send_page(governed, route, caller, headers, tokens)
             written = recorder.writes() - before
         fits = fits_page(response, route, access, caller)
         if not fits or (refusal is not None and written):
@@ -97,9 +97,9 @@ def test_a_page_takes_no_form_of_another_session(governed, recorder, route):
     caller = (Role.ADMIN, Held.EVERYWHERE)
     with recorder.rolled_back():
         headers, _ = open_session(governed, sessions, caller)
-        _, marks = open_session(governed, sessions, caller)
+        _, tokens = open_session(governed, sessions, caller)
         before = recorder.writes()
-        response = send_page(governed, route, caller, headers, marks)
+        response = send_page(governed, route, caller, headers, tokens)
         assert (response.status_code, recorder.writes() - before) == (403, 0)
 
 

@@ -14,7 +14,11 @@ def test_a_form_with_a_repeated_field_is_refused_and_changes_nothing(world, read
     promotion = world.a_promotion()
     path = f"/admin/promotions/{promotion['id']}"
     person = reading("approver-1")
-    fields = [("form_token", person.mark(path)), ("verdict", "reject"), ("verdict", "approve")]
+    fields = [
+        ("form_token", person.form_token(path)),
+        ("verdict", "reject"),
+        ("verdict", "approve"),
+    ]
     fields += [("comment", "It is cold.")]
     for content in (urlencode(fields), urlencode(fields).replace("verdict=a", "%76erdict=a")):
         response = person.client.post(f"{path}/reviews", content=content, headers=FORM)
@@ -32,7 +36,7 @@ def test_a_form_with_a_repeated_field_is_refused_and_changes_nothing(world, read
 
 def test_a_multipart_form_with_a_repeated_field_is_refused(reading):
     person = reading("reader")
-    parts = [("form_token", (None, person.mark("/admin/"))), ("form_token", (None, "x"))]
+    parts = [("form_token", (None, person.form_token("/admin/"))), ("form_token", (None, "x"))]
     response = person.client.post("/admin/sign-out", files=parts, follow_redirects=False)
     assert response.status_code == 422
     assert person.is_in()

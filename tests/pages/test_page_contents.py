@@ -162,7 +162,7 @@ def test_a_version_is_revoked_on_a_typed_confirmation_and_shows_the_reason(world
     version = world.a_live_version()
     person = reading("approver-1")
     path = f"/admin/prefixes/{world.prefix}/versions/1"
-    mark = person.mark(path)
+    mark = person.form_token(path)
 
     fields = {"form_token": mark, "reason": "it leaks"}
     unsure = person.post(f"{path}/revoke", **fields, confirmation="yes")

@@ -7,7 +7,10 @@ def test_break_glass_needs_a_typed_confirmation(world, reading):
     promotion = world.a_promotion()
     person = reading("admin")
     path = f"/admin/promotions/{promotion['id']}"
-    fields = {"form_token": person.mark(path), "reason": "the fleet is down, and this mends it"}
+    fields = {
+        "form_token": person.form_token(path),
+        "reason": "the fleet is down, and this mends it",
+    }
 
     assert person.post(f"{path}/break-glass", **fields).status_code == 422
     short = fields | {"reason": "hurry", "confirmation": "break glass"}
@@ -24,7 +27,7 @@ def test_a_requester_can_withdraw_the_request(world, reading):
     promotion = world.a_promotion()
     person = reading("publisher")
     path = f"/admin/promotions/{promotion['id']}"
-    response = person.post(f"{path}/withdraw", form_token=person.mark(path))
+    response = person.post(f"{path}/withdraw", form_token=person.form_token(path))
     assert response.headers["location"] == f"{path}?done=withdraw"
     assert world.promotion(promotion)["state"] == "withdrawn"
 
@@ -36,7 +39,7 @@ def test_an_admin_uses_break_glass_when_the_gate_does_not_pass(world, reading):
     path = f"/admin/prefixes/{world.prefix}/versions/1/gate/production"
     person = reading("admin")
     fields = {
-        "form_token": person.mark(path),
+        "form_token": person.form_token(path),
         "reason": "the fleet is down, and this mends it",
         "confirmation": "break",
     }

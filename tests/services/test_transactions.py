@@ -224,7 +224,7 @@ def test_taking_an_authority_away_waits_for_the_end_of_an_idempotent_request(
     with ThreadPoolExecutor(1) as thread:
         taking = thread.submit(principals.deactivate, server, name=holder.name)
         eventually(lambda: waits(sessions))
-        request.settle(StoredResponse(201, {}, b""))
+        request.finish(StoredResponse(201, {}, b""))
         taking.result(timeout=10)
     entries = [world.last_entry(subject), world.last_entry("registry")]
     assert [entry["action"] for entry in entries] == ["prefix.create", "principal.deactivate"]

@@ -101,8 +101,8 @@ def _use(run):
     token = re.search(r'"approver-1": "(\S+)"', printed).group(1)
     with httpx2.Client(trust_env=False, follow_redirects=True) as person:
         run.sign_in = person.get(f"{address}/sign-in")
-        mark = re.search(r'name="mark" value="([^"]+)"', run.sign_in.text).group(1)
-        run.home = person.post(f"{address}/sign-in", data={"token": token, "mark": mark})
+        shown = re.search(r'name="form_token" value="([^"]+)"', run.sign_in.text).group(1)
+        run.home = person.post(f"{address}/sign-in", data={"token": token, "form_token": shown})
         shown = re.findall(rf"^ +({address}/\S+)$", run.text, re.MULTILINE)
         run.pages = [person.get(each) for each in shown]
     known = json.loads(Path(command[-1]).read_text())

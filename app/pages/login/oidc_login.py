@@ -52,13 +52,13 @@ def begin_sign_in(
     sessions: SessionsDep,
     issuers: IssuersDep,
     now: Now,
-    mark: Annotated[str, Form(max_length=128)] = "",
+    form_token: Annotated[str, Form(max_length=128)] = "",
     target: Annotated[str | None, Form(alias="next", max_length=2048)] = None,
 ) -> Response:
     """Send the browser to the issuer, with a cookie that ties the attempt to this browser."""
     goal = local_path(target)
     try:
-        require_sign_in_csrf_token(request, mark)
+        require_sign_in_csrf_token(request, form_token)
         departure = oidc_login.begin(sessions, issuers, name=issuer, target=goal, now=now)
     except StaleFormError as error:
         return sign_in_page(request, issuers, goal, refusal=error, status=403)

@@ -51,12 +51,12 @@ def sign_in(
     sessions: SessionsDep,
     issuers: IssuersDep,
     token: Annotated[str, Form(max_length=256)] = "",
-    mark: Annotated[str, Form(max_length=128)] = "",
+    form_token: Annotated[str, Form(max_length=128)] = "",
     target: Annotated[str | None, Form(alias="next", max_length=2048)] = None,
 ) -> Response:
     """Open a session for a token; the token itself is not stored."""
     try:
-        require_sign_in_csrf_token(request, mark)
+        require_sign_in_csrf_token(request, form_token)
         visit = web_sessions.sign_in(sessions, token=token.strip())
     except (StaleFormError, UnauthenticatedError) as error:
         status = _STATUS[type(error)]
@@ -86,7 +86,7 @@ def sign_in_page(
         request,
         "sign_in.html",
         status=status,
-        mark=sign_in_csrf_token(request),
+        form_token=sign_in_csrf_token(request),
         target=target,
         redirected=redirected,
         issuers=issuers.login_names,

@@ -22,7 +22,7 @@ class CachedChannel:
     """A channel, with the responses rendered from it by version number."""
 
     channel: ServedChannel
-    made: dict[int, Any] = field(default_factory=dict)
+    rendered: dict[int, Any] = field(default_factory=dict)
 
 
 class ChannelCache:

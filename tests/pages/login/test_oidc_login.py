@@ -31,9 +31,9 @@ def test_a_user_who_signs_in_at_the_issuer_acts_as_the_bound_principal(traveller
 
 
 def test_the_authorization_request_uses_pkce_and_the_configured_redirect_uri(traveller):
-    mark = traveller.mark("/admin/sign-in")
+    mark = traveller.form_token("/admin/sign-in")
     response = traveller.client.post(
-        "/admin/sign-in/people", data={"mark": mark}, headers={"Host": "evil.example"}
+        "/admin/sign-in/people", data={"form_token": mark}, headers={"Host": "evil.example"}
     )
     first, second = (
         parse_qs(urlsplit(url).query) for url in (onward(response), traveller.sent_to())
@@ -150,7 +150,7 @@ def test_without_an_issuer_the_sign_in_page_offers_a_token_only(issuer_world, pe
 
 @pytest.mark.parametrize("mark", ["", "made up"], ids=["missing", "wrong"])
 def test_no_other_site_begins_a_sign_in_for_somebody(traveller, people, mark):
-    response = traveller.depart(mark=mark)
+    response = traveller.depart(form_token=mark)
     assert "too old" in refusal(response, 403)
     assert "attempt=" not in response.headers["set-cookie"]
     assert traveller.get("/admin/sign-in/people").status_code == 303

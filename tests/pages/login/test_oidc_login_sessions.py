@@ -76,7 +76,7 @@ def test_a_session_lasts_no_longer_than_one_by_token(traveller, time, sessions):
 def test_signing_out_ends_a_session_through_an_issuer_too(traveller, issuer_world):
     traveller.back(traveller.subject)
     copied = traveller.client.cookies["registry_session"]
-    traveller.post("/admin/sign-out", form_token=traveller.mark("/admin/"))
+    traveller.post("/admin/sign-out", form_token=traveller.form_token("/admin/"))
     traveller.keep(copied)
     assert not traveller.is_in()
     assert issuer_world.last_entry("registry")["action"] == "session.close"

@@ -13,7 +13,7 @@ from app.services.identity import web_sessions
 from tests.support.session.served import pages_in
 
 FORM = "application/x-www-form-urlencoded"
-SECRET = re.compile(r'name="(form_token|mark)" value="([^"]+)"')
+FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 
 
 class Person:
@@ -30,12 +30,12 @@ class Person:
     def post(self, path, **fields):
         return self.client.post(path, data=fields, follow_redirects=False)
 
-    def mark(self, path):
-        found = SECRET.search(self.get(path).text)
-        return found and found.group(2)
+    def form_token(self, path):
+        found = FORM_TOKEN.search(self.get(path).text)
+        return found and found.group(1)
 
     def sign_in(self, **changes):
-        fields = {"token": self.token, "mark": self.mark("/admin/sign-in")} | changes
+        fields = {"token": self.token, "form_token": self.form_token("/admin/sign-in")} | changes
         return self.post("/admin/sign-in", **fields)
 
     def keep(self, cookie):
@@ -92,7 +92,7 @@ def test_without_a_valid_token_the_sign_in_fails(person, token):
 
 
 def test_a_sign_in_form_that_this_browser_was_not_shown_is_refused(person):
-    response = person.sign_in(mark="made up")
+    response = person.sign_in(form_token="made up")  # noqa: S106 - no password
     assert response.status_code == 403
     assert "too old" in response.text
     assert not person.is_in()
@@ -154,7 +154,7 @@ def test_the_cookie_is_renewed_and_the_old_one_soon_stops_working(person, time):
 def test_signing_out_ends_the_session_for_every_copy_of_its_cookie(person, world):
     person.sign_in()
     copied = person.client.cookies["registry_session"]
-    response = person.post("/admin/sign-out", form_token=person.mark("/admin/"))
+    response = person.post("/admin/sign-out", form_token=person.form_token("/admin/"))
     assert response.headers["location"] == "/admin/sign-in"
     person.keep(copied)
     assert not person.is_in()
@@ -163,7 +163,7 @@ def test_signing_out_ends_the_session_for_every_copy_of_its_cookie(person, world
 def test_signing_in_and_out_are_on_the_audit_log(person, world):
     person.sign_in()
     opened = world.last_entry("registry")
-    person.post("/admin/sign-out", form_token=person.mark("/admin/"))
+    person.post("/admin/sign-out", form_token=person.form_token("/admin/"))
     closed = world.last_entry("registry")
     assert (opened["action"], closed["action"]) == ("session.open", "session.close")
     assert opened["facts"]["session_id"] == closed["facts"]["session_id"]
@@ -195,7 +195,7 @@ def test_a_form_of_an_ended_session_asks_to_sign_in_and_comes_back(person, world
     promotion = world.a_promotion()
     person.sign_in()
     path = f"/admin/promotions/{promotion['id']}"
-    mark = person.mark(path)
+    mark = person.form_token(path)
     time.ahead = web_sessions.LONGEST_LIFETIME
 
     fields = {"verdict": "approve", "form_token": mark}

@@ -96,7 +96,7 @@ def test_a_form_takes_no_effect_for_a_session_that_ended_on_the_way(
     path = address_of(form)
     person = Person(world.client, tokens[by])
     assert person.sign_in().status_code == 303
-    token = person.mark("/admin/")
+    token = person.form_token("/admin/")
     with sessions() as session:
         before = session.scalar(select(func.count()).select_from(AuditEntry))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.pages.login.test_session_cookies import SECRET
+from tests.pages.login.test_session_cookies import FORM_TOKEN
 from tests.support.builders import code
 
 OWN = "A" * 43
@@ -15,7 +15,7 @@ def form_after(client, cookie):
     assert response.status_code == 200
     name, value = response.headers["set-cookie"].split(";")[0].split("=", 1)
     assert name == "registry_sign_in"
-    return SECRET.search(response.text).group(2), value
+    return FORM_TOKEN.search(response.text).group(1), value
 
 
 @pytest.mark.parametrize(

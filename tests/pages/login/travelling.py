@@ -33,7 +33,7 @@ class Traveller(Person):
         self.issuer = issuer
 
     def depart(self, name="people", **fields):
-        fields = {"mark": self.mark("/admin/sign-in")} | fields
+        fields = {"form_token": self.form_token("/admin/sign-in")} | fields
         return self.post(f"/admin/sign-in/{name}", **fields)
 
     def sent_to(self, **fields):

@@ -64,17 +64,17 @@ async def readyz(response: Response, parts: PartsDep) -> ReadinessOut:
     """
     database, store = parts.readiness.database, parts.readiness.store
     found_database = database.current or DatabaseState(is_available=False)
-    found_store = store.current or StoreState(is_available=False)
+    found_store = store.current or StoreState(problem="unknown")
     states = {
         "server": not parts.shutdown.begun,
         "database": found_database.is_available,
-        "storage": found_store.is_available,
+        "storage": found_store.problem is None,
         "migrations": found_database.revision == parts.expected_revision,
         "clock": parts.clock.is_measured and abs(parts.clock.ahead()) <= _LARGEST_SKEW,
     }
     found: dict[str, Any] = {name: "ok" if ok else "failing" for name, ok in states.items()}
-    if found_store.lacks is not None:
-        found["storage_problem"] = found_store.lacks
+    if found_store.is_unsuitable:
+        found["storage_problem"] = found_store.problem
     if not all(states.values()):
         response.status_code = 503
     return ReadinessOut(

@@ -37,10 +37,10 @@ class DatabaseState:
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """Whether the store is usable; `lacks` says what an unsuitable one does not do."""
+    """The problem of the store, None if it is usable; an unsuitable store lacks something."""
 
-    is_available: bool
-    lacks: str | None = None
+    problem: str | None = None
+    is_unsuitable: bool = False
 
 
 class LatestResult(Generic[T]):
@@ -144,11 +144,13 @@ class DatabaseProbe:
 
 
 def probe_store(blobs: Blobs, latest: LatestResult[StoreState]) -> None:
-    """Probe the store once; its calls have deadlines."""
+    """Probe the store once; its calls have deadlines. The log names each new problem once."""
     try:
         blobs.check()
     except UnavailableError as error:
-        lacks = error.detail if "lacking" in error.members else None
-        latest.note(StoreState(is_available=False, lacks=lacks))
+        known = latest.current
+        if known is None or known.problem != error.detail:
+            _log.warning("the object store is not usable: %s", error.detail)
+        latest.note(StoreState(problem=error.detail, is_unsuitable="lacking" in error.members))
     else:
-        latest.note(StoreState(is_available=True))
+        latest.note(StoreState())

@@ -8,7 +8,8 @@ from sqlalchemy import create_engine, text
 from app.db.circuit_breaker import CircuitBreaker
 from app.db.clock import Clock
 from app.db.schema import REVISION
-from app.services.readiness import DatabaseProbe, DatabaseState, LatestResult
+from app.services.readiness import DatabaseProbe, DatabaseState, LatestResult, probe_store
+from tests.support.blobs import MemoryBlobs
 from tests.support.observing import eventually
 
 HANGS = "does not answer"
@@ -99,3 +100,12 @@ def test_a_probe_survives_a_schema_without_the_time(probe, latest, clock, monkey
     probe.run()
     assert latest.current == DatabaseState(is_available=True, revision=REVISION)
     assert not clock.is_measured
+
+
+def test_the_log_names_a_problem_of_the_store_once_until_it_is_over(latest, caplog):
+    blobs = MemoryBlobs()
+    for is_away in (True, True, False, True):
+        blobs.is_away = is_away
+        probe_store(blobs, latest)
+        assert (latest.current.problem is not None) is is_away
+    assert caplog.text.count("the object store is not usable") == 2

@@ -1,12 +1,14 @@
 """Refusals and failures as pages, with the status and message of the API."""
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -16,6 +18,8 @@ from app.http.problems import STATUS, cause_of, database_refusal, handle_with, i
 from app.pages.login.session_cookies import StaleFormError, Visitor
 from app.pages.rendering import page
 from app.services.identity.web_sessions import PageVisit
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +46,22 @@ def refused(request: Request, error: RegistryError) -> Response:
     status = STATUS[type(error)]
     faults = [fault.message for fault in error.faults] if isinstance(error, FaultyError) else []
     return _refusal(request, status, error.title, error.detail, faults)
+
+
+def redirect_or_refuse(
+    act: Callable[[], T], *, done: Callable[[T], str], refused: Callable[[RegistryError], Response]
+) -> Response:
+    """Act and redirect to the page `done`; show a refusal on the page that had the form.
+
+    A caller whose session has ended gets the sign-in page instead, as at every other page.
+    """
+    try:
+        result = act()
+    except UnauthenticatedError:
+        raise
+    except RegistryError as refusal:
+        return refused(refusal)
+    return RedirectResponse(done(result), status_code=HTTPStatus.SEE_OTHER)
 
 
 def redirect_to_sign_in(request: Request) -> Response:

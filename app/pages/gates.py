@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
+from app.db.models import Promotion
 from app.db.policies import policy_of, policy_versioned
 from app.db.session import Sessions, expect
-from app.domain.errors import RegistryError, UnauthenticatedError
+from app.domain.errors import RegistryError
 from app.domain.evidence.evaluation import CellKey
 from app.domain.governance.allocation import ALL_TRAFFIC, Share
 from app.domain.governance.gate import Decision, GateResult
@@ -20,6 +21,7 @@ from app.domain.naming import PrefixName
 from app.http.deps import Now, PrefixPath, SessionsDep
 from app.http.problems import STATUS
 from app.http.text_fields import Reason, Text
+from app.pages.error_pages import redirect_or_refuse
 from app.pages.inputs import BREAK_GLASS, LabelPath, Number, require_typed
 from app.pages.login.admission import WorkRoute
 from app.pages.login.session_cookies import Sender, SenderTransactions, Visitor
@@ -59,19 +61,19 @@ def request_promotion(
     now: Now,
     reason: Annotated[Reason, Form()],
 ) -> Response:
-    try:
-        row = promotions.request(
+    return redirect_or_refuse(
+        lambda: promotions.request(
             transactions,
             prefix=prefix,
             channel_name=channel,
             wanted=(Share(number, ALL_TRAFFIC),),
             reason=reason,
-        )
-    except UnauthenticatedError:
-        raise
-    except RegistryError as refusal:
-        return _gate_page(request, visit, sessions, prefix, number, channel, now, refusal=refusal)
-    return RedirectResponse(f"/admin/promotions/{row.id}?done=request", status_code=303)
+        ),
+        done=lambda row: f"/admin/promotions/{row.id}?done=request",
+        refused=lambda refusal: _gate_page(
+            request, visit, sessions, prefix, number, channel, now, refusal=refusal
+        ),
+    )
 
 
 @router.post("/break-glass")
@@ -88,20 +90,24 @@ def request_break_glass(
     confirmation: Annotated[Text, Form()] = "",
 ) -> Response:
     """Request a break-glass promotion; the caller must type the confirmation."""
-    try:
+
+    def act() -> Promotion:
         require_typed(BREAK_GLASS, confirmation, ".")
-        row = break_glass.request_with_break_glass(
+        return break_glass.request_with_break_glass(
             transactions,
             prefix=prefix,
             channel_name=channel,
             wanted=(Share(number, ALL_TRAFFIC),),
             reason=reason,
         )
-    except UnauthenticatedError:
-        raise
-    except RegistryError as refusal:
-        return _gate_page(request, visit, sessions, prefix, number, channel, now, refusal=refusal)
-    return RedirectResponse(f"/admin/promotions/{row.id}?done=break-glass", status_code=303)
+
+    return redirect_or_refuse(
+        act,
+        done=lambda row: f"/admin/promotions/{row.id}?done=break-glass",
+        refused=lambda refusal: _gate_page(
+            request, visit, sessions, prefix, number, channel, now, refusal=refusal
+        ),
+    )
 
 
 def _gate_page(

@@ -6,14 +6,14 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from app.db.models import Promotion
 from app.db.session import Sessions
-from app.domain.errors import RegistryError, UnauthenticatedError
 from app.domain.governance.approvals import Verdict
 from app.http.deps import Now, SessionsDep
 from app.http.text_fields import Reason, Text
+from app.pages.error_pages import redirect_or_refuse
 from app.pages.inputs import BREAK_GLASS, missing, require_typed
 from app.pages.login.admission import WorkRoute
 from app.pages.login.session_cookies import Sender, SenderTransactions
@@ -34,13 +34,13 @@ def _perform(
     now: datetime,
 ) -> Response:
     """Act, then redirect to the promotion page; a refusal is shown on that page."""
-    try:
-        act()
-    except UnauthenticatedError:
-        raise
-    except RegistryError as refusal:
-        return promotion_page(request, visit, sessions, promotion_id, now, refusal=refusal)
-    return RedirectResponse(f"/admin/promotions/{promotion_id}?done={done}", status_code=303)
+    return redirect_or_refuse(
+        act,
+        done=lambda _: f"/admin/promotions/{promotion_id}?done={done}",
+        refused=lambda refusal: promotion_page(
+            request, visit, sessions, promotion_id, now, refusal=refusal
+        ),
+    )
 
 
 @router.post("/reviews")

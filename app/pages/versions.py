@@ -4,19 +4,20 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from app.db.blobs import damaged_among
 from app.db.channels import channels_of, channels_serving
 from app.db.evaluations import recent_evaluations
 from app.db.session import Sessions
 from app.domain.artifacts.prefix import context_share, kv_cache_bytes
-from app.domain.errors import RegistryError, UnauthenticatedError
+from app.domain.errors import RegistryError
 from app.domain.identity.access import Role
 from app.domain.naming import PrefixName
 from app.http.deps import Now, PrefixPath, SessionsDep
 from app.http.problems import STATUS
 from app.http.text_fields import Reason, Text
+from app.pages.error_pages import redirect_or_refuse
 from app.pages.inputs import Number, require_typed
 from app.pages.login.admission import WorkRoute
 from app.pages.login.session_cookies import Sender, SenderTransactions, Visitor
@@ -54,16 +55,19 @@ def revoke(
     confirmation: Annotated[Text, Form()] = "",
 ) -> Response:
     """Revoke a version; the caller must type its number to confirm."""
-    try:
+
+    def act() -> None:
         why = ": a revoked version cannot be restored."
         require_typed(f"revoke {number}", confirmation, why)
         revocations.revoke(transactions, prefix=prefix, number=number, reason=reason)
-    except UnauthenticatedError:
-        raise
-    except RegistryError as refusal:
-        return _version_page(request, visit, sessions, prefix, number, now, refusal=refusal)
-    path = f"/admin/prefixes/{prefix}/versions/{number}?done=revoke"
-    return RedirectResponse(path, status_code=303)
+
+    return redirect_or_refuse(
+        act,
+        done=lambda _: f"/admin/prefixes/{prefix}/versions/{number}?done=revoke",
+        refused=lambda refusal: _version_page(
+            request, visit, sessions, prefix, number, now, refusal=refusal
+        ),
+    )
 
 
 def _version_page(

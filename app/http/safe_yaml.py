@@ -3,7 +3,6 @@
 import math
 import re
 import unicodedata
-from collections.abc import Collection
 from typing import Any
 
 import yaml
@@ -15,6 +14,7 @@ from app.domain.strict_json import quoted
 _TAG = "tag:yaml.org,2002:"
 _MERGE_KEY = "<<"
 _DEPTH_LIMIT = 64
+_NODES_LIMIT = 10_000
 
 
 class _RefusedError(ValueError):
@@ -37,6 +37,7 @@ class _Loader(yaml.SafeLoader):
         self._open: list[str | None] = []  # the anchors of the nodes that are being composed
         self._with_alias: set[str] = set()
         self._keys: dict[int, dict[str, Node]] = {}
+        self._nodes = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:  # noqa: ANN401
         """Return the next node. A key of a mapping has no index; its value has it as one."""
@@ -47,10 +48,17 @@ class _Loader(yaml.SafeLoader):
             raise _RefusedError(f"{_place(event)} has a tag; leave it out")
         if len(self._open) >= _DEPTH_LIMIT:
             raise _RefusedError(f"{_place(event)} is nested deeper than {_DEPTH_LIMIT} levels")
+        self._nodes += 1
+        if self._nodes > _NODES_LIMIT:
+            raise _RefusedError(f"{_place(event)} has more than {_NODES_LIMIT} keys and values")
         self._open.append(event.anchor)
         node = super().compose_node(parent, index)
         self._open.pop()
         if isinstance(parent, MappingNode) and index is None and node is not None:
+            if event.anchor is not None:
+                raise _RefusedError(
+                    f"{_place(event)} has an anchor or alias on a key; write the key out"
+                )
             self._require_new(node, parent)
         return node
 
@@ -61,7 +69,7 @@ class _Loader(yaml.SafeLoader):
 
     def _require_new(self, key: Node, mapping: MappingNode) -> None:
         """Check a key as soon as it is read: a long document is not read to its end."""
-        _require_plain(key, self.anchors.values())
+        _require_plain(key)
         keys = self._keys.setdefault(id(mapping), {})
         same = keys.setdefault(unicodedata.normalize("NFC", key.value), key)
         if same is not key:
@@ -74,9 +82,7 @@ class _Loader(yaml.SafeLoader):
         """Ignore merge keys, which are refused before."""
 
 
-def _require_plain(key: Node, anchored: Collection[Node]) -> None:
-    if key in anchored:
-        raise _RefusedError(f"{_place(key)} has an anchor or alias on a key; write the key out")
+def _require_plain(key: Node) -> None:
     if not isinstance(key, ScalarNode) or key.tag != f"{_TAG}str":
         raise _RefusedError(f"{_place(key)} has a key that is no text; put it in quotes")
     if key.value == _MERGE_KEY:
@@ -113,7 +119,8 @@ def yaml_value(body: bytes) -> object:
     Raises:
         MalformedRequestError: The body is not exactly one valid document in UTF-8, or contains
             a repeated key, a key that is no text, a merge key, a tag, an alias of a key or of a
-            value with an alias, or nesting deeper than 64 levels. The message names the place.
+            value with an alias, nesting deeper than 64 levels, or more than 10,000 keys and values.
+            The message names the place.
     """
     try:
         return _Loader(body.decode("utf-8")).get_single_data()

@@ -72,6 +72,25 @@ def test_what_a_reader_could_overlook_is_refused_with_its_place(text, sentence):
     assert sentence in refused.value.detail
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("".join(f"k{number}: 1\n" for number in range(20_000)), 5000, id="keys"),
+        pytest.param("- 1\n" * 20_000, 10_000, id="values"),
+        pytest.param("- &a 1\n" + "- *a\n" * 20_000, 10_000, id="aliases"),
+    ],
+)
+def test_a_document_of_many_nodes_is_read_only_to_the_limit(text, line):
+    with pytest.raises(MalformedRequestError) as refused:
+        yaml_value(text.encode())
+    assert f"Line {line}, " in refused.value.detail
+    assert "more than 10000 keys and values" in refused.value.detail
+
+
+def test_a_document_of_as_many_nodes_as_allowed_is_read():
+    assert len(yaml_value(b"- 1\n" * 9_999)) == 9_999
+
+
 def test_only_utf_8_is_read():
     for encoding in ("utf-16", "utf-32", "latin-1"):
         with pytest.raises(MalformedRequestError):

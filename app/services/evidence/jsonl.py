@@ -10,6 +10,8 @@ from app.domain.evidence.reports import refused
 
 GZIP: Final = b"\x1f\x8b"
 _EXPANDED_LIMIT_BYTES: Final = 4 << 30
+_RATIO_LIMIT: Final = 200
+_SMALL_BYTES: Final = 1 << 20  # up to this size, any compression ratio is fine
 
 
 def is_gzip(content: BinaryIO) -> bool:
@@ -21,7 +23,8 @@ def lines_of(content: BinaryIO, *, limit_bytes: int) -> Iterator[bytes]:
     """Yield the lines of a file; a line above the limit comes in pieces of `limit_bytes` + 1.
 
     Raises:
-        InvalidEvaluationError: The gzip data is corrupt or expands beyond the limit.
+        InvalidEvaluationError: The gzip data is corrupt, or expands beyond the limit or, after the
+            first MiB, to more than 200 times its size.
     """
     packed = is_gzip(content)
     content.seek(0)
@@ -33,6 +36,12 @@ def lines_of(content: BinaryIO, *, limit_bytes: int) -> Iterator[bytes]:
             if expanded > _EXPANDED_LIMIT_BYTES:
                 message = f"The samples expand to more than {_EXPANDED_LIMIT_BYTES} bytes."
                 raise refused([Fault("too-large", message)])
+            if packed and expanded > max(_SMALL_BYTES, _RATIO_LIMIT * content.tell()):
+                message = (
+                    f"The samples expand to more than {_RATIO_LIMIT} times their size as gzip; "
+                    "send them without compression."
+                )
+                raise refused([Fault("too-compressed", message)])
             yield line
     except (OSError, EOFError, zlib.error) as error:
         message = "The samples begin as gzip but cannot be unpacked."

@@ -4,10 +4,14 @@ import gzip
 import hashlib
 import json
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 
+from app.domain.errors import InvalidEvaluationError
+from app.domain.evidence.samples import LINE_LIMIT_BYTES
 from app.services.artifacts.garbage_collection import collect
+from app.services.evidence.jsonl import lines_of
 from app.storage.s3_staging import S3Staging
 from tests.support.builders import LOCALES, PERSONAS, a_policy, results
 
@@ -115,6 +119,35 @@ def test_a_gzip_bomb_is_refused_before_it_is_unpacked(world, version, monkeypatc
     line = json.dumps(rows()[0] | {"prompt_sha256": "0" * 60_000}).encode()
     response = record(world, version, gzip.compress(b"\n".join([line] * 50)))
     assert {fault["code"] for fault in response.json()["faults"]} == {"too-large"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\n" * (8 << 20), id="blank-lines"),
+        pytest.param(b'{"id": 1}\n' * (1 << 20), id="equal-lines"),
+    ],
+)
+def test_samples_that_expand_too_much_are_refused_after_little_of_them(content):
+    packed = BytesIO(gzip.compress(content))
+    lengths = []
+    with pytest.raises(InvalidEvaluationError) as refused:
+        lengths.extend(map(len, lines_of(packed, limit_bytes=LINE_LIMIT_BYTES)))
+    assert [fault.code for fault in refused.value.faults] == ["too-compressed"]
+    assert 1 << 20 <= sum(lengths) < 4 << 20
+
+
+BLANK_KIB = b" " * 1023 + b"\n"
+
+
+def test_a_small_file_may_expand_more(world, version):
+    too_much = gzip.compress(BLANK_KIB * 1024 + jsonl(rows()))
+    assert record(world, version, too_much).status_code == 422
+    assert record(world, version, gzip.compress(BLANK_KIB * 900 + jsonl(rows()))).is_success
+
+
+def test_samples_without_compression_have_no_ratio(world, version):
+    assert record(world, version, BLANK_KIB * 2048 + jsonl(rows())).is_success
 
 
 def test_a_report_without_results_or_samples_is_refused(world, version):

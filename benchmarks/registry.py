@@ -88,8 +88,8 @@ class Registry:
         if (name := f"{principal} at the pages") not in self._clients:
             with httpx2.Client(base_url=self.server.url, follow_redirects=True) as browser:
                 form = browser.get("/admin/sign-in").text
-                mark = form.partition('name="mark" value="')[2].partition('"')[0]
-                fields = {"token": self.tokens[principal], "mark": mark}
+                shown = form.partition('name="form_token" value="')[2].partition('"')[0]
+                fields = {"token": self.tokens[principal], "form_token": shown}
                 browser.post("/admin/sign-in", data=fields).raise_for_status()
                 cookies = "; ".join(f"{key}={value}" for key, value in browser.cookies.items())
             self._clients[name] = Client(self.server.url, {"Cookie": cookies})

@@ -17,9 +17,11 @@ from app.http.deps import Parts
 from app.http.limits import STATE_KEY
 from app.http.shutdown import prepared_for_signals
 from app.services.artifacts.periodic_collection import collect_if_due
+from app.services.artifacts.revocations import withdraw_revoked
 from app.services.delivery.cache_invalidation import Listener
 from app.services.governance.due_promotions import process_due
 from app.services.readiness import DatabaseProbe, probe_store
+from app.services.transactions import transactions_of_server
 
 _INTERVAL_S: Final = 2.0
 _PROBE_INTERVAL_S: Final = 1.0
@@ -51,6 +53,7 @@ class BackgroundTasks:
             _try(lambda: self._parts.pulls.flush(self._parts.sessions))
             _try(self._read_quotas)
             _try(lambda: process_due(self._parts.sessions))
+            _try(lambda: withdraw_revoked(transactions_of_server(self._parts.sessions)))
 
     def _read_quotas(self) -> None:
         with self._parts.sessions() as session:

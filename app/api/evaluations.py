@@ -136,7 +136,7 @@ def list_control_runs(
         base = base_model_by_digest(session, digest)
         if base is None:
             raise not_found("base model", digest)
-        found = evaluations_page(session, EvaluationRow.base_model_id, base.id, page)
+        found = evaluations_page(session, caller, EvaluationRow.base_model_id == base.id, page)
     return PageOut(items=[evaluation_out(row) for row in found.items], next=found.next)
 
 
@@ -144,11 +144,15 @@ def list_control_runs(
 def list_evaluations(
     prefix: PrefixPath, number: Number, sessions: SessionsDep, caller: Caller, page: PageQuery
 ) -> PageOut[EvaluationOut]:
-    """List a version's evaluations, latest first, including void ones. Not for readers."""
+    """List the evaluations of a version's content, latest first, including void ones.
+
+    Those recorded for other versions of the same content are listed too, if you can see them. Not
+    for readers.
+    """
     caller.require_visible(prefix)
     with sessions() as session:
         version = visible_version(session, caller, prefix, number)
-        found = evaluations_page(session, EvaluationRow.version_id, version.id, page)
+        found = evaluations_page(session, caller, EvaluationRow.content == version.content, page)
     return PageOut(items=[evaluation_out(row) for row in found.items], next=found.next)
 
 

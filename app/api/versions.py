@@ -18,7 +18,7 @@ from app.api.fields import (
 )
 from app.db.blobs import damaged_among
 from app.db.channels import channels_serving, versions_by_break_glass
-from app.db.models import Version
+from app.db.models import Revocation, Version
 from app.db.versions import versions_page
 from app.domain.artifacts.prefix import context_share, kv_cache_bytes
 from app.domain.artifacts.pulls import PullWay
@@ -67,7 +67,7 @@ class TensorOut(Out):
 class RevokedOut(Out):
     reason: str
     at: datetime
-    by: str
+    by: str | None = Field(description="Who revoked it; null if that was in another namespace.")
 
 
 class VersionOut(Out):
@@ -75,6 +75,9 @@ class VersionOut(Out):
     number: int
     digest: str
     revision: str
+    content: str = Field(
+        description="The digest of its numbers; evidence and revocations are about it."
+    )
     base_model: str
     files: list[FileOut]
     tensor: TensorOut
@@ -163,6 +166,7 @@ def _out(
         number=version.number,
         digest=version.digest,
         revision=version.revision,
+        content=version.content,
         base_model=version.base_model.digest,
         files=[FileOut.model_validate(file) for file in version.files],
         tensor=_tensor(version),
@@ -171,15 +175,18 @@ def _out(
         channels=[name for name in channels if caller.can_see_channel(name)],
         damaged=damaged,
         break_glass=break_glass,
-        revoked=None
-        if revocation is None
-        else RevokedOut(
-            reason=revocation.reason,
-            at=revocation.revoked_at,
-            by=revocation.revoked_by.name,
-        ),
+        revoked=None if revocation is None else _revoked(version, revocation),
         created_at=version.created_at,
         created_by=version.created_by.name,
+    )
+
+
+def _revoked(version: Version, revocation: Revocation) -> RevokedOut:
+    namespace = version.prefix.namespace
+    return RevokedOut(
+        reason=revocation.reason_in(namespace),
+        at=revocation.revoked_at,
+        by=revocation.revoked_by.name if revocation.namespace == namespace else None,
     )
 
 

@@ -31,12 +31,18 @@ def lock_channel(session: Session, prefix: PrefixName, name: str) -> Channel | N
     return session.scalars(lock.execution_options(populate_existing=True)).one_or_none()
 
 
-def lock_channels_serving(session: Session, version: Version) -> Sequence[Channel]:
-    """Return the channels that serve `version` now, locked in order of their names."""
+def lock_channels_serving(
+    session: Session, prefix: Prefix, version_ids: Collection[UUID]
+) -> Sequence[Channel]:
+    """Return the prefix's channels that serve one of the versions, locked in order of names."""
+    serving = (
+        select(Channel.id)
+        .join(GenerationShare, _CURRENT)
+        .where(Channel.prefix_id == prefix.id, GenerationShare.version_id.in_(version_ids))
+    )
     statement = (
         select(Channel)
-        .join(GenerationShare, _CURRENT)
-        .where(Channel.prefix_id == version.prefix_id, GenerationShare.version_id == version.id)
+        .where(Channel.id.in_(serving))
         .order_by(Channel.name)
         .options(joinedload(Channel.policy), joinedload(Channel.prefix))
         .with_for_update(of=Channel, key_share=True)
@@ -158,7 +164,7 @@ def generation_numbered(session: Session, channel: Channel, number: int) -> Gene
     loaded = statement.options(
         selectinload(Generation.shares)
         .joinedload(GenerationShare.version)
-        .joinedload(Version.revocation)
+        .options(joinedload(Version.revocation), joinedload(Version.prefix))
     )
     return session.scalars(loaded).one_or_none()
 

@@ -3,11 +3,11 @@
 from array import array
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Select, func, select, true
+from sqlalchemy import ColumnElement, Select, Text, Uuid, func, literal, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from app.db.models import (
@@ -24,6 +24,8 @@ from app.domain.evidence.suites import Suite
 from app.domain.identity.access import EVERYWHERE, Caller
 
 SUITE: Final = TypeAdapter(Suite)
+
+_Id = TypeVar("_Id", str, UUID)
 
 _ALL_RELATIONS = (
     joinedload(EvaluationRow.suite),
@@ -59,24 +61,26 @@ def latest_suite(session: Session, name: str) -> SuiteRow | None:
 
 def evaluations_page(
     session: Session,
-    subject: InstrumentedAttribute[UUID | None],
-    subject_id: UUID,
+    caller: Caller,
+    about: ColumnElement[bool],
     request: PageRequest,
 ) -> Page[EvaluationRow]:
-    """Return the evaluations of a version or base model, including void ones, latest first.
+    """Return the evaluations of a content or base model, including void ones, latest first.
 
-    `subject` is the column of the version's or the base model's id.
+    `about` is the condition on the content or the base model. Evaluations of a content that were
+    recorded in a namespace that is not fully visible to the caller are left out.
     """
-    statement = select(EvaluationRow).where(subject == subject_id)
+    statement = select(EvaluationRow).where(about, is_evaluation_visible_to(caller))
     key = [EvaluationRow.recorded_at, EvaluationRow.id]
     return page_of(session, statement.options(*_ALL_RELATIONS), key, request, descending=True)
 
 
 def recent_evaluations(
-    session: Session, version: Version, *, limit: int = 20
+    session: Session, version: Version, caller: Caller, *, limit: int = 20
 ) -> Sequence[EvaluationRow]:
-    """Return the latest evaluations of a version, including void ones."""
-    return evaluations_page(session, EvaluationRow.version_id, version.id, PageRequest(limit)).items
+    """Return the latest evaluations of a version's content, including void ones."""
+    about = EvaluationRow.content == version.content
+    return evaluations_page(session, caller, about, PageRequest(limit)).items
 
 
 def evaluation_by_id(session: Session, evaluation_id: UUID) -> EvaluationRow | None:
@@ -90,13 +94,16 @@ def evaluation_visible_to(
 
     Hidden and missing evaluations take the same queries, so that timing reveals nothing.
     """
+    return _one(session, EvaluationRow.id == evaluation_id, is_evaluation_visible_to(caller))
+
+
+def is_evaluation_visible_to(caller: Caller) -> ColumnElement[bool]:
+    """Return the condition that an evaluation is visible; control runs are to every member."""
     namespaces = caller.fully_visible_namespaces()
-    visible = EvaluationRow.version.has(Version.prefix.has(Prefix.namespace.in_(namespaces)))
-    if namespaces:
-        visible = visible | EvaluationRow.version_id.is_(None)
     if EVERYWHERE in namespaces:
-        visible = true()
-    return _one(session, EvaluationRow.id == evaluation_id, visible)
+        return true()
+    visible = EvaluationRow.version.has(Version.prefix.has(Prefix.namespace.in_(namespaces)))
+    return visible | EvaluationRow.version_id.is_(None) if namespaces else visible
 
 
 def _one(session: Session, *where: ColumnElement[bool]) -> EvaluationRow | None:
@@ -108,13 +115,13 @@ def _one(session: Session, *where: ColumnElement[bool]) -> EvaluationRow | None:
 
 def evidence_for(
     session: Session,
-    subject: InstrumentedAttribute[UUID | None],
-    subject_ids: Collection[UUID],
+    subject: InstrumentedAttribute[_Id | None],
+    subject_ids: Collection[_Id],
     compared: Collection[str],
-) -> dict[UUID, list[Evaluation]]:
-    """Return the evaluations of each version or base model that are not void.
+) -> dict[_Id, list[Evaluation]]:
+    """Return the evaluations of each content or base model that are not void.
 
-    `subject` is the column of the version's or the base model's id. Samples are read only for
+    `subject` is the column of the content or of the base model's id. Samples are read only for
     the metrics in `compared`, because only comparisons need them.
     """
     not_void = _recorded().outerjoin(EvaluationVoid).where(EvaluationVoid.evaluation_id.is_(None))
@@ -125,12 +132,12 @@ def evidence_for(
 def by_subject(
     session: Session,
     rows: Sequence[EvaluationRow],
-    subject: InstrumentedAttribute[UUID | None],
+    subject: InstrumentedAttribute[_Id | None],
     compared: Collection[str],
-) -> dict[UUID, list[Evaluation]]:
+) -> dict[_Id, list[Evaluation]]:
     """Return evaluations by the value of the column `subject`, with the samples of `compared`."""
     scores = scores_of(session, [row.id for row in rows], compared)
-    found: dict[UUID, list[Evaluation]] = defaultdict(list)
+    found: dict[_Id, list[Evaluation]] = defaultdict(list)
     for row in rows:
         subject_id = getattr(row, subject.key)
         found[subject_id].append(evaluation_of(row, scores.get(row.id, {})))
@@ -161,16 +168,32 @@ def scores_of(
     for row in session.scalars(statement):
         key = CellKey(row.metric, row.persona, row.locale)
         found[row.evaluation_id][key] = Scores(
-            array("Q", row.keys_packed), array("d", row.values_packed)
+            array("Q", row.keys_packed),
+            array("d", row.values_packed),
+            array("Q", row.clusters_packed),
         )
     return found
 
 
-def evaluators_of(session: Session, evaluation_ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Return the id of the evaluator of each evaluation."""
-    statement = select(EvaluationRow.id, EvaluationRow.evaluator_id)
-    found = session.execute(statement.where(EvaluationRow.id.in_(evaluation_ids)))
-    return {row.id: row.evaluator_id for row in found}
+def evaluators_and_authors(
+    session: Session, evaluation_ids: Collection[UUID], contents: Collection[str]
+) -> tuple[dict[UUID, UUID], dict[str, frozenset[UUID]]]:
+    """Return the evaluator of each evaluation, and the authors of each content, in one query."""
+    evaluators = select(
+        EvaluationRow.id, literal(None, Text).label("content"), EvaluationRow.evaluator_id
+    ).where(EvaluationRow.id.in_(evaluation_ids))
+    authors = select(literal(None, Uuid), Version.content, Version.created_by_id).where(
+        Version.content.in_(contents)
+    )
+    by_evaluation: dict[UUID, UUID] = {}
+    by_content: dict[str, set[UUID]] = defaultdict(set)
+    rows: Sequence[Any] = session.execute(evaluators.union(authors)).all()
+    for evaluation_id, content, principal_id in rows:
+        if evaluation_id is not None:
+            by_evaluation[evaluation_id] = principal_id
+        else:
+            by_content[content].add(principal_id)
+    return by_evaluation, {each: frozenset(ids) for each, ids in by_content.items()}
 
 
 def _recorded() -> Select[EvaluationRow]:
@@ -189,6 +212,7 @@ def evaluation_of(row: EvaluationRow, scores: Mapping[CellKey, Scores]) -> Evalu
         kind=row.kind,
         partial=row.partial,
         evaluator_id=row.evaluator_id,
+        scope=row.scope,
         finished_at=row.finished_at,
         cells={
             CellKey(cell.metric, cell.persona, cell.locale): Cell(

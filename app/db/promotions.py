@@ -49,7 +49,7 @@ _LISTED = (
     joinedload(Promotion.requested_by),
     selectinload(Promotion.shares)
     .joinedload(PromotionShare.version)
-    .load_only(Version.number, Version.created_by_id, raiseload=True),
+    .load_only(Version.number, Version.content, raiseload=True),
     selectinload(Promotion.reviews).joinedload(ReviewRow.reviewer),
 )
 _WITH_DECISION = with_expression(Promotion.decision_json, cast(Promotion.decision, Text))

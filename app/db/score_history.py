@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from app.db.evaluations import is_evaluation_visible_to
 from app.db.models import (
     EvaluationCell,
     EvaluationRow,
@@ -18,6 +19,7 @@ from app.db.models import (
     Version,
 )
 from app.domain.evidence.evaluation import CellKey
+from app.domain.identity.access import Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def score_history(session: Session, prefix: Prefix, *, versions: int = 50) -> Se
             func.max(EvaluationCell.mean),
             func.sum(EvaluationCell.samples),
         )
-        .join(EvaluationRow, EvaluationRow.version_id == Version.id)
+        .join(EvaluationRow, EvaluationRow.content == Version.content)
         .join(EvaluationCell, EvaluationCell.evaluation_id == EvaluationRow.id)
         .join(SuiteRow, SuiteRow.id == EvaluationRow.suite_id)
         .outerjoin(EvaluationVoid, EvaluationVoid.evaluation_id == EvaluationRow.id)
@@ -63,21 +65,25 @@ def score_history(session: Session, prefix: Prefix, *, versions: int = 50) -> Se
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An evaluation with its evaluator's name and the means of its cells."""
+    """An evaluation with the means of its cells, and its evaluator's name if it is visible."""
 
     id: UUID
-    evaluator: str
+    evaluator: str | None
     suite: str
     finished_at: datetime
     cells: dict[CellKey, float]
 
 
-def runs(session: Session, evaluation_ids: Collection[UUID]) -> dict[UUID, Run]:
-    """Return evaluations by id, each with the means of its cells, in one query."""
+def runs(session: Session, caller: Caller, evaluation_ids: Collection[UUID]) -> dict[UUID, Run]:
+    """Return evaluations by id, each with the means of its cells, in one query.
+
+    The evaluator is None if the evaluation was recorded where the caller does not see everything.
+    """
+    evaluator = case((is_evaluation_visible_to(caller), Principal.name))
     statement = (
         select(
             EvaluationRow.id,
-            Principal.name,
+            evaluator,
             SuiteRow.name,
             EvaluationRow.finished_at,
             EvaluationCell.metric,
@@ -91,9 +97,7 @@ def runs(session: Session, evaluation_ids: Collection[UUID]) -> dict[UUID, Run]:
         .where(EvaluationRow.id.in_(evaluation_ids))
     )
     found: dict[UUID, Run] = {}
-    for id_, evaluator, suite, finished_at, metric, persona, locale, mean in session.execute(
-        statement
-    ):
-        run = found.setdefault(id_, Run(id_, evaluator, suite, finished_at, {}))
+    for id_, name, suite, finished_at, metric, persona, locale, mean in session.execute(statement):
+        run = found.setdefault(id_, Run(id_, name, suite, finished_at, {}))
         run.cells[CellKey(metric, persona, locale)] = mean
     return found

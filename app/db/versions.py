@@ -1,18 +1,29 @@
-"""Version queries: by number, revision or digest, listed, for resolving, and who pulled them."""
+"""Version queries: by number, revision, files or content, for resolving, and who pulled them."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Select, Text, cast, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.db.channels import served
-from app.db.models import Channel, GenerationShare, Prefix, Pull, Revocation, Version
+from app.db.models import (
+    Channel,
+    Content,
+    GenerationShare,
+    Prefix,
+    Pull,
+    Revocation,
+    Version,
+    Withdrawal,
+)
 from app.db.paging import Page, PageRequest, beyond_cursor, page_of
 from app.domain.artifacts.pulls import PullKey, Tally
 from app.domain.identity.access import Caller
-from app.domain.naming import PrefixName
+from app.domain.naming import Json, PrefixName
 
 _ALL_RELATIONS = (
     joinedload(Version.base_model),
@@ -51,12 +62,15 @@ def version_numbered(
 def version_at_revision(
     session: Session, prefix: PrefixName, revision: str, *, released_to: Caller | None = None
 ) -> Version | None:
-    """Return the version whose digest begins with the 40 hex digits of `revision`."""
+    """Return the version whose digest begins with the 40 hex digits of `revision`.
+
+    Of versions with equal files it is the latest.
+    """
     digest = f"sha256:{revision}"
     statement = _of(prefix).where(Version.digest.startswith(digest)).options(*_ALL_RELATIONS)
     if released_to is not None:
         statement = statement.where(served(Version.prefix_id, released_to, Version.id))
-    return session.scalars(statement).unique().one_or_none()
+    return session.scalars(statement.order_by(Version.number.desc()).limit(1)).one_or_none()
 
 
 def versions_numbered(
@@ -67,9 +81,83 @@ def versions_numbered(
     return {version.number: version for version in session.scalars(statement)}
 
 
-def version_by_digest(session: Session, prefix_id: UUID, digest: str) -> Version | None:
-    statement = select(Version).where(Version.prefix_id == prefix_id, Version.digest == digest)
-    return session.scalars(statement.options(*_ALL_RELATIONS)).unique().one_or_none()
+def version_pushed(
+    session: Session,
+    prefix_id: UUID,
+    digest: str,
+    card: Mapping[str, Json],
+    lineage: Mapping[str, Json],
+) -> Version | None:
+    """Return the version with these files, this card and this lineage."""
+    statement = (
+        select(Version)
+        .where(
+            Version.prefix_id == prefix_id,
+            Version.digest == digest,
+            Version.card == cast(dict(card), JSONB),
+            Version.lineage == cast(dict(lineage), JSONB),
+        )
+        .options(*_ALL_RELATIONS)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def add_content(session: Session, content: Content) -> None:
+    """Insert a content unless it is known."""
+    values = {
+        "digest": content.digest,
+        "base_model_id": content.base_model_id,
+        "norm": content.norm,
+    }
+    session.execute(insert(Content).values(values).on_conflict_do_nothing())
+
+
+def lock_contents(
+    session: Session, contents: Collection[str], *, for_revocation: bool = False
+) -> Collection[str]:
+    """Lock contents until the transaction ends; return those that are revoked.
+
+    A revocation waits for the transactions that put a content on a channel, and they for it.
+    The rows of contents cannot be locked, because the service may not change them.
+    """
+    kind = "" if for_revocation else "_shared"
+    lock = getattr(func, f"pg_advisory_xact_lock{kind}")
+    names = sorted(f"content {content}" for content in contents)
+    keys = func.unnest(cast(names, ARRAY(Text))).column_valued("key")
+    session.execute(select(lock(func.hashtextextended(keys, 0))))
+    revoked = select(Revocation.content).where(Revocation.content.in_(contents))
+    return set(session.scalars(revoked))
+
+
+def authors_of(
+    session: Session, contents: Collection[str], *, until: datetime
+) -> Mapping[str, frozenset[UUID]]:
+    """Return the ids of the principals that pushed each content by a moment, to any prefix."""
+    statement = select(Version.content, Version.created_by_id).where(
+        Version.content.in_(contents), Version.created_at <= until
+    )
+    found: dict[str, set[UUID]] = defaultdict(set)
+    for content, author_id in session.execute(statement.distinct()):
+        found[content].add(author_id)
+    return {content: frozenset(authors) for content, authors in found.items()}
+
+
+def versions_with_content(session: Session, prefix_id: UUID, content: str) -> Sequence[Version]:
+    """Return a prefix's versions of a content, in order of their numbers."""
+    statement = select(Version).where(Version.content == content, Version.prefix_id == prefix_id)
+    return session.scalars(statement.order_by(Version.number).options(*_FOR_GATE)).all()
+
+
+def withdrawals(session: Session, *, limit: int) -> Sequence[tuple[UUID, str]]:
+    """Return the prefixes, by id, that have not withdrawn a revoked content yet."""
+    statement = select(Withdrawal.prefix_id, Withdrawal.content).limit(limit)
+    return [(prefix_id, content) for prefix_id, content in session.execute(statement)]
+
+
+def prefixes_with_content(session: Session, content: str) -> Sequence[UUID]:
+    """Return the ids of the prefixes that have a version of a content."""
+    statement = select(Version.prefix_id).where(Version.content == content)
+    return session.scalars(statement.distinct()).all()
 
 
 def versions_page(

@@ -35,7 +35,7 @@ def card_of(session: Session, version: Version, caller: Caller) -> ModelCard:
     return ModelCard(
         version=version,
         channels=[name for name in channels if caller.can_see_channel(name)],
-        evaluations=recent_evaluations(session, version) if can_see_unreleased else None,
+        evaluations=recent_evaluations(session, version, caller) if can_see_unreleased else None,
         promotions=executed_with(session, version) if can_see_unreleased else None,
     )
 

@@ -135,7 +135,7 @@ def _promotion_view(
         numbers = {candidate.number for candidate in decision.candidates}
         replaced = set() if decision.incumbent is None else {decision.incumbent.number}
         found = versions_beside(session, row.channel.prefix, numbers | replaced)
-        read = runs(session, [ref.id for ref in decision.evaluations])
+        read = runs(session, caller, [ref.id for ref in decision.evaluations])
     incumbent = next((found[number] for number in replaced), None)
     beside = [_side_by_side(found[number], incumbent) for number in sorted(numbers)]
     return _PromotionView(review_permission(row, state, caller, now), decision, beside, read)
@@ -154,7 +154,8 @@ def _side_by_side(candidate: Version, incumbent: Version | None) -> SideBySide:
 def _contributors(row: Promotion, view: _PromotionView) -> Sequence[tuple[str, list[str]]]:
     """Return the contributors by role; a policy may exclude them from reviewing."""
     read = [ref.id for ref in view.decision.evaluations if ref.of is EvidenceRole.CANDIDATE]
-    evaluators = {view.runs[id_].evaluator for id_ in read if id_ in view.runs}
+    names = {view.runs[id_].evaluator for id_ in read if id_ in view.runs}
+    evaluators = {name or "an evaluator of another namespace" for name in names}
     return [
         ("Requester", [row.requested_by.name]),
         ("Author", sorted({each.candidate.created_by.name for each in view.beside})),

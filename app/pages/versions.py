@@ -86,7 +86,7 @@ def _version_page(
         row = visible_version(session, caller, prefix, number)
         serving = channels_serving(session, [row.id]).get(row.id, [])
         damaged = damaged_among(session, [row.id]).get(row.id, [])
-        evaluations = recent_evaluations(session, row) if sees_all else []
+        evaluations = recent_evaluations(session, row, caller) if sees_all else []
         channels = channels_of(session, [row.prefix_id]).get(row.prefix_id, []) if sees_all else []
     return page(
         request,

@@ -149,6 +149,15 @@ class Transactions:
         self._request = request
         self._turns = turns
 
+    @property
+    def is_keyed(self) -> bool:
+        """Whether changes commit with the response of an idempotent request, not at once."""
+        return self._request is not None
+
+    def of_server(self) -> "Transactions":
+        """Return transactions of the server itself, outside of this request."""
+        return transactions_of_server(self._outside)
+
     def read(self) -> Session:
         """Return a session that only reads, and sees the changes of this request."""
         return (self._outside if self._request is None else self._request.sessions)()

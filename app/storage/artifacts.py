@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from app.domain.artifacts.adapter_config import AdapterConfig, parse_config
+from app.domain.artifacts.content import TensorContent, tensor_content
 from app.domain.artifacts.geometry import Geometry
 from app.domain.artifacts.prefix import (
     PrefixProperties,
@@ -22,12 +23,14 @@ from app.storage.tensors import scan
 class Inspection:
     """The properties of a prefix, or all its faults: `properties` is None if there are `faults`.
 
-    `scan` is present whenever the elements could be read, `config` whenever it could be parsed.
+    `scan` and `tensors` are present whenever the elements could be read, `config` whenever it
+    could be parsed.
     """
 
     properties: PrefixProperties | None
     config: AdapterConfig | None
     scan: TensorScan | None
+    tensors: tuple[TensorContent, ...]
     faults: tuple[Fault, ...]
 
 
@@ -58,7 +61,8 @@ def inspect(
         *prefix_faults,
         *(content_faults(found) if found else ()),
     )
-    return Inspection(None if faults else properties, settings, found, faults)
+    tensors = (tensor_content(entry, found),) if entry and found else ()
+    return Inspection(None if faults else properties, settings, found, tensors, faults)
 
 
 def _read_header(weights: BinaryIO) -> tuple[TensorFile | None, tuple[Fault, ...]]:

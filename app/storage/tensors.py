@@ -1,5 +1,6 @@
 """The scan of every element of a prefix, in bounded memory; no other module computes on tensors."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -18,7 +19,7 @@ WINDOW_ELEMENTS: Final = 32_767
 
 
 def scan(file: BinaryIO, entry: TensorEntry, geometry: Geometry) -> TensorScan:
-    """Return the norms of a prefix's elements, and how many elements are not finite.
+    """Return the norms and the digest of a prefix's elements, and how many are not finite.
 
     The file is read, not mapped: mapped pages would count as this process's memory. A window is a
     whole number of segments; a segment is one token's key or value in one layer. Memory therefore
@@ -37,11 +38,13 @@ def scan(file: BinaryIO, entry: TensorEntry, geometry: Geometry) -> TensorScan:
 
     dtype = getattr(torch, DTYPES[entry.dtype])
     tally = _Tally(torch.zeros(geometry.layers * 2, dtype=torch.float64))
+    digest = hashlib.sha256()
     window_elements = max(1, WINDOW_ELEMENTS // geometry.width) * geometry.width
     for window in _windows(file, entry, window_elements * dtype.itemsize):
+        digest.update(window)
         segments = torch.frombuffer(window, dtype=dtype).view(-1, geometry.width)
         tally.add(segments, torch.arange(len(segments)))
-    return tally.result()
+    return tally.result(f"sha256:{digest.hexdigest()}")
 
 
 class _Tally:
@@ -63,13 +66,14 @@ class _Tally:
         self._squares.index_add_(0, parts, sums)
         self._segments_added += len(sums)
 
-    def result(self) -> TensorScan:
+    def result(self, sha256: str) -> TensorScan:
         norms = self._squares.sqrt()
         return TensorScan(
             non_finite=self._non_finite,
             first_non_finite=self._first,
             key_norms=tuple(norms[0::2].tolist()),
             value_norms=tuple(norms[1::2].tolist()),
+            sha256=sha256,
         )
 
     def _count_non_finite(self, segments: "Tensor") -> None:

@@ -17,6 +17,7 @@ APPEND_ONLY = (
     "audit_leaf",
     "audit_node",
     "base_model",
+    "content",
     "prefix_base_model",
     "evaluation",
     "evaluation_cell",
@@ -88,7 +89,6 @@ CACHED = {
     "principal": ("UPDATE OR DELETE", "principal", "id"),
     "channel": ("UPDATE OR DELETE", "prefix", "prefix_id"),
     "prefix": ("UPDATE OF namespace, name OR DELETE", "prefix", "id"),
-    "revocation": ("INSERT", "version", "version_id"),
 }
 
 ANNOUNCE_CHANGE = """
@@ -104,6 +104,16 @@ BEGIN
             'registry_changes', TG_ARGV[0] || ' ' || (to_jsonb(NEW) ->> TG_ARGV[1])
         );
     END IF;
+    RETURN NULL;
+END $$
+"""
+
+# A revocation is of a content: it concerns every version of it, in all prefixes.
+ANNOUNCE_REVOCATION = """
+CREATE FUNCTION announce_revocation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('registry_changes', 'version ' || id)
+        FROM version WHERE content = NEW.content;
     RETURN NULL;
 END $$
 """
@@ -424,11 +434,26 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_channel_policy_id"), "channel", ["policy_id"], unique=False)
     op.create_table(
+        "content",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("base_model_id", sa.Uuid(), nullable=False),
+        sa.Column("norm", sa.Double(), nullable=False),
+        sa.CheckConstraint(
+            "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_content_digest_is_digest")
+        ),
+        sa.ForeignKeyConstraint(
+            ["base_model_id"], ["base_model.id"], name=op.f("fk_content_base_model_id_base_model")
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_content")),
+        info={"append_only": True},
+    )
+    op.create_table(
         "version",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("prefix_id", sa.Uuid(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
         sa.Column("base_model_id", sa.Uuid(), nullable=False),
         sa.Column("peft_type", sa.Text(), nullable=False),
         sa.Column("virtual_tokens", sa.Integer(), nullable=False),
@@ -449,15 +474,23 @@ def upgrade() -> None:
             ["base_model_id"], ["base_model.id"], name=op.f("fk_version_base_model_id_base_model")
         ),
         sa.ForeignKeyConstraint(
+            ["content"], ["content.digest"], name=op.f("fk_version_content_content")
+        ),
+        sa.ForeignKeyConstraint(
             ["created_by_id"], ["principal.id"], name=op.f("fk_version_created_by_id_principal")
         ),
         sa.ForeignKeyConstraint(
             ["prefix_id"], ["prefix.id"], name=op.f("fk_version_prefix_id_prefix")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_version")),
-        sa.UniqueConstraint("prefix_id", "digest", name=op.f("uq_version_prefix_id_digest")),
         sa.UniqueConstraint("prefix_id", "number", name=op.f("uq_version_prefix_id_number")),
         info={"append_only": True},
+    )
+    op.create_index(
+        op.f("ix_version_prefix_id_digest"), "version", ["prefix_id", "digest"], unique=False
+    )
+    op.create_index(
+        op.f("ix_version_content_prefix_id"), "version", ["content", "prefix_id"], unique=False
     )
     op.create_table(
         "prefix_base_model",
@@ -483,6 +516,7 @@ def upgrade() -> None:
         "evaluation",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("version_id", sa.Uuid(), nullable=True),
+        sa.Column("content", sa.Text(), nullable=True),
         sa.Column("base_model_id", sa.Uuid(), nullable=True),
         sa.Column("suite_id", sa.Uuid(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
@@ -506,6 +540,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("evaluator_id", sa.Uuid(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
         sa.CheckConstraint(
             "partial = (cardinality(partial_reasons) > 0)",
             name=op.f("ck_evaluation_says_why_it_is_partial"),
@@ -517,10 +552,16 @@ def upgrade() -> None:
             "(version_id IS NULL) <> (base_model_id IS NULL)",
             name=op.f("ck_evaluation_of_one_subject"),
         ),
+        sa.CheckConstraint(
+            "(version_id IS NULL) = (content IS NULL)", name=op.f("ck_evaluation_of_a_content")
+        ),
         sa.ForeignKeyConstraint(
             ["base_model_id"],
             ["base_model.id"],
             name=op.f("fk_evaluation_base_model_id_base_model"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["content"], ["content.digest"], name=op.f("fk_evaluation_content_content")
         ),
         sa.ForeignKeyConstraint(
             ["evaluator_id"], ["principal.id"], name=op.f("fk_evaluation_evaluator_id_principal")
@@ -561,6 +602,7 @@ def upgrade() -> None:
         sa.Column("locale", sa.Text(), nullable=False),
         sa.Column("keys_packed", sa.LargeBinary(), nullable=False),
         sa.Column("values_packed", sa.LargeBinary(), nullable=False),
+        sa.Column("clusters_packed", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["evaluation_id"],
             ["evaluation.id"],
@@ -577,9 +619,9 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        op.f("ix_evaluation_version_id_recorded_at_id"),
+        op.f("ix_evaluation_content_recorded_at_id"),
         "evaluation",
-        ["version_id", "recorded_at", "id"],
+        ["content", "recorded_at", "id"],
         unique=False,
     )
     op.create_table(
@@ -661,18 +703,37 @@ def upgrade() -> None:
     )
     op.create_table(
         "revocation",
+        sa.Column("content", sa.Text(), nullable=False),
         sa.Column("version_id", sa.Uuid(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("revoked_by_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["content"], ["content.digest"], name=op.f("fk_revocation_content_content")
+        ),
         sa.ForeignKeyConstraint(
             ["revoked_by_id"], ["principal.id"], name=op.f("fk_revocation_revoked_by_id_principal")
         ),
         sa.ForeignKeyConstraint(
             ["version_id"], ["version.id"], name=op.f("fk_revocation_version_id_version")
         ),
-        sa.PrimaryKeyConstraint("version_id", name=op.f("pk_revocation")),
+        sa.PrimaryKeyConstraint("content", name=op.f("pk_revocation")),
         info={"append_only": True},
+    )
+    op.create_index(op.f("ix_revocation_version_id"), "revocation", ["version_id"], unique=False)
+    op.create_table(
+        "withdrawal",
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("prefix_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["content"], ["content.digest"], name=op.f("fk_withdrawal_content_content")
+        ),
+        sa.ForeignKeyConstraint(
+            ["prefix_id"], ["prefix.id"], name=op.f("fk_withdrawal_prefix_id_prefix")
+        ),
+        sa.PrimaryKeyConstraint("content", "prefix_id", name=op.f("pk_withdrawal")),
+        info={"disposable": True},
     )
     op.create_table(
         "pull",
@@ -1043,6 +1104,11 @@ def upgrade() -> None:
             f"CREATE TRIGGER {table}_is_announced AFTER {events} ON {table} "
             f"FOR EACH ROW EXECUTE FUNCTION announce_change('{kind}', '{column}')"
         )
+    op.execute(ANNOUNCE_REVOCATION)
+    op.execute(
+        "CREATE TRIGGER revocation_is_announced AFTER INSERT ON revocation "
+        "FOR EACH ROW EXECUTE FUNCTION announce_revocation()"
+    )
 
 
 def _create_audit_log() -> None:
@@ -1152,10 +1218,12 @@ def downgrade() -> None:
     op.drop_table("evaluation_cell")
     op.drop_table("version_file")
     op.drop_table("pull")
+    op.drop_table("withdrawal")
     op.drop_table("revocation")
     op.drop_table("promotion")
     op.drop_table("evaluation")
     op.drop_table("version")
+    op.drop_table("content")
     op.drop_table("prefix_base_model")
     op.drop_table("channel")
     op.drop_table("suite")
@@ -1177,5 +1245,6 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION refuse_change()")
     op.execute("DROP FUNCTION keep_chain_end()")
     op.execute("DROP FUNCTION announce_change()")
+    op.execute("DROP FUNCTION announce_revocation()")
     op.execute("DROP FUNCTION registry_time()")
     op.execute("DROP FUNCTION refuse_deactivated()")

@@ -61,7 +61,7 @@ def large_file(world_on, parts):
 def test_a_file_is_sent_complete_with_its_digest_as_etag(intact):
     response = download(intact)
 
-    assert (response.status_code, response.content) == (200, weights())
+    assert (response.status_code, response.content) == (200, intact.weights())
     assert response.headers["etag"] == f'"{digest_of(intact.version)}"'
     assert response.headers["content-length"] == str(SIZE)
     assert response.headers["accept-ranges"] == "bytes"
@@ -94,7 +94,7 @@ def test_a_download_can_be_redirected_to_the_store(intact):
 
     assert response.status_code == 307
     assert response.headers["etag"] == f'"{digest_of(intact.version)}"'
-    assert httpx2.get(response.headers["location"]).content == weights()
+    assert httpx2.get(response.headers["location"]).content == intact.weights()
 
 
 # Ranges
@@ -115,7 +115,7 @@ def test_a_download_can_be_redirected_to_the_store(intact):
 def test_a_range_returns_that_part(intact, requested, first, last):
     response = download(intact, range=requested)
 
-    assert (response.status_code, response.content) == (206, weights()[first : last + 1])
+    assert (response.status_code, response.content) == (206, intact.weights()[first : last + 1])
     assert response.headers["content-range"] == f"bytes {first}-{last}/{SIZE}"
     assert response.headers["content-length"] == str(last - first + 1)
 
@@ -125,7 +125,7 @@ def test_a_range_returns_that_part(intact, requested, first, last):
 )
 def test_an_unsupported_range_returns_the_complete_file(intact, requested):
     response = download(intact, range=requested)
-    assert (response.status_code, response.content) == (200, weights())
+    assert (response.status_code, response.content) == (200, intact.weights())
 
 
 @pytest.mark.parametrize("requested", [f"bytes={SIZE}-", "bytes=-0", "bytes=9-3"])
@@ -169,7 +169,7 @@ def test_damage_found_by_a_download_is_shown_and_recorded_once(world, tamper):
 def test_a_range_of_a_damaged_file_is_refused_even_if_its_bytes_are_intact(world, tamper):
     seed = an_unused_seed()
     version = world.a_version(seed=seed)
-    tamper(digest_of(version), weights(seed)[:-1] + b"x")
+    tamper(digest_of(version), world.weights(seed)[:-1] + b"x")
     response = download(world, range="bytes=0-9")
     assert (response.status_code, code(response)) == (500, "damaged-object")
 

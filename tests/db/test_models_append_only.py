@@ -215,9 +215,9 @@ def test_the_service_cannot_define_drop_or_truncate(engine, statement):
 
 def test_a_version_number_is_unique(sessions, a_full_registry):
     copied = (
-        "INSERT INTO version SELECT :id, prefix_id, number, :digest, base_model_id, peft_type, "
-        "virtual_tokens, dtype, parameters, key_norms, value_norms, remarks, card, lineage, "
-        "created_at, created_by_id FROM version LIMIT 1"
+        "INSERT INTO version SELECT :id, prefix_id, number, :digest, content, base_model_id, "
+        "peft_type, virtual_tokens, dtype, parameters, key_norms, value_norms, remarks, card, "
+        "lineage, created_at, created_by_id FROM version LIMIT 1"
     )
     values = {"id": uuid.uuid4(), "digest": f"sha256:{'2' * 64}"}
     with sessions() as session, pytest.raises(IntegrityError, match="uq_version_prefix_id_number"):

@@ -168,7 +168,7 @@ def test_the_latest_evaluations_of_a_version_are_found(world, sessions):
 
     with sessions() as session:
         row = expect(version_numbered(session, PrefixName(world.namespace, "voice"), 1))
-        (found,) = recent_evaluations(session, row, limit=1)
+        (found,) = recent_evaluations(session, row, SYSTEM, limit=1)
 
     assert str(found.id) == latest["id"]
 

@@ -15,7 +15,7 @@ from app.main import app_of
 from app.services.artifacts.pulls import PullLog
 from app.services.delivery.cache_loader import ReadThroughCache
 from tests.support.blobs import MemoryBlobs
-from tests.support.builders import World, weights
+from tests.support.builders import World
 from tests.support.observing import eventually
 
 
@@ -94,7 +94,7 @@ def test_a_download_survives_changes_of_others(world, interrupted):
     other = world.on_its_own_client()
     name, _ = world.a_principal()
     interrupted.between = lambda: without_grants(other, name)
-    assert download(world).content == weights()
+    assert download(world).content == world.weights()
 
 
 def test_a_download_survives_changes_that_leave_its_authority(world, interrupted):
@@ -102,7 +102,7 @@ def test_a_download_survives_changes_that_leave_its_authority(world, interrupted
     grants = [{"role": "reader", "namespace": world.namespace}]
     body = {"principal": world.name, "grants": grants}
     interrupted.between = lambda: other.call("PUT", "/v1/grants", by="admin", json=body)
-    assert download(world).content == weights()
+    assert download(world).content == world.weights()
 
 
 def test_a_body_is_refused_once_its_authority_has_ended(world, listening):
@@ -160,7 +160,7 @@ def test_without_notifications_a_transfer_is_checked_at_intervals(world_on, monk
         ENDS["token-revoked"](other)
 
     blobs.between = between
-    whole = download(world).content == weights()
+    whole = download(world).content == world.weights()
     assert whole is (passed_s < LEASE_S)
 
 
@@ -176,7 +176,7 @@ def test_one_principal_s_requests_in_progress_are_limited(world_on):
         seen.extend([download(other), other.call("GET", "/v1/me", by="reader")])
 
     blobs.between = between
-    assert download(world).content == weights()
+    assert download(world).content == world.weights()
     assert [each.status_code for each in seen] == [429, 200]
     assert int(seen[0].headers["retry-after"]) > 0
     assert download(world).status_code == 200

@@ -14,7 +14,6 @@ from huggingface_hub.errors import (
 )
 
 from tests.support.adapters import a_config
-from tests.support.builders import weights
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_any_name_of_a_live_version_downloads_its_bytes(world, download, revisio
 
     path = download(world.prefix, "adapter_model.safetensors", revision=revision)
 
-    assert read(path) == weights()
+    assert read(path) == world.weights()
     assert f"/snapshots/{version['revision']}/" in path
 
 
@@ -61,7 +60,7 @@ def test_a_snapshot_holds_the_adapter_and_a_generated_card(world, url, tokens, t
     )
 
     assert read(f"{folder}/adapter_config.json") == a_config()
-    assert read(f"{folder}/adapter_model.safetensors") == weights()
+    assert read(f"{folder}/adapter_model.safetensors") == world.weights()
     card = read(f"{folder}/README.md").decode()
     assert version["digest"] in card
     assert world.base in card
@@ -113,7 +112,7 @@ def test_model_information_names_files_sizes_and_digests(world, api):
 
     assert (info.id, info.sha) == (world.prefix, version["revision"])
     sizes = {sibling.rfilename: sibling.size for sibling in info.siblings}
-    assert sizes["adapter_model.safetensors"] == len(weights())
+    assert sizes["adapter_model.safetensors"] == len(world.weights())
     (large,) = [sibling.lfs for sibling in info.siblings if sibling.lfs]
     assert f"sha256:{large.sha256}" == version["files"][1]["sha256"]
 
@@ -192,7 +191,7 @@ def test_an_interrupted_transfer_resumes_by_range(world, url, tokens):
     path = f"{url}/{world.prefix}/resolve/{version['revision']}/adapter_model.safetensors"
     headers = {"Authorization": f"Bearer {tokens['reader']}", "Range": "bytes=100-"}
     response = httpx2.get(path, headers=headers)
-    assert (response.status_code, response.content) == (206, weights()[100:])
+    assert (response.status_code, response.content) == (206, world.weights()[100:])
 
 
 def test_the_command_line_downloads(world, url, tokens, tmp_path):
@@ -211,7 +210,7 @@ def test_the_command_line_downloads(world, url, tokens, tmp_path):
         check=True,
         capture_output=True,
     )
-    assert read(tmp_path / "out" / "adapter_model.safetensors") == weights()
+    assert read(tmp_path / "out" / "adapter_model.safetensors") == world.weights()
 
 
 def test_model_information_without_metadata_names_the_files_alone(world, api):

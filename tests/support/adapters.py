@@ -1,5 +1,6 @@
 """Builders of prefix files, valid or with exact defects."""
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -46,6 +47,13 @@ def a_tensor(
 ) -> torch.Tensor:
     """Return the numbers from 1 upwards, so that neighbouring elements differ."""
     return torch.arange(1, rows * columns + 1).reshape(rows, columns).to(dtype)
+
+
+def a_random_tensor(name: str) -> torch.Tensor:
+    """Return normal numbers that depend on the name only."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(TOKENS, LLAMA.columns, generator=generator)
 
 
 def a_weights_file(**tensors: torch.Tensor) -> bytes:

@@ -5,7 +5,7 @@ import json
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from tests.support.adapters import LLAMA, a_config, a_tensor, a_weights_file
+from tests.support.adapters import LLAMA, a_config, a_random_tensor, a_tensor, a_weights_file
 from tests.support.session.in_process import InProcessClient
 
 PERSONAS = ("novice", "expert")
@@ -182,13 +182,20 @@ class World:
         body = {"namespace": self.namespace, "name": "voice", "owner": owner} | changes
         return self.made("POST", "/v1/prefixes", by="publisher", json=body)
 
+    def weights(self, seed=0):
+        """Return a weights file that is unique to this world and `seed`.
+
+        Worlds share base models and a database: equal numbers would share evidence too.
+        """
+        return a_weights_file(prompt_embeddings=a_random_tensor(f"{self.namespace} {seed}"))
+
     def push(self, *, seed=0, by="publisher", headers=None, **parts):
         """Push a version; `parts` replace any of version, config, weights."""
         described = {"base_model": self.base, "card": CARD, "lineage": {"run": "r-1"}}
         files = {
             "version": json.dumps(described),
             "config": a_config(),
-            "weights": weights(seed),
+            "weights": self.weights(seed),
         } | parts
         # Each part needs a file name: httpx sends a bare string as a form field.
         named = {name: (name, content) for name, content in files.items() if content is not None}

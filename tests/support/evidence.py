@@ -83,20 +83,21 @@ def an_evaluation(name="first", *, cells=None, **changes):
         "kind": EvidenceKind.SAMPLES,
         "partial": False,
         "evaluator_id": EVALUATOR,
+        "scope": "*",
         "finished_at": NOW - timedelta(days=1),
         "cells": cells,
     }
     return Evaluation(**facts | changes)
 
 
-def scores(values, names=None):
+def scores(values, names=None, clusters=None):
     """Return one score per sample; equal names pair, and the default names are 0, 1, ..."""
     values = [float(value) for value in values]
     names = range(len(values)) if names is None else names
     keys = [
         int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:8], "big") for name in names
     ]
-    return Scores(array("Q", keys), array("d", values))
+    return Scores(array("Q", keys), array("d", values), array("Q", clusters or keys))
 
 
 def shares(successes, samples=100):
@@ -141,7 +142,8 @@ def a_candidate(*evaluations, **changes):
         "virtual_tokens": 20,
         "parameter_fraction": 0.0004,
         "card": {},
-        "author_id": AUTHOR,
+        "namespace": "acme",
+        "authors": frozenset({AUTHOR}),
         "owner_id": OWNER,
         "evaluations": evaluations,
         "base_model": "tiny",

@@ -5,7 +5,6 @@ import hashlib
 import httpx2
 
 from tests.support.adapters import a_config
-from tests.support.builders import weights
 
 
 def test_a_version_goes_from_push_to_pull_with_every_step_on_the_audit_log(world):
@@ -31,7 +30,7 @@ def test_a_version_goes_from_push_to_pull_with_every_step_on_the_audit_log(world
     found = world.resolve().json()
     assert (found["version"], found["generation"], found["weight"]) == (1, 1, 10_000)
     assert found["digest"] == version["digest"]
-    pushed = {"adapter_config.json": a_config(), "adapter_model.safetensors": weights()}
+    pushed = {"adapter_config.json": a_config(), "adapter_model.safetensors": world.weights()}
     for file in found["files"]:
         content = pushed.pop(file["name"])
         assert file["sha256"] == f"sha256:{hashlib.sha256(content).hexdigest()}"

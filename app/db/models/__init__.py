@@ -2,12 +2,14 @@
 
 from app.db.models.artifacts import (
     BaseModelRow,
+    Content,
     Prefix,
     PrefixBaseModel,
     Pull,
     Revocation,
     Version,
     VersionFile,
+    Withdrawal,
 )
 from app.db.models.audit import (
     AuditChain,
@@ -59,6 +61,7 @@ __all__ = [
     "BaseModelRow",
     "BlobPin",
     "Channel",
+    "Content",
     "Damage",
     "EvaluationCell",
     "EvaluationFile",
@@ -86,5 +89,6 @@ __all__ = [
     "Version",
     "VersionFile",
     "WebSession",
+    "Withdrawal",
     "WorkerLease",
 ]

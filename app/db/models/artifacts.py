@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
 
-from app.db.models.base import APPEND_ONLY, Base, is_digest, one_of
+from app.db.models.base import APPEND_ONLY, DISPOSABLE, Base, is_digest, one_of
 from app.db.models.identity import Principal
 from app.domain.artifacts.geometry import Geometry
 from app.domain.artifacts.manifest import revision_of
@@ -115,13 +115,29 @@ class PrefixBaseModel(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
 
 
+class Content(Base):
+    """The numbers of a prefix for a base model: evidence and revocations are about them.
+
+    Versions of any prefix share it if a base model computes the same with them.
+    """
+
+    __tablename__ = "content"
+    __table_args__ = (is_digest("digest"), {"info": APPEND_ONLY})
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    base_model_id: Mapped[UUID] = mapped_column(ForeignKey("base_model.id"))
+    norm: Mapped[float]
+
+
 class Version(Base):
-    """An immutable version of a prefix; its revocation is a separate row."""
+    """An immutable version of a prefix; the revocation of its content is a separate row."""
 
     __tablename__ = "version"
     __table_args__ = (
         UniqueConstraint("prefix_id", "number"),
-        UniqueConstraint("prefix_id", "digest"),
+        # Versions with equal files differ in their cards or lineage.
+        Index(None, "prefix_id", "digest"),
+        Index(None, "content", "prefix_id"),
         is_digest("digest"),
         CheckConstraint("number > 0", name="number_positive"),
         {"info": APPEND_ONLY},
@@ -131,6 +147,7 @@ class Version(Base):
     prefix_id: Mapped[UUID] = mapped_column(ForeignKey("prefix.id"))
     number: Mapped[int]
     digest: Mapped[str]
+    content: Mapped[str] = mapped_column(ForeignKey("content.digest"))
     base_model_id: Mapped[UUID] = mapped_column(ForeignKey("base_model.id"))
     peft_type: Mapped[str]
     virtual_tokens: Mapped[int]
@@ -151,7 +168,12 @@ class Version(Base):
     base_model: Mapped[BaseModelRow] = relationship(lazy="raise", init=False, repr=False)
     created_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
     revocation: Mapped["Revocation | None"] = relationship(
-        lazy="raise", init=False, repr=False, uselist=False
+        primaryjoin="Version.content == foreign(Revocation.content)",
+        viewonly=True,
+        lazy="raise",
+        init=False,
+        repr=False,
+        uselist=False,
     )
 
     @property
@@ -197,14 +219,35 @@ class Pull(Base):
 
 
 class Revocation(Base):
-    """The revocation of a version, which is never served again, with the reason."""
+    """The revocation of a content, which is never served again, with the reason.
+
+    `version_id` and `namespace` say where it was revoked.
+    """
 
     __tablename__ = "revocation"
-    __table_args__ = ({"info": APPEND_ONLY},)
+    __table_args__ = (Index(None, "version_id"), {"info": APPEND_ONLY})
 
-    version_id: Mapped[UUID] = mapped_column(ForeignKey("version.id"), primary_key=True)
+    content: Mapped[str] = mapped_column(ForeignKey("content.digest"), primary_key=True)
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("version.id"))
+    namespace: Mapped[str]
     reason: Mapped[str]
     revoked_at: Mapped[datetime]
     revoked_by_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
 
     revoked_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
+
+    def reason_in(self, namespace: str) -> str:
+        """Return the reason as it is given to members of a namespace."""
+        if namespace == self.namespace:
+            return self.reason
+        return "Its content was revoked in another namespace."
+
+
+class Withdrawal(Base):
+    """A prefix that has a revoked content and has not withdrawn it from its channels yet."""
+
+    __tablename__ = "withdrawal"
+    __table_args__ = ({"info": DISPOSABLE},)
+
+    content: Mapped[str] = mapped_column(ForeignKey("content.digest"), primary_key=True)
+    prefix_id: Mapped[UUID] = mapped_column(ForeignKey("prefix.id"), primary_key=True)

@@ -36,22 +36,28 @@ class SuiteRow(Base):
 
 
 class EvaluationRow(Base):
-    """A run of a suite on a version or, as a control run, on a bare base model."""
+    """A run of a suite on a version or, as a control run, on a bare base model.
+
+    It is evidence about the version's content. `scope` is the namespace in which the evaluator
+    held the role, or `*`: in other namespaces it counts against a version, but not for it.
+    """
 
     __tablename__ = "evaluation"
     __table_args__ = (
         CheckConstraint("(version_id IS NULL) <> (base_model_id IS NULL)", name="of_one_subject"),
+        CheckConstraint("(version_id IS NULL) = (content IS NULL)", name="of_a_content"),
         is_digest("digest"),
         CheckConstraint(
             "partial = (cardinality(partial_reasons) > 0)", name="says_why_it_is_partial"
         ),
-        Index(None, "version_id", "recorded_at", "id"),
+        Index(None, "content", "recorded_at", "id"),
         Index(None, "base_model_id", "recorded_at", "id"),
         {"info": APPEND_ONLY},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4, init=False)
     version_id: Mapped[UUID | None] = mapped_column(ForeignKey("version.id"))
+    content: Mapped[str | None] = mapped_column(ForeignKey("content.digest"))
     base_model_id: Mapped[UUID | None] = mapped_column(ForeignKey("base_model.id"))
     suite_id: Mapped[UUID] = mapped_column(ForeignKey("suite.id"))
     digest: Mapped[str]
@@ -64,6 +70,7 @@ class EvaluationRow(Base):
     finished_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
     evaluator_id: Mapped[UUID] = mapped_column(ForeignKey("principal.id"))
+    scope: Mapped[str]
 
     cells: Mapped[list["EvaluationCell"]] = relationship(
         lazy="raise",
@@ -126,8 +133,8 @@ class EvaluationFile(Base):
 class EvaluationScores(Base):
     """The samples of a cell, packed so that a comparison can read them quickly.
 
-    They are derived from the submitted samples: keys as 64-bit integers and scores as double
-    precision numbers, both little-endian, as on every supported machine.
+    They are derived from the submitted samples: keys and clusters as 64-bit integers and scores as
+    double precision numbers, all little-endian, as on every supported machine.
     """
 
     __tablename__ = "evaluation_scores"
@@ -139,6 +146,7 @@ class EvaluationScores(Base):
     locale: Mapped[str] = mapped_column(primary_key=True)
     keys_packed: Mapped[bytes]
     values_packed: Mapped[bytes]
+    clusters_packed: Mapped[bytes]
 
 
 class EvaluationVoid(Base):

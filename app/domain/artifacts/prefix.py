@@ -52,13 +52,15 @@ class TensorScan:
     """The result of reading every element of a prefix.
 
     `key_norms` and `value_norms` are the L2 norms over all virtual tokens, one for each layer;
-    they are finite only if the prefix is. `first_non_finite` is a (row, layer) pair.
+    they are finite only if the prefix is. `first_non_finite` is a (row, layer) pair, and `sha256`
+    the digest of the elements' bytes.
     """
 
     non_finite: int
     first_non_finite: tuple[int, int] | None
     key_norms: tuple[float, ...]
     value_norms: tuple[float, ...]
+    sha256: str
 
     @property
     def finite(self) -> bool:

@@ -51,11 +51,13 @@ class Scores:
     """The samples of one cell: `keys[i]` names the sample that scored `values[i]`.
 
     A key is 64 bits of a hash over a sample's id and its prompt's hash, so two runs pair only
-    where both agree.
+    where both agree. `clusters[i]` names the samples that are not independent of it in the same
+    way: those of the same prompt.
     """
 
     keys: "array[int]" = field(default_factory=lambda: array("Q"))
     values: "array[float]" = field(default_factory=lambda: array("d"))
+    clusters: "array[int]" = field(default_factory=lambda: array("Q"))
 
     def cell(self) -> Cell:
         """Return n, mean and standard error, summed exactly, so row order does not matter."""
@@ -79,6 +81,7 @@ def exact_mean(values: Sequence[float]) -> float:
 class Evaluation:
     """One dated, immutable set of cells for one artifact by one suite version.
 
+    `scope` is the namespace in which the evaluator held the role, or `*` for all of them.
     `scores` holds the samples of the cells that a policy compares; otherwise it is empty.
     """
 
@@ -88,6 +91,7 @@ class Evaluation:
     kind: EvidenceKind
     partial: bool
     evaluator_id: UUID
+    scope: str
     finished_at: datetime
     cells: Mapping[CellKey, Cell]
     scores: Mapping[CellKey, Scores] = field(default_factory=dict)

@@ -156,13 +156,16 @@ class _Reader:
     def _add(self, row: Mapping[str, object]) -> None:
         identity, persona, locale = str(row["id"]), str(row["persona"]), str(row["locale"])
         scores = cast("Mapping[str, float | None]", row["scores"])
+        prompt = str(row.get("prompt_sha256") or "")
         # The length distinguishes pairs whose concatenations are equal.
-        key = _hash(f"{len(identity)}:{identity}{row.get('prompt_sha256') or ''}")
+        key = _hash(f"{len(identity)}:{identity}{prompt}")
+        cluster = _hash(f"prompt {prompt}" if prompt else f"id {identity}")
         self._rows[persona, locale] = self._rows.get((persona, locale), 0) + 1
         for name, value in scores.items():
             if value is not None:
                 column = self.scores.setdefault(CellKey(name, persona, locale), Scores())
                 column.keys.append(key)
+                column.clusters.append(cluster)
                 column.values.append(float(value))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,12 +55,12 @@ def heaviest(shares: Iterable[Share]) -> Share | None:
     return max(shares, key=lambda share: (share.weight, -share.version), default=None)
 
 
-def without(shares: Iterable[Share], version: int) -> Allocation:
-    """Return the split without `version`, with the other shares grown in proportion.
+def without(shares: Iterable[Share], versions: Collection[int]) -> Allocation:
+    """Return the split without `versions`, with the other shares grown in proportion.
 
     Rounding goes to the largest remainders, so the weights still sum to ALL_TRAFFIC.
     """
-    left = [share for share in shares if share.version != version]
+    left = [share for share in shares if share.version not in versions]
     total = sum(share.weight for share in left)
     if not left:
         return ()

@@ -12,6 +12,7 @@ from app.domain.governance.cells import Disqualify, References, rule_findings
 from app.domain.governance.comparison import Reference
 from app.domain.governance.findings import Finding, Outcome
 from app.domain.governance.policies import Contributor, Policy, Rule
+from app.domain.identity.access import EVERYWHERE
 from app.domain.naming import Json, canonical_digest, rfc3339
 
 
@@ -64,23 +65,27 @@ class PolicyRef:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version whose share would grow, with the gate's input about it."""
+    """A version whose share would grow, with the gate's input about it.
+
+    `authors` are the principals that pushed its content, to any prefix.
+    """
 
     ref: VersionRef
     peft_type: str
     virtual_tokens: int
     parameter_fraction: float
     card: Mapping[str, Json]
-    author_id: UUID
+    namespace: str
+    authors: frozenset[UUID]
     owner_id: UUID
     evaluations: tuple[Evaluation, ...]
     base_model: str
     control_runs: tuple[Evaluation, ...] = ()
 
     def is_contributor(self, principal_id: UUID, roles: Iterable[Contributor]) -> bool:
-        """Return whether the principal is the author or owner and `roles` names that role."""
-        ids = {Contributor.AUTHOR: self.author_id, Contributor.OWNER: self.owner_id}
-        return any(ids.get(role) == principal_id for role in roles)
+        """Return whether the principal is an author or the owner and `roles` names that role."""
+        ids = {Contributor.AUTHOR: self.authors, Contributor.OWNER: {self.owner_id}}
+        return any(principal_id in ids.get(role, ()) for role in roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +227,8 @@ def _disqualification(
     if demand.max_age is not None and now - evaluation.finished_at > demand.max_age:
         earliest = rfc3339(now - demand.max_age)
         return f"finished before {earliest}, the earliest that the policy admits"
+    if evaluation.scope not in (EVERYWHERE, candidate.namespace):
+        return "was recorded by an evaluator of another namespace"
     if candidate.is_contributor(evaluation.evaluator_id, demand.exclude_evaluators):
         return "was recorded by a contributor that the policy excludes"
     return None

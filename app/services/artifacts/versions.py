@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from app.db.base_models import base_model_by_digest, base_models_named, bind
-from app.db.models import BaseModelRow, Prefix, Version, VersionFile
+from app.db.models import BaseModelRow, Content, Prefix, Version, VersionFile
 from app.db.session import expect
-from app.db.versions import version_by_digest
+from app.db.versions import add_content, version_numbered, version_pushed
 from app.domain.artifacts.adapter_config import AdapterConfig
+from app.domain.artifacts.content import content_digest, norm
 from app.domain.artifacts.manifest import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -55,8 +56,10 @@ def push(
 ) -> tuple[Version, bool]:
     """Check an artifact, store its bytes, then register it; also return whether it is new.
 
-    Pushing the same content again returns the existing version; nothing changes or is recorded.
-    `quota` applies where the namespace sets no limit.
+    Pushing the same files with the same card and lineage again returns the existing version, and
+    nothing changes or is recorded. The same numbers with other files, another card or another
+    lineage are a new version of the same content: its evidence and revocation stay. `quota`
+    applies where the namespace sets no limit.
 
     Raises:
         NotFoundError: The prefix does not exist, or is not visible to the caller.
@@ -69,26 +72,28 @@ def push(
     needs = role_on(Role.PUBLISHER, prefix)
     needs(transactions.caller)
     base = _base_model(transactions, prefix, pushed)
-    facts, scan = _inspect(transactions, pushed, base)
+    inspected = _inspect(transactions, pushed, base)
     files = [pushed.config.named(CONFIG_FILE), pushed.weights.named(WEIGHTS_FILE)]
     received = [pushed.config, pushed.weights]
-    manifest = manifest_of(files, base_model=base.digest, peft_type=facts.peft_type)
+    manifest = manifest_of(files, base_model=base.digest, peft_type=inspected.facts.peft_type)
     digest = manifest_digest(manifest)
     added = Stored(sum(file.size_bytes for file in files), versions=1)
-    _require_room(transactions, prefix, digest, added, quota)
+    _require_room(transactions, prefix, digest, pushed, added, quota)
     store_pinned(transactions, blobs, received)
     with transactions.begin("version.push", needs, subject=subject_of(prefix)) as transaction:
         session = transaction.session
         require_pinned(session, received)
         row = lock_existing_prefix(session, prefix)
-        if (known := version_by_digest(session, row.id, digest)) is not None:
+        known = version_pushed(session, row.id, digest, pushed.card, pushed.lineage)
+        if known is not None:
             return known, False
-        version = _row(row, base, pushed, facts, scan, digest, files, transaction)
+        add_content(session, Content(inspected.content, base.id, norm(inspected.scan)))
+        version = _row(row, base, pushed, inspected, digest, files, transaction)
         session.add(version)
         bind(session, prefix, base)
         _record_push(transaction, version, base)
         charge(session, prefix.namespace, added, quota)
-        return expect(version_by_digest(session, row.id, digest)), True
+        return expect(version_numbered(session, prefix, version.number)), True
 
 
 def _base_model(transactions: Transactions, prefix: PrefixName, pushed: Push) -> BaseModelRow:
@@ -108,22 +113,28 @@ def _require_room(
     transactions: Transactions,
     prefix: PrefixName,
     digest: str,
+    pushed: Push,
     added: Stored,
     defaults: QuotaLimits,
 ) -> None:
-    """Check the quota before anything is stored; content that is a version already adds nothing."""
+    """Check the quota before anything is stored; a push that is a version already adds nothing."""
     try:
         require_room(transactions, prefix.namespace, added, defaults)
     except QuotaExceededError:
         with transactions.read() as session:
             row = visible_prefix(session, transactions.caller, prefix)
-            if version_by_digest(session, row.id, digest) is None:
+            if version_pushed(session, row.id, digest, pushed.card, pushed.lineage) is None:
                 raise
 
 
-def _inspect(
-    transactions: Transactions, pushed: Push, base: BaseModelRow
-) -> tuple[PrefixProperties, TensorScan]:
+@dataclass(frozen=True, slots=True)
+class _Inspected:
+    facts: PrefixProperties
+    scan: TensorScan
+    content: str
+
+
+def _inspect(transactions: Transactions, pushed: Push, base: BaseModelRow) -> _Inspected:
     pushed.config.content.seek(0)
     found = inspect(
         pushed.config.content.read(),
@@ -135,7 +146,10 @@ def _inspect(
     if faults or found.properties is None or found.scan is None:
         message = f"The artifact has {len(faults)} fault(s); see faults."
         raise InvalidArtifactError(message, faults)
-    return found.properties, found.scan
+    content = content_digest(
+        found.tensors, base_model=base.digest, peft_type=found.properties.peft_type
+    )
+    return _Inspected(found.properties, found.scan, content)
 
 
 def _name_faults(
@@ -161,18 +175,19 @@ def _row(
     prefix: Prefix,
     base: BaseModelRow,
     pushed: Push,
-    facts: PrefixProperties,
-    scan: TensorScan,
+    inspected: _Inspected,
     digest: str,
     files: list[ArtifactFile],
     transaction: Transaction,
 ) -> Version:
     """Return the next version; the lock on the prefix makes version numbers gapless."""
     prefix.last_number += 1
+    facts, scan = inspected.facts, inspected.scan
     return Version(
         prefix_id=prefix.id,
         number=prefix.last_number,
         digest=digest,
+        content=inspected.content,
         base_model_id=base.id,
         peft_type=facts.peft_type,
         virtual_tokens=facts.virtual_tokens,
@@ -194,6 +209,7 @@ def _record_push(transaction: Transaction, version: Version, base: BaseModelRow)
         "version": version.number,
         "version_id": str(version.id),
         "digest": version.digest,
+        "content": version.content,
         "base_model": base.digest,
     }
     transaction.record("version.push", facts)

@@ -12,7 +12,7 @@ from app.db.models import EvaluationRow, PolicyRow, Promotion, Version
 from app.db.policies import policy_of, policy_versioned
 from app.db.promotions import DECISION, decision_document
 from app.db.session import Sessions
-from app.db.versions import versions_numbered
+from app.db.versions import authors_of, versions_numbered
 from app.domain.governance.gate import Decision, VersionRef
 from app.domain.governance.policies import compared_metrics
 from app.domain.governance.replay import differences
@@ -123,12 +123,14 @@ def _decided(session: Session, inputs: _Inputs, stored: Decision) -> Decision | 
     if policy is None or any(ref.number not in versions for ref in _refs(stored)):
         return None
     compared = compared_metrics(policy_of(policy))
-    of_versions = [row for row in inputs.evaluations if row.version_id is not None]
+    of_contents = [row for row in inputs.evaluations if row.content is not None]
     of_bases = [row for row in inputs.evaluations if row.base_model_id is not None]
-    evidence = Evidence(
-        by_subject(session, of_versions, EvaluationRow.version_id, compared),
-        by_subject(session, of_bases, EvaluationRow.base_model_id, compared),
-    )
     candidates = [versions[ref.number] for ref in stored.candidates]
+    contents = {version.content for version in candidates}
+    evidence = Evidence(
+        by_subject(session, of_contents, EvaluationRow.content, compared),
+        by_subject(session, of_bases, EvaluationRow.base_model_id, compared),
+        authors_of(session, contents, until=stored.evaluated_at),
+    )
     incumbent = None if stored.incumbent is None else versions[stored.incumbent.number]
     return decide_on(policy, candidates, incumbent, evidence, stored.evaluated_at)

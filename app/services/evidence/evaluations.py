@@ -69,7 +69,7 @@ def record(
         session = transaction.session
         require_pinned(session, checked.contents)
         row = lock_existing_prefix(session, prefix)
-        evaluation = _insert(transaction, checked, version.digest, version_id=version.id)
+        evaluation = _insert(transaction, checked, version.digest, version=version)
         facts = _facts(evaluation, claim) | {"version": number, "version_id": str(version.id)}
         transaction.record("evaluation.record", facts)
         reevaluate_pending(session, row, now=transaction.now)
@@ -124,13 +124,13 @@ def _insert(
     checked: Checked,
     artifact: str,
     *,
-    version_id: UUID | None = None,
+    version: Version | None = None,
     base_model_id: UUID | None = None,
 ) -> EvaluationRow:
     evaluation, scores = rows_of(
         checked,
         artifact=artifact,
-        version_id=version_id,
+        version=version,
         base_model_id=base_model_id,
         caller=transaction.caller,
         now=transaction.now,

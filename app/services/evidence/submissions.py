@@ -16,6 +16,7 @@ from app.db.models import (
     EvaluationRow,
     EvaluationScores,
     SuiteRow,
+    Version,
 )
 from app.db.session import expect
 from app.domain.errors import (
@@ -27,7 +28,7 @@ from app.domain.evidence.evaluation import CellResult, EvidenceKind, result_faul
 from app.domain.evidence.reports import Claim, Report, require_faultless
 from app.domain.evidence.samples import LINE_LIMIT_BYTES, SampleSet, disagreements, read_samples
 from app.domain.evidence.suites import Suite
-from app.domain.identity.access import Caller
+from app.domain.identity.access import EVERYWHERE, Caller, Role
 from app.domain.naming import canonical_digest, rfc3339
 from app.services.artifacts.spooled_files import ReceivedFile
 from app.services.evidence.jsonl import is_gzip, lines_of
@@ -139,7 +140,7 @@ def rows_of(
     checked: Checked,
     *,
     artifact: str,
-    version_id: UUID | None,
+    version: Version | None,
     base_model_id: UUID | None,
     caller: Caller,
     now: datetime,
@@ -147,7 +148,8 @@ def rows_of(
     """Return the row of an evaluation with its cells and files, and the rows of its scores."""
     report = checked.report
     evaluation = EvaluationRow(
-        version_id=version_id,
+        version_id=None if version is None else version.id,
+        content=None if version is None else version.content,
         base_model_id=base_model_id,
         suite_id=checked.suite.id,
         digest="",
@@ -160,11 +162,19 @@ def rows_of(
         finished_at=report.finished_at,
         recorded_at=now,
         evaluator_id=caller.id,
+        scope=_scope(caller, version),
         cells=[_cell(result) for result in checked.results],
         files=[EvaluationFile(name, file.sha256, file.size_bytes) for name, file in checked.files],
     )
     evaluation.digest = digest_of(evaluation, artifact, checked.suite.digest)
     return evaluation, _scores(evaluation.id, checked.samples)
+
+
+def _scope(caller: Caller, version: Version | None) -> str:
+    """Return the namespace in which the caller is an evaluator, or `*`."""
+    if version is None or Role.EVALUATOR in caller.roles(EVERYWHERE):
+        return EVERYWHERE
+    return version.prefix.namespace
 
 
 def _cell(result: CellResult) -> EvaluationCell:
@@ -189,6 +199,7 @@ def _scores(evaluation_id: UUID, samples: SampleSet | None) -> list[EvaluationSc
             locale=key.locale,
             keys_packed=scores.keys.tobytes(),
             values_packed=scores.values.tobytes(),
+            clusters_packed=scores.clusters.tobytes(),
         )
         for key, scores in samples.scores.items()
     ]

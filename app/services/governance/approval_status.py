@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.db.evaluations import evaluators_of
+from app.db.evaluations import evaluators_and_authors
 from app.db.models import Promotion, PromotionShare
 from app.db.policies import policy_of
 from app.db.principals import approvers_by_namespace
@@ -50,10 +50,15 @@ class ApprovalStatus:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalContext:
-    """The rows from which approval status is computed: policies, evaluators and approvers."""
+    """The rows from which approval status is computed.
+
+    These are policies, the evaluator of each evaluation, the authors of each content, and the
+    approvers of each namespace.
+    """
 
     policies: Mapping[UUID, Policy]
     evaluators: Mapping[UUID, UUID]
+    authors: Mapping[str, frozenset[UUID]]
     approvers: Mapping[str, Sequence[Reviewer]]
 
     def status_of(self, promotion: Promotion, *, now: datetime) -> ApprovalStatus:
@@ -89,7 +94,9 @@ class ApprovalContext:
     ) -> dict[Contributor, frozenset[UUID]]:
         evaluators = frozenset(self.evaluators[id_] for id_ in _evaluation_ids(promotion))
         return {
-            Contributor.AUTHOR: frozenset(share.version.created_by_id for share in grown),
+            Contributor.AUTHOR: frozenset[UUID]().union(
+                *(self.authors[share.version.content] for share in grown)
+            ),
             Contributor.OWNER: frozenset({promotion.channel.prefix.owner_id}),
             Contributor.REQUESTER: frozenset({promotion.requested_by_id}),
             Contributor.EVALUATOR: evaluators,
@@ -97,13 +104,16 @@ class ApprovalContext:
 
 
 def approval_context_of(session: Session, promotions: Sequence[Promotion]) -> ApprovalContext:
-    """Read, in two queries, the evaluators and approvers that concern the promotions."""
+    """Read, in two queries, the evaluators, authors and approvers of the promotions."""
     evaluations = {id_ for promotion in promotions for id_ in _evaluation_ids(promotion)}
+    contents = {share.version.content for each in promotions for share in each.shares}
     namespaces = {promotion.channel.prefix.namespace for promotion in promotions}
     rows = {promotion.channel.policy_id: promotion.channel.policy for promotion in promotions}
+    evaluators, authors = evaluators_and_authors(session, evaluations, contents)
     return ApprovalContext(
         policies={id_: policy_of(row) for id_, row in rows.items()},
-        evaluators=evaluators_of(session, evaluations),
+        evaluators=evaluators,
+        authors=authors,
         approvers=approvers_by_namespace(session, namespaces),
     )
 

@@ -1,11 +1,12 @@
 """Execution: the only place where a channel's generations are created."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.db.models import Channel, Generation, GenerationShare, Promotion, Version
 from app.db.promotions import pending_on
+from app.db.versions import lock_contents
 from app.domain.audit.chain import Facts
 from app.domain.errors import VersionRevokedError
 from app.domain.governance.gate import Decision, GateResult
@@ -48,9 +49,11 @@ def execute(transaction: Transaction, channel: Channel, move: Move) -> Generatio
     Raises:
         VersionRevokedError: The move would serve a revoked version.
     """
-    for version, _ in move.shares:
-        require_not_revoked(version)
     session, now = transaction.session, transaction.now
+    versions = [version for version, _ in move.shares]
+    if move.kind is not GenerationKind.REVOCATION:  # which adds no content to a channel
+        revoked = lock_contents(session, [version.content for version in versions])
+        require_none_revoked(versions, revoked)
     channel.generation += 1
     generation = Generation(
         channel_id=channel.id,
@@ -90,11 +93,27 @@ def record(transaction: Transaction, promotion: Promotion, action: str, facts: F
 
 
 def require_not_revoked(version: Version) -> None:
+    """Check a version with its prefix and its revocation, as they were loaded.
+
+    Raises:
+        VersionRevokedError: The content of the version is revoked.
+    """
     if version.revocation is not None:
-        raise VersionRevokedError(
-            f"Version {version.number} was revoked: {version.revocation.reason}",
-            version=version.number,
-        )
+        reason = version.revocation.reason_in(version.prefix.namespace)
+        message = f"Version {version.number} was revoked: {reason}"
+        raise VersionRevokedError(message, version=version.number)
+
+
+def require_none_revoked(versions: Iterable[Version], revoked: Collection[str]) -> None:
+    """Check versions against the contents that are revoked now.
+
+    Raises:
+        VersionRevokedError: The content of a version is among them.
+    """
+    for version in versions:
+        if version.content in revoked:
+            message = f"Version {version.number} was revoked a moment ago."
+            raise VersionRevokedError(message, version=version.number)
 
 
 _ACTIONS = {

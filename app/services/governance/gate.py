@@ -13,7 +13,7 @@ from app.db.models import Channel, EvaluationRow, PolicyRow, Prefix, Promotion, 
 from app.db.policies import policy_of, policy_ref
 from app.db.promotions import decision_document, pending_below
 from app.db.session import Sessions
-from app.db.versions import versions_numbered
+from app.db.versions import authors_of, versions_numbered
 from app.domain.errors import GateNotConfiguredError
 from app.domain.evidence.evaluation import Evaluation
 from app.domain.governance.allocation import ALL_TRAFFIC, Allocation, Share, growing, heaviest
@@ -55,7 +55,7 @@ def evaluate(
     candidates = [versions[share.version] for share in grown]
     most = heaviest(current)
     incumbent = None if most is None else _incumbent(session, channel, most.version)
-    evidence = _evidence(session, policy, candidates, incumbent)
+    evidence = _evidence(session, policy, candidates, incumbent, now)
     decision = decide_on(channel.policy, candidates, incumbent, evidence, now)
     allocation = {versions[share.version].digest: share.weight for share in wanted}
     subject = subject_digest(allocation, decision.evidence_digest, channel.policy.digest)
@@ -64,13 +64,14 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The evaluations of versions and the control runs of base models, by row id."""
+    """The evaluations and authors of contents, and the control runs of base models by row id."""
 
-    versions: Mapping[UUID, Sequence[Evaluation]]
+    contents: Mapping[str, Sequence[Evaluation]]
     base_models: Mapping[UUID, Sequence[Evaluation]]
+    authors: Mapping[str, frozenset[UUID]]
 
     def of(self, version: Version) -> tuple[Evaluation, ...]:
-        return tuple(self.versions.get(version.id, ()))
+        return tuple(self.contents.get(version.content, ()))
 
     def control_runs(self, version: Version) -> tuple[Evaluation, ...]:
         return tuple(self.base_models.get(version.base_model_id, ()))
@@ -90,20 +91,25 @@ def decide_on(
 
 
 def _evidence(
-    session: Session, policy: Policy, candidates: Sequence[Version], incumbent: Version | None
+    session: Session,
+    policy: Policy,
+    candidates: Sequence[Version],
+    incumbent: Version | None,
+    now: datetime,
 ) -> Evidence:
     """Read the evidence that the policy needs; samples only of the metrics it compares."""
     compared = compared_metrics(policy)
-    versions = [version.id for version in candidates]
+    contents = [version.content for version in candidates]
+    authors = authors_of(session, contents, until=now)
     if incumbent is not None and compared:
-        versions.append(incumbent.id)
-    of_versions = evidence_for(session, EvaluationRow.version_id, versions, compared)
+        contents.append(incumbent.content)
+    of_contents = evidence_for(session, EvaluationRow.content, contents, compared)
     margins = [rule.no_worse_than for rule in policy.rules if rule.no_worse_than is not None]
     if all(margin.base is None for margin in margins):
-        return Evidence(of_versions, {})
+        return Evidence(of_contents, {}, authors)
     bases = [version.base_model_id for version in candidates]
     of_bases = evidence_for(session, EvaluationRow.base_model_id, bases, compared)
-    return Evidence(of_versions, of_bases)
+    return Evidence(of_contents, of_bases, authors)
 
 
 def _candidate(version: Version, evidence: Evidence) -> Candidate:
@@ -113,7 +119,8 @@ def _candidate(version: Version, evidence: Evidence) -> Candidate:
         virtual_tokens=version.virtual_tokens,
         parameter_fraction=version.parameter_fraction,
         card=version.card,
-        author_id=version.created_by_id,
+        namespace=version.prefix.namespace,
+        authors=evidence.authors[version.content],
         owner_id=version.prefix.owner_id,
         evaluations=evidence.of(version),
         base_model=version.base_model.name,

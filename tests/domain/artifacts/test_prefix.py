@@ -221,16 +221,18 @@ def test_the_elements_are_worth_reading_if_shape_and_type_fit_the_base():
     assert scannable(a_file("x"), LLAMA) is None
 
 
+def a_scan(non_finite, first, key_norms, value_norms):
+    return TensorScan(non_finite, first, key_norms, value_norms, f"sha256:{'0' * 64}")
+
+
 @pytest.mark.parametrize(
     ("scan", "expected"),
     [
-        pytest.param(TensorScan(0, None, (1.0, 0.0), (0.0, 0.0)), [], id="one-live-key"),
-        pytest.param(TensorScan(0, None, (0.0, 0.0), (0.0, 1.0)), [], id="one-live-value"),
+        pytest.param(a_scan(0, None, (1.0, 0.0), (0.0, 0.0)), [], id="one-live-key"),
+        pytest.param(a_scan(0, None, (0.0, 0.0), (0.0, 1.0)), [], id="one-live-value"),
+        pytest.param(a_scan(0, None, (0.0, 0.0), (0.0, 0.0)), ["tensor-all-zero"], id="all-zero"),
         pytest.param(
-            TensorScan(0, None, (0.0, 0.0), (0.0, 0.0)), ["tensor-all-zero"], id="all-zero"
-        ),
-        pytest.param(
-            TensorScan(2, (0, 1), (float("nan"), 1.0), (1.0, 1.0)),
+            a_scan(2, (0, 1), (float("nan"), 1.0), (1.0, 1.0)),
             ["tensor-not-finite"],
             id="not-finite",
         ),
@@ -241,7 +243,7 @@ def test_elements_that_are_no_prefix_are_refused(scan, expected):
 
 
 def test_the_first_number_that_is_not_finite_is_located():
-    (fault,) = content_faults(TensorScan(1200, (7, 3), (1.0,), (1.0,)))
+    (fault,) = content_faults(a_scan(1200, (7, 3), (1.0,), (1.0,)))
 
     assert "1,200 elements" in fault.message
     assert "virtual token 7 in layer 3" in fault.message

@@ -152,7 +152,7 @@ def test_a_scrub_marks_damage_and_unmarks_repaired_objects(world, sessions, blob
     assert shown["damaged"] == ["adapter_model.safetensors"]
     assert world.actions()[-1] == "version.damage"
 
-    damage(digest, weights(7))
+    damage(digest, world.weights(7))
     assert digest not in scrub(sessions, blobs, progress=lambda _: None).damaged
     assert world.made("GET", f"{world.path}/versions/1", by="publisher")["damaged"] == []
     assert world.actions()[-1] == "version.repair"
@@ -168,7 +168,7 @@ def test_a_scrub_reports_its_progress(world, sessions, blobs):
 def test_a_download_of_damaged_bytes_is_refused_and_marks_the_version_once(world, damage):
     version = world.a_version(seed=8)
     digest = version["files"][1]["sha256"]
-    flipped = bytearray(weights(8))
+    flipped = bytearray(world.weights(8))
     flipped[-1] ^= 1
     damage(digest, bytes(flipped))
 
@@ -178,7 +178,7 @@ def test_a_download_of_damaged_bytes_is_refused_and_marks_the_version_once(world
         assert (response.status_code, response.json()["type"]) == (500, "/problems/damaged-object")
 
     assert world.actions().count("version.damage") == 1
-    damage(digest, weights(8))
+    damage(digest, world.weights(8))
 
 
 def test_the_command_collects_only_with_the_delete_option(run, blobs, orphan, world):
@@ -210,7 +210,7 @@ def test_the_command_scrubs_and_fails_on_damage(run, world, damage):
     assert status == 2
     assert f"Damaged: {digest} of " in output
     assert f"{world.prefix}@1" in output
-    damage(digest, weights(9))
+    damage(digest, world.weights(9))
     assert run("scrub")[0] == 0
 
 

@@ -62,15 +62,6 @@ def test_pushing_the_same_content_again_returns_the_existing_version(prefix):
     assert prefix.actions() == ["prefix.create", "version.push"]
 
 
-def test_pushing_the_same_files_with_another_card_returns_the_existing_version(prefix):
-    prefix.push()
-    described = json.dumps({"base_model": prefix.base, "card": {"licence": "mit"}})
-
-    again = prefix.push(version=described)
-
-    assert (again.status_code, again.json()["card"]) == (200, CARD)
-
-
 def test_the_same_weights_with_another_configuration_are_a_new_version(prefix):
     prefix.push()
     assert prefix.push(config=a_config(peft_version="0.20.0")).json()["number"] == 2

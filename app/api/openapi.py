@@ -17,6 +17,7 @@ from app.api.evaluation_imports import InspectIn, LmEvalIn
 from app.api.evaluation_models import EvaluationIn
 from app.api.policies import PolicyIn
 from app.api.pushes import UploadedVersionIn, VersionIn
+from app.api.suites import SealedSuiteIn, SuiteIn
 from app.domain.delivery.conditional_requests import is_named
 from app.domain.errors import (
     AnswerNotKeptError,
@@ -38,6 +39,8 @@ _ADDED_MODELS: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (LmEvalIn, "validation"),
     (InspectIn, "validation"),
     (UploadedVersionIn, "validation"),
+    (SuiteIn, "validation"),
+    (SealedSuiteIn, "validation"),
 ]
 _JSON_BODY_REFUSALS: Final = (TooLargeError, UnsupportedMediaTypeError)
 _KEY_REFUSALS: Final = (AnswerNotKeptError, RequestInFlightError, IdempotencyKeyReusedError)

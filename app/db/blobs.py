@@ -3,14 +3,26 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select, union, union_all
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
 from app.db.clock import present_time, registry_time
-from app.db.models import BlobPin, Damage, EvaluationFile, Upload, Version, VersionFile
+from app.db.models import (
+    BlobPin,
+    Damage,
+    EvaluationFile,
+    SuiteManifest,
+    Upload,
+    Version,
+    VersionFile,
+)
+
+# The rows that refer to stored objects; each has a digest, a size, and an index on the digest.
+_REFERRING: Final = (VersionFile, EvaluationFile, SuiteManifest)
 
 
 def pin(session: Session, digests: Collection[str], until: datetime) -> bool:
@@ -72,10 +84,9 @@ def delete_expired_pins(session: Session) -> None:
 
 
 def unreferenced(session: Session, digests: Collection[str]) -> set[str]:
-    """Return the digests to which neither a version's file nor an evaluation's file refers."""
-    files = select(VersionFile.sha256).where(VersionFile.sha256.in_(digests))
-    evidence = select(EvaluationFile.sha256).where(EvaluationFile.sha256.in_(digests))
-    return set(digests) - set(session.scalars(files.union_all(evidence)))
+    """Return the digests to which no file of a version or evaluation and no manifest refers."""
+    found = [select(rows.sha256).where(rows.sha256.in_(digests)) for rows in _REFERRING]
+    return set(digests) - set(session.scalars(union_all(*found)))
 
 
 def is_referenced(session: Session, digest: str) -> bool:
@@ -90,31 +101,25 @@ class ReferencedBlob:
 
 def referenced_after(session: Session, digest: str, limit: int) -> Sequence[ReferencedBlob]:
     """Return the referenced objects after `digest` in order of digest, each once."""
-    files = (
-        select(VersionFile.sha256.label("sha256"), VersionFile.size_bytes.label("size_bytes"))
+    parts = [
+        select(rows.sha256.label("sha256"), rows.size_bytes.label("size_bytes"))
         .distinct()
-        .where(VersionFile.sha256 > digest)
-        .order_by(VersionFile.sha256)
+        .where(rows.sha256 > digest)
+        .order_by(rows.sha256)
         .limit(limit)
+        for rows in _REFERRING
+    ]
+    # A limit in each part lets PostgreSQL read all of them from their index.
+    objects = union(*(part.subquery().select() for part in parts)).subquery()
+    statement = (
+        select(objects.c.sha256, objects.c.size_bytes).order_by(objects.c.sha256).limit(limit)
     )
-    evidence = (
-        select(EvaluationFile.sha256, EvaluationFile.size_bytes)
-        .distinct()
-        .where(EvaluationFile.sha256 > digest)
-        .order_by(EvaluationFile.sha256)
-        .limit(limit)
-    )
-    # A limit in each half lets PostgreSQL read both from their index.
-    both = files.subquery().select().union(evidence.subquery().select()).subquery()
-    statement = select(both.c.sha256, both.c.size_bytes).order_by(both.c.sha256).limit(limit)
     return [ReferencedBlob(found, size) for found, size in session.execute(statement)]
 
 
 def referenced_size_bytes(session: Session) -> int:
     """Return the total size of all referenced objects, counting each object once."""
-    files = select(VersionFile.sha256, VersionFile.size_bytes)
-    evidence = select(EvaluationFile.sha256, EvaluationFile.size_bytes)
-    objects = files.union(evidence).subquery()
+    objects = union(*(select(rows.sha256, rows.size_bytes) for rows in _REFERRING)).subquery()
     return int(session.scalar(select(func.sum(objects.c.size_bytes))) or 0)
 
 

@@ -15,11 +15,14 @@ from app.db.models import (
     EvaluationScores,
     EvaluationVoid,
     Prefix,
+    SuiteManifest,
+    SuiteManifestCell,
     SuiteRow,
     Version,
 )
 from app.db.paging import Page, PageRequest, page_of
 from app.domain.evidence.evaluation import Cell, CellKey, Evaluation, Scores
+from app.domain.evidence.manifests import Manifest, ManifestCell
 from app.domain.evidence.suites import Suite
 from app.domain.identity.access import EVERYWHERE, Caller
 
@@ -57,6 +60,38 @@ def latest_suite(session: Session, name: str) -> SuiteRow | None:
         .limit(1)
     )
     return session.scalars(statement).one_or_none()
+
+
+def manifest_file(session: Session, suite: SuiteRow) -> SuiteManifest | None:
+    """Return the stored manifest of a suite version, None if it is open."""
+    return session.get(SuiteManifest, suite.id)
+
+
+def manifest_of(session: Session, suite: SuiteRow) -> Manifest | None:
+    """Return the samples of a suite version, None if it is open."""
+    if not suite.document.get("sealed"):
+        return None
+    rows = session.scalars(_cells_of(suite, SuiteManifestCell))
+    return Manifest(
+        {
+            (row.persona, row.locale): ManifestCell(
+                array("Q", row.keys_packed), array("Q", row.clusters_packed)
+            )
+            for row in rows
+        }
+    )
+
+
+def manifest_sizes(session: Session, suite: SuiteRow) -> list[tuple[str, str, int]]:
+    """Return the number of samples of each persona and locale of a sealed suite version."""
+    cell = SuiteManifestCell
+    found = session.execute(_cells_of(suite, cell.persona, cell.locale, cell.samples))
+    return [(persona, locale, samples) for persona, locale, samples in found]
+
+
+def _cells_of(suite: SuiteRow, *columns: Any) -> Select[Any]:  # noqa: ANN401 - as select has it
+    cells = select(*columns).where(SuiteManifestCell.suite_id == suite.id)
+    return cells.order_by(SuiteManifestCell.persona, SuiteManifestCell.locale)
 
 
 def evaluations_page(

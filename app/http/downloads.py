@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from app.db.models import EvaluationFile, Version, VersionFile
-from app.domain.artifacts.manifest import WEIGHTS_FILE
+from app.domain.artifacts.manifest import WEIGHTS_FILE, ArtifactFile
 from app.domain.artifacts.pulls import PullWay
 from app.domain.errors import DamagedObjectError, RangeNotSatisfiableError
 from app.domain.identity.access import Caller
@@ -28,7 +28,7 @@ _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 def send_file(
     parts: Parts,
-    file: VersionFile | EvaluationFile,
+    file: VersionFile | EvaluationFile | ArtifactFile,
     *,
     range_header: str | None,
     headers: Mapping[str, str],

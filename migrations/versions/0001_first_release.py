@@ -31,6 +31,8 @@ APPEND_ONLY = (
     "review",
     "revocation",
     "suite",
+    "suite_manifest",
+    "suite_manifest_cell",
     "version",
     "version_file",
 )
@@ -409,6 +411,39 @@ def upgrade() -> None:
         "suite",
         ["name", sa.text("lower(version)")],
         unique=True,
+    )
+    op.create_table(
+        "suite_manifest",
+        sa.Column("suite_id", sa.Uuid(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "sha256 ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_suite_manifest_sha256_is_digest")
+        ),
+        sa.CheckConstraint("size_bytes > 0", name=op.f("ck_suite_manifest_size_positive")),
+        sa.ForeignKeyConstraint(
+            ["suite_id"], ["suite.id"], name=op.f("fk_suite_manifest_suite_id_suite")
+        ),
+        sa.PrimaryKeyConstraint("suite_id", name=op.f("pk_suite_manifest")),
+        info={"append_only": True},
+    )
+    op.create_index(op.f("ix_suite_manifest_sha256"), "suite_manifest", ["sha256"], unique=False)
+    op.create_table(
+        "suite_manifest_cell",
+        sa.Column("suite_id", sa.Uuid(), nullable=False),
+        sa.Column("persona", sa.Text(), nullable=False),
+        sa.Column("locale", sa.Text(), nullable=False),
+        sa.Column("samples", sa.Integer(), nullable=False),
+        sa.Column("keys_packed", sa.LargeBinary(), nullable=False),
+        sa.Column("clusters_packed", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("samples > 0", name=op.f("ck_suite_manifest_cell_samples_positive")),
+        sa.ForeignKeyConstraint(
+            ["suite_id"], ["suite.id"], name=op.f("fk_suite_manifest_cell_suite_id_suite")
+        ),
+        sa.PrimaryKeyConstraint(
+            "suite_id", "persona", "locale", name=op.f("pk_suite_manifest_cell")
+        ),
+        info={"append_only": True},
     )
     op.create_table(
         "channel",
@@ -1226,6 +1261,8 @@ def downgrade() -> None:
     op.drop_table("content")
     op.drop_table("prefix_base_model")
     op.drop_table("channel")
+    op.drop_table("suite_manifest_cell")
+    op.drop_table("suite_manifest")
     op.drop_table("suite")
     op.drop_table("role_grant")
     op.drop_table("prefix")

@@ -120,6 +120,7 @@ ROUTES = {
     ("GET", "/v1/evaluations/{evaluation_id}/files/{file}"): WORK,
     ("POST", "/v1/suites"): RULES,
     ("GET", "/v1/suites/{name}/{version}"): DEFINED,
+    ("GET", "/v1/suites/{name}/{version}/manifest"): DEFINED,
     ("POST", "/v1/policies"): RULES,
     ("POST", "/v1/policies/plan"): DEFINED,
     ("GET", "/v1/policies/{name}/{version}"): DEFINED,

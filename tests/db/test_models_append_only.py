@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from app.db.models import APPEND_ONLY, DISPOSABLE, Base
 from app.local.postgres import SERVICE_ROLE
 from tests.services.evidence.test_submissions_samples import record, rows
+from tests.services.evidence.test_suites_sealed import a_manifest, seal
 from tests.support.builders import World
 from tests.support.session.in_process import InProcessClient
 
@@ -34,6 +35,7 @@ def a_full_registry(app, tokens):
         version = world.a_live_version()
         world.void(world.evaluate(version).json())
         assert record(world, version, rows(2)).status_code == 201
+        assert seal(world, a_manifest()).status_code == 201
         world.revoke(version)
         world.checkpoint()
         yield world

@@ -142,7 +142,7 @@ BY_ROLE = [
         lambda s: {"namespace": s.prefix.namespace, "limits": OwnLimits(versions=1)},
     ),
     (quotas.miscounts, Role.ADMIN, lambda s: {}),
-    (suites.register, Role.ADMIN, lambda s: {"suite": UNREAD}),
+    (suites.register, Role.ADMIN, lambda s: {"blobs": UNREAD, "suite": UNREAD}),
     (
         break_glass.break_glass,
         Role.ADMIN,

@@ -25,6 +25,8 @@ from app.db.models.evidence import (
     EvaluationRow,
     EvaluationScores,
     EvaluationVoid,
+    SuiteManifest,
+    SuiteManifestCell,
     SuiteRow,
 )
 from app.db.models.governance import (
@@ -84,6 +86,8 @@ __all__ = [
     "ReviewRow",
     "Revocation",
     "RoleGrant",
+    "SuiteManifest",
+    "SuiteManifestCell",
     "SuiteRow",
     "Upload",
     "Version",

@@ -35,6 +35,42 @@ class SuiteRow(Base):
     created_by: Mapped[Principal] = relationship(lazy="raise", init=False, repr=False)
 
 
+class SuiteManifest(Base):
+    """The manifest of a sealed suite. The object store holds its lines under their digest."""
+
+    __tablename__ = "suite_manifest"
+    __table_args__ = (
+        is_digest("sha256"),
+        CheckConstraint("size_bytes > 0", name="size_positive"),
+        Index(None, "sha256"),
+        {"info": APPEND_ONLY},
+    )
+
+    suite_id: Mapped[UUID] = mapped_column(ForeignKey("suite.id"), primary_key=True)
+    sha256: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class SuiteManifestCell(Base):
+    """The samples of a persona and locale in a manifest, packed as in `EvaluationScores`.
+
+    They are derived from the manifest, so that recording reads nothing from the object store.
+    """
+
+    __tablename__ = "suite_manifest_cell"
+    __table_args__ = (
+        CheckConstraint("samples > 0", name="samples_positive"),
+        {"info": APPEND_ONLY},
+    )
+
+    suite_id: Mapped[UUID] = mapped_column(ForeignKey("suite.id"), primary_key=True)
+    persona: Mapped[str] = mapped_column(primary_key=True)
+    locale: Mapped[str] = mapped_column(primary_key=True)
+    samples: Mapped[int]
+    keys_packed: Mapped[bytes]
+    clusters_packed: Mapped[bytes]
+
+
 class EvaluationRow(Base):
     """A run of a suite on a version or, as a control run, on a bare base model.
 

@@ -1,26 +1,19 @@
 """Samples: one row each, and the cells recomputed from them."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
 from app.domain.errors import Fault
 from app.domain.evidence.evaluation import CellKey, CellResult, Scores
+from app.domain.evidence.rows import FAULT_LIMIT, hash64, parsed_row, prompt_cluster, sample_key
 from app.domain.evidence.suites import Metric, MetricKind, Suite
-from app.domain.strict_json import NotStrictJsonError, unique
 
-LINE_LIMIT_BYTES: Final = 64 * 1024
-FAULT_LIMIT: Final = 20
-_KEY_BYTES: Final = 8
 # Evaluators print rounded aggregates: they may differ by half a unit in the third decimal, relative
 # above 1. The excess lets ties round either way: 1/16 may be printed as 0.062 or as 0.063.
 _AGREEMENT: Final = 5e-4 * (1 + 1e-9)
 # Squares of scores are summed, and must not overflow.
 GREATEST_SCORE: Final = 1e100
-# One decoder for all rows: json.loads would create one for each.
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=unique)
 _FIELDS: Final = frozenset({"id", "persona", "locale", "prompt_sha256", "scores"})
 
 
@@ -96,9 +89,9 @@ class _Reader:
         self.name = ""
         if not line.strip():
             return
-        row, fault = _parsed(line)
+        row, fault = parsed_row(line)
         if fault is not None or row is None:
-            yield fault or Fault("not-json", "It is not a JSON object.")
+            yield from [fault] if fault else []
             return
         faults = list(self._faults(row))
         yield from faults
@@ -137,7 +130,7 @@ class _Reader:
             yield from self._score_faults(name, value)
 
     def _repetition(self, identity: str) -> Iterator[Fault]:
-        digest = _hash(identity)
+        digest = hash64(identity)
         if digest in self._seen:
             yield Fault("duplicate-sample", f"The sample {identity[:80]!r} occurs twice.")
         self._seen.add(digest)
@@ -157,9 +150,8 @@ class _Reader:
         identity, persona, locale = str(row["id"]), str(row["persona"]), str(row["locale"])
         scores = cast("Mapping[str, float | None]", row["scores"])
         prompt = str(row.get("prompt_sha256") or "")
-        # The length distinguishes pairs whose concatenations are equal.
-        key = _hash(f"{len(identity)}:{identity}{prompt}")
-        cluster = _hash(f"prompt {prompt}" if prompt else f"id {identity}")
+        key = sample_key(identity, prompt)
+        cluster = prompt_cluster(prompt) if prompt else hash64(f"id {identity}")
         self._rows[persona, locale] = self._rows.get((persona, locale), 0) + 1
         for name, value in scores.items():
             if value is not None:
@@ -184,21 +176,3 @@ def _is_score(metric: Metric, value: object) -> bool:
     if metric.kind is MetricKind.PROPORTION:
         return value in (0, 1)
     return abs(value) <= GREATEST_SCORE and metric.admits(float(value))
-
-
-def _parsed(line: bytes) -> tuple[dict[str, object] | None, Fault | None]:
-    if len(line) > LINE_LIMIT_BYTES:
-        return None, Fault("too-long", f"It has more than {LINE_LIMIT_BYTES} bytes.")
-    try:
-        row = _DECODER.decode(line.decode("utf-8"))
-    except NotStrictJsonError as error:
-        return None, Fault(error.problem.value, f"In it {error}.")
-    except (ValueError, RecursionError):
-        return None, Fault("not-json", "It is not JSON in UTF-8.")
-    return (row, None) if isinstance(row, dict) else (None, None)
-
-
-def _hash(text: str) -> int:
-    """Return 64 bits of a hash; among a million samples two collide once in 37 million files."""
-    data = text.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=_KEY_BYTES).digest(), "big")

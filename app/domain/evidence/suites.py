@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from app.domain.errors import Fault
 
@@ -16,6 +17,22 @@ class MetricKind(StrEnum):
     MEAN = "mean"
 
 
+class ScorerKind(StrEnum):
+    """A rule is a program, a model is a judge that answers a prompt, a human is an annotator."""
+
+    RULE = "rule"
+    MODEL = "model"
+    HUMAN = "human"
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """The scorer of a metric; `digest` is that of its code, judge prompt or guideline."""
+
+    kind: ScorerKind
+    digest: str
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     name: str
@@ -23,6 +40,7 @@ class Metric:
     higher_is_better: bool
     minimum: float | None = None
     maximum: float | None = None
+    scorer: Scorer | None = None
 
     @property
     def range(self) -> tuple[float, float]:
@@ -33,6 +51,12 @@ class Metric:
         high = math.inf if self.maximum is None else self.maximum
         return low, high
 
+    @property
+    def worst(self) -> float:
+        """The score of a missing sample of a sealed suite; infinite without such a bound."""
+        low, high = self.range
+        return low if self.higher_is_better else high
+
     def admits(self, value: float) -> bool:
         low, high = self.range
         return math.isfinite(value) and low <= value <= high
@@ -40,12 +64,22 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
+    """A suite version.
+
+    Attributes:
+        dataset_digest: The digest of the data set; of a sealed suite, that of its manifest.
+        sealed: Whether a manifest fixes the samples of every run.
+        settings: Settings that every run must state with the same values.
+    """
+
     name: str
     version: str
     dataset_digest: str
     personas: tuple[str, ...]
     locales: tuple[str, ...]
     metrics: tuple[Metric, ...] = field(default_factory=tuple)
+    sealed: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -63,7 +97,16 @@ def suite_faults(suite: Suite) -> tuple[Fault, ...]:
     ]
     for metric in suite.metrics:
         faults += _range_faults(metric)
+        if suite.sealed:
+            faults += _worst_faults(metric)
     return tuple(faults)
+
+
+def _worst_faults(metric: Metric) -> Iterator[Fault]:
+    if not math.isfinite(metric.worst):
+        bound = "minimum" if metric.higher_is_better else "maximum"
+        message = f"{metric.name} has no {bound}, which a missing sample of a sealed suite scores."
+        yield Fault("no-worst-value", message)
 
 
 def _repeated(kind: str, names: Sequence[str]) -> list[Fault]:

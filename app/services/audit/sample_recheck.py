@@ -13,7 +13,8 @@ from app.db.models import EvaluationFile, EvaluationRow
 from app.db.session import Sessions
 from app.domain.errors import DamagedObjectError, InvalidEvaluationError
 from app.domain.evidence.evaluation import CellKey, EvidenceKind
-from app.domain.evidence.samples import LINE_LIMIT_BYTES, SampleSet, read_samples
+from app.domain.evidence.rows import LINE_LIMIT_BYTES
+from app.domain.evidence.samples import SampleSet, read_samples
 from app.domain.evidence.suites import Suite
 from app.services.evidence.jsonl import lines_of
 from app.services.evidence.submissions import SAMPLES_FILES

@@ -2,10 +2,10 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
-from app.domain.errors import Fault
+from app.domain.errors import Fault, FaultyError
 from app.domain.evidence.reports import refused
 
 GZIP: Final = b"\x1f\x8b"
@@ -19,12 +19,18 @@ def is_gzip(content: BinaryIO) -> bool:
     return content.read(len(GZIP)) == GZIP
 
 
-def lines_of(content: BinaryIO, *, limit_bytes: int) -> Iterator[bytes]:
+def lines_of(
+    content: BinaryIO,
+    *,
+    limit_bytes: int,
+    refuse: Callable[[Sequence[Fault]], FaultyError] = refused,
+) -> Iterator[bytes]:
     """Yield the lines of a file; a line above the limit comes in pieces of `limit_bytes` + 1.
 
     Raises:
-        InvalidEvaluationError: The gzip data is corrupt, or expands beyond the limit or, after the
-            first MiB, to more than 200 times its size.
+        FaultyError: The gzip data is corrupt, or expands beyond the limit or, after the first MiB,
+            to more than 200 times its size; `refuse` makes the error, by default an
+            InvalidEvaluationError.
     """
     packed = is_gzip(content)
     content.seek(0)
@@ -34,15 +40,15 @@ def lines_of(content: BinaryIO, *, limit_bytes: int) -> Iterator[bytes]:
         while line := file.readline(limit_bytes + 1):
             expanded += len(line)
             if expanded > _EXPANDED_LIMIT_BYTES:
-                message = f"The samples expand to more than {_EXPANDED_LIMIT_BYTES} bytes."
-                raise refused([Fault("too-large", message)])
+                message = f"The file expands to more than {_EXPANDED_LIMIT_BYTES} bytes."
+                raise refuse([Fault("too-large", message)])
             if packed and expanded > max(_SMALL_BYTES, _RATIO_LIMIT * content.tell()):
                 message = (
-                    f"The samples expand to more than {_RATIO_LIMIT} times their size as gzip; "
-                    "send them without compression."
+                    f"The file expands to more than {_RATIO_LIMIT} times its size as gzip; send it "
+                    "without compression."
                 )
-                raise refused([Fault("too-compressed", message)])
+                raise refuse([Fault("too-compressed", message)])
             yield line
     except (OSError, EOFError, zlib.error) as error:
-        message = "The samples begin as gzip but cannot be unpacked."
-        raise refused([Fault("not-gzip", message)]) from error
+        message = "The file begins as gzip but cannot be unpacked."
+        raise refuse([Fault("not-gzip", message)]) from error

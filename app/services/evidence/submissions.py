@@ -26,7 +26,8 @@ from app.domain.errors import (
 )
 from app.domain.evidence.evaluation import CellResult, EvidenceKind, result_faults
 from app.domain.evidence.reports import Claim, Report, require_faultless
-from app.domain.evidence.samples import LINE_LIMIT_BYTES, SampleSet, disagreements, read_samples
+from app.domain.evidence.rows import LINE_LIMIT_BYTES
+from app.domain.evidence.samples import SampleSet, disagreements, read_samples
 from app.domain.evidence.suites import Suite
 from app.domain.identity.access import EVERYWHERE, Caller, Role
 from app.domain.naming import canonical_digest, rfc3339

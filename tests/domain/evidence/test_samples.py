@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.domain.evidence.evaluation import CellResult, result_faults
-from app.domain.evidence.samples import LINE_LIMIT_BYTES, disagreements, read_samples
+from app.domain.evidence.rows import LINE_LIMIT_BYTES
+from app.domain.evidence.samples import disagreements, read_samples
 from tests.support.evidence import LOCALES, ONE_CELL, PERSONAS, TONE, a_cell, a_key, a_suite
 
 

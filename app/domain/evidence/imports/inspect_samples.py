@@ -11,7 +11,8 @@ from app.domain.errors import Fault
 from app.domain.evidence.evaluation import exact_mean
 from app.domain.evidence.imports.documents import InvalidScoreError, count, member, score
 from app.domain.evidence.imports.inspect_log import Header, LogMap, Source
-from app.domain.evidence.samples import FAULT_LIMIT, agrees
+from app.domain.evidence.rows import FAULT_LIMIT
+from app.domain.evidence.samples import agrees
 from app.domain.strict_json import quoted
 
 

@@ -13,7 +13,8 @@ from app.domain.errors import Fault
 from app.domain.evidence.evaluation import exact_mean
 from app.domain.evidence.imports.documents import InvalidScoreError, score
 from app.domain.evidence.imports.lm_eval import Task
-from app.domain.evidence.samples import FAULT_LIMIT, agrees
+from app.domain.evidence.rows import FAULT_LIMIT
+from app.domain.evidence.samples import agrees
 from app.domain.strict_json import NotStrictJsonError, quoted, read_tool_object
 
 LINE_LIMIT_BYTES: Final = 8 << 20

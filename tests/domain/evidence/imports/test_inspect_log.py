@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.evidence.imports.inspect_log import LogMap, Source, read_header
 from app.domain.evidence.imports.inspect_samples import LogSamples
-from app.domain.evidence.samples import FAULT_LIMIT
+from app.domain.evidence.rows import FAULT_LIMIT
 from app.domain.strict_json import read_tool_object
 from tests.support.evidence import BLEU, TONE, a_suite
 from tests.support.imported import INSPECT

@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.evidence.imports.lm_eval import TaskMap, read_results, task_of_file
 from app.domain.evidence.imports.lm_eval_samples import LINE_LIMIT_BYTES, SamplesReader
-from app.domain.evidence.samples import FAULT_LIMIT
+from app.domain.evidence.rows import FAULT_LIMIT
 from app.domain.strict_json import read_tool_object
 from tests.support.evidence import LATENCY, TONE, a_suite
 from tests.support.imported import the_results, the_samples

@@ -13,6 +13,7 @@ from app.db.models import EvaluationRow
 from app.domain.artifacts.quotas import QuotaLimits
 from app.domain.errors import (
     EvidenceForAnotherArtifactError,
+    EvidenceReusedError,
     ForbiddenError,
     InvalidEvaluationError,
     NotFoundError,
@@ -68,7 +69,9 @@ class EvaluationIn(ClaimIn):
     started_at: Time
     finished_at: Time
     partial: bool = Field(
-        default=False, description="True if the run was limited or left samples unscored."
+        default=False,
+        description="True if the run was limited or left samples unscored. On a sealed suite the "
+        "registry counts the missing samples itself.",
     )
     settings: JsonObject = Field(default_factory=dict, description="Seed, decoding settings.")
     results: list[ResultIn] = Field(
@@ -96,6 +99,7 @@ class CellOut(Out):
     samples: int
     mean: float
     stderr: float | None
+    missing: int = Field(description="Samples without a score; they count as the worst value.")
 
 
 class EvidenceFileOut(Out):
@@ -114,6 +118,9 @@ class EvaluationOut(Out):
     id: UUID
     digest: str
     evidence: EvidenceKind
+    level: int = Field(description="0 reported, 1 recomputed from samples, 2 on a sealed suite.")
+    level_reason: str | None = Field(description="Why the level is 0, otherwise null.")
+    missing: int = Field(description="Scores that the run lacks on a sealed suite, over all cells.")
     partial: bool
     partial_reasons: list[str] = Field(description="Why it is partial, one sentence per reason.")
     voided: VoidedOut | None
@@ -137,6 +144,9 @@ def evaluation_out(row: EvaluationRow) -> EvaluationOut:
         id=row.id,
         digest=row.digest,
         evidence=row.kind,
+        level=row.evidence_level,
+        level_reason=row.level_reason,
+        missing=row.missing,
         partial=row.partial,
         partial_reasons=row.partial_reasons,
         voided=None
@@ -163,6 +173,7 @@ REFUSALS: Final = refuses(
     NotFoundError,
     QuotaExceededError,
     EvidenceForAnotherArtifactError,
+    EvidenceReusedError,
     TooLargeError,
     UnsupportedMediaTypeError,
     UnknownReferenceError,

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, Text, Uuid, func, literal, select,
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from app.db.models import (
+    EvaluationFile,
     EvaluationRow,
     EvaluationScores,
     EvaluationVoid,
@@ -210,6 +211,24 @@ def scores_of(
     return found
 
 
+def is_file_of_others(
+    session: Session, suite: SuiteRow, digests: Collection[str], own: ColumnElement[bool]
+) -> bool:
+    """Return whether an evaluation that is not `own` has one of these files.
+
+    Only evaluations by a version of the same suite count.
+    """
+    statement = (
+        select(EvaluationFile.evaluation_id)
+        .join(EvaluationRow, EvaluationRow.id == EvaluationFile.evaluation_id)
+        .join(EvaluationRow.suite)
+        .where(EvaluationFile.sha256.in_(digests), SuiteRow.name == suite.name)
+        .where(func.coalesce(own, False).is_(False))
+        .limit(1)
+    )
+    return session.scalar(statement) is not None
+
+
 def evaluators_and_authors(
     session: Session, evaluation_ids: Collection[UUID], contents: Collection[str]
 ) -> tuple[dict[UUID, UUID], dict[str, frozenset[UUID]]]:
@@ -256,6 +275,7 @@ def evaluation_of(row: EvaluationRow, scores: Mapping[CellKey, Scores]) -> Evalu
             for cell in row.cells
         },
         scores=scores,
+        level=row.evidence_level,
     )
 
 

@@ -148,6 +148,12 @@ def versions_with_content(session: Session, prefix_id: UUID, content: str) -> Se
     return session.scalars(statement.order_by(Version.number).options(*_FOR_GATE)).all()
 
 
+def first_pushed_at(session: Session, content: str) -> datetime:
+    """Return when a content that some version has was first pushed, to any prefix."""
+    statement = select(func.min(Version.created_at)).where(Version.content == content)
+    return session.scalars(statement).one()
+
+
 def withdrawals(session: Session, *, limit: int) -> Sequence[tuple[UUID, str]]:
     """Return the prefixes, by id, that have not withdrawn a revoked content yet."""
     statement = select(Withdrawal.prefix_id, Withdrawal.content).limit(limit)

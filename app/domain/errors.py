@@ -96,6 +96,11 @@ class BaseModelMismatchError(RegistryError):
     title = "The version is for another base model"
 
 
+class EvidenceReusedError(RegistryError):
+    code = "evidence-reused"
+    title = "The same samples are evidence about another artifact"
+
+
 class EvidenceForAnotherArtifactError(RegistryError):
     code = "evidence-for-another-artifact"
     title = "The evaluation is of another artifact"

@@ -49,6 +49,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     errors.BaseModelMismatchError: 409,
     errors.CheckpointsNotConfiguredError: 409,
     errors.EvidenceForAnotherArtifactError: 409,
+    errors.EvidenceReusedError: 409,
     errors.GateNotConfiguredError: 409,
     errors.GateNotPassedError: 409,
     errors.InvalidTransitionError: 409,

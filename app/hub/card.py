@@ -13,6 +13,10 @@ from app.db.promotions import executed_with
 from app.domain.identity.access import Caller
 
 _ROWS = 60
+_COLUMNS = (
+    *("suite", "metric", "persona", "locale", "samples", "missing", "mean", "finished"),
+    *("level", "state"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +112,16 @@ def _evaluations(evaluations: Sequence[EvaluationRow]) -> Iterator[str]:
     if not evaluations:
         yield from ("None are recorded.", "")
         return
-    yield "| suite | metric | persona | locale | samples | mean | finished | state |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield f"| {' | '.join(_COLUMNS)} |"
+    yield f"| {' | '.join(['---'] * len(_COLUMNS))} |"
     rows = [(evaluation, cell) for evaluation in evaluations for cell in evaluation.cells]
     for run, cell in rows[:_ROWS]:
         state = "void" if run.voided else "partial" if run.partial else run.kind.value
         cells = (
             f"{run.suite.name}@{run.suite.version}",
-            *(cell.metric, cell.persona, cell.locale, str(cell.samples), f"{cell.mean:.4g}"),
-            *(f"{run.finished_at:%Y-%m-%d}", state),
+            *(cell.metric, cell.persona, cell.locale),
+            *(str(cell.samples), str(cell.missing), f"{cell.mean:.4g}"),
+            *(f"{run.finished_at:%Y-%m-%d}", str(run.evidence_level), state),
         )
         yield f"| {' | '.join(_escaped(text) for text in cells)} |"
     if len(rows) > _ROWS:

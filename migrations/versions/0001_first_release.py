@@ -567,6 +567,8 @@ def upgrade() -> None:
             ),
             nullable=False,
         ),
+        sa.Column("evidence_level", sa.SmallInteger(), nullable=False),
+        sa.Column("level_reason", sa.Text(), nullable=True),
         sa.Column("partial", sa.Boolean(), nullable=False),
         sa.Column("partial_reasons", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("harness", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
@@ -582,6 +584,13 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_evaluation_digest_is_digest")
+        ),
+        sa.CheckConstraint(
+            "evidence_level BETWEEN 0 AND 3", name=op.f("ck_evaluation_level_is_known")
+        ),
+        sa.CheckConstraint(
+            "(evidence_level = 0) = (level_reason IS NOT NULL)",
+            name=op.f("ck_evaluation_says_why_it_is_reported"),
         ),
         sa.CheckConstraint(
             "(version_id IS NULL) <> (base_model_id IS NULL)",
@@ -825,8 +834,12 @@ def upgrade() -> None:
         sa.Column("samples", sa.Integer(), nullable=False),
         sa.Column("mean", sa.Double(), nullable=False),
         sa.Column("stderr", sa.Double(), nullable=True),
+        sa.Column("missing", sa.Integer(), nullable=False),
         sa.CheckConstraint("samples > 0", name=op.f("ck_evaluation_cell_samples_positive")),
         sa.CheckConstraint("stderr >= 0", name=op.f("ck_evaluation_cell_stderr_not_negative")),
+        sa.CheckConstraint(
+            "missing BETWEEN 0 AND samples", name=op.f("ck_evaluation_cell_missing_in_samples")
+        ),
         sa.ForeignKeyConstraint(
             ["evaluation_id"],
             ["evaluation.id"],

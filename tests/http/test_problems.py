@@ -18,6 +18,7 @@ from app.http.body_timeouts import BodyTimeoutMiddleware
 from app.http.connections import LimitedProtocol
 from app.http.limits import ConnectionLimits, InFlight
 from app.http.problems import MEDIA_TYPE, STATUS
+from tests.services.evidence.test_submissions_samples import jsonl, record, rows
 from tests.support.blobs import MemoryBlobs
 from tests.support.builders import a_base_model, a_digest, a_policy, a_suite, code, results
 from tests.support.raw_http import opened, received
@@ -139,6 +140,14 @@ def base_model_mismatch(stage):
 def evidence_for_another_artifact(stage):
     stage.world.a_suite()
     return stage.world.evaluate(stage.world.a_version(), digest=a_digest())
+
+
+def evidence_reused(stage):
+    stage.world.a_suite()
+    for seed in (1, 2):
+        version, content = stage.world.a_version(seed), jsonl(rows(2))
+        response = record(stage.world, version, content)
+    return response
 
 
 def already_void(stage):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from app.domain.evidence.evaluation import Cell, CellKey, Evaluation, EvidenceKind, Scores
+from app.domain.evidence.levels import Level
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 from app.domain.governance.cells import References, rule_findings
 from app.domain.governance.comparison import Reference
@@ -81,6 +82,7 @@ def an_evaluation(name="first", *, cells=None, **changes):
         "digest": a_digest(name),
         "suite": a_suite(),
         "kind": EvidenceKind.SAMPLES,
+        "level": Level.RECOMPUTED,
         "partial": False,
         "evaluator_id": EVALUATOR,
         "scope": "*",

@@ -4,7 +4,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.models.artifacts import BaseModelRow, Version
@@ -86,6 +94,10 @@ class EvaluationRow(Base):
         CheckConstraint(
             "partial = (cardinality(partial_reasons) > 0)", name="says_why_it_is_partial"
         ),
+        CheckConstraint("evidence_level BETWEEN 0 AND 3", name="level_is_known"),
+        CheckConstraint(
+            "(evidence_level = 0) = (level_reason IS NOT NULL)", name="says_why_it_is_reported"
+        ),
         Index(None, "content", "recorded_at", "id"),
         Index(None, "base_model_id", "recorded_at", "id"),
         {"info": APPEND_ONLY},
@@ -98,6 +110,8 @@ class EvaluationRow(Base):
     suite_id: Mapped[UUID] = mapped_column(ForeignKey("suite.id"))
     digest: Mapped[str]
     kind: Mapped[EvidenceKind] = mapped_column(one_of(EvidenceKind))
+    evidence_level: Mapped[int] = mapped_column(SmallInteger)
+    level_reason: Mapped[str | None]
     partial: Mapped[bool]
     partial_reasons: Mapped[list[str]]
     harness: Mapped[dict[str, Any]]
@@ -125,14 +139,23 @@ class EvaluationRow(Base):
         lazy="raise", init=False, repr=False, uselist=False
     )
 
+    @property
+    def missing(self) -> int:
+        """The number of scores that a sealed suite demands and the run lacks, over all cells."""
+        return sum(cell.missing for cell in self.cells)
+
 
 class EvaluationCell(Base):
-    """An aggregate of an evaluation, for one metric, persona and locale."""
+    """An aggregate of an evaluation, for one metric, persona and locale.
+
+    `missing` of its samples have no score, and count as the worst value of the metric.
+    """
 
     __tablename__ = "evaluation_cell"
     __table_args__ = (
         CheckConstraint("samples > 0", name="samples_positive"),
         CheckConstraint("stderr >= 0", name="stderr_not_negative"),
+        CheckConstraint("missing BETWEEN 0 AND samples", name="missing_in_samples"),
         {"info": APPEND_ONLY},
     )
 
@@ -145,6 +168,7 @@ class EvaluationCell(Base):
     samples: Mapped[int]
     mean: Mapped[float]
     stderr: Mapped[float | None]
+    missing: Mapped[int] = mapped_column(default=0)
 
 
 class EvaluationFile(Base):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.domain.errors import Fault
+from app.domain.evidence.levels import Level
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 
 
@@ -95,6 +96,7 @@ class Evaluation:
     finished_at: datetime
     cells: Mapping[CellKey, Cell]
     scores: Mapping[CellKey, Scores] = field(default_factory=dict)
+    level: int = Level.RECOMPUTED
 
 
 # Reported values are rounded: 0.333 of 3 samples is one success. Evaluation tools print three

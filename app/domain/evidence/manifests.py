@@ -1,7 +1,6 @@
 """Manifests: the samples of a sealed suite, fixed before any run of it."""
 
 import json
-import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +8,20 @@ from itertools import pairwise
 from typing import Final
 
 from app.domain.errors import Fault
-from app.domain.evidence.rows import FAULT_LIMIT, hash64, parsed_row, prompt_cluster, sample_key
+from app.domain.evidence.rows import (
+    FAULT_LIMIT,
+    hash64,
+    is_sha256,
+    parsed_row,
+    prompt_cluster,
+    sample_key,
+)
 from app.domain.evidence.suites import Suite
 
 MANIFEST_FILE: Final = "manifest.jsonl"
 MOST_SAMPLES: Final = 1_000_000
 _REQUIRED: Final = ("id", "prompt_sha256", "persona", "locale")
 _FIELDS: Final = frozenset({*_REQUIRED, "cluster"})
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 CellName = tuple[str, str]
 """A persona and a locale."""
@@ -105,7 +110,7 @@ class ManifestReader:
             if not _is_text(row.get(name)):
                 yield Fault("text", f"{name} must be text; it is {row.get(name)!r:.40}.")
         prompt = row.get("prompt_sha256")
-        if isinstance(prompt, str) and not _SHA256.fullmatch(prompt):
+        if _is_text(prompt) and not is_sha256(prompt):
             yield Fault("prompt", "prompt_sha256 must have 64 hexadecimal digits in lower case.")
         for name, known in (("persona", self._suite.personas), ("locale", self._suite.locales)):
             if _is_text(row.get(name)) and row.get(name) not in known:

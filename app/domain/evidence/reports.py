@@ -6,6 +6,7 @@ from datetime import datetime
 
 from app.domain.errors import Fault, InvalidEvaluationError
 from app.domain.evidence.evaluation import CellResult
+from app.domain.evidence.measured import Measured
 from app.domain.naming import Json
 
 
@@ -31,6 +32,7 @@ class Report:
         results: Aggregates. They are optional if samples are sent, and must agree with them.
         sparse: Whether samples may lack metrics, because several tasks or filters share a
             persona; then only `partial_reasons` mention samples without a score.
+        measured: The model that an imported log names; None for the registry's own form.
     """
 
     harness: Mapping[str, Json]
@@ -40,6 +42,7 @@ class Report:
     partial_reasons: Sequence[str] = ()
     results: Sequence[CellResult] = ()
     sparse: bool = False
+    measured: Measured | None = None
 
 
 def refused(faults: Sequence[Fault]) -> InvalidEvaluationError:

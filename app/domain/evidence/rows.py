@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from typing import Final
 
 from app.domain.errors import Fault
@@ -10,6 +11,7 @@ from app.domain.strict_json import NotStrictJsonError, unique
 LINE_LIMIT_BYTES: Final = 64 * 1024
 FAULT_LIMIT: Final = 20
 _KEY_BYTES: Final = 8
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # One decoder for all rows: json.loads would create one for each.
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=unique)
 
@@ -27,6 +29,11 @@ def parsed_row(line: bytes) -> tuple[dict[str, object] | None, Fault | None]:
     if not isinstance(row, dict):
         return None, Fault("not-json", "It is not a JSON object.")
     return row, None
+
+
+def is_sha256(value: object) -> bool:
+    """Return whether a value is a SHA-256 of 64 hexadecimal digits in lower case."""
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
 def sample_key(identity: str, prompt: str) -> int:

@@ -5,9 +5,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from app.domain.errors import Fault
+from app.domain.naming import Json, canonical_json
+from app.domain.strict_json import quoted
+
+MOST_CELLS: Final = 10_000
+"""Most cells of a sealed suite: every run of it has all of them."""
 
 
 class MetricKind(StrEnum):
@@ -99,6 +104,10 @@ def suite_faults(suite: Suite) -> tuple[Fault, ...]:
         faults += _range_faults(metric)
         if suite.sealed:
             faults += _worst_faults(metric)
+    cells = len(suite.personas) * len(suite.locales) * len(suite.metrics)
+    if suite.sealed and cells > MOST_CELLS:
+        message = f"It has {cells:,} cells; a sealed suite has at most {MOST_CELLS:,}."
+        faults.append(Fault("too-many-cells", message))
     return tuple(faults)
 
 
@@ -136,3 +145,19 @@ def _range_faults(metric: Metric) -> list[Fault]:
         message = f"The minimum of {metric.name} must be below its maximum."
         return [Fault("range-empty", message)]
     return []
+
+
+def setting_faults(suite: Suite, settings: Mapping[str, Json]) -> Iterator[Fault]:
+    """Yield a fault for each setting that the suite pins and a run does not state equal.
+
+    A setting that is not stated is null, as tools leave those out.
+    """
+    for name, pinned in suite.settings.items():
+        stated = settings.get(name)
+        if canonical_json(stated) != canonical_json(pinned):
+            message = f"{suite} pins {quoted(name)} to {_shown(pinned)}; the run says "
+            yield Fault("setting-differs", f"{message}{_shown(stated)}.")
+
+
+def _shown(value: Json) -> str:
+    return quoted(value) if isinstance(value, str) else quoted(canonical_json(value).decode())

@@ -8,15 +8,23 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.db.evaluations import evaluation_of, evaluations_named, scores_of, suite_of
-from app.db.models import EvaluationFile, EvaluationRow
+from app.db.evaluations import (
+    evaluation_of,
+    evaluations_named,
+    manifest_file,
+    scores_of,
+    suite_of,
+)
+from app.db.models import EvaluationFile, EvaluationRow, SuiteManifest, SuiteRow
 from app.db.session import Sessions
 from app.domain.errors import DamagedObjectError, InvalidEvaluationError
 from app.domain.evidence.evaluation import CellKey, EvidenceKind
+from app.domain.evidence.manifests import Manifest
 from app.domain.evidence.rows import LINE_LIMIT_BYTES
 from app.domain.evidence.samples import SampleSet, read_samples
 from app.domain.evidence.suites import Suite
 from app.services.evidence.jsonl import lines_of
+from app.services.evidence.manifests import received_manifest
 from app.services.evidence.submissions import SAMPLES_FILES
 from app.storage.blobs import Blobs, verified
 
@@ -26,7 +34,7 @@ class RecordedSamples:
     """An evaluation with samples, and the file that holds them; None if that is missing."""
 
     evaluation_id: UUID
-    suite: Suite
+    suite: SuiteRow
     file: EvaluationFile | None
 
 
@@ -35,7 +43,7 @@ def recorded_samples(rows: Sequence[EvaluationRow]) -> list[RecordedSamples]:
     return [
         RecordedSamples(
             row.id,
-            suite_of(row.suite),
+            row.suite,
             next((each for each in row.files if each.name in SAMPLES_FILES), None),
         )
         for row in rows
@@ -49,11 +57,17 @@ def contradictions(sessions: Sessions, blobs: Blobs, recorded: RecordedSamples) 
     if recorded.file is None:
         yield f"{name} is missing its samples."
         return
+    manifest = None
+    if recorded.suite.document.get("sealed"):
+        manifest = _manifest(sessions, blobs, recorded.suite)
+        if manifest is None:
+            yield f"{name} has a suite whose manifest is missing or damaged."
+            return
     with TemporaryFile() as copy:
         if (damage := _fetch(blobs, recorded.file, copy)) is not None:
             yield f"{name}: {damage.detail}"
             return
-        found = _read(copy, recorded.suite)
+        found = _read(copy, suite_of(recorded.suite), manifest)
     if found is None:
         yield f"{name} has samples that can no longer be read."
         return
@@ -63,7 +77,22 @@ def contradictions(sessions: Sessions, blobs: Blobs, recorded: RecordedSamples) 
                 yield f"{name} has samples that contradict its cell {key}."
 
 
-def _fetch(blobs: Blobs, file: EvaluationFile, copy: BinaryIO) -> DamagedObjectError | None:
+def _manifest(sessions: Sessions, blobs: Blobs, suite: SuiteRow) -> Manifest | None:
+    """Return the manifest as the store has it, None if it is not the one that the suite names."""
+    with sessions() as session:
+        file = manifest_file(session, suite)
+    if file is None or file.sha256 != suite.document["dataset_digest"]:
+        return None
+    with TemporaryFile() as copy:
+        if _fetch(blobs, file, copy) is not None:
+            return None
+        with received_manifest(copy, suite_of(suite)) as received:
+            return received.manifest
+
+
+def _fetch(
+    blobs: Blobs, file: EvaluationFile | SuiteManifest, copy: BinaryIO
+) -> DamagedObjectError | None:
     """Copy a stored file; return the damage that two reads found."""
     damage = None
     for _ in range(2):
@@ -79,10 +108,10 @@ def _fetch(blobs: Blobs, file: EvaluationFile, copy: BinaryIO) -> DamagedObjectE
     return damage
 
 
-def _read(copy: BinaryIO, suite: Suite) -> SampleSet | None:
+def _read(copy: BinaryIO, suite: Suite, manifest: Manifest | None) -> SampleSet | None:
     lines = lines_of(copy, limit_bytes=LINE_LIMIT_BYTES)
     try:
-        found, _ = read_samples(lines, suite, sparse=True)
+        found, _ = read_samples(lines, suite, sparse=True, manifest=manifest)
     except InvalidEvaluationError:
         return None  # the file begins as gzip but cannot be unpacked
     return found
@@ -93,9 +122,11 @@ def _differing(session: Session, row: EvaluationRow, found: SampleSet) -> list[C
     recomputed = {result.key: result.cell for result in found.results()}
     packed = scores_of(session, [row.id], {cell.metric for cell in row.cells})
     stored = evaluation_of(row, packed.get(row.id, {}))
+    missing = {CellKey(c.metric, c.persona, c.locale): c.missing for c in row.cells}
     return sorted(
         key
         for key in {*recomputed, *stored.cells}
         if recomputed.get(key) != stored.cells.get(key)
+        or found.missing.get(key, 0) != missing.get(key)
         or found.scores.get(key) != stored.scores.get(key)
     )

@@ -2,16 +2,25 @@
 
 from uuid import UUID
 
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from app.db.base_models import base_model_by_digest
 from app.db.clock import time_in
-from app.db.evaluations import evaluation_by_id, evaluation_visible_to, suite_of
+from app.db.evaluations import (
+    evaluation_by_id,
+    evaluation_visible_to,
+    is_file_of_others,
+    manifest_of,
+    suite_of,
+)
 from app.db.models import EvaluationFile, EvaluationRow, EvaluationVoid, Version
 from app.db.session import expect
+from app.db.versions import first_pushed_at
 from app.domain.artifacts.quotas import QuotaLimits, Stored
 from app.domain.audit.chain import REGISTRY, Facts, subject_of
-from app.domain.errors import AlreadyVoidError, SeparationOfDutiesError
+from app.domain.errors import AlreadyVoidError, EvidenceReusedError, SeparationOfDutiesError
+from app.domain.evidence.measured import Subject
 from app.domain.evidence.reports import Claim
 from app.domain.identity.access import EVERYWHERE, Caller, Role, not_found, role_in, role_on
 from app.domain.naming import Json, PrefixName
@@ -19,6 +28,7 @@ from app.services.artifacts.quotas import charge, require_room
 from app.services.artifacts.spooled_files import require_pinned, store_pinned
 from app.services.evidence.submissions import (
     Checked,
+    Circumstances,
     Submission,
     check,
     require_same_artifact,
@@ -50,6 +60,7 @@ def record(
         EvidenceForAnotherArtifactError: The report is of a different artifact.
         UnknownReferenceError: The suite version is not registered.
         InvalidEvaluationError: The report contradicts its suite or its samples.
+        EvidenceReusedError: The samples are those of another artifact.
         QuotaExceededError: The files would pass the quota of the namespace.
     """
     needs, subject = role_on(Role.EVALUATOR, prefix), subject_of(prefix)
@@ -60,8 +71,11 @@ def record(
         version = visible_version(session, transactions.caller, prefix, number)
         require_same_artifact(claim, version.digest, f"version {number}")
         suite = suite_for(session, claim)
+        pushed_at = first_pushed_at(session, version.content)
+        evaluated = Subject(version.base_model.name, prefix)
+        facts = Circumstances(suite, manifest_of(session, suite), now, evaluated, pushed_at)
     with submission.read(suite_of(suite)) as submitted:
-        checked = check(submitted, suite, now)
+        checked = check(submitted, facts)
         added = Stored(sum(content.size_bytes for content in checked.contents))
         require_room(transactions, prefix.namespace, added, quota)
         store_pinned(transactions, blobs, checked.contents)
@@ -69,9 +83,10 @@ def record(
         session = transaction.session
         require_pinned(session, checked.contents)
         row = lock_existing_prefix(session, prefix)
+        _require_distinct(session, checked, EvaluationRow.content == version.content)
         evaluation = _insert(transaction, checked, version.digest, version=version)
-        facts = _facts(evaluation, claim) | {"version": number, "version_id": str(version.id)}
-        transaction.record("evaluation.record", facts)
+        entry = _facts(evaluation, claim) | {"version": number, "version_id": str(version.id)}
+        transaction.record("evaluation.record", entry)
         reevaluate_pending(session, row, now=transaction.now)
         charge(session, prefix.namespace, added, quota)
         return expect(evaluation_by_id(session, evaluation.id))
@@ -94,6 +109,7 @@ def record_control_run(
         EvidenceForAnotherArtifactError: The report is of a different base model.
         UnknownReferenceError: The suite version is not registered.
         InvalidEvaluationError: The report contradicts its suite or its samples.
+        EvidenceReusedError: The samples are those of another artifact.
     """
     needs = role_in(Role.EVALUATOR, EVERYWHERE)
     needs(transactions.caller)
@@ -105,18 +121,31 @@ def record_control_run(
             raise not_found("base model", base_model)
         require_same_artifact(claim, base.digest, f"the base model {base.name}")
         suite = suite_for(session, claim)
+        subject = Subject(base.name)
+        facts = Circumstances(suite, manifest_of(session, suite), now, subject)
     with submission.read(suite_of(suite)) as submitted:
-        checked = check(submitted, suite, now)
+        checked = check(submitted, facts)
         store_pinned(transactions, blobs, checked.contents)
     # Without a subject: inserting many cells under the lock of the registry's chain would keep
     # everyone from signing in.
     with transactions.begin("evaluation.record", needs) as transaction:
         session = transaction.session
         require_pinned(session, checked.contents)
+        _require_distinct(session, checked, EvaluationRow.base_model_id == base.id)
         evaluation = _insert(transaction, checked, base.digest, base_model_id=base.id)
-        facts = _facts(evaluation, claim) | {"base_model": base.digest}
-        transaction.record("evaluation.record", facts, subject=REGISTRY)
+        entry = _facts(evaluation, claim) | {"base_model": base.digest}
+        transaction.record("evaluation.record", entry, subject=REGISTRY)
         return expect(evaluation_by_id(session, evaluation.id))
+
+
+def _require_distinct(session: Session, checked: Checked, own: ColumnElement[bool]) -> None:
+    """Check that no evaluation of another artifact has the same files on a version of the suite."""
+    if is_file_of_others(session, checked.suite, checked.distinct, own):
+        raise EvidenceReusedError(
+            "The samples are, byte for byte, those of an evaluation of another artifact. Send the "
+            "samples of this artifact's own run; response_sha256 in each row tells equal scores of "
+            "different answers apart."
+        )
 
 
 def _insert(
@@ -147,6 +176,7 @@ def _facts(evaluation: EvaluationRow, claim: Claim) -> dict[str, Json]:
         "digest": evaluation.digest,
         "suite": claim.suite_name,
         "evidence": evaluation.kind.value,
+        "level": int(evaluation.evidence_level),
     }
 
 

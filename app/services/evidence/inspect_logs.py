@@ -63,7 +63,7 @@ def _converted(run: InspectRun, suite: Suite, spool: SpooledWriter) -> Submitted
     _, header_document = next(documents)
     report, header, faults = read_header(header_document, run.map, suite, file)
     require_faultless(faults)
-    report, samples = expect(report), LogSamples(expect(header), run.map)
+    report, samples = expect(report), LogSamples(expect(header), run.map, sealed=suite.sealed)
     for place, document in documents:
         samples.take(document, place)
         if samples.has_too_many_faults:

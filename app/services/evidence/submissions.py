@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -18,17 +18,20 @@ from app.db.models import (
     SuiteRow,
     Version,
 )
-from app.db.session import expect
 from app.domain.errors import (
     EvidenceForAnotherArtifactError,
     Fault,
     UnknownReferenceError,
 )
 from app.domain.evidence.evaluation import CellResult, EvidenceKind, result_faults
+from app.domain.evidence.levels import CLOCK_SKEW, Level, level_of
+from app.domain.evidence.manifests import Manifest
+from app.domain.evidence.measured import Subject, measured_faults
+from app.domain.evidence.prompts import prompt_faults, prompts_in_two_cells
 from app.domain.evidence.reports import Claim, Report, require_faultless
 from app.domain.evidence.rows import LINE_LIMIT_BYTES
 from app.domain.evidence.samples import SampleSet, disagreements, read_samples
-from app.domain.evidence.suites import Suite
+from app.domain.evidence.suites import Suite, setting_faults
 from app.domain.identity.access import EVERYWHERE, Caller, Role
 from app.domain.naming import canonical_digest, rfc3339
 from app.services.artifacts.spooled_files import ReceivedFile
@@ -36,8 +39,6 @@ from app.services.evidence.jsonl import is_gzip, lines_of
 
 # The names under which an evaluation's own samples are stored, plain and gzip.
 SAMPLES_FILES: Final = ("samples.jsonl", "samples.jsonl.gz")
-
-_CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +68,45 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """The facts that a report is checked against.
+
+    Attributes:
+        suite: The suite version that the report names.
+        manifest: The samples of the suite, None if it is open.
+        now: The registry's time.
+        subject: The artifact of the report.
+        pushed_at: When the content was first pushed; None for a base model.
+    """
+
+    suite: SuiteRow
+    manifest: Manifest | None
+    now: datetime
+    subject: Subject
+    pushed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """A checked report, with the cells that are recorded."""
 
     report: Report
     suite: SuiteRow
+    level: Level
+    level_reason: str | None
     results: Sequence[CellResult]
     partial_reasons: Sequence[str]
     files: Sequence[tuple[str, ReceivedFile]]
     samples: SampleSet | None = None
+
+    @property
+    def distinct(self) -> list[str]:
+        """The digests of files that runs of two artifacts cannot share.
+
+        The rows that were converted from another tool's files may be equal: the files are not.
+        """
+        sent = [file.sha256 for name, file in self.files if name not in SAMPLES_FILES]
+        return sent or [file.sha256 for _, file in self.files]
 
     @property
     def contents(self) -> list[ReceivedFile]:
@@ -108,33 +139,72 @@ def suite_for(session: Session, claim: Claim) -> SuiteRow:
     return row
 
 
-def check(submitted: Submitted, suite: SuiteRow, now: datetime) -> Checked:
+def check(submitted: Submitted, facts: Circumstances) -> Checked:
     """Check a report; with samples, recompute its cells from them.
 
-    A cell that lacks some of its persona's samples makes the run partial, because the harness
+    On a sealed suite, missing scores count as the worst value, and no run is partial. On an open
+    one, a cell that lacks some of its persona's samples makes the run partial, because the harness
     failed to score part of the suite.
 
     Raises:
         InvalidEvaluationError: The report contradicts its suite, its samples or the clock. The
             error lists all faults, but only the first ones of a samples file.
     """
-    report, samples = submitted.report, submitted.samples
-    faults = [*result_faults(suite_of(suite), report.results), *_time_faults(report, now)]
-    if samples is None and not report.results:
+    report, suite = submitted.report, suite_of(facts.suite)
+    faults = [
+        *result_faults(suite, report.results),
+        *setting_faults(suite, report.settings),
+        *(measured_faults(report.measured, facts.subject) if report.measured else ()),
+        *_time_faults(report, facts.now),
+    ]
+    if submitted.samples is None and not report.results:
         faults.append(Fault("no-results", "The report has neither results nor samples."))
-    reasons, files = list(report.partial_reasons), submitted.files
-    if samples is None:
-        require_faultless(faults)
-        return Checked(report, suite, report.results, reasons, files)
-    lines = lines_of(samples.content, limit_bytes=LINE_LIMIT_BYTES)
-    found, sample_faults = read_samples(lines, suite_of(suite), sparse=report.sparse)
-    faults += sample_faults
-    if found is not None:
-        faults += disagreements(found, report.results)
+    samples = None
+    if submitted.samples is not None:
+        samples, found = _read(submitted.samples, report, suite, facts.manifest)
+        faults += found
     require_faultless(faults)
-    checked = expect(found)
-    reasons += [f"{key} lacks some of its persona's samples." for key in checked.uneven]
-    return Checked(report, suite, checked.results(), reasons, files, checked)
+    level, level_reason = level_of(
+        has_samples=samples is not None,
+        sealed=facts.manifest is not None,
+        finished_at=report.finished_at,
+        pushed_at=facts.pushed_at,
+    )
+    return Checked(
+        report,
+        facts.suite,
+        level,
+        level_reason,
+        report.results if samples is None else samples.results(),
+        _partial_reasons(report, samples, facts.manifest),
+        submitted.files,
+        samples,
+    )
+
+
+def _read(
+    file: ReceivedFile, report: Report, suite: Suite, manifest: Manifest | None
+) -> tuple[SampleSet | None, list[Fault]]:
+    lines = lines_of(file.content, limit_bytes=LINE_LIMIT_BYTES)
+    samples, found = read_samples(lines, suite, sparse=report.sparse, manifest=manifest)
+    faults = list(found)
+    if samples is not None:
+        faults += disagreements(samples, report.results)
+        shared = set() if suite.sealed else prompts_in_two_cells(samples)
+        if shared:
+            again = lines_of(file.content, limit_bytes=LINE_LIMIT_BYTES)
+            faults += prompt_faults(again, shared)
+    return samples, faults
+
+
+def _partial_reasons(
+    report: Report, samples: SampleSet | None, manifest: Manifest | None
+) -> list[str]:
+    if samples is not None and manifest is not None:
+        return []
+    uneven = () if samples is None else samples.uneven
+    reasons = [f"{key} lacks some of its persona's samples." for key in uneven]
+    return [*report.partial_reasons, *reasons]
 
 
 def rows_of(
@@ -155,6 +225,8 @@ def rows_of(
         suite_id=checked.suite.id,
         digest="",
         kind=EvidenceKind.AGGREGATES if checked.samples is None else EvidenceKind.SAMPLES,
+        evidence_level=checked.level,
+        level_reason=checked.level_reason,
         partial=bool(checked.partial_reasons),
         partial_reasons=list(checked.partial_reasons),
         harness=dict(report.harness),
@@ -164,7 +236,7 @@ def rows_of(
         recorded_at=now,
         evaluator_id=caller.id,
         scope=_scope(caller, version),
-        cells=[_cell(result) for result in checked.results],
+        cells=[_cell(result, checked.samples) for result in checked.results],
         files=[EvaluationFile(name, file.sha256, file.size_bytes) for name, file in checked.files],
     )
     evaluation.digest = digest_of(evaluation, artifact, checked.suite.digest)
@@ -178,7 +250,7 @@ def _scope(caller: Caller, version: Version | None) -> str:
     return version.prefix.namespace
 
 
-def _cell(result: CellResult) -> EvaluationCell:
+def _cell(result: CellResult, samples: SampleSet | None) -> EvaluationCell:
     return EvaluationCell(
         metric=result.key.metric,
         persona=result.key.persona,
@@ -186,6 +258,7 @@ def _cell(result: CellResult) -> EvaluationCell:
         samples=result.cell.samples,
         mean=result.cell.mean,
         stderr=result.cell.stderr,
+        missing=0 if samples is None else samples.missing.get(result.key, 0),
     )
 
 
@@ -216,6 +289,8 @@ def digest_of(evaluation: EvaluationRow, artifact: str, suite: str) -> str:
             "suite": suite,
             "evaluator_id": str(evaluation.evaluator_id),
             "evidence": evaluation.kind.value,
+            "level": evaluation.evidence_level,
+            "level_reason": evaluation.level_reason,
             "files": sorted([file.name, file.sha256, file.size_bytes] for file in evaluation.files),
             "partial_reasons": evaluation.partial_reasons,
             "harness": evaluation.harness,
@@ -223,7 +298,10 @@ def digest_of(evaluation: EvaluationRow, artifact: str, suite: str) -> str:
             "started_at": rfc3339(evaluation.started_at),
             "finished_at": rfc3339(evaluation.finished_at),
             "cells": sorted(
-                [cell.metric, cell.persona, cell.locale, cell.samples, cell.mean, cell.stderr]
+                [
+                    *(cell.metric, cell.persona, cell.locale),
+                    *(cell.samples, cell.mean, cell.stderr, cell.missing),
+                ]
                 for cell in evaluation.cells
             ),
         }
@@ -233,5 +311,5 @@ def digest_of(evaluation: EvaluationRow, artifact: str, suite: str) -> str:
 def _time_faults(report: Report, now: datetime) -> Iterator[Fault]:
     if report.finished_at < report.started_at:
         yield Fault("ends-before-start", "finished_at is before started_at.")
-    if report.finished_at > now + _CLOCK_SKEW:
+    if report.finished_at > now + CLOCK_SKEW:
         yield Fault("ends-in-future", f"finished_at is in the future; it is now {now.isoformat()}.")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.evidence.suites import Metric, MetricKind, suite_faults
-from tests.support.evidence import BLEU, LATENCY, TONE, a_suite
+from app.domain.evidence.suites import Metric, MetricKind, setting_faults, suite_faults
+from tests.support.evidence import BLEU, LATENCY, TONE, TOXICITY, a_suite
 
 
 @pytest.mark.parametrize(
@@ -125,3 +125,53 @@ def test_names_in_a_suite_may_not_differ_by_case_only(kind, names):
     assert fault.message == (
         f"The {kind} {names[-1]} differs from {names[0]} by case only; list one of them."
     )
+
+
+@pytest.mark.parametrize(
+    ("metric", "bound"),
+    [
+        pytest.param(LATENCY, "maximum", id="lower-is-better"),
+        pytest.param(replace(LATENCY, higher_is_better=True), "minimum", id="higher-is-better"),
+    ],
+)
+def test_a_missing_sample_of_a_sealed_suite_needs_a_worst_value(metric, bound):
+    suite = a_suite(metrics=(TONE, metric))
+    assert suite_faults(suite) == ()
+    (fault,) = suite_faults(replace(suite, sealed=True))
+    assert (fault.code, fault.message.partition(",")[0]) == (
+        "no-worst-value",
+        f"latency has no {bound}",
+    )
+    whole = replace(metric, **{bound: 9.0})
+    assert suite_faults(replace(suite, metrics=(whole,), sealed=True)) == ()
+
+
+def test_a_sealed_suite_has_at_most_10000_cells():
+    names = tuple(f"n{number}" for number in range(100))
+    assert suite_faults(a_suite(personas=names, locales=names, metrics=(TONE,), sealed=True)) == ()
+    suite = a_suite(personas=names, locales=names, metrics=(TONE, TOXICITY))
+    assert suite_faults(suite) == ()
+    assert [f.code for f in suite_faults(replace(suite, sealed=True))] == ["too-many-cells"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "equal"),
+    [
+        ({"judge": {"seed": 1, "name": "j"}, "temperature": 0.0, "more": 1, "limit": None}, True),
+        ({"judge": {"seed": 1, "name": "j"}, "temperature": 0}, True),
+        ({"judge": {"seed": 1, "name": "j"}, "temperature": False}, False),
+        ({"judge": {"seed": 1, "name": "j"}, "temperature": "0"}, False),
+        ({"judge": {"seed": 2, "name": "j"}, "temperature": 0}, False),
+        ({"temperature": 0}, False),
+        ({"judge": {"seed": 1, "name": "j"}, "temperature": 0, "limit": 5}, False),
+    ],
+)
+def test_a_run_must_state_the_settings_that_the_suite_pins(stated, equal):
+    pinned = {"judge": {"name": "j", "seed": 1}, "temperature": 0, "limit": None}
+    found = list(setting_faults(a_suite(settings=pinned), stated))
+    assert [fault.code for fault in found] == ([] if equal else ["setting-differs"])
+
+
+def test_a_fault_of_a_setting_quotes_both_values():
+    (fault,) = setting_faults(a_suite(settings={"judge": "a\n"}), {"judge": {"b": 1}})
+    assert fault.message == (r'brand-voice@3 pins "judge" to "a\n"; the run says "{\"b\":1}".')

@@ -71,7 +71,7 @@ def test_an_lm_eval_run_is_recorded_as_an_evaluation(world, version):
     }
     assert evaluation["harness"] == {"name": "lm-eval", "version": "0.4.13"}
     assert (evaluation["evidence"], evaluation["partial"]) == ("samples", False)
-    assert evaluation["settings"]["model"] == "dummy"
+    assert evaluation["settings"]["model"] == "hf"
     assert evaluation["started_at"] < evaluation["finished_at"]
     assert world.last_entry(f"prefix:{world.prefix}")["facts"]["digest"] == evaluation["digest"]
     listed = world.made("GET", f"{world.path}/versions/1/evaluations", by="evaluator")
@@ -235,11 +235,19 @@ def test_runs_of_a_version_and_its_base_model_are_paired_by_sample(world, own_ba
     one_cell = {"personas": ["novice"], "locales": ["en"]}
     rule = a_policy(world.suite)["rules"][0] | {"no_worse_than": {"base": 0.1}} | one_cell
     world.a_channel(rules=[rule])
-    for base in (None, world.base):
-        if tool == "inspect":
-            recorded(send_inspect(world, version, "full.eval", base=base))
-        else:
-            recorded(send_lm_eval(world, version, "full", FULL, base=base))
+    if tool == "inspect":
+        recorded(send_inspect(world, version, "full.eval"))
+        log = io.BytesIO((INSPECT / "full.eval").read_bytes())
+        with zipfile.ZipFile(log, "a") as archive:
+            archive.comment = b"another run"
+        recorded(send_inspect(world, version, "full.eval", content=log.getvalue(), base=world.base))
+    else:
+        recorded(send_lm_eval(world, version, "full", FULL))
+        paths = [the_samples("full", each["task"]) for each in FULL]
+        other = [(path.name, path.read_bytes() + b"\n") for path in paths]
+        results = the_results("full").read_bytes() + b"\n"
+        sent = {"samples": other, "results": results, "base": world.base}
+        recorded(send_lm_eval(world, version, "full", FULL, **sent))
 
     _, findings = gated(world, version)
 

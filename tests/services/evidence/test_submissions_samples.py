@@ -25,7 +25,7 @@ def rows(n=N, *, failing=0, metrics=("tone",), prompt="p"):
             "id": f"{persona}-{locale}-{number}",
             "persona": persona,
             "locale": locale,
-            "prompt_sha256": f"{prompt}{number}",
+            "prompt_sha256": f"{prompt} {persona} {locale} {number}",
             "scores": {metric: int(number >= failing) for metric in metrics},
         }
         for persona in PERSONAS
@@ -38,13 +38,21 @@ def jsonl(found):
     return "".join(json.dumps(row) + "\n" for row in found).encode()
 
 
+def answered(artifact, found):
+    """Return rows with the answers of an artifact, which differ from those of another."""
+    return [
+        row | {"response_sha256": hashlib.sha256(f"{artifact} {row['id']}".encode()).hexdigest()}
+        for row in found
+    ]
+
+
 def record(world, version, found, *, packed=False, base=None, by="evaluator", **changes):
     """Send samples as an evaluation of a version, or of a base model as its control run."""
     changes = {"results": []} | changes
     if base is not None:
         changes["digest"] = base
     report = world.report(version, **changes)
-    content = jsonl(found) if isinstance(found, list) else found
+    content = jsonl(answered(report["digest"], found)) if isinstance(found, list) else found
     files = {
         "evaluation": ("evaluation", json.dumps(report)),
         "samples": ("samples", gzip.compress(content) if packed else content),

@@ -15,6 +15,7 @@ from app.domain.evidence.imports.documents import (
     number,
     settings_of,
 )
+from app.domain.evidence.measured import Measured
 from app.domain.evidence.reports import Report
 from app.domain.evidence.suites import MetricKind, Suite
 from app.domain.strict_json import quoted
@@ -59,12 +60,14 @@ class Header:
     Attributes:
         task: The task's name.
         sample_ids: The samples that the run should have taken; None if the log does not say.
+        epochs: How often each sample should have been run.
         completed: The number of samples, times epochs, that ended without an error.
         reported: By scorer, the number of scored samples, and their means.
     """
 
     task: str
     sample_ids: frozenset[str] | None
+    epochs: int
     completed: int
     reported: Mapping[str, tuple[int | None, tuple[float, ...]]]
 
@@ -89,6 +92,9 @@ def read_header(
         ),
         *_map_faults(document, mapped, suite),
     ]
+    if suite.sealed and document.get("invalidated") is not False:
+        message = "The log is marked as invalidated, so it is no evidence on a sealed suite."
+        faults.append(Fault("invalidated", message))
     report = _report(document, file)
     task = member(document, "eval").get("task")
     if report is None or not isinstance(task, str):
@@ -97,7 +103,8 @@ def read_header(
     listed = member(document, "eval", "dataset").get("sample_ids")
     sample_ids = frozenset(map(str, listed)) if isinstance(listed, list) else None
     completed = count(member(document, "results").get("completed_samples")) or 0
-    return report, Header(task, sample_ids, completed, _reported(document)), faults
+    epochs = count(member(document, "eval", "config").get("epochs")) or 1
+    return report, Header(task, sample_ids, epochs, completed, _reported(document)), faults
 
 
 def _map_faults(document: Mapping[str, object], mapped: LogMap, suite: Suite) -> Iterator[Fault]:
@@ -162,7 +169,15 @@ def _report(document: Mapping[str, object], file: str) -> Report | None:
     settings = settings_of({name: run.get(name) for name in _SETTINGS} | {"plan": plan}, file)
     harness = {"name": "inspect-ai", "version": version}
     reasons = list(_partial_reasons(document))
-    return Report(harness, settings, started, finished, reasons, sparse=True)
+    return Report(
+        *(harness, settings, started, finished, reasons), sparse=True, measured=_measured(run)
+    )
+
+
+def _measured(run: Mapping[str, object]) -> Measured:
+    """Return the model that the run names as `provider/model`; `hf/local` is one on disk."""
+    engine, _, model = str(run.get("model") or "").partition("/")
+    return Measured(engine, None if model in ("", "local") else model)
 
 
 def _partial_reasons(document: Mapping[str, object]) -> Iterator[str]:

@@ -18,13 +18,17 @@ from app.domain.strict_json import quoted
 
 @dataclass(slots=True)
 class _Sample:
-    """One sample over its epochs: `scores` lists, by scorer, its score in each epoch."""
+    """One sample over its epochs: `scores` lists, by scorer, its score in each epoch.
+
+    `flawed` lists the scorers without a valid score in each epoch.
+    """
 
     persona: str
     locale: str
     prompts: set[str] = field(default_factory=set)
     epochs: set[int] = field(default_factory=set)
     scores: dict[str, list[float]] = field(default_factory=dict)
+    flawed: set[str] = field(default_factory=set)
 
     @property
     def prompt(self) -> str:
@@ -33,9 +37,14 @@ class _Sample:
 
 
 class LogSamples:
-    """Reads samples in any order; memory grows with their number, not with their text."""
+    """Reads samples in any order; memory grows with their number, not with their text.
 
-    def __init__(self, header: Header, mapped: LogMap) -> None:
+    On a `sealed` suite a score counts only if the sample ended by itself in each epoch: otherwise
+    an evaluator could choose the epochs and samples that went well.
+    """
+
+    def __init__(self, header: Header, mapped: LogMap, *, sealed: bool = False) -> None:
+        self._sealed = sealed
         self._header = header
         self._map = mapped
         self._samples: dict[str, _Sample] = {}
@@ -77,11 +86,13 @@ class LogSamples:
 
     def rows(self) -> Iterator[bytes]:
         """Yield a row for each sample, with its epochs reduced to their mean."""
+        wanted = self._epochs()
         for name, sample in self._samples.items():
             scores: dict[str, float | None] = {}
             for scorer, metric in self._map.metrics.items():
                 values = sample.scores.get(scorer)
-                scores[metric] = exact_mean(values) if values else None
+                counts = values and not (self._sealed and _is_flawed(sample, scorer, wanted))
+                scores[metric] = exact_mean(values) if values and counts else None
             row = {
                 "id": f"{self._header.task}/{name}",
                 "persona": sample.persona,
@@ -90,6 +101,11 @@ class LogSamples:
                 "scores": scores,
             }
             yield json.dumps(row).encode() + b"\n"
+
+    def _epochs(self) -> int:
+        """Return how often each sample should have been run: at least as often as another was."""
+        most = max((len(each.epochs) for each in self._samples.values()), default=0)
+        return max(self._header.epochs, most)
 
     def _mapped(
         self, document: Mapping[str, object], source: Source, kind: str, place: str
@@ -104,14 +120,22 @@ class LogSamples:
 
     def _add(self, sample: _Sample, document: Mapping[str, object], place: str) -> None:
         scores = member(document, "scores")
-        self._flags["ended in an error"] += document.get("error") is not None
-        self._flags["were invalidated"] += document.get("invalidation") is not None
+        flags = {
+            "ended in an error": document.get("error") is not None,
+            "were cut off at a limit": document.get("limit") is not None,
+            "were invalidated": document.get("invalidation") is not None,
+        }
+        self._flags.update(flags)
+        if any(flags.values()):
+            sample.flawed.update(self._map.metrics)
         for scorer in self._map.metrics:
             found = member(scores, scorer)
             if _is_edited(found):
                 self._flags[f"had their {quoted(scorer)} edited after the run"] += 1
+                sample.flawed.add(scorer)
             if not found:
                 self._unscored[scorer] += 1
+                sample.flawed.add(scorer)
                 continue
             try:
                 value = score(found.get("value"), marks=True)
@@ -123,6 +147,7 @@ class LogSamples:
                 continue
             if value is None:
                 self._unscored[scorer] += 1
+                sample.flawed.add(scorer)
             else:
                 sample.scores.setdefault(scorer, []).append(value)
 
@@ -153,12 +178,16 @@ class LogSamples:
         expected = self._header.sample_ids
         if expected is not None and (absent := len(expected - self._samples.keys())):
             yield f"{absent} of the run's samples are not in the log."
-        epochs = Counter(len(sample.epochs) for sample in self._samples.values())
-        if len(epochs) > 1:
-            yield "Some samples ran for fewer epochs than others."
+        wanted = self._epochs()
+        if fewer := sum(len(sample.epochs) < wanted for sample in self._samples.values()):
+            yield f"{fewer} samples ran for fewer than {wanted} epochs."
 
     def _fault(self, code: str, place: str, message: str) -> None:
         self.faults.append(Fault(code, f"{quoted(place)}: {message}"))
+
+
+def _is_flawed(sample: _Sample, scorer: str, epochs: int) -> bool:
+    return scorer in sample.flawed or len(sample.epochs) < epochs
 
 
 def _is_edited(found: Mapping[str, object]) -> bool:

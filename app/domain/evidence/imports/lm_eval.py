@@ -17,6 +17,7 @@ from app.domain.evidence.imports.documents import (
     number,
     settings_of,
 )
+from app.domain.evidence.measured import Measured
 from app.domain.evidence.reports import Report
 from app.domain.evidence.suites import Suite
 from app.domain.strict_json import quoted
@@ -159,7 +160,33 @@ def _report(
     )
     harness = {"name": "lm-eval", "version": version}
     reasons = list(_partial_reasons(document, tasks))
-    return Report(harness, settings, started, finished, reasons, sparse=True), []
+    report = Report(
+        *(harness, settings, started, finished, reasons), sparse=True, measured=_measured(config)
+    )
+    return report, []
+
+
+def _measured(config: Mapping[str, object]) -> Measured:
+    """Return the model and adapter that the run loaded, by its own arguments."""
+    given = config.get("model_args")
+    if isinstance(given, str):
+        given = dict(_split(pair) for pair in given.split(","))
+    arguments = given if isinstance(given, dict) else {}
+    return Measured(
+        engine=str(config.get("model")),
+        model=_first(arguments, ("pretrained", "model")),
+        adapter=_first(arguments, ("peft", "lora_local_path", "delta")),
+        names_adapters=True,
+    )
+
+
+def _split(pair: str) -> tuple[str, str]:
+    name, _, value = pair.partition("=")
+    return name.strip(), value.strip()
+
+
+def _first(arguments: Mapping[str, object], names_: Sequence[str]) -> str | None:
+    return next((str(arguments[name]) for name in names_ if arguments.get(name)), None)
 
 
 def _partial_reasons(document: Mapping[str, object], tasks: Sequence[Task]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -32,15 +33,15 @@ def changed(value, *path, document=COMPLETE):
     return document
 
 
-def header(document=COMPLETE, mapped=MAP):
-    return read_header(document, mapped, SUITE, "log.json")
+def header(document=COMPLETE, mapped=MAP, suite=SUITE):
+    return read_header(document, mapped, suite, "log.json")
 
 
-def read(*samples, document=COMPLETE, mapped=MAP):
+def read(*samples, document=COMPLETE, mapped=MAP, sealed=False):
     """Return the rows of samples, the codes of their faults, and why the run is partial."""
     report, found, faults = header(document, mapped)
     assert faults == []
-    reader = LogSamples(found, mapped)
+    reader = LogSamples(found, mapped, sealed=sealed)
     for sample in samples:
         reader.take(sample, "a sample")
     reasons = [*report.partial_reasons, *reader.finish()]
@@ -170,7 +171,7 @@ def test_epochs_are_averaged_and_a_missing_one_is_reported():
     rows, faults, reasons = read(*epochs, second, document=document, mapped=mapped)
     assert faults == []
     assert [row["scores"]["bleu"] for row in rows] == [1 / 3, 1.0]
-    assert reasons == ["Some samples ran for fewer epochs than others."]
+    assert reasons == ["1 samples ran for fewer than 3 epochs."]
 
 
 def test_epochs_of_one_sample_have_one_persona():
@@ -265,3 +266,72 @@ def test_an_epoch_without_a_persona_has_that_fault_alone():
     unmapped = SAMPLE | {"epoch": 2, "metadata": {}}
     _, faults, _ = read(SAMPLE, unmapped)
     assert faults == ["no-persona"]
+
+
+def test_every_sample_must_have_run_for_all_epochs_of_the_configuration():
+    document = changed(2, "eval", "config", "epochs", document=unreported())
+    mapped = LogMap(MAP.persona, MAP.locale, {"polite": "bleu"})
+    _, _, reasons = read(scored("C"), document=document, mapped=mapped)
+    assert reasons == ["1 samples ran for fewer than 2 epochs."]
+
+
+FLAWS = [
+    pytest.param({"error": {"message": "it crashed"}}, "ended in an error", id="error"),
+    pytest.param({"limit": {"type": "token", "limit": 9}}, "cut off at a limit", id="limit"),
+    pytest.param({"invalidation": {"author": "a"}}, "were invalidated", id="invalidated"),
+    pytest.param(
+        {"scores": {"polite": {"value": "C", "history": [{"provenance": {"author": "a"}}]}}},
+        "edited after the run",
+        id="edited",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), FLAWS)
+def test_a_sample_that_did_not_end_by_itself_makes_an_open_run_partial(changes, reason):
+    rows, faults, reasons = read(scored("C") | changes, document=unreported())
+    assert (rows[0]["scores"], faults) == ({"tone": 1.0}, [])
+    assert [reason in each for each in reasons] == [True]
+
+
+@pytest.mark.parametrize(("changes", "reason"), FLAWS)
+def test_a_sample_that_did_not_end_by_itself_has_no_score_on_a_sealed_suite(changes, reason):
+    rows, _, _ = read(scored("C") | changes, document=unreported(), sealed=True)
+    assert rows[0]["scores"] == {"tone": None}
+
+
+@pytest.mark.parametrize("value", [math.nan, ...], ids=["nan", "none"])
+def test_epochs_without_a_score_cannot_be_left_out_on_a_sealed_suite(value):
+    """Otherwise the mean would be over the epochs that an evaluator chose."""
+    second = scored(value, epoch=2) if value is not ... else SAMPLE | {"epoch": 2, "scores": {}}
+    document = changed(2, "eval", "config", "epochs", document=unreported())
+    mapped = LogMap(MAP.persona, MAP.locale, {"polite": "bleu"})
+    for epochs in ([scored("C"), second], [scored("C")]):
+        rows, _, _ = read(*epochs, document=document, mapped=mapped, sealed=True)
+        assert rows[0]["scores"] == {"bleu": None}
+    whole = [scored("C"), scored("I", epoch=2)]
+    rows, _, _ = read(*whole, document=document, mapped=mapped, sealed=True)
+    assert rows[0]["scores"] == {"bleu": 0.5}
+
+
+def test_an_invalidated_log_is_refused_on_a_sealed_suite():
+    document = changed(True, "invalidated")  # noqa: FBT003 - the field's value
+    sealed = replace(SUITE, sealed=True)
+    assert [f.code for f in header(document, suite=sealed)[2]] == ["invalidated"]
+    assert header(suite=sealed)[2] == []
+
+
+@pytest.mark.parametrize(
+    ("model", "engine", "name"),
+    [
+        ("mockllm/model", "mockllm", "model"),
+        ("hf/local", "hf", None),
+        ("hf/tiny/llama", "hf", "tiny/llama"),
+        ("none", "none", None),
+        (None, "", None),
+    ],
+)
+def test_the_log_names_its_model(model, engine, name):
+    measured = header(changed(model, "eval", "model"))[0].measured
+    assert (measured.engine, measured.model, measured.adapter) == (engine, name, None)
+    assert not measured.names_adapters

@@ -214,3 +214,22 @@ def test_the_task_of_a_samples_file_is_read_from_its_name(name, task):
 def test_two_metrics_of_a_task_cannot_be_mapped_to_one():
     mapped = TaskMap("voice_novice", "novice", "en", {"acc,none": "tone", "acc_norm,none": "tone"})
     assert codes(mapped=mapped) == ["repeated-metric"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "adapter"),
+    [
+        ("pretrained=tiny/llama,peft=acme/voice,dtype=float32", "tiny/llama", "acme/voice"),
+        ({"pretrained": "tiny/llama", "peft": "acme/voice"}, "tiny/llama", "acme/voice"),
+        ("model = served , lora_local_path=./a", "served", "./a"),
+        ("odd", None, None),
+        ("", None, None),
+        (None, None, None),
+        ({"pretrained": None}, None, None),
+    ],
+)
+def test_a_run_names_its_model_and_adapter(arguments, model, adapter):
+    report, _, _ = read(changed(arguments, "config", "model_args"))
+    measured = report.measured
+    assert (measured.engine, measured.model, measured.adapter) == ("hf", model, adapter)
+    assert measured.names_adapters

@@ -21,7 +21,7 @@ OPERATIONS = {
 NOT_PLURAL = {"resolve", "audit", "me", "checkpoint", "key", "verify", "export"}
 ACTS = {"void", "withdraw", "revoke", "rollback", "break-glass", "reviews", "plan"}
 VIEWS = {"gate", "history", "replay", "attestation", "inclusion", "consistency"}
-ONLY_ONE = {"quota"}  # of which the object above has exactly one
+ONLY_ONE = {"quota", "manifest"}  # of which the object above has exactly one
 FORMATS = {"lm-eval", "inspect"}
 
 

@@ -11,6 +11,7 @@ from app.db.session import engine_for, sessions_on
 from app.domain.identity.access import EVERYWHERE, Role
 from app.main import app_of
 from tests.api.access import Held
+from tests.services.evidence.test_suites_sealed import a_manifest, seal
 from tests.support.builders import World
 from tests.support.session.in_process import InProcessClient
 
@@ -93,6 +94,7 @@ def furnish(world):
     listed = world.made("GET", f"{world.path}/versions/3/evaluations", by="publisher")
     world.evaluation = listed["items"][0]
     world.sampled = sampled(world)
+    world.sealed_suite = seal(world, a_manifest()).json()["name"]
     world.checkpoint = world.made("POST", "/v1/audit/checkpoints", by="admin")
     world.other_principal, _ = world.a_principal()
     query = {"principal": world.other_principal}

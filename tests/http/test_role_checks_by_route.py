@@ -171,6 +171,8 @@ def names_in(world, path, caller):
     """Return values for the path parameters of a route that name existing objects."""
     subject = {"/v1/suites": (world.suite, "1"), "/v1/policies": (world.policy["name"], "1")}
     name, version = subject.get("/".join(path.split("/")[:3]), ("voice", None))
+    if path.endswith("/manifest"):
+        name = world.sealed_suite
     evaluation, file = world.evaluation, "adapter_config.json"
     if path.startswith("/v1/evaluations/{evaluation_id}/files"):
         evaluation, file = world.sampled, "samples.jsonl"

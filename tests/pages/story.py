@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from tests.services.evidence.test_submissions_samples import jsonl
+from tests.services.evidence.test_submissions_samples import answered, jsonl
 from tests.support.builders import CARD, World, a_base_model, a_config, weights
 
 PERSONAS = ("novice", "expert", "upset")
@@ -93,7 +93,7 @@ class Story(World):
         report = self.report(version, results=[], digest=base or version["digest"])
         files = {
             "evaluation": ("evaluation", json.dumps(report)),
-            "samples": ("samples", jsonl(rows)),
+            "samples": ("samples", jsonl(answered(report["digest"], rows))),
         }
         path = f"{self.path}/versions/{version['number']}/evaluations"
         path = path if base is None else f"/v1/base-models/{base}/evaluations"

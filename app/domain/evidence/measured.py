@@ -54,7 +54,7 @@ class Subject:
 def measured_faults(measured: Measured, subject: Subject) -> Iterator[Fault]:
     """Yield a fault for each name in a log that is not that of the artifact evaluated.
 
-    A path says nothing: only the evaluator knows what is there.
+    A path says nothing: only the evaluator knows the model at that place.
     """
     if measured.engine in _MOCKS:
         message = f"The log says model {quoted(measured.engine)}, which stands in for a model."

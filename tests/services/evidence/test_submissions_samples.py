@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 
 from app.domain.errors import InvalidEvaluationError
-from app.domain.evidence.samples import LINE_LIMIT_BYTES
+from app.domain.evidence.rows import LINE_LIMIT_BYTES
 from app.services.artifacts.garbage_collection import collect
 from app.services.evidence.jsonl import lines_of
 from app.storage.s3_staging import S3Staging

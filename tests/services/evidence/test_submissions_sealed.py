@@ -11,7 +11,7 @@ from app.db.evaluations import evaluations_named
 from app.services.audit.sample_recheck import contradictions, recorded_samples
 from tests.services.evidence.test_submissions_samples import gated, record, rows
 from tests.services.evidence.test_suites_sealed import a_manifest, jsonl, seal
-from tests.support.builders import a_policy, code, results
+from tests.support.builders import a_digest, a_policy, code, results
 from tests.support.imported import (
     METRICS,
     a_task,
@@ -309,3 +309,14 @@ def test_a_lost_manifest_is_reported(world, version, manifest, sessions, blobs):
         blobs.put(io.BytesIO(content), digest=digest, size_bytes=len(content))
     assert problem.endswith("has a suite whose manifest is missing or damaged.")
     assert recheck(world, sessions, blobs, evaluation) == []
+
+
+def test_a_manifest_that_the_suite_does_not_name_is_reported(
+    world, version, manifest, sessions, blobs
+):
+    evaluation = made(record(world, version, scored(manifest)))
+    with sessions() as session:
+        (recorded,) = recorded_samples(evaluations_named(session, [evaluation["id"]]))
+    recorded.suite.document = recorded.suite.document | {"dataset_digest": a_digest()}
+    (problem,) = contradictions(sessions, blobs, recorded)
+    assert problem.endswith("has a suite whose manifest is missing or damaged.")

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from app.services.artifacts.garbage_collection import collect
-from app.services.evidence import manifests
+from app.services.evidence import manifests, suites
 from app.storage.s3_staging import S3Staging
 from tests.support.builders import LOCALES, PERSONAS, a_digest, a_suite, code
 
@@ -198,3 +198,18 @@ def test_readers_cannot_download_a_manifest(world):
     suite = seal(world, a_manifest(mark=world.namespace)).json()
     response = world.call("GET", f"/v1/suites/{suite['name']}/1/manifest", by="reader")
     assert response.status_code == 403
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_of_two_registrations_at_once_the_second_finds_the_first(world, monkeypatch, same):
+    rows, name = a_manifest(mark=world.namespace), f"suite-{world.namespace}"
+    store, before = suites.store_pinned, [rows if same else rows[1:]]
+
+    def store_after_another(*arguments):
+        if before:
+            assert seal(world.on_its_own_client(), before.pop(), name=name).status_code == 201
+        store(*arguments)
+
+    monkeypatch.setattr(suites, "store_pinned", store_after_another)
+    response = seal(world, rows, name=name)
+    assert response.status_code == (200 if same else 409)

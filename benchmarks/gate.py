@@ -43,7 +43,7 @@ _SUITE: Final[dict[str, Any]] = {
 _POLICY: Final[dict[str, Any]] = {
     "name": "rows",
     "approvals": {"required": 0},
-    "evidence": {"samples": "required"},
+    "evidence": {"level": 1},
     "rules": [
         {"metric": "rows/tone", "at_least": 0.7, "no_worse_than": {"incumbent": 0.3}},
         {"metric": "rows/bleu", "at_least": 10, "no_worse_than": {"incumbent": 30}},

@@ -236,5 +236,6 @@ SUITE: Final[dict[str, Any]] = {
 POLICY: Final[dict[str, Any]] = {
     "name": "bench",
     "approvals": {"required": 1},
+    "evidence": {"level": 0},
     "rules": [{"metric": "bench/tone", "min_samples": 100, "at_least": 0.85}],
 }

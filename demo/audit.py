@@ -20,7 +20,6 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "channel.rollback": "rolled back: {channel} serves {served}, generation {generation}",
     "channel.withdraw": "took it out: {channel} serves {served}, generation {generation}",
     "evaluation.record": "recorded an evaluation of version {version} by {suite}",
-    "evaluation.void": "voided an evaluation: {reason}",
     "promotion.refuse": (
         "asked for {channel} to serve {served}; the gate refused for {unmet_count} findings"
     ),

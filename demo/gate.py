@@ -14,10 +14,10 @@ from demo.train import Base, Trained, measure
 _COLLECTED: Final = {"novice": 200, "expert": 24, "upset": 0}
 
 
-def refuse_short_evaluation(registry: Registry, version: Document, trained: Trained) -> Document:
-    """Record the prompts collected so far, and request the promotion; return the evaluation."""
+def refuse_short_evaluation(registry: Registry, version: Document, trained: Trained) -> None:
+    """Record the prompts collected so far, and request the promotion."""
     short = first_of_each_cell(trained.samples, _COLLECTED)
-    evaluation = record(registry, version, short)
+    record(registry, version, short)
     numbers = ", ".join(f"{persona} {number}" for persona, number in _COLLECTED.items())
     show.say(f"Recorded {len(short)} samples, in each language: {numbers}.")
     findings = refused_by_the_gate(registry, version)
@@ -30,7 +30,6 @@ def refuse_short_evaluation(registry: Registry, version: Document, trained: Trai
     show.good(f"Passed at once: {passed[0]['message']}")
     missing = {each["cell"]["persona"] for each in _tone(findings, "missing")}
     expect(f"The gate misses the tone of {missing}.", that=missing == {"upset"})
-    return evaluation
 
 
 def add_samples_and_control_run(
@@ -44,23 +43,16 @@ def add_samples_and_control_run(
     show.cells(cells(control), cells(trained.samples))
 
 
-def void_short_evaluation(registry: Registry, version: Document, evaluation: Document) -> None:
-    """Show that the short run still counts, until an approver voids it."""
-    number = version["number"]
-    path = f"{PATH}/versions/{number}/gate"
+def show_pool(registry: Registry, version: Document) -> None:
+    """Show that both runs count together: the short one neither shuts the gate nor is forgotten."""
+    path = f"{PATH}/versions/{version['number']}/gate"
     query = {"channel": "production"}
     decision = accepted(registry.call("GET", path, by="evaluator", query=query))
     closing = [found for found in decision["findings"] if _closes(found)]
-    counted = {found["evaluation"] for found in closing}
-    expect(f"The gate stays shut for {counted}.", that=counted == {evaluation["id"]})
-    show.say(
-        "The gate stays shut: every evaluation counts, so repeating until it passes is no use."
-    )
-    show.say(f"Still refused: {_tone(closing, 'failed')[0]['message']}")
-    body = {"reason": "Too few samples of experts; replaced by a full run."}
-    path = f"/v1/evaluations/{evaluation['id']}/void"
-    accepted(registry.call("POST", path, by="approver-1", json=body))
-    show.say(f"approver-1 voids the short run, on the record: {body['reason']}")
+    expect(f"The gate stays shut: {closing}.", that=not closing)
+    again = next(each for each in _tone(decision["findings"], "passed") if each["looks"] > 1)
+    show.say("Both runs count together: a prompt asked twice is one sample, measured better.")
+    show.good(f"Passed at look {again['look']} over {again['runs']} runs: {again['message']}")
 
 
 def refuse_by_comparison(registry: Registry, version: Document) -> None:
@@ -84,7 +76,7 @@ def refused_by_the_gate(registry: Registry, version: Document) -> list[Document]
 
 
 def _closes(finding: Document) -> bool:
-    return finding["outcome"] not in ("passed", "not-applicable")
+    return finding["outcome"] in ("failed", "missing")
 
 
 def _tone(findings: list[Document], outcome: str) -> list[Document]:

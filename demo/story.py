@@ -55,10 +55,10 @@ def tell(registry: Registry, folder: Path) -> None:
 def _pass_the_gate(scene: Scene, version: Document, trained: Trained) -> None:
     registry = scene.registry
     with show.act("The gate refuses a short evaluation"):
-        short = gate.refuse_short_evaluation(registry, version, trained)
+        gate.refuse_short_evaluation(registry, version, trained)
     with show.act("More samples, everybody, and a control run of the bare base model"):
         gate.add_samples_and_control_run(registry, version, scene.base, scene.base_digest, trained)
-        gate.void_short_evaluation(registry, version, short)
+        gate.show_pool(registry, version)
     with show.act("The gate passes, and two people approve"):
         body = release.wanted(version["number"])
         promotion = release.request(registry, body, shown="at_least")

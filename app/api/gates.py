@@ -56,7 +56,10 @@ class CellRefOut(Out):
 
 
 class FindingOut(Out):
-    """The outcome of one demand. `bound` is the confidence bound compared with `demanded`."""
+    """The outcome of one demand. `bound` is the confidence bound compared with `demanded`.
+
+    A finding whose outcome is `notice` is no demand, but a fact that reviewers should know.
+    """
 
     rule: str
     version: int
@@ -67,8 +70,15 @@ class FindingOut(Out):
     bound: float | None
     demanded: float | None
     margin: float | None
-    samples: int | None
-    evaluation: UUID | None
+    samples: int | None = Field(description="Independent samples, over all runs that qualify.")
+    evaluation: UUID | None = Field(description="The latest run that qualifies.")
+    runs: int | None = Field(description="How many runs qualify.")
+    level: int | None = Field(description="The least evidence level among them.")
+    looks: int | None = Field(description="How often the cell was tested.")
+    look: int | None = Field(description="The test whose bound is shown: the first that passed.")
+    confidence: float | None = Field(
+        description="1 less the part of the rule's level that this look may spend."
+    )
     message: str
 
 
@@ -77,7 +87,12 @@ class DecisionOut(Out):
     evaluated_at: datetime
     policy: PolicyRefOut
     candidates: list[VersionRefOut]
-    incumbent: VersionRefOut | None
+    incumbent: VersionRefOut | None = Field(
+        description="The version that serves most of the channel's traffic."
+    )
+    incumbents: list[VersionRefOut] = Field(
+        description="The versions that rules compare the candidates with."
+    )
     evaluations: list[EvaluationRefOut]
     findings: list[FindingOut]
     verifier: VerifierOut
@@ -143,6 +158,8 @@ def replay_decision(promotion_id: UUID, sessions: SessionsDep, caller: Caller) -
         promotion=found.promotion.id,
         agrees=found.agrees,
         differences=list(found.differences),
-        stored=DecisionOut.model_validate(found.stored),
-        recomputed=None if found.again is None else DecisionOut.model_validate(found.again),
+        stored=DecisionOut.model_validate(DECISION.validate_python(found.stored)),
+        recomputed=None
+        if found.again is None
+        else DecisionOut.model_validate(DECISION.validate_python(found.again)),
     )

@@ -46,7 +46,18 @@ class ApprovalsIn(In):
 
 class EvidenceDemandIn(In):
     max_age: Annotated[Period, Field(gt=timedelta(0))] | None = None
-    samples: Literal["required", "optional"] = "optional"
+    level: int = Field(
+        default=1,
+        ge=0,
+        le=2,
+        description="The least evidence level that can pass a cell: 0 reported aggregates, 1 one "
+        "row per sample, 2 the samples of a sealed suite.",
+    )
+    samples: Literal["required", "optional"] = Field(
+        default="optional",
+        deprecated=True,
+        description="Has no effect: a level of 1 or more requires samples.",
+    )
     exclude_evaluators: list[Literal[Contributor.AUTHOR, Contributor.OWNER]] = Field(default=[])
 
 
@@ -72,6 +83,23 @@ class CanaryIn(In):
     approvals: CanaryApprovalsIn
 
 
+class AttemptsIn(In):
+    correct: bool = Field(
+        default=False,
+        description="Whether the k-th content of a prefix that a suite version measures is tested "
+        "at 1 / (k (k + 1)) of the level, so that trying variants does not help.",
+    )
+
+
+class IncumbentsIn(In):
+    """The contents that rules compare candidates with as incumbents."""
+
+    generations: int = Field(default=3, ge=1, le=20)
+    anchor: int | None = Field(
+        default=None, ge=1, le=LARGEST_NUMBER, description="A version that never stops counting."
+    )
+
+
 class MarginsIn(In):
     incumbent: float | None = None
     base: float | None = None
@@ -80,7 +108,8 @@ class MarginsIn(In):
 class RuleIn(In):
     metric: Line = Field(pattern=r"^[^/]+/[^/]+$", description="suite/metric")
     suite_version: Line | None = Field(
-        default=None, description="If set, only this version of the suite can pass a cell."
+        default=None,
+        description="The only version of the suite whose evaluations count; by default the latest.",
     )
     personas: list[Line] = Field(default=[], max_length=64)
     locales: list[Line] = Field(default=[], max_length=64)
@@ -101,6 +130,8 @@ class PolicyIn(In):
     card: CardDemandIn = CardDemandIn()
     artifact: ArtifactDemandIn = ArtifactDemandIn()
     canary: CanaryIn | None = None
+    attempts: AttemptsIn = AttemptsIn()
+    incumbents: IncumbentsIn = IncumbentsIn()
 
     def policy(self) -> domain.Policy:
         return POLICY.validate_python(self.model_dump())

@@ -21,7 +21,7 @@ from app.api.fields import (
 from app.api.gates import DecisionOut
 from app.api.prefixes import ShareOut
 from app.db.models import Promotion, ReviewRow
-from app.db.promotions import promotions_page
+from app.db.promotions import DECISION, promotions_page
 from app.domain.errors import (
     ForbiddenError,
     GateNotConfiguredError,
@@ -125,7 +125,8 @@ class _RestOut(PromotionOut):
 def promotion_out(session: Session, row: Promotion, now: datetime) -> PromotionOut:
     status = approval_status_of(session, [row], now=now)[row.id]
     return PromotionOut(
-        **_fields(row, status, now), decision=DecisionOut.model_validate(row.decision)
+        **_fields(row, status, now),
+        decision=DecisionOut.model_validate(DECISION.validate_python(row.decision)),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from app.db.models import Channel, Generation, GenerationShare, Prefix, Version
@@ -82,6 +82,36 @@ def generation_allocation(session: Session, channel_id: UUID, number: int) -> Al
         .order_by(GenerationShare.weight.desc(), Version.number)
     )
     return tuple(Share(number, weight) for number, weight in session.execute(statement))
+
+
+def fully_served(
+    session: Session, channel: Channel, *, generations: int, above: int
+) -> Sequence[int]:
+    """Return the numbers of the versions that a channel fully served, latest first.
+
+    These are the versions of its last `generations` promotions and rollbacks that had more than
+    `above` basis points, which a canary alone cannot give. Break-glass does not count.
+    """
+    full = (
+        select(Generation.number, GenerationShare.version_id)
+        .join(Generation.shares)
+        .where(
+            Generation.channel_id == channel.id,
+            Generation.kind.in_([GenerationKind.PROMOTION, GenerationKind.ROLLBACK]),
+            GenerationShare.weight > above,
+        )
+    ).subquery()
+    last = (
+        select(full.c.number).distinct().order_by(full.c.number.desc()).limit(generations)
+    ).scalar_subquery()
+    statement = (
+        select(Version.number)
+        .join(full, full.c.version_id == Version.id)
+        .where(full.c.number.in_(last))
+        .group_by(Version.number)
+        .order_by(func.max(full.c.number).desc(), Version.number)
+    )
+    return session.scalars(statement).all()
 
 
 def allocations_of(session: Session, channels: Collection[Channel]) -> Mapping[UUID, list[Share]]:

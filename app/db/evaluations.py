@@ -3,11 +3,13 @@
 from array import array
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Select, Text, Uuid, func, literal, select, true
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload, selectinload
 
 from app.db.models import (
@@ -95,6 +97,67 @@ def _cells_of(suite: SuiteRow, *columns: Any) -> Select[Any]:  # noqa: ANN401 - 
     return cells.order_by(SuiteManifestCell.persona, SuiteManifestCell.locale)
 
 
+def latest_suites(session: Session, names: Collection[str], *, until: datetime) -> dict[str, str]:
+    """Return the latest version of each suite that was registered by a moment, by name."""
+    statement = (
+        select(SuiteRow.name, SuiteRow.version)
+        .ext(distinct_on(SuiteRow.name))
+        .where(SuiteRow.name.in_(names), SuiteRow.created_at <= until)
+        .order_by(SuiteRow.name, SuiteRow.created_at.desc(), SuiteRow.id)
+    )
+    return {row.name: row.version for row in session.execute(statement)}
+
+
+def measured_contents(
+    session: Session, prefix_id: UUID, suites: Collection[str], *, until: datetime
+) -> dict[str, list[str]]:
+    """Return the contents of a prefix that each suite version has measured by a moment.
+
+    Suite versions are named as `name@version`; contents are in the order of their first
+    evaluations, including void ones.
+    """
+    suite = func.concat(SuiteRow.name, "@", SuiteRow.version)
+    of_prefix = select(Version.content).where(
+        Version.prefix_id == prefix_id, Version.created_at <= until
+    )
+    first = func.min(EvaluationRow.recorded_at)
+    statement = (
+        select(suite, EvaluationRow.content)
+        .join(EvaluationRow.suite)
+        .where(
+            EvaluationRow.content.in_(of_prefix),
+            EvaluationRow.recorded_at <= until,
+            suite.in_(suites),
+        )
+        .group_by(suite, EvaluationRow.content)
+        .order_by(first, EvaluationRow.content)
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, content in session.execute(statement):
+        found[name].append(str(content))
+    return found
+
+
+def void_evaluations(
+    session: Session, contents: Collection[str], *, until: datetime, limit: int = 50
+) -> Sequence[EvaluationRow]:
+    """Return the evaluations of contents that were voided by a moment, latest first."""
+    statement = (
+        select(EvaluationRow)
+        .join(EvaluationVoid)
+        .where(EvaluationRow.content.in_(contents), EvaluationVoid.voided_at <= until)
+        .order_by(EvaluationVoid.voided_at.desc(), EvaluationRow.id)
+        .limit(limit)
+        .options(
+            joinedload(EvaluationRow.suite),
+            joinedload(EvaluationRow.voided).joinedload(EvaluationVoid.voided_by),
+            joinedload(EvaluationRow.version).joinedload(Version.prefix),
+            selectinload(EvaluationRow.cells),
+        )
+    )
+    return session.scalars(statement).all()
+
+
 def evaluations_page(
     session: Session,
     caller: Caller,
@@ -153,26 +216,26 @@ def evidence_for(
     session: Session,
     subject: InstrumentedAttribute[_Id | None],
     subject_ids: Collection[_Id],
-    compared: Collection[str],
+    metrics: Collection[str],
 ) -> dict[_Id, list[Evaluation]]:
     """Return the evaluations of each content or base model that are not void.
 
     `subject` is the column of the content or of the base model's id. Samples are read only for
-    the metrics in `compared`, because only comparisons need them.
+    `metrics`.
     """
     not_void = _recorded().outerjoin(EvaluationVoid).where(EvaluationVoid.evaluation_id.is_(None))
     rows = session.scalars(not_void.where(subject.in_(subject_ids))).all()
-    return by_subject(session, rows, subject, compared)
+    return by_subject(session, rows, subject, metrics)
 
 
 def by_subject(
     session: Session,
     rows: Sequence[EvaluationRow],
     subject: InstrumentedAttribute[_Id | None],
-    compared: Collection[str],
+    metrics: Collection[str],
 ) -> dict[_Id, list[Evaluation]]:
-    """Return evaluations by the value of the column `subject`, with the samples of `compared`."""
-    scores = scores_of(session, [row.id for row in rows], compared)
+    """Return evaluations by the value of the column `subject`, with the samples of `metrics`."""
+    scores = scores_of(session, [row.id for row in rows], metrics)
     found: dict[_Id, list[Evaluation]] = defaultdict(list)
     for row in rows:
         subject_id = getattr(row, subject.key)
@@ -267,7 +330,9 @@ def evaluation_of(row: EvaluationRow, scores: Mapping[CellKey, Scores]) -> Evalu
         partial=row.partial,
         evaluator_id=row.evaluator_id,
         scope=row.scope,
+        level=row.evidence_level,
         finished_at=row.finished_at,
+        recorded_at=row.recorded_at,
         cells={
             CellKey(cell.metric, cell.persona, cell.locale): Cell(
                 cell.samples, cell.mean, cell.stderr
@@ -275,7 +340,6 @@ def evaluation_of(row: EvaluationRow, scores: Mapping[CellKey, Scores]) -> Evalu
             for cell in row.cells
         },
         scores=scores,
-        level=row.evidence_level,
     )
 
 

@@ -1,6 +1,6 @@
 """Promotion queries: by id, pending, due, listed, and the stored form of decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,12 +19,16 @@ from sqlalchemy.orm import (
 from app.db.clock import present_time
 from app.db.models import Channel, Prefix, Promotion, PromotionShare, ReviewRow, Version
 from app.db.paging import Page, PageRequest, page_of
-from app.domain.governance.gate import Decision
+from app.domain.governance.approvals import Verdict
+from app.domain.governance.gate import GATE_V1, Decision
 from app.domain.governance.lifecycle import PromotionState
 from app.domain.identity.access import EVERYWHERE, Caller
 from app.domain.naming import PrefixName
 
 DECISION: Final = TypeAdapter(Decision)
+
+# Fields of findings that decisions of the verifier's version 1 do not have.
+_SINCE_V2: Final = ("runs", "level", "looks", "look", "confidence")
 
 _ALL_RELATIONS = (
     joinedload(Promotion.channel).options(
@@ -148,6 +152,28 @@ def executed_with(session: Session, version: Version, *, limit: int = 20) -> Seq
     return session.scalars(statement).unique().all()
 
 
+def rejections_of(
+    session: Session, channel: Channel, contents: Collection[str], *, before: datetime
+) -> Sequence[tuple[str, ReviewRow]]:
+    """Return the reviews that rejected contents on a channel before a moment, with the content."""
+    statement = (
+        select(Version.content, ReviewRow)
+        .join(Promotion, ReviewRow.promotion_id == Promotion.id)
+        .join(PromotionShare, PromotionShare.promotion_id == Promotion.id)
+        .join(Version, PromotionShare.version_id == Version.id)
+        .where(
+            Promotion.channel_id == channel.id,
+            Version.content.in_(contents),
+            ReviewRow.verdict == Verdict.REJECT,
+            ReviewRow.reviewed_at < before,
+        )
+        .order_by(ReviewRow.reviewed_at.desc(), ReviewRow.id)
+        .limit(50)
+        .options(joinedload(ReviewRow.reviewer))
+    )
+    return [(content, review) for content, review in session.execute(statement)]
+
+
 def recent_requests(session: Session, prefix: Prefix, *, limit: int = 10) -> Sequence[Promotion]:
     """Return the latest promotions of a prefix, with channel and requester, in one query."""
     statement = (
@@ -195,5 +221,11 @@ def _is_in(state: PromotionState, now: datetime) -> ColumnElement[bool]:
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:
+    """Return the stored form of a decision, which for version 1 of the verifier is its own."""
     document: dict[str, Any] = DECISION.dump_python(decision, mode="json")
+    if decision.verifier == GATE_V1:
+        del document["incumbents"]
+        for finding in document["findings"]:
+            for name in _SINCE_V2:
+                del finding[name]
     return document

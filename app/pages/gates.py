@@ -26,7 +26,13 @@ from app.pages.inputs import BREAK_GLASS, LabelPath, Number, require_typed
 from app.pages.login.admission import WorkRoute
 from app.pages.login.session_cookies import Sender, SenderTransactions, Visitor
 from app.pages.presentation import shell_commands
-from app.pages.presentation.heatmap import RuleView, artifact_findings, missing_keys, rule_views
+from app.pages.presentation.heatmap import (
+    RuleView,
+    artifact_findings,
+    missing_keys,
+    notices,
+    rule_views,
+)
 from app.pages.rendering import origin_of, page
 from app.services.governance import break_glass, gate, promotions
 from app.services.identity.web_sessions import PageVisit
@@ -147,6 +153,7 @@ def _gate_page(
         ],
         rules=views,
         artifact_findings=artifact_findings(decision.findings),
+        notices=notices(decision.findings),
         missing=_missing_evidence(sessions, prefix, decision, views),
         request_line=shell_commands.promotion(origin_of(request), prefix, number, channel),
         is_publisher=Role.PUBLISHER in visit.caller.roles(prefix.namespace),
@@ -190,7 +197,7 @@ def _missing_evidence(
         ],
         digest=candidate.digest,
         path=f"/v1/prefixes/{prefix}/versions/{candidate.number}/evaluations",
-        needs_rows=policy.evidence.samples == "required" or bool(compared_metrics(policy)),
+        needs_rows=policy.evidence.level > 0 or bool(compared_metrics(policy)),
     )
 
 

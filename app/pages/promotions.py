@@ -23,7 +23,7 @@ from app.http.problems import STATUS
 from app.pages.inputs import Cursor
 from app.pages.login.session_cookies import Visitor
 from app.pages.presentation.differences import Difference, differences
-from app.pages.presentation.heatmap import artifact_findings, comparisons, rule_views
+from app.pages.presentation.heatmap import artifact_findings, comparisons, notices, rule_views
 from app.pages.rendering import page
 from app.pages.review_permission import ReviewPermission, review_permission
 from app.services.governance.approval_status import approval_status_of
@@ -113,6 +113,7 @@ def promotion_page(
         decision=decision,
         rules=rules,
         artifact_findings=artifact_findings(decision.findings),
+        notices=notices(decision.findings),
         compared=compared,
         beside=view.beside,
         contributors=_contributors(row, view),

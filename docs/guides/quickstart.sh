@@ -51,6 +51,6 @@ prepare POST admin suites "{\"name\": \"hello\", \"version\": \"1\",
   \"dataset_digest\": \"sha256:17d5efa695de036a7acb616c0b2c4db21b71f34962c3a1ecfa3ed77ef97d7822\",
   \"personas\": [\"novice\", \"upset\"], \"locales\": [\"en\"],
   \"metrics\": [{\"name\": \"tone\", \"kind\": \"proportion\", \"higher_is_better\": true}]}"
-prepare POST admin policies '{"name": "hello", "approvals": {"required": 2},
+prepare POST admin policies '{"name": "hello", "approvals": {"required": 2}, "evidence": {"level": 0},
   "rules": [{"metric": "hello/tone", "at_least": 0.85, "min_samples": 100}]}'
 prepare PUT admin prefixes/acme/hello/channels/production '{"policy": "hello", "policy_version": 1}'

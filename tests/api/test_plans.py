@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.domain.statistics.planning import samples_for_pairs, samples_for_proportion
 from tests.support.builders import a_policy
 
 
@@ -9,7 +10,8 @@ def plan(world, rules, **assumptions):
     if world.suite is None:
         world.a_suite()
     named = [rule | {"metric": f"{world.suite}/{rule['metric']}"} for rule in rules]
-    body = {"policy": a_policy(world.suite, rules=named)} | assumptions
+    policy = a_policy(world.suite, rules=named, evidence={"level": 1})
+    body = {"policy": policy} | assumptions
     return world.call("POST", "/v1/policies/plan", by="evaluator", json=body)
 
 
@@ -22,13 +24,17 @@ def samples(demand):
     return {each["power"]: each["samples"] for each in demand["needed"]}
 
 
+def at_first_look(samples_for, *facts, **more):
+    """Return the samples for each power at the level of the first look, 0.8 of 5 %."""
+    return {power: samples_for(*facts, 0.96, power, **more) for power in (0.8, 0.9)}
+
+
 def test_a_limit_is_planned_for_both_powers(world):
     (demand,) = demands(plan(world, [{"metric": "tone", "at_least": 0.85}]))
 
     assert (demand["demand"], demand["limit"], demand["cells"]) == ("at_least", 0.85, 4)
-    assert demand["fewest"] == 19
-    # The table of docs/concepts/statistics.md.
-    assert samples(demand) == {0.8: 304, 0.9: 408}
+    assert demand["fewest"] == 20
+    assert samples(demand) == at_first_look(samples_for_proportion, 0.85, 0.9, demand="at_least")
 
 
 def test_the_assumption_can_be_stated_for_each_metric(world):
@@ -38,8 +44,8 @@ def test_the_assumption_can_be_stated_for_each_metric(world):
 
     tone, toxicity = demands(plan(world, rules, better_by=0.1, better_by_of=better))
 
-    assert samples(tone) == {0.8: 68, 0.9: 85}
-    assert samples(toxicity) == {0.8: 286, 0.9: 361}
+    assert samples(tone) == at_first_look(samples_for_proportion, 0.85, 0.95, demand="at_least")
+    assert samples(toxicity) == at_first_look(samples_for_proportion, 0.05, 0.02, demand="at_most")
 
 
 def test_a_mean_is_planned_from_its_standard_deviation(world):
@@ -49,7 +55,7 @@ def test_a_mean_is_planned_from_its_standard_deviation(world):
 
     (demand,) = demands(plan(world, rules, better_by=2, standard_deviations=spread))
 
-    assert samples(demand) == {0.8: 156, 0.9: 216}
+    assert samples(demand) == {0.8: 509, 0.9: 625}
 
 
 def test_without_a_standard_deviation_the_message_asks_for_it(world):
@@ -66,8 +72,8 @@ def test_margins_are_planned_with_paired_samples(world):
     _, incumbent, base = demands(plan(world, rules))
 
     assert (incumbent["demand"], base["demand"]) == ("incumbent", "base")
-    assert samples(incumbent) == {0.8: 292, 0.9: 373}
-    assert samples(base) == {0.8: 84, 0.9: 118}
+    assert samples(incumbent) == at_first_look(samples_for_pairs, 0.05, 0.1)
+    assert samples(base) == at_first_look(samples_for_pairs, 0.1, 0.1)
 
 
 def test_margins_of_a_mean_are_planned_from_the_deviation_of_a_difference(world):
@@ -78,8 +84,8 @@ def test_margins_of_a_mean_are_planned_from_the_deviation_of_a_difference(world)
 
     _, incumbent, base = demands(plan(world, rules, better_by=5, standard_deviations=spread))
 
-    assert samples(incumbent) == {0.8: 620, 0.9: 858}
-    assert samples(base) == {0.8: 156, 0.9: 216}
+    assert samples(incumbent) == {0.8: 2299, 0.9: 2820}
+    assert samples(base)[0.8] < samples(incumbent)[0.8] / 2
     assert "it is as good as its base, a cell passes" in base["message"]
 
 

@@ -46,7 +46,7 @@ def test_the_policy_is_shown_with_the_samples_that_it_takes(run):
         "brand-voice/tone incumbent",
         "brand-voice/toxicity at most",
     ]
-    assert all(29 < int(number) <= 400 for _, number in planned)
+    assert all(29 < int(number) <= 500 for _, number in planned)
 
 
 def test_a_cell_measured_above_its_limit_is_refused_for_want_of_samples(run):
@@ -57,7 +57,9 @@ def test_a_cell_measured_above_its_limit_is_refused_for_want_of_samples(run):
     assert [cell["n"] for cell in few] == [24, 24]
     refused = [cell for cell in few if cell["outcome"] == "failed"]
     assert any(cell["measured"] >= cell["demanded"] > cell["bound"] for cell in refused)
-    assert re.search(r"Above the limit and refused: At 95 % .*\(0\.\d+ over 24 samples\)", act)
+    assert re.search(
+        r"Above the limit and refused: At 96 % .*\(0\.\d+ over 24 independent samples\)", act
+    )
 
 
 def test_a_cell_with_enough_samples_passes_at_once(run):
@@ -67,7 +69,7 @@ def test_a_cell_with_enough_samples_passes_at_once(run):
         cell = cells["novice", locale]
         assert (cell["n"], cell["outcome"]) == (200, "passed")
         assert cell["measured"] > cell["bound"] >= cell["demanded"]
-    assert "Passed at once: At 95 % confidence tone for novice/en is at least 0." in act
+    assert "Passed at once: At 96 % confidence tone for novice/en is at least 0." in act
 
 
 def test_the_gate_names_each_cell_of_the_persona_that_was_not_measured(run):
@@ -89,13 +91,13 @@ def test_a_control_run_shows_what_the_prefix_changes_in_every_cell(run):
         assert 1 > float(base_toxicity) > float(toxicity)
 
 
-def test_the_short_run_counts_until_an_approver_voids_it(run):
+def test_the_short_run_counts_with_the_full_one_and_does_not_shut_the_gate(run):
     act = run.act("a control run of the bare base model")
 
-    refused = re.search(r"Still refused: .* tone for expert/\w\w .* over 24 samples", act)
-    voided = act.find("approver-1 voids the short run")
-    assert refused
-    assert refused.end() < voided
+    passed = re.search(
+        r"Passed at look (\d) over 2 runs: .* tone for expert/\w\w .* 400 indep", act
+    )
+    assert int(passed[1]) > 1
 
 
 def test_with_more_samples_the_same_cells_pass(run):
@@ -142,7 +144,9 @@ def test_a_version_that_keeps_every_limit_is_refused_by_the_comparison_alone(run
     assert all(cell["bound"] < -0.03 for cell in worse)
     for kept in ("tone at least", "tone base", "toxicity at most"):
         assert f"brand-voice/{kept}: 6 passed" in act
-    assert re.search(r"Refused: At 95 % confidence tone for \S+ differs from version 1 by", act)
+    assert re.search(
+        r"Refused: At 9\d\.?\d* % confidence tone for \S+ differs from version 1 by", act
+    )
 
 
 def test_a_better_version_passes_the_comparison_and_gets_a_part_of_the_traffic(run):

@@ -65,7 +65,7 @@ def test_a_snapshot_holds_the_adapter_and_a_generated_card(world, url, tokens, t
     assert version["digest"] in card
     assert world.base in card
     assert "approved by approver-1, approver-2" in card
-    assert "| tone | novice | en | 200 | 0.95 |" in card
+    assert "| tone | novice | en | 200 | 0 | 0.95 |" in card
 
 
 def test_a_readers_card_shows_neither_evidence_nor_hidden_channels(world):

@@ -110,7 +110,7 @@ def test_a_policy_is_shown_in_words_and_with_its_changes(world, reading):
     document = a_policy(world.suite, name=first["name"], approvals={"required": 3})
     world.made("POST", "/v1/policies", by="admin", json=document)
     shown = reading("admin").get(f"/admin/policies/{first['name']}/2").text
-    assert "at least 0.85, shown at 95 % confidence on 100 samples or more." in shown
+    assert "at least 0.85, shown at 95 % confidence on 100 independent samples or more" in shown
     assert "By 3 humans; each approval is valid for 7 days." in shown
     assert "<td>" in shown
     assert "approvals.required" in shown

@@ -69,6 +69,7 @@ def a_policy(suite, **changes):
     document = {
         "name": f"policy-{uuid.uuid4().hex[:8]}",
         "approvals": {"required": 2},
+        "evidence": {"level": 0},
         "rules": [{"metric": f"{suite}/tone", "min_samples": 100, "at_least": 0.85}],
     }
     return document | changes

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from app.domain.evidence.evaluation import Evaluation
-from app.domain.governance.comparison import Margin, Reference, compare
+from app.domain.governance.comparison_v1 import Margin, Reference, compare
 from app.domain.governance.findings import CellRef, Finding, Outcome
 from tests.support.evidence import a_key, a_reference, a_scored_evaluation
 

@@ -8,16 +8,10 @@ from uuid import UUID, uuid5
 from app.domain.evidence.evaluation import Cell, CellKey, Evaluation, EvidenceKind, Scores
 from app.domain.evidence.levels import Level
 from app.domain.evidence.suites import Metric, MetricKind, Suite
-from app.domain.governance.cells import References, rule_findings
-from app.domain.governance.comparison import Reference
-from app.domain.governance.gate import (
-    Candidate,
-    GateResult,
-    Incumbent,
-    PolicyRef,
-    VersionRef,
-    decide,
-)
+from app.domain.governance.candidates import Candidate, Incumbent, VersionRef
+from app.domain.governance.cells_v1 import References, rule_findings
+from app.domain.governance.comparison_v1 import Reference
+from app.domain.governance.gate import GATE, Context, GateResult, PolicyRef, decide
 from app.domain.governance.policies import Approvals, Policy, Rule
 from app.domain.naming import sha256_digest
 
@@ -87,6 +81,7 @@ def an_evaluation(name="first", *, cells=None, **changes):
         "evaluator_id": EVALUATOR,
         "scope": "*",
         "finished_at": NOW - timedelta(days=1),
+        "recorded_at": NOW - timedelta(hours=23),
         "cells": cells,
     }
     return Evaluation(**facts | changes)
@@ -124,7 +119,13 @@ def the_base(*evaluations):
 
 def a_rule(metric="tone", **changes):
     """Return a completed rule; by default it requires at least 0.85 on 100 samples."""
-    facts = {"personas": PERSONAS, "locales": LOCALES, "min_samples": 100, "at_least": 0.85}
+    facts = {
+        "suite_version": "3",
+        "personas": PERSONAS,
+        "locales": LOCALES,
+        "min_samples": 100,
+        "at_least": 0.85,
+    }
     return Rule(f"brand-voice/{metric}", **facts | changes)
 
 
@@ -140,6 +141,7 @@ def a_candidate(*evaluations, **changes):
     """Return version 2, a small prefix with an empty card, with these evaluations."""
     facts = {
         "ref": a_version(),
+        "content": a_digest("content 2"),
         "peft_type": "PREFIX_TUNING",
         "virtual_tokens": 20,
         "parameter_fraction": 0.0004,
@@ -154,12 +156,13 @@ def a_candidate(*evaluations, **changes):
 
 
 def an_incumbent(*evaluations, number=1):
-    return Incumbent(a_version(number), evaluations)
+    return Incumbent(a_version(number), a_digest(f"content {number}"), evaluations)
 
 
-def the_decision(policy, *candidates, incumbent=None, now=NOW):
+def the_decision(policy, *candidates, incumbent=None, now=NOW, verifier=GATE):
     ref = PolicyRef(policy.name, 1, a_digest("policy"))
-    return decide(policy, ref, candidates, incumbent, now)
+    compared = [] if incumbent is None else [incumbent]
+    return decide(policy, ref, candidates, Context(incumbent, compared), now, verifier)
 
 
 def passes(policy, *evaluations, **candidate):

@@ -4,6 +4,7 @@ Hypothesis picks the callers' actions in any order. The model, a few dictionarie
 response. After every step the channel serves exactly the allocation that the model predicts.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from scipy import stats
 
 from tests.support.builders import World, results
 from tests.support.session.fixtures import require_replays
@@ -36,8 +38,18 @@ class Version:
 
     @property
     def passes(self):
+        """Whether a look passed and the mean of everything still keeps the limit of 0.85."""
         values = [value for _, value, void in self.evaluations if not void]
-        return bool(values) and all(value == GOOD for value in values)
+        if not values or sum(values) / len(values) < 0.85:
+            return False
+        return any(passes_at_look(look, values[:look]) for look in range(1, len(values) + 1))
+
+
+def passes_at_look(look, values):
+    """Whether reports of 200 samples each show 0.85 at the look's part of 5 % (Clopper-Pearson)."""
+    alpha = 0.04 if look == 1 else 0.01 * 6 / (math.pi * (look - 1)) ** 2
+    successes = math.floor(200 * sum(values) / len(values) + 1e-9)
+    return stats.beta.ppf(alpha, successes, 201 - successes) >= 0.85
 
 
 @dataclass

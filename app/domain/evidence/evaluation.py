@@ -9,7 +9,6 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.domain.errors import Fault
-from app.domain.evidence.levels import Level
 from app.domain.evidence.suites import Metric, MetricKind, Suite
 
 
@@ -82,7 +81,8 @@ def exact_mean(values: Sequence[float]) -> float:
 class Evaluation:
     """One dated, immutable set of cells for one artifact by one suite version.
 
-    `scope` is the namespace in which the evaluator held the role, or `*` for all of them.
+    `scope` is the namespace in which the evaluator held the role, or `*` for all of them. `level`
+    says how much the registry itself knows of the run (docs/concepts/evidence.md).
     `scores` holds the samples of the cells that a policy compares; otherwise it is empty.
     """
 
@@ -93,10 +93,11 @@ class Evaluation:
     partial: bool
     evaluator_id: UUID
     scope: str
+    level: int
     finished_at: datetime
+    recorded_at: datetime
     cells: Mapping[CellKey, Cell]
     scores: Mapping[CellKey, Scores] = field(default_factory=dict)
-    level: int = Level.RECOMPUTED
 
 
 # Reported values are rounded: 0.333 of 3 samples is one success. Evaluation tools print three

@@ -1,175 +1,200 @@
-"""The comparison of a candidate with a reference, sample by sample, within a margin."""
+"""The comparison of a candidate with its references, sample by sample, within a margin."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
-from app.domain.evidence.evaluation import CellKey, Evaluation, Scores, exact_mean
-from app.domain.evidence.suites import Metric, MetricKind
+from app.domain.evidence.evaluation import Evaluation
+from app.domain.evidence.pooling import Pool, paired
+from app.domain.evidence.suites import Metric
+from app.domain.governance.cell_runs import CellRuns
 from app.domain.governance.findings import Finding, Outcome
-from app.domain.statistics import means, paired
-
-# The share of the larger set of samples that must pair; with fewer pairs, an evaluator could
-# decide the outcome by leaving samples out.
-PAIR_COVERAGE: Final = 0.9
+from app.domain.governance.looks import difference_bound, looked
+from app.domain.statistics.levels import Demand
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The incumbent or base model of a comparison: its name and its evaluations."""
+    """An incumbent or a base model: its name and its evaluations."""
 
-    demand: Literal["incumbent", "base"]
     name: str
     evaluations: Sequence[Evaluation]
 
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """The largest deficit that is admitted, with the confidence and the pairs to show it."""
+    """The largest deficit that is admitted, with the level and the pairs to show it."""
 
+    demand: Literal["incumbent", "base"]
     value: float
-    confidence: float
-    least_pairs: int
+    alpha: float
+    least: int
 
 
 def compare(
-    margin: Margin, key: CellKey, blank: Finding, candidate: Evaluation, reference: Reference
+    margin: Margin, cell: CellRuns, blank: Finding, references: Sequence[Reference]
 ) -> Finding:
-    """Return a finding on whether one evaluation shows the candidate within the margin.
+    """Return a finding on whether the candidate is within the margin of every reference.
 
-    It is compared with every evaluation of the reference, paired on equal samples with equal
-    prompts of the same suite version. Proportions use the exact paired bound, means the paired t
-    bound (docs/concepts/statistics.md).
+    It must be within that of each (an intersection-union test, so the level needs no correction).
+    The finding is of the first reference that refuses it, otherwise of the closest one.
     """
-    blank = replace(blank, demand=reference.demand, margin=margin.value, evaluation=candidate.id)
+    blank = replace(blank, demand=margin.demand, margin=margin.value)
+    findings = [_compared(margin, cell, blank, each) for each in references]
+    refused = next((finding for finding in findings if finding.blocks), None)
+    return refused or min(findings, key=_room)
+
+
+def _room(finding: Finding) -> float:
+    """Return how far a finding that passed is from its limit."""
+    bound, demanded = finding.bound or 0.0, finding.demanded or 0.0
+    return abs(bound - demanded)
+
+
+def _compared(margin: Margin, cell: CellRuns, blank: Finding, reference: Reference) -> Finding:
     failed = replace(blank, outcome=Outcome.FAILED)
-    ours = candidate.scores.get(key)
-    if ours is None:
-        message = f"{key} was recorded without samples, which a comparison needs; record them."
-        return replace(failed, message=message)
-    others = _comparable(reference.evaluations, candidate, key)
-    if not others:
+    measured = [each for each in cell.qualified if cell.key in each.scores]
+    ours = cell.fresh(measured)
+    if not ours:
+        return _unmeasured(cell, blank)
+    suite = ours[-1].suite
+    failed = replace(
+        failed, evaluation=ours[-1].id, runs=len(ours), level=min(run.level for run in ours)
+    )
+    theirs = _comparable(reference, cell, ours[-1])
+    if not theirs:
         message = (
-            f"{reference.name} has no complete evaluation of {key} with samples by "
-            f"{candidate.suite}; evaluate it first."
+            f"{reference.name} has no complete evaluation of {cell.key} with samples by {suite} "
+            "that qualifies; evaluate it first."
         )
         return replace(failed, message=message)
-    findings = [_compared(margin, key, blank, candidate, each, reference) for each in others]
-    blocking = (finding for finding in findings if finding.blocks)
-    return next(blocking, findings[-1])
-
-
-def _comparable(
-    evaluations: Sequence[Evaluation], candidate: Evaluation, key: CellKey
-) -> list[Evaluation]:
-    """Return the reference's complete evaluations of the cell by the same suite version.
-
-    All of them, not only the latest: otherwise a bad run of the reference would lower the bar.
-    """
-    same = [
-        each
-        for each in evaluations
-        if not each.partial and each.suite == candidate.suite and key in each.scores
-    ]
-    return sorted(same, key=lambda each: (each.finished_at, each.id))
-
-
-def _compared(
-    margin: Margin,
-    key: CellKey,
-    blank: Finding,
-    candidate: Evaluation,
-    other: Evaluation,
-    reference: Reference,
-) -> Finding:
-    ours, theirs = candidate.scores[key], other.scores[key]
-    pairs = _pairs(ours, theirs)
-    larger = max(len(ours.keys), len(theirs.keys))
-    needed = max(margin.least_pairs, math.ceil(PAIR_COVERAGE * larger))
-    if len(pairs) < needed:
-        message = (
-            f"{len(pairs)} samples of {key} pair with those of {reference.name} by id and prompt; "
-            f"{needed} are needed, the candidate has {len(ours.keys)} and the reference "
-            f"{len(theirs.keys)}."
-        )
-        return replace(blank, outcome=Outcome.FAILED, samples=len(pairs), message=message)
-    metric = candidate.suite.metric(key.metric)
+    metric = suite.metric(cell.key.metric)
     if metric is None:
-        message = f"{candidate.suite} has no metric {key.metric}."
+        return replace(failed, message=f"{suite} has no metric {cell.key.metric}.")
+    return _verdict(_Pairing(margin, metric, cell, measured, theirs), failed, reference)
+
+
+def _unmeasured(cell: CellRuns, blank: Finding) -> Finding:
+    if cell.fresh(cell.qualified):
+        message = f"{cell.key} was recorded without samples, which a comparison needs; record them."
         return replace(blank, outcome=Outcome.FAILED, message=message)
-    return _verdict(margin, metric, key, replace(blank, samples=len(pairs)), pairs, reference)
+    if cell.refusal is not None:
+        message = f"{cell.key} was measured, but the evaluation {cell.refusal}; record another."
+        return replace(blank, outcome=Outcome.FAILED, message=message)
+    return replace(blank, message=f"No complete, recent run measured {cell.key}; record one.")
 
 
-def _pairs(ours: Scores, theirs: Scores) -> list[tuple[float, float]]:
-    if ours.keys == theirs.keys:  # the usual case: the same samples in the same order
-        return list(zip(ours.values, theirs.values, strict=True))
-    by_key = dict(zip(theirs.keys, theirs.values, strict=True))
-    return [
-        (value, by_key[key])
-        for key, value in zip(ours.keys, ours.values, strict=True)
-        if key in by_key
+def _comparable(reference: Reference, cell: CellRuns, candidate: Evaluation) -> list[Evaluation]:
+    """Return the reference's runs by the same suite version that qualify, of any age."""
+    runs = [
+        each
+        for each in reference.evaluations
+        if not each.partial
+        and each.suite == candidate.suite
+        and cell.key in each.scores
+        and cell.qualification.refusal(each) is None
     ]
+    return sorted(runs, key=lambda each: (each.recorded_at, each.id))
 
 
-def _verdict(
-    margin: Margin,
-    metric: Metric,
-    key: CellKey,
-    blank: Finding,
-    pairs: list[tuple[float, float]],
-    reference: Reference,
-) -> Finding:
-    higher = metric.higher_is_better
-    demanded = 0.0 - margin.value if higher else margin.value
-    compared = replace(blank, demanded=demanded)
-    differences = [ours - theirs for ours, theirs in pairs]
-    if not all(map(math.isfinite, differences)):
-        message = f"{key} cannot be compared: a score is not a finite number; void the evaluation."
-        return replace(compared, outcome=Outcome.FAILED, message=message)
-    difference = exact_mean(differences)
-    bound = _bound(metric, pairs, difference, margin.confidence, lower=higher)
-    compared = replace(compared, observed=difference)
-    if bound is None:
-        message = f"{key} cannot be compared: its {len(pairs)} differences have no bound."
-        return replace(compared, outcome=Outcome.FAILED, message=message)
-    passed = bound >= demanded if higher else bound <= demanded
-    side = "at least" if higher else "at most"
-    message = (
-        f"At {100 * margin.confidence:.10g} % confidence {key} differs from {reference.name} by "
-        f"{side} {bound:+.4g} ({difference:+.4g} over {len(pairs)} pairs); {demanded:+g} was "
-        f"demanded{'.' if passed else '; a better version or more samples would show it.'}"
+@dataclass(frozen=True, slots=True)
+class _Pairing:
+    """The runs of a candidate and of a reference, in the order in which they were recorded."""
+
+    margin: Margin
+    metric: Metric
+    cell: CellRuns
+    ours: Sequence[Evaluation]
+    theirs: Sequence[Evaluation]
+
+    @property
+    def side(self) -> Demand:
+        return "at_least" if self.metric.higher_is_better else "at_most"
+
+    @property
+    def demanded(self) -> float:
+        return 0.0 - self.margin.value if self.metric.higher_is_better else self.margin.value
+
+    def keeps(self, difference: float) -> bool:
+        if self.side == "at_least":
+            return difference >= self.demanded
+        return difference <= self.demanded
+
+    @property
+    def steps(self) -> list[Evaluation]:
+        """The runs of both sides together, each of which may allow another look."""
+        return sorted([*self.ours, *self.theirs], key=lambda each: (each.recorded_at, each.id))
+
+    def differences(self, ours: Iterable[Evaluation], theirs: Iterable[Evaluation]) -> Pool:
+        low, high = self.metric.range
+        worst = low - high if self.side == "at_least" else high - low
+        key = self.cell.key
+        return paired(
+            [each.scores[key] for each in ours],
+            [each.scores[key] for each in theirs],
+            missing=worst,
+        )
+
+    def is_testable(self, steps: Sequence[Evaluation]) -> bool:
+        return self._pool(self.ours, steps) is not None
+
+    def bound_of(self, steps: Sequence[Evaluation], confidence: float) -> float | None:
+        pool = self._pool(self.cell.fresh(self.ours), steps)
+        if pool is None:
+            return None
+        return difference_bound(self.metric, pool, confidence, self.side)
+
+    def _pool(self, ours: Sequence[Evaluation], steps: Sequence[Evaluation]) -> Pool | None:
+        """Return the differences between the runs among `steps`, if there are enough."""
+        known = {each.id for each in steps}
+        first = [each for each in ours if each.id in known]
+        second = [each for each in self.theirs if each.id in known]
+        pool = self.differences(first, second) if first and second else None
+        return None if pool is None or pool.n < self.margin.least else pool
+
+
+def _verdict(pairing: _Pairing, failed: Finding, reference: Reference) -> Finding:
+    margin, key = pairing.margin, pairing.cell.key
+    pool = pairing.differences(pairing.cell.fresh(pairing.ours), pairing.theirs)
+    failed = replace(failed, observed=pool.mean, samples=pool.n, demanded=pairing.demanded)
+    if pool.n < margin.least:
+        message = (
+            f"{key} has {pool.n} independent pairs with {reference.name}; the rule demands "
+            f"{margin.least}. Repeating the same prompts adds none."
+        )
+        return replace(failed, message=message)
+    looks = looked(
+        pairing.steps, pairing.is_testable, pairing.bound_of, margin.alpha, pairing.keeps
     )
-    outcome = Outcome.PASSED if passed else Outcome.FAILED
-    return replace(compared, bound=bound, outcome=outcome, message=message)
-
-
-def _bound(
-    metric: Metric,
-    pairs: list[tuple[float, float]],
-    difference: float,
-    confidence: float,
-    *,
-    lower: bool,
-) -> float | None:
-    n = len(pairs)
-    if metric.kind is MetricKind.PROPORTION:
-        both = sum(1 for ours, theirs in pairs if ours and theirs)
-        wins = sum(1 for ours, theirs in pairs if ours and not theirs)
-        losses = sum(1 for ours, theirs in pairs if theirs and not ours)
-        counts = paired.PairedCounts(both, wins, losses, n - both - wins - losses)
-        return (paired.lower_bound if lower else paired.upper_bound)(counts, confidence)
-    if n < means.SMALLEST_SAMPLE:
-        return None
-    squares = math.fsum((ours - theirs - difference) ** 2 for ours, theirs in pairs)
-    low, high = metric.range
-    worst = low - high if lower else high - low
-    bound_of = paired.mean_lower_bound if lower else paired.mean_upper_bound
-    bound = bound_of(
-        n,
-        difference,
-        squares / (n - 1),
-        confidence,
-        worst=worst if math.isfinite(worst) else None,
+    if (look := looks.shown) is None:
+        message = (
+            f"{key} was compared {looks.count} times with {reference.name}, and no run that is "
+            "recent enough was among them; evaluate a better version."
+        )
+        return replace(failed, looks=looks.count, message=message)
+    failed = replace(
+        failed,
+        bound=look.bound,
+        confidence=look.confidence,
+        look=look.number,
+        looks=looks.count,
     )
-    return bound if bound is not None and math.isfinite(bound) else None
+    side = "at least" if pairing.side == "at_least" else "at most"
+    shown = (
+        f"At {100 * look.confidence:.4g} % confidence {key} differs from {reference.name} by "
+        f"{side} {look.bound:+.4g} ({pool.mean:+.4g} over {pool.n} independent pairs)"
+    )
+    if not looks.passed:
+        message = f"{shown}; {pairing.demanded:+g} was demanded; evaluate a better version."
+        return replace(failed, message=message)
+    everything = [each for each in pairing.cell.all if key in each.scores]
+    recorded = pairing.differences(everything, pairing.theirs).mean
+    if not (pairing.keeps(pool.mean) and pairing.keeps(recorded)):
+        worse = min(pool.mean, recorded) if pairing.side == "at_least" else max(pool.mean, recorded)
+        message = (
+            f"{key} passed at a look, but over all runs on record it differs from "
+            f"{reference.name} by {worse:+.4g}; {pairing.demanded:+g} was demanded."
+        )
+        return replace(failed, observed=worse, message=message)
+    message = f"{shown}; {pairing.demanded:+g} was demanded."
+    return replace(failed, outcome=Outcome.PASSED, message=message)

@@ -13,6 +13,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     MISSING = "missing"
     NOT_APPLICABLE = "not-applicable"
+    NOTICE = "notice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,17 @@ class CellRef:
 class Finding:
     """The result of one demand; `bound` is the confidence bound compared with `demanded`.
 
-    A comparison's `observed`, `bound` and `demanded` are differences, candidate - reference.
+    A comparison's `observed`, `bound` and `demanded` are differences, candidate - reference. A
+    notice is no demand: it is what reviewers should know.
+
+    Attributes:
+        samples: Independent samples: clusters, over all runs.
+        evaluation: The latest run that qualified.
+        runs: How many runs qualified.
+        level: The least evidence level among them.
+        looks: How many looks at the cell there were, up to the one that passed.
+        look: The look whose `bound` is shown: the one that passed, otherwise the last.
+        confidence: That of the look, 1 - its share of the rule's level.
     """
 
     rule: str
@@ -40,8 +51,13 @@ class Finding:
     margin: float | None = None
     samples: int | None = None
     evaluation: UUID | None = None
+    runs: int | None = None
+    level: int | None = None
+    looks: int | None = None
+    look: int | None = None
+    confidence: float | None = None
 
     @property
     def blocks(self) -> bool:
         """Whether the finding keeps the gate closed; a demand that does not apply never does."""
-        return self.outcome not in (Outcome.PASSED, Outcome.NOT_APPLICABLE)
+        return self.outcome in (Outcome.FAILED, Outcome.MISSING)

@@ -1,30 +1,28 @@
 """The gate: a pure function from a policy and evidence to a decision that explains itself."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from app.domain.evidence.evaluation import Evaluation
-from app.domain.governance.cells import Disqualify, References, rule_findings
+from app.domain.governance.candidates import Candidate, Incumbent, VersionRef
+from app.domain.governance.cell_runs import Qualification
+from app.domain.governance.cells import References, Subject, rule_findings
 from app.domain.governance.comparison import Reference
 from app.domain.governance.findings import Finding, Outcome
-from app.domain.governance.policies import Contributor, Policy, Rule
+from app.domain.governance.gate_v1 import rule_findings_v1
+from app.domain.governance.notices import NOT_APPROVED, notices
+from app.domain.governance.policies import Policy
 from app.domain.identity.access import EVERYWHERE
-from app.domain.naming import Json, canonical_digest, rfc3339
+from app.domain.naming import Json, canonical_digest
 
 
 class GateResult(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRef:
-    number: int
-    digest: str
 
 
 class EvidenceRole(StrEnum):
@@ -50,7 +48,8 @@ class Verifier:
     version: str
 
 
-GATE: Final = Verifier("urn:prefix-registry:gate", "1")
+GATE: Final = Verifier("urn:prefix-registry:gate", "2")
+GATE_V1: Final = Verifier("urn:prefix-registry:gate", "1")
 
 _QUOTED: Final = 5
 _QUOTED_CHARACTERS: Final = 400
@@ -64,39 +63,6 @@ class PolicyRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A version whose share would grow, with the gate's input about it.
-
-    `authors` are the principals that pushed its content, to any prefix.
-    """
-
-    ref: VersionRef
-    peft_type: str
-    virtual_tokens: int
-    parameter_fraction: float
-    card: Mapping[str, Json]
-    namespace: str
-    authors: frozenset[UUID]
-    owner_id: UUID
-    evaluations: tuple[Evaluation, ...]
-    base_model: str
-    control_runs: tuple[Evaluation, ...] = ()
-
-    def is_contributor(self, principal_id: UUID, roles: Iterable[Contributor]) -> bool:
-        """Return whether the principal is an author or the owner and `roles` names that role."""
-        ids = {Contributor.AUTHOR: self.authors, Contributor.OWNER: {self.owner_id}}
-        return any(principal_id in ids.get(role, ()) for role in roles)
-
-
-@dataclass(frozen=True, slots=True)
-class Incumbent:
-    """The version that serves most of the channel's traffic now, and its evaluations."""
-
-    ref: VersionRef
-    evaluations: tuple[Evaluation, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """The gate's complete decision; equal input always gives an equal decision."""
 
@@ -107,7 +73,8 @@ class Decision:
     incumbent: VersionRef | None
     evaluations: tuple[EvaluationRef, ...]
     findings: tuple[Finding, ...]
-    verifier: Verifier = GATE
+    verifier: Verifier
+    incumbents: tuple[VersionRef, ...] = ()
 
     @property
     def unmet(self) -> tuple[Finding, ...]:
@@ -133,23 +100,47 @@ class Decision:
     def evidence_digest(self) -> str:
         """The digest of the evidence that a review covers."""
         incumbent = None if self.incumbent is None else self.incumbent.digest
-        return canonical_digest(
-            {
-                "candidates": sorted(candidate.digest for candidate in self.candidates),
-                "incumbent": incumbent,
-                "evaluations": sorted([each.of.value, each.digest] for each in self.evaluations),
-            }
-        )
+        covered: dict[str, Json] = {
+            "candidates": sorted(candidate.digest for candidate in self.candidates),
+            "incumbent": incumbent,
+            "evaluations": sorted([each.of.value, each.digest] for each in self.evaluations),
+        }
+        if self.verifier != GATE_V1:
+            covered["incumbents"] = sorted(each.digest for each in self.incumbents)
+            covered["notices"] = sorted(
+                [finding.version, finding.rule, finding.message]
+                for finding in self.findings
+                if finding.outcome is Outcome.NOTICE and finding.rule not in NOT_APPROVED
+            )
+        return canonical_digest(covered)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The state of the channel and of the registry in which candidates are judged.
+
+    Attributes:
+        incumbent: The version that serves most of the channel's traffic now.
+        incumbents: One version of each content that the candidates are compared with.
+        latest_suites: The latest version of each suite that the policy names, by name.
+    """
+
+    incumbent: Incumbent | None
+    incumbents: Sequence[Incumbent] = ()
+    latest_suites: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(
     policy: Policy,
     policy_ref: PolicyRef,
     candidates: Sequence[Candidate],
-    incumbent: Incumbent | None,
+    context: Context,
     now: datetime,
+    verifier: Verifier = GATE,
 ) -> Decision:
     """Evaluate every rule for every candidate, without stopping at the first failure.
+
+    Decisions of version 1 of the verifier are replayed by its own rules.
 
     The cells form an intersection-union test (Berger 1982): each is tested at the rule's own
     level, and demanding all of them keeps that level without a correction for their number.
@@ -157,27 +148,36 @@ def decide(
     findings = tuple(
         finding
         for candidate in candidates
-        for finding in _candidate_findings(policy, candidate, incumbent, now)
+        for finding in (
+            _candidate_findings_v1(policy, candidate, context.incumbent, now)
+            if verifier == GATE_V1
+            else _candidate_findings(policy, candidate, context, now)
+        )
     )
+    compared = context.incumbents
+    if verifier == GATE_V1:
+        compared = [] if context.incumbent is None else [context.incumbent]
     closed = not findings or any(finding.blocks for finding in findings)
     return Decision(
         result=GateResult.FAILED if closed else GateResult.PASSED,
         evaluated_at=now,
         policy=policy_ref,
         candidates=tuple(candidate.ref for candidate in candidates),
-        incumbent=None if incumbent is None else incumbent.ref,
-        evaluations=tuple(_inputs(candidates, incumbent)),
+        incumbent=None if context.incumbent is None else context.incumbent.ref,
+        incumbents=tuple(each.ref for each in context.incumbents),
+        evaluations=tuple(_inputs(candidates, compared)),
         findings=findings,
+        verifier=verifier,
     )
 
 
 def _inputs(
-    candidates: Sequence[Candidate], incumbent: Incumbent | None
+    candidates: Sequence[Candidate], incumbents: Sequence[Incumbent]
 ) -> Iterable[EvaluationRef]:
     """Yield every evaluation on which the decision is based, each once."""
     read = [
         *((EvidenceRole.CANDIDATE, each) for one in candidates for each in one.evaluations),
-        *((EvidenceRole.INCUMBENT, each) for each in (incumbent.evaluations if incumbent else ())),
+        *((EvidenceRole.INCUMBENT, each) for one in incumbents for each in one.evaluations),
         *((EvidenceRole.BASE, each) for one in candidates for each in one.control_runs),
     ]
     seen: set[UUID] = set()
@@ -188,45 +188,52 @@ def _inputs(
 
 
 def _candidate_findings(
+    policy: Policy, candidate: Candidate, context: Context, now: datetime
+) -> Iterable[Finding]:
+    yield from _artifact_findings(policy, candidate)
+    yield from _card_findings(policy, candidate)
+    references = _references(candidate, context.incumbents)
+    qualification = _qualification(policy, candidate, now)
+    for rule in policy.rules:
+        attempt = candidate.attempts.get(rule.suite)
+        counted = attempt.number if attempt is not None and policy.attempts.correct else None
+        subject = Subject(candidate.ref.number, candidate.evaluations, counted)
+        yield from rule_findings(rule, subject, references, qualification)
+    yield from notices(policy, candidate, context.latest_suites)
+
+
+def _candidate_findings_v1(
     policy: Policy, candidate: Candidate, incumbent: Incumbent | None, now: datetime
 ) -> Iterable[Finding]:
     yield from _artifact_findings(policy, candidate)
     yield from _card_findings(policy, candidate)
-    references = _references(candidate, incumbent)
-    for rule in policy.rules:
-        yield from rule_findings(
-            rule,
-            [each for each in candidate.evaluations if each.suite.name == rule.suite_name],
-            version=candidate.ref.number,
-            references=references,
-            disqualify=_disqualifier(policy, rule, candidate, now),
-        )
+    yield from rule_findings_v1(policy, candidate, incumbent, now)
 
 
-def _references(candidate: Candidate, incumbent: Incumbent | None) -> References:
-    base = Reference("base", f"base model {candidate.base_model}", candidate.control_runs)
-    if incumbent is None or incumbent.ref == candidate.ref:
-        return References(None, base)
-    name = f"version {incumbent.ref.number}"
-    return References(Reference("incumbent", name, incumbent.evaluations), base)
+def _references(candidate: Candidate, incumbents: Sequence[Incumbent]) -> References:
+    return References(
+        [
+            Reference(f"version {each.ref.number}", each.evaluations)
+            for each in incumbents
+            if each.content != candidate.content
+        ],
+        Reference(f"base model {candidate.base_model}", candidate.control_runs),
+    )
 
 
-def _disqualifier(policy: Policy, rule: Rule, candidate: Candidate, now: datetime) -> Disqualify:
-    return lambda evaluation: _disqualification(policy, rule, candidate, evaluation, now)
+def _qualification(policy: Policy, candidate: Candidate, now: datetime) -> Qualification:
+    max_age = policy.evidence.max_age
+    return Qualification(
+        refusal=lambda evaluation: _refusal(policy, candidate, evaluation),
+        is_stale=lambda each: max_age is not None and now - each.finished_at > max_age,
+    )
 
 
-def _disqualification(
-    policy: Policy, rule: Rule, candidate: Candidate, evaluation: Evaluation, now: datetime
-) -> str | None:
-    """Return why the evaluation does not qualify as evidence; its failures still count."""
+def _refusal(policy: Policy, candidate: Candidate, evaluation: Evaluation) -> str | None:
+    """Return why an evaluation cannot pass a cell of the policy; it still counts against it."""
     demand = policy.evidence
-    if rule.suite_version not in (None, evaluation.suite.version):
-        return f"is by {evaluation.suite}, and the rule demands version {rule.suite_version}"
-    if demand.samples == "required" and evaluation.kind != "samples":
-        return "has aggregates only, and the policy demands samples"
-    if demand.max_age is not None and now - evaluation.finished_at > demand.max_age:
-        earliest = rfc3339(now - demand.max_age)
-        return f"finished before {earliest}, the earliest that the policy admits"
+    if evaluation.level < demand.level:
+        return f"is of level {evaluation.level}, and the policy demands level {demand.level}"
     if evaluation.scope not in (EVERYWHERE, candidate.namespace):
         return "was recorded by an evaluator of another namespace"
     if candidate.is_contributor(evaluation.evaluator_id, demand.exclude_evaluators):

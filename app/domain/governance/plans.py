@@ -5,10 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from app.domain.evidence.suites import Metric, MetricKind
-from app.domain.governance.policies import Margins, Rule, fewest_samples
+from app.domain.governance.policies import (
+    Margins,
+    Rule,
+    fewest_samples,
+    first_look_confidence,
+)
 from app.domain.statistics.levels import Demand
 from app.domain.statistics.planning import (
-    samples_for_mean,
+    samples_for_bounded_mean,
     samples_for_pairs,
     samples_for_proportion,
 )
@@ -77,10 +82,15 @@ def _limit_plan(
     better_by, cells = assumed.better_by, len(rule.personas) * len(rule.locales)
     truth = limit + better_by if demand == "at_least" else limit - better_by
 
+    confidence = first_look_confidence(rule.confidence)
+
     def samples(power: float) -> int:
         if metric.kind is MetricKind.PROPORTION:
-            return samples_for_proportion(limit, truth, rule.confidence, power, demand)
-        return samples_for_mean(better_by / _deviation(assumed), rule.confidence, power)
+            return samples_for_proportion(limit, truth, confidence, power, demand)
+        low, high = metric.range
+        return samples_for_bounded_mean(
+            limit, truth, _deviation(assumed), confidence, power, low=low, high=high, demand=demand
+        )
 
     fewest = max(fewest_samples(rule, metric), rule.min_samples or 1)
     blank = Plan(rule.metric, demand, limit, cells, fewest, (), "")
@@ -92,11 +102,22 @@ def _margin_plan(
 ) -> Plan:
     cells = len(rule.personas) * len(rule.locales)
     proportion = metric.kind is MetricKind.PROPORTION
+    confidence = first_look_confidence(rule.confidence)
 
     def samples(power: float) -> int:
         if proportion:
-            return samples_for_pairs(margin, assumed.discordance, rule.confidence, power)
-        return samples_for_mean(margin / _deviation(assumed), rule.confidence, power)
+            return samples_for_pairs(margin, assumed.discordance, confidence, power)
+        low, high = metric.range
+        return samples_for_bounded_mean(
+            -margin,
+            0,
+            _deviation(assumed),
+            confidence,
+            power,
+            low=low - high,
+            high=high - low,
+            demand="at_least",
+        )
 
     blank = Plan(rule.metric, name, margin, cells, rule.min_samples or 1, (), "")
     differing = f" and {100 * assumed.discordance:g} % of the samples differ" if proportion else ""

@@ -9,8 +9,9 @@ from typing import Final, Literal
 
 from app.domain.errors import Fault
 from app.domain.evidence.suites import Metric, MetricKind, Suite
-from app.domain.statistics.means import SMALLEST_SAMPLE
-from app.domain.statistics.proportions import smallest_n_that_can_pass
+from app.domain.statistics import betting, proportions
+from app.domain.statistics.levels import Demand, level, rounded
+from app.domain.statistics.spending import look_alpha
 
 
 class Contributor(StrEnum):
@@ -48,9 +49,15 @@ class Approvals:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceDemand:
+    """The demands on evaluations: `level` is the least evidence level that can pass a cell.
+
+    `samples` is the demand of policies from before there were levels, which their replays need.
+    """
+
     max_age: timedelta | None = None
     samples: Literal["required", "optional"] = "optional"
     exclude_evaluators: tuple[Contributor, ...] = ()
+    level: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +88,34 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """How much worse the candidate may be, in the metric's own direction and unit."""
+    """How much worse the candidate may be, in the metric's own direction and unit.
+
+    The margin `incumbent` applies to each of the policy's incumbents.
+    """
 
     incumbent: float | None = None
     base: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class IncumbentDemand:
+    """The contents that a candidate is compared with as incumbents.
+
+    These are the contents that the channel fully served in its last `generations` promotions, and
+    that of the version `anchor`: a bar that only followed the latest content would sink a little
+    with every release.
+    """
+
+    generations: int = 3
+    anchor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """The demands on one metric; every persona x locale is a cell that must exist and pass.
 
-    With `suite_version`, an evaluation by another version of the suite, perhaps an easier one,
-    cannot pass a cell, but its failures still count.
+    Only evaluations by `suite_version` count: another version of the suite may measure something
+    else under the same name.
     """
 
     metric: str
@@ -110,8 +133,23 @@ class Rule:
         return self.metric.rpartition("/")[0]
 
     @property
+    def suite(self) -> str:
+        """The suite version of a completed rule, as `name@version`."""
+        return f"{self.suite_name}@{self.suite_version}"
+
+    @property
     def metric_name(self) -> str:
         return self.metric.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptDemand:
+    """With `correct`, the k-th content that is measured on a suite version must show more.
+
+    Its level is alpha / (k (k + 1)), so that pushing variants until one passes does not help.
+    """
+
+    correct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +163,8 @@ class Policy:
     card: CardDemand = field(default_factory=CardDemand)
     artifact: ArtifactDemand = field(default_factory=ArtifactDemand)
     canary: Canary | None = None
+    attempts: AttemptDemand = field(default_factory=AttemptDemand)
+    incumbents: IncumbentDemand = field(default_factory=IncumbentDemand)
 
     def __post_init__(self) -> None:
         if not self.rules:
@@ -132,18 +172,28 @@ class Policy:
 
 
 def fewest_samples(rule: Rule, metric: Metric) -> int:
-    """Return the least n with which a perfect cell could pass the rule's limits.
+    """Return the least n with which a perfect cell could pass the rule's limits at its first look.
 
-    An `at_least` of 0.95 at 95 % confidence takes 59 samples: 58 of 58 prove too little.
+    An `at_least` of 0.95 at 95 % confidence takes 63 samples: 62 of 62 prove too little.
     """
-    if metric.kind is MetricKind.MEAN:
-        return SMALLEST_SAMPLE
+    confidence = first_look_confidence(rule.confidence)
     needed = [1]
     if rule.at_least is not None:
-        needed.append(smallest_n_that_can_pass(rule.at_least, rule.confidence, "at_least"))
+        needed.append(_fewest(metric, rule.at_least, confidence, "at_least"))
     if rule.at_most is not None:
-        needed.append(smallest_n_that_can_pass(rule.at_most, rule.confidence, "at_most"))
+        needed.append(_fewest(metric, rule.at_most, confidence, "at_most"))
     return max(needed)
+
+
+def first_look_confidence(confidence: float) -> float:
+    """Return the confidence at which a cell's first complete run is tested."""
+    return rounded(1 - look_alpha(level(confidence), 1))
+
+
+def _fewest(metric: Metric, limit: float, confidence: float, demand: Demand) -> int:
+    if metric.kind is MetricKind.PROPORTION:
+        return proportions.smallest_n_that_can_pass(limit, confidence, demand)
+    return betting.smallest_n_that_can_pass(limit, *metric.range, confidence, demand)
 
 
 def completed(rule: Rule, suite: Suite) -> Rule:
@@ -154,6 +204,7 @@ def completed(rule: Rule, suite: Suite) -> Rule:
     samples = rule.min_samples
     return replace(
         rule,
+        suite_version=rule.suite_version or suite.version,
         personas=rule.personas or suite.personas,
         locales=rule.locales or suite.locales,
         min_samples=fewest_samples(rule, metric) if samples is None else samples,
@@ -166,10 +217,23 @@ def policy_faults(policy: Policy) -> Iterable[Fault]:
         days = REQUEST_LIFETIME.days
         message = f"approvals.wait must be less than {days} days, when a promotion expires."
         yield Fault("wait-too-long", message)
+    if policy.evidence.level == 0 and policy.evidence.samples == "required":
+        message = "evidence.level 0 admits aggregates, and evidence.samples requires samples."
+        yield Fault("level-contradicts-samples", message)
     demands = [(rule.metric, rule.personas, rule.locales) for rule in policy.rules]
     for demand in sorted({each for each in demands if demands.count(each) > 1}):
         message = f"Two rules on {demand[0]} name the same cells; make them one."
         yield Fault("rule-repeated", message)
+
+
+def level_faults(policy: Policy, rule: Rule, metric: Metric) -> Iterable[Fault]:
+    """Yield a fault if reports without samples would be evidence of a mean."""
+    if policy.evidence.level == 0 and metric.kind is MetricKind.MEAN:
+        message = (
+            f"{rule.metric} is a mean, which a report without samples cannot show; set "
+            "evidence.level to 1 or more."
+        )
+        yield Fault("mean-without-samples", message)
 
 
 def size_faults(rules: Sequence[Rule]) -> Iterable[Fault]:
@@ -185,7 +249,12 @@ def size_faults(rules: Sequence[Rule]) -> Iterable[Fault]:
 
 def compared_metrics(policy: Policy) -> frozenset[str]:
     """Return the metrics, without their suites, that some rule compares sample by sample."""
-    return frozenset(rule.metric_name for rule in policy.rules if _margins(rule))
+    return frozenset(rule.metric_name for rule in policy.rules if margins_of(rule))
+
+
+def tested_metrics(policy: Policy) -> frozenset[str]:
+    """Return the metrics, without their suites, of all rules."""
+    return frozenset(rule.metric_name for rule in policy.rules)
 
 
 def rule_faults(rule: Rule, suite: Suite) -> Iterable[Fault]:
@@ -211,9 +280,15 @@ def rule_faults(rule: Rule, suite: Suite) -> Iterable[Fault]:
 
 def _limit_faults(rule: Rule, metric: Metric) -> Iterable[Fault]:
     low, high = _limit_range(metric)
-    if rule.at_least is None and rule.at_most is None and not _margins(rule):
+    if rule.at_least is None and rule.at_most is None and not margins_of(rule):
         message = f"The rule on {rule.metric} demands nothing; set at_least or at_most."
         yield Fault("rule-empty", message)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        message = (
+            f"{rule.metric} is a mean without a minimum and a maximum, so no number of samples "
+            "bounds it; register a suite version that states both."
+        )
+        yield Fault("mean-without-range", message)
     if rule.at_least is not None and not (low < rule.at_least < high):
         message = f"at_least of {rule.metric} must lie between {low:g} and {high:g}."
         yield Fault("limit-out-of-range", message)
@@ -225,7 +300,7 @@ def _limit_faults(rule: Rule, metric: Metric) -> Iterable[Fault]:
         better, use = ("higher", "at_least") if metric.higher_is_better else ("lower", "at_most")
         message = f"On {rule.metric} {better} is better, so its limit is {use}."
         yield Fault("limit-against-direction", message)
-    for margin in _margins(rule):
+    for margin in margins_of(rule):
         if not (math.isfinite(margin) and margin >= 0):
             message = f"The margins of {rule.metric} must be finite and at least 0."
             yield Fault("margin-out-of-range", message)
@@ -248,6 +323,7 @@ def _reachability_faults(rule: Rule, metric: Metric) -> Iterable[Fault]:
         yield Fault("unreachable", message)
 
 
-def _margins(rule: Rule) -> list[float]:
+def margins_of(rule: Rule) -> list[float]:
+    """Return the margins that the rule sets."""
     margins = rule.no_worse_than or Margins()
     return [margin for margin in (margins.incumbent, margins.base) if margin is not None]

@@ -124,7 +124,7 @@ def rule_views(findings: Iterable[Finding]) -> list[RuleView]:
     """Return the rules on cells, in the policy's order."""
     views: dict[tuple[str, int], RuleView] = {}
     for finding in findings:
-        if finding.demand == "fact":
+        if finding.demand == "fact" or finding.outcome is Outcome.NOTICE:
             continue
         key = (finding.rule, finding.version)
         view = views.setdefault(key, RuleView(finding.rule, finding.version))
@@ -143,6 +143,12 @@ def rule_views(findings: Iterable[Finding]) -> list[RuleView]:
 def artifact_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings on the artifact and its card."""
     return [finding for finding in findings if finding.demand == "fact"]
+
+
+def notices(findings: Iterable[Finding]) -> list[str]:
+    """Return what reviewers should know beside the demands, each sentence once."""
+    found = (each.message for each in findings if each.outcome is Outcome.NOTICE)
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)

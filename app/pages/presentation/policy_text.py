@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from app.domain.governance.policies import Approvals, Policy, Rule
 from app.pages.presentation.formatting import count, exact_span, listed, percent
 
+_LEVELS = {
+    0: "reported numbers suffice",
+    1: "one row per sample, from which the registry recomputes every number",
+    2: "the samples were fixed in a sealed suite",
+    3: "the run was opened before it began",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
@@ -40,19 +47,26 @@ def _rule(rule: Rule) -> str:
         parts.append(f"at most {rule.at_most:g}")
     margins = rule.no_worse_than
     if margins is not None and margins.incumbent is not None:
-        parts.append(f"no worse than the live version by more than {margins.incumbent:g}")
+        parts.append(f"no worse than each incumbent by more than {margins.incumbent:g}")
     if margins is not None and margins.base is not None:
         parts.append(f"no worse than the bare base model by more than {margins.base:g}")
-    samples = count(rule.min_samples or 1, "sample")
-    return f"For each of {cells}: {listed(parts)}, {level} on {samples} or more."
+    samples = count(rule.min_samples or 1, "independent sample")
+    suite = "" if rule.suite_version is None else f" of suite version {rule.suite_version}"
+    return f"For each of {cells}: {listed(parts)}, {level} on {samples} or more{suite}."
 
 
 def _evidence(policy: Policy) -> Iterable[str]:
     demand = policy.evidence
     if demand.max_age is not None:
         yield f"No older than {exact_span(demand.max_age)}."
-    if demand.samples == "required":
-        yield "With one row per sample; aggregates alone do not count."
+    yield f"Evidence level {demand.level} or more: {_LEVELS[demand.level]}."
+    if policy.attempts.correct:
+        yield "Each further content that a suite measures must show more."
+    if any(rule.no_worse_than is not None for rule in policy.rules):
+        served = count(policy.incumbents.generations, "promotion")
+        anchor = policy.incumbents.anchor
+        more = "" if anchor is None else f", and version {anchor}"
+        yield f"Incumbents are what the channel fully served in its last {served}{more}."
     if demand.exclude_evaluators:
         excluded = listed([role.value for role in demand.exclude_evaluators], "or")
         yield f"Not recorded by the {excluded}."

@@ -8,19 +8,20 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.db.evaluations import by_subject, evaluations_named
-from app.db.models import EvaluationRow, PolicyRow, Promotion, Version
+from app.db.models import Channel, EvaluationRow, PolicyRow, Promotion, Version
 from app.db.policies import policy_of, policy_versioned
 from app.db.promotions import DECISION, decision_document
 from app.db.session import Sessions
-from app.db.versions import authors_of, versions_numbered
-from app.domain.governance.gate import Decision, VersionRef
-from app.domain.governance.policies import compared_metrics
+from app.db.versions import versions_numbered
+from app.domain.governance.candidates import VersionRef
+from app.domain.governance.gate import GATE_V1, Decision
+from app.domain.governance.policies import compared_metrics, tested_metrics
 from app.domain.governance.replay import differences
 from app.domain.identity.access import Caller
 from app.domain.naming import canonical_digest
 from app.services.audit.sample_recheck import contradictions, recorded_samples
 from app.services.evidence.submissions import digest_of
-from app.services.governance.gate import Evidence, decide_on
+from app.services.governance.gate_inputs import Evidence, Incumbents, decide_on, inputs_of
 from app.services.identity.visibility import visible_promotion
 from app.storage.blobs import Blobs
 
@@ -73,19 +74,22 @@ def replay(
 class _Inputs:
     """The inputs of a decision that still exist; versions are keyed by number."""
 
+    channel: Channel
     policy: PolicyRow | None
     versions: Mapping[int, Version]
     evaluations: Sequence[EvaluationRow]
 
 
 def _refs(stored: Decision) -> list[VersionRef]:
-    """Return every version that the decision names, including the incumbent."""
-    return [*stored.candidates, *([stored.incumbent] if stored.incumbent else [])]
+    """Return every version that the decision names, each once."""
+    incumbent = [stored.incumbent] if stored.incumbent else []
+    return list(dict.fromkeys([*stored.candidates, *incumbent, *stored.incumbents]))
 
 
 def _inputs(session: Session, promotion: Promotion, stored: Decision) -> _Inputs:
     prefix = promotion.channel.prefix.full_name
     return _Inputs(
+        channel=promotion.channel,
         policy=policy_versioned(session, stored.policy.name, stored.policy.version),
         versions=versions_numbered(session, prefix, [ref.number for ref in _refs(stored)]),
         evaluations=evaluations_named(session, [ref.id for ref in stored.evaluations]),
@@ -122,15 +126,27 @@ def _decided(session: Session, inputs: _Inputs, stored: Decision) -> Decision | 
     policy, versions = inputs.policy, inputs.versions
     if policy is None or any(ref.number not in versions for ref in _refs(stored)):
         return None
-    compared = compared_metrics(policy_of(policy))
+    document = policy_of(policy)
+    # Version 1 of the verifier used the samples of comparisons only.
+    is_first = stored.verifier == GATE_V1
+    metrics = compared_metrics(document) if is_first else tested_metrics(document)
     of_contents = [row for row in inputs.evaluations if row.content is not None]
     of_bases = [row for row in inputs.evaluations if row.base_model_id is not None]
-    candidates = [versions[ref.number] for ref in stored.candidates]
-    contents = {version.content for version in candidates}
     evidence = Evidence(
-        by_subject(session, of_contents, EvaluationRow.content, compared),
-        by_subject(session, of_bases, EvaluationRow.base_model_id, compared),
-        authors_of(session, contents, until=stored.evaluated_at),
+        by_subject(session, of_contents, EvaluationRow.content, metrics),
+        by_subject(session, of_bases, EvaluationRow.base_model_id, metrics),
     )
-    incumbent = None if stored.incumbent is None else versions[stored.incumbent.number]
-    return decide_on(policy, candidates, incumbent, evidence, stored.evaluated_at)
+    incumbents = Incumbents(
+        None if stored.incumbent is None else versions[stored.incumbent.number],
+        [versions[ref.number] for ref in stored.incumbents],
+    )
+    found = inputs_of(
+        session,
+        inputs.channel,
+        document,
+        [versions[ref.number] for ref in stored.candidates],
+        incumbents,
+        evidence,
+        stored.evaluated_at,
+    )
+    return decide_on(policy, found, stored.evaluated_at, stored.verifier)

@@ -1,28 +1,23 @@
 """Gate evaluation: reading rows and handing them to the pure gate for a decision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.db.channels import allocation_of, channel_named
-from app.db.evaluations import evidence_for
-from app.db.models import Channel, EvaluationRow, PolicyRow, Prefix, Promotion, Version
-from app.db.policies import policy_of, policy_ref
+from app.db.models import Channel, Prefix, Promotion, Version
 from app.db.promotions import decision_document, pending_below
 from app.db.session import Sessions
-from app.db.versions import authors_of, versions_numbered
 from app.domain.errors import GateNotConfiguredError
-from app.domain.evidence.evaluation import Evaluation
-from app.domain.governance.allocation import ALL_TRAFFIC, Allocation, Share, growing, heaviest
+from app.domain.governance.allocation import ALL_TRAFFIC, Allocation, Share, growing
 from app.domain.governance.approvals import subject_digest
-from app.domain.governance.gate import Candidate, Decision, Incumbent, VersionRef, decide
-from app.domain.governance.policies import Policy, compared_metrics
+from app.domain.governance.gate import Decision
 from app.domain.identity.access import Caller
 from app.domain.naming import PrefixName
 from app.services.governance.execution import require_not_revoked
+from app.services.governance.gate_inputs import decide_on, gate_inputs
 from app.services.identity.visibility import visible_version
 
 
@@ -49,91 +44,14 @@ def evaluate(
     independent of the history. `versions` holds the versions of `wanted` by number, with base
     model and prefix loaded.
     """
-    policy = policy_of(channel.policy)
     # A dry run may ask for the current allocation: then all its versions are candidates.
     grown = growing(current, wanted) or wanted
     candidates = [versions[share.version] for share in grown]
-    most = heaviest(current)
-    incumbent = None if most is None else _incumbent(session, channel, most.version)
-    evidence = _evidence(session, policy, candidates, incumbent, now)
-    decision = decide_on(channel.policy, candidates, incumbent, evidence, now)
+    inputs = gate_inputs(session, channel, candidates, current=current, now=now)
+    decision = decide_on(channel.policy, inputs, now)
     allocation = {versions[share.version].digest: share.weight for share in wanted}
     subject = subject_digest(allocation, decision.evidence_digest, channel.policy.digest)
     return GateEvaluation(decision, subject)
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The evaluations and authors of contents, and the control runs of base models by row id."""
-
-    contents: Mapping[str, Sequence[Evaluation]]
-    base_models: Mapping[UUID, Sequence[Evaluation]]
-    authors: Mapping[str, frozenset[UUID]]
-
-    def of(self, version: Version) -> tuple[Evaluation, ...]:
-        return tuple(self.contents.get(version.content, ()))
-
-    def control_runs(self, version: Version) -> tuple[Evaluation, ...]:
-        return tuple(self.base_models.get(version.base_model_id, ()))
-
-
-def decide_on(
-    policy: PolicyRow,
-    versions: Sequence[Version],
-    incumbent: Version | None,
-    evidence: Evidence,
-    now: datetime,
-) -> Decision:
-    """Convert rows to values and apply the pure gate; used by evaluation and by replay."""
-    compared = None if incumbent is None else Incumbent(_ref(incumbent), evidence.of(incumbent))
-    candidates = [_candidate(version, evidence) for version in versions]
-    return decide(policy_of(policy), policy_ref(policy), candidates, compared, now)
-
-
-def _evidence(
-    session: Session,
-    policy: Policy,
-    candidates: Sequence[Version],
-    incumbent: Version | None,
-    now: datetime,
-) -> Evidence:
-    """Read the evidence that the policy needs; samples only of the metrics it compares."""
-    compared = compared_metrics(policy)
-    contents = [version.content for version in candidates]
-    authors = authors_of(session, contents, until=now)
-    if incumbent is not None and compared:
-        contents.append(incumbent.content)
-    of_contents = evidence_for(session, EvaluationRow.content, contents, compared)
-    margins = [rule.no_worse_than for rule in policy.rules if rule.no_worse_than is not None]
-    if all(margin.base is None for margin in margins):
-        return Evidence(of_contents, {}, authors)
-    bases = [version.base_model_id for version in candidates]
-    of_bases = evidence_for(session, EvaluationRow.base_model_id, bases, compared)
-    return Evidence(of_contents, of_bases, authors)
-
-
-def _candidate(version: Version, evidence: Evidence) -> Candidate:
-    return Candidate(
-        ref=_ref(version),
-        peft_type=version.peft_type,
-        virtual_tokens=version.virtual_tokens,
-        parameter_fraction=version.parameter_fraction,
-        card=version.card,
-        namespace=version.prefix.namespace,
-        authors=evidence.authors[version.content],
-        owner_id=version.prefix.owner_id,
-        evaluations=evidence.of(version),
-        base_model=version.base_model.name,
-        control_runs=evidence.control_runs(version),
-    )
-
-
-def _incumbent(session: Session, channel: Channel, number: int) -> Version:
-    return versions_numbered(session, channel.prefix.full_name, [number])[number]
-
-
-def _ref(version: Version) -> VersionRef:
-    return VersionRef(version.number, version.digest)
 
 
 def dry_run(

@@ -17,6 +17,7 @@ from app.domain.governance.policies import (
     Policy,
     Rule,
     completed,
+    level_faults,
     policy_faults,
     rule_faults,
     size_faults,
@@ -75,8 +76,8 @@ def plan(
     completed_policy = _completed(policy, suites)
     return [
         rule_plan
-        for rule in completed_policy.rules
-        for rule_plan in rule_plans(rule, _metric(rule, suites), assumed(rule.metric))
+        for draft, rule in zip(policy.rules, completed_policy.rules, strict=True)
+        for rule_plan in rule_plans(rule, _metric(draft, suites), assumed(rule.metric))
     ]
 
 
@@ -106,14 +107,16 @@ def _metric(rule: Rule, suites: Mapping[_SuiteKey, Suite | None]) -> Metric:
 
 def _completed(policy: Policy, suites: Mapping[_SuiteKey, Suite | None]) -> Policy:
     faults = list(policy_faults(policy))
-    rules = [_completed_rule(rule, suites[_suite_key(rule)], faults) for rule in policy.rules]
+    rules = [
+        _completed_rule(policy, rule, suites[_suite_key(rule)], faults) for rule in policy.rules
+    ]
     faults += size_faults(rules)
     if faults:
         raise InvalidPolicyError(f"The policy {policy.name} is invalid; see faults.", faults)
     return replace(policy, rules=tuple(rules))
 
 
-def _completed_rule(rule: Rule, suite: Suite | None, faults: list[Fault]) -> Rule:
+def _completed_rule(policy: Policy, rule: Rule, suite: Suite | None, faults: list[Fault]) -> Rule:
     """Return the rule with its gaps filled, and add its faults to `faults`."""
     if suite is None:
         message = (
@@ -123,5 +126,7 @@ def _completed_rule(rule: Rule, suite: Suite | None, faults: list[Fault]) -> Rul
         faults.append(Fault("unknown-suite", message))
         return rule
     found = list(rule_faults(rule, suite))
+    if (metric := suite.metric(rule.metric_name)) is not None:
+        found += level_faults(policy, rule, metric)
     faults += found
     return rule if found else completed(rule, suite)

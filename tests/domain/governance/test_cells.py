@@ -1,203 +1,199 @@
-"""One measured cell against a limit: the exact test, the t test, and cells that allow neither."""
+"""The evaluation of one rule by version 2: one test of each cell over all runs."""
 
-import math
+from datetime import timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
+from app.domain.governance.cell_runs import Qualification
+from app.domain.governance.cells import References, Subject, rule_findings
+from app.domain.governance.comparison import Reference
 from app.domain.governance.findings import Outcome
-from app.domain.statistics.means import SMALLEST_SAMPLE
-from tests.support.evidence import a_cell, the_finding
-
-PASSED, FAILED, MISSING = Outcome.PASSED, Outcome.FAILED, Outcome.MISSING
-
-
-def lower_bound_by_scipy(successes, samples):
-    test = stats.binomtest(successes, samples, alternative="greater")
-    return test.proportion_ci(0.95, method="exact").low
-
-
-@pytest.mark.parametrize(
-    ("successes", "outcome"),
-    [
-        pytest.param(91, FAILED, id="one-too-few"),
-        pytest.param(92, PASSED, id="enough"),
-        pytest.param(100, PASSED, id="all"),
-        pytest.param(85, FAILED, id="the-limit-itself-proves-nothing"),
-    ],
-)
-def test_a_proportion_passes_when_the_exact_binomial_test_refutes_the_limit(successes, outcome):
-    """Clopper & Pearson 1934, by SciPy: 92 of 100 is the least that shows 0.85 at 95 %."""
-    finding = the_finding(a_cell(successes / 100, 100))
-
-    test = stats.binomtest(successes, 100, 0.85, alternative="greater")
-    assert finding.outcome is outcome
-    assert (test.pvalue <= 0.05) == (outcome is PASSED)
-    assert finding.bound == pytest.approx(lower_bound_by_scipy(successes, 100), rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("successes", "outcome"),
-    [
-        pytest.param(0, PASSED, id="none"),
-        pytest.param(4, PASSED, id="few"),
-        pytest.param(5, FAILED, id="one-too-many"),
-    ],
-)
-def test_an_upper_limit_holds_the_upper_bound_against_it(successes, outcome):
-    rule = {"at_least": None, "at_most": 0.05, "min_samples": 200}
-
-    finding = the_finding(a_cell(successes / 200, 200), "toxicity", **rule)
-
-    test = stats.binomtest(successes, 200, 0.05, alternative="less")
-    assert finding.outcome is outcome
-    assert (test.pvalue <= 0.05) == (outcome is PASSED)
-    bound = test.proportion_ci(0.95, method="exact").high
-    assert finding.bound == pytest.approx(bound, rel=1e-9)
-
-
-def test_a_bound_that_just_reaches_the_limit_passes():
-    upper = {"min_samples": 100, "at_least": None}
-    lowest = the_finding(a_cell(0.95, 100)).bound
-    highest = the_finding(a_cell(0.05, 100), "toxicity", **upper, at_most=0.5).bound
-
-    assert the_finding(a_cell(0.95, 100), at_least=lowest).outcome is PASSED
-    at_the_limit = the_finding(a_cell(0.05, 100), "toxicity", **upper, at_most=highest)
-    assert at_the_limit.outcome is PASSED
-
-
-def test_more_confidence_takes_more_evidence():
-    assert the_finding(a_cell(0.93, 100)).outcome is PASSED
-    assert the_finding(a_cell(0.93, 100), confidence=0.99).outcome is FAILED
-
-
-def test_a_rounded_proportion_counts_as_the_worse_count_for_the_candidate():
-    # 0.85645 of 10,000 can be 8,560 to 8,569 successes; the limit is what 8,562 show.
-    limit = lower_bound_by_scipy(8_562, 10_000)
-
-    rounded = the_finding(a_cell(0.85645, 10_000), at_least=limit)
-    exact = the_finding(a_cell(0.8564, 10_000), at_least=limit)
-
-    assert (rounded.outcome, exact.outcome) == (FAILED, PASSED)
-
-
-def test_a_rounded_proportion_counts_as_its_greatest_count_under_an_upper_limit():
-    rule = {"at_least": None, "at_most": 0.05, "min_samples": 200}
-
-    rounded = the_finding(a_cell(0.04605, 10_000), "toxicity", **rule)
-    exact = the_finding(a_cell(0.0460, 10_000), "toxicity", **rule)
-
-    assert rounded.bound == pytest.approx(
-        stats.binomtest(465, 10_000).proportion_ci(0.9, method="exact").high, rel=1e-9
-    )
-    assert exact.bound < rounded.bound
-
-
-@pytest.mark.parametrize(
-    ("metric", "limit"),
-    [
-        pytest.param("bleu", {"at_least": 30}, id="at-least"),
-        pytest.param("latency", {"at_least": None, "at_most": 32}, id="at-most"),
-    ],
-)
-def test_a_mean_is_tested_by_students_t(metric, limit):
-    finding = the_finding(a_cell(31.0, 50, 0.5), metric, min_samples=50, **limit)
-
-    side = -1 if metric == "bleu" else 1
-    bound = 31 + side * stats.t.ppf(0.95, 49) * 0.5
-    assert finding.outcome is PASSED
-    assert finding.bound == pytest.approx(bound, rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        pytest.param(a_cell(90.0, SMALLEST_SAMPLE - 1, 0.1), id="too-few"),
-        pytest.param(a_cell(90.0, 200), id="no-stderr"),
-        pytest.param(a_cell(90.0, 200, math.nan), id="nan-stderr"),
-        pytest.param(a_cell(90.0, 200, math.inf), id="infinite-stderr"),
-        pytest.param(a_cell(90.0, 200, -1.0), id="negative-stderr"),
-        pytest.param(a_cell(90.0, 200, 1.7e308), id="stderr-whose-bound-is-infinite"),
-    ],
-)
-def test_a_mean_of_unknown_spread_cannot_be_tested(cell):
-    finding = the_finding(cell, "bleu", min_samples=None, at_least=30)
-
-    assert (finding.outcome, finding.bound) == (FAILED, None)
-    assert finding.message == (
-        "bleu for novice/en cannot be tested: a bound on a mean needs 30 samples and a stderr, "
-        f"and there are {cell.samples} samples."
-    )
-
-
-def test_equal_scores_throughout_do_not_make_a_mean_certain():
-    in_a_range = the_finding(a_cell(90.0, 100, 0.0), "bleu", at_least=89)
-    in_none = the_finding(a_cell(90.0, 100, 0.0), "latency", at_least=None, at_most=1e9)
-
-    assert in_a_range.outcome is FAILED
-    assert in_a_range.bound == pytest.approx(90 * 0.05 ** (1 / 100))
-    assert (in_none.outcome, in_none.bound) == (FAILED, None)
-
-
-@pytest.mark.parametrize(
-    ("metric", "cell"),
-    [
-        pytest.param("tone", a_cell(math.nan), id="nan"),
-        pytest.param("tone", a_cell(math.inf), id="infinite"),
-        pytest.param("tone", a_cell(1.5), id="above-one"),
-        pytest.param("tone", a_cell(-0.5), id="below-zero"),
-        pytest.param("tone", a_cell(0.9973, 101), id="no-number-of-successes"),
-        pytest.param("bleu", a_cell(math.nan, 200, 0.1), id="nan-mean"),
-        pytest.param("bleu", a_cell(100.1, 200, 0.1), id="above-the-maximum"),
-        pytest.param("wit", a_cell(), id="a-metric-that-the-suite-lacks"),
-    ],
-)
-def test_a_cell_that_should_never_have_been_recorded_fails(metric, cell):
-    finding = the_finding(cell, metric, min_samples=None, at_least=0.5)
-
-    assert (finding.outcome, finding.bound) == (FAILED, None)
-    assert finding.message.startswith(f"{metric} for novice/en")
-
-
-@pytest.mark.parametrize("min_samples", [None, 0])
-@pytest.mark.parametrize("samples", [0, -1])
-@pytest.mark.parametrize("metric", ["tone", "bleu"])
-def test_a_cell_without_samples_fails(metric, samples, min_samples):
-    finding = the_finding(a_cell(1.0, samples, 0.1), metric, min_samples=min_samples)
-
-    assert finding.outcome is FAILED
-
-
-any_cell = st.builds(
+from app.domain.governance.policies import Margins
+from app.domain.statistics.spending import look_alpha
+from tests.support.evidence import (
+    NOW,
+    ONE_CELL,
     a_cell,
-    st.floats() | st.sampled_from([0.0, 1.0]),
-    st.integers(-5, 10**6),
-    st.none() | st.floats(),
+    a_key,
+    a_rule,
+    a_scored_evaluation,
+    an_evaluation,
+    an_id,
+    scores,
+    shares,
 )
 
+HOUR = timedelta(hours=1)
 
-@given(
-    cell=any_cell,
-    metric=st.sampled_from(["tone", "toxicity", "bleu", "latency"]),
-    limit=st.sampled_from(["at_least", "at_most"]),
-    value=st.floats(0.01, 0.99),
-    min_samples=st.none() | st.integers(1, 1_000),
-)
-def test_the_gate_handles_any_cell_and_passes_only_sound_ones(
-    cell, metric, limit, value, min_samples
-):
-    rule = {"at_least": None, limit: value, "min_samples": min_samples}
 
-    finding = the_finding(cell, metric, **rule)
+def finding(*runs, rule=None, refused=(), stale=(), attempt=None, incumbents=(), **demands):
+    """Return the last finding on tone for novice/en."""
+    demands = {"min_samples": 50, "at_least": 0.85} | demands
+    rule = rule or a_rule(**ONE_CELL, **demands)
+    qualification = Qualification(
+        refusal=lambda each: "is refused" if each.id in refused else None,
+        is_stale=lambda each: each.id in stale,
+    )
+    references = References(incumbents, Reference("base model tiny", ()))
+    return list(rule_findings(rule, Subject(2, runs, attempt), references, qualification))[-1]
 
-    if finding.outcome is PASSED:
-        assert math.isfinite(cell.mean)
-        assert cell.samples >= (min_samples or 1)
-        better = finding.bound >= value if limit == "at_least" else finding.bound <= value
-        assert better
-    else:
-        assert finding.outcome is FAILED
-    numbers = (finding.observed, finding.bound)
-    assert all(number is None or math.isfinite(number) for number in numbers)
+
+def run_of(name, values, *, after=0, clusters=None, names=None, **changes):
+    """Return a run that was recorded some hours after the first one."""
+    column = scores(values, names, clusters)
+    facts = {"cells": {a_key(): column.cell()}, "scores": {a_key(): column}}
+    return an_evaluation(name, **facts, recorded_at=NOW + after * HOUR, **changes)
+
+
+def test_a_single_run_is_tested_at_the_first_look():
+    found = finding(run_of("one", shares(95)))
+    assert (found.outcome, found.look, found.looks, found.runs) == (Outcome.PASSED, 1, 1, 1)
+    assert found.confidence == pytest.approx(0.96)
+    assert (found.observed, found.samples, found.level) == (0.95, 100, 1)
+
+
+def test_a_short_perfect_run_neither_shuts_the_gate_nor_spends_a_look():
+    short = run_of("short", shares(20, 20))
+    assert "has 20 independent samples; the rule demands 50" in finding(short).message
+    found = finding(short, run_of("full", shares(95), after=1))
+    assert (found.outcome, found.look, found.samples) == (Outcome.PASSED, 1, 100)
+
+
+def test_repeating_an_honest_run_costs_nothing():
+    runs = [run_of(name, shares(95), after=name) for name in range(10)]
+    found = finding(*runs)
+    assert (found.outcome, found.look, found.runs) == (Outcome.PASSED, 1, 10)
+
+
+def test_a_run_repeated_until_it_passes_still_fails():
+    """Of the same prompts, the luckiest of ten runs passes alone, and all together do not."""
+    lucky = run_of("lucky", shares(92), after=10)
+    assert finding(lucky).outcome is Outcome.PASSED
+    runs = [run_of(name, shares(86), after=name) for name in range(9)]
+    found = finding(*runs, lucky)
+    assert (found.outcome, found.looks) == (Outcome.FAILED, 10)
+    assert found.observed == pytest.approx(0.866)
+
+
+def test_a_cell_that_passed_is_closed_by_what_is_recorded_later():
+    good, bad = run_of("good", shares(95)), run_of("bad", shares(50), after=1)
+    found = finding(good, bad)
+    assert (found.outcome, found.look, found.observed) == (Outcome.FAILED, 1, 0.725)
+    assert "over all 2 runs on record it is 0.725" in found.message
+
+
+@pytest.mark.parametrize("how", ["partial", "refused"])
+def test_a_run_that_cannot_pass_counts_against_the_cell(how):
+    good = run_of("good", shares(95))
+    bad = run_of("bad", shares(50), after=1, partial=how == "partial")
+    refused = {an_id("bad")} if how == "refused" else ()
+    assert finding(good, bad, refused=refused).outcome is Outcome.FAILED
+    assert finding(good, refused={an_id("good")}).outcome is Outcome.FAILED
+
+
+def test_a_partial_run_that_refutes_the_limit_fails_the_cell_by_itself():
+    good = run_of("good", [1] * 1000)
+    losing = run_of("part", [0] * 30, names=range(2000, 2030), after=1, partial=True)
+    found = finding(good, losing)
+    assert (found.outcome, found.observed) == (Outcome.FAILED, 0)
+    assert "The partial run" in found.message
+    few = run_of("part", [1] * 3, names=range(2000, 2003), after=1, partial=True)
+    assert finding(good, few).outcome is Outcome.PASSED
+    reported = an_evaluation("part", partial=True, recorded_at=NOW + HOUR)
+    assert finding(good, reported).outcome is Outcome.PASSED
+
+
+def test_a_stale_run_leaves_the_pool_and_keeps_its_look():
+    old, new = run_of("old", shares(95)), run_of("new", shares(96), after=1)
+    found = finding(old, new, stale={an_id("old")})
+    assert (found.outcome, found.look, found.runs) == (Outcome.PASSED, 2, 1)
+    assert found.confidence == pytest.approx(1 - look_alpha(0.05, 2))
+
+
+def test_too_few_recent_runs_have_no_look():
+    old = [run_of(name, shares(95), after=name) for name in range(20)]
+    stale = {each.id for each in old}
+    found = finding(*old, run_of("new", shares(95), after=30), stale=stale)
+    assert (found.outcome, found.bound, found.looks) == (Outcome.FAILED, None, 20)
+    assert "none of those runs is recent enough" in found.message
+
+
+def test_an_attempt_is_tested_at_its_share_of_the_level():
+    run = run_of("one", shares(92))
+    assert finding(run).outcome is Outcome.PASSED
+    found = finding(run, attempt=3)
+    assert (found.outcome, found.confidence) == (
+        Outcome.FAILED,
+        pytest.approx(1 - 0.8 * 0.05 / 12),
+    )
+
+
+def test_the_samples_of_one_prompt_are_not_independent():
+    """A hundred rows of one prompt are one sample."""
+    found = finding(run_of("one", [1] * 100, clusters=[7] * 100))
+    assert "has 1 independent samples" in found.message
+
+
+@pytest.mark.parametrize(("prompts", "rows", "icc"), [(100, 4, 0.3), (40, 10, 0.3), (10, 40, 0.6)])
+def test_correlated_rows_at_the_limit_pass_rarely(prompts, rows, icc):
+    """Rows of one prompt succeed together: row-wise binomial tests pass 10 to 41 % of these."""
+    rng = np.random.default_rng(7)
+    a, b = 0.85 * (1 - icc) / icc, 0.15 * (1 - icc) / icc
+    clusters = [prompt for prompt in range(prompts) for _ in range(rows)]
+    passed = 0
+    for _ in range(60):
+        chances = np.repeat(rng.beta(a, b, prompts), rows)
+        values = (rng.random(prompts * rows) < chances).astype(float)
+        run = run_of("one", values, clusters=clusters)
+        passed += finding(run, min_samples=1).outcome is Outcome.PASSED
+    assert passed <= 60 * 0.05 + 3 * (60 * 0.05 * 0.95) ** 0.5 / 2
+
+
+@given(st.lists(st.integers(0, 1), min_size=60, max_size=60), st.integers(0, 59))
+def test_lowering_a_score_never_opens_a_cell(values, at):
+    before = finding(run_of("one", [1] * 40 + values))
+    lower = [*values[:at], 0, *values[at + 1 :]]
+    after = finding(run_of("one", [1] * 40 + lower))
+    assert not (before.blocks and not after.blocks)
+    assert after.bound <= before.bound
+
+
+def test_a_score_outside_the_range_fails_the_cell():
+    found = finding(an_evaluation(cells={a_key(): a_cell(2.0)}))
+    assert "is outside the range of its suite" in found.message
+
+
+def test_a_mean_without_samples_cannot_be_tested():
+    rule = a_rule("bleu", **ONE_CELL, at_least=30, min_samples=30)
+    found = finding(an_evaluation(cells={a_key("bleu"): a_cell(60, 500)}), rule=rule)
+    assert "was reported without samples" in found.message
+
+
+def test_a_mean_is_tested_within_its_range():
+    rule = a_rule("bleu", **ONE_CELL, at_least=30, min_samples=30)
+    run = a_scored_evaluation("one", [60, 70, 80] * 20, key=a_key("bleu"))
+    assert finding(run, rule=rule).outcome is Outcome.PASSED
+
+
+def test_an_upper_limit_is_tested_from_above():
+    rule = a_rule("toxicity", **ONE_CELL, at_least=None, at_most=0.05, min_samples=50)
+    clean = a_scored_evaluation("one", shares(1, 200), key=a_key("toxicity"))
+    found = finding(clean, rule=rule)
+    assert (found.outcome, found.bound <= 0.05) == (Outcome.PASSED, True)
+    assert "is at most" in found.message
+    toxic = a_scored_evaluation("two", shares(100, 200), key=a_key("toxicity"))
+    assert finding(clean, toxic, rule=rule, refused={an_id("two")}).outcome is Outcome.FAILED
+
+
+def test_a_rule_that_only_compares_still_demands_samples():
+    rule = a_rule(**ONE_CELL, at_least=None, no_worse_than=Margins(incumbent=0.1), min_samples=50)
+    assert finding(run_of("one", shares(95)), rule=rule).outcome is Outcome.NOT_APPLICABLE
+    assert finding(rule=rule).outcome is Outcome.NOT_APPLICABLE
+
+
+def test_the_order_in_which_runs_are_given_changes_nothing():
+    runs = [run_of("first", shares(86)), run_of("second", shares(99), after=1)]
+    assert finding(*runs) == finding(*reversed(runs))

@@ -1,221 +1,161 @@
-"""A candidate against a reference: which samples pair, and the resulting finding."""
+"""Comparisons by version 2: pairs over all samples of both sides, and every incumbent."""
+
+from datetime import timedelta
 
 import pytest
 
-from app.domain.statistics.paired import PairedCounts, lower_bound
-from tests.support.comparing import BLANK, DAY, FAILED, PASSED, compared
+from app.domain.governance.cell_runs import Qualification, cell_runs
+from app.domain.governance.comparison import Margin, Reference, compare
+from app.domain.governance.findings import Finding, Outcome
 from tests.support.evidence import (
     NOW,
-    TONE,
     a_key,
-    a_reference,
+    a_rule,
     a_scored_evaluation,
     a_suite,
     an_evaluation,
     an_id,
     shares,
-    the_base,
 )
 
-EQUAL = shares(90)
+BLANK = Finding(a_rule().metric, 2, Outcome.MISSING, "")
+WORSE = [0] * 10 + [1] * 90  # fails ten prompts that the reference answers
 
 
-def test_two_systems_with_equal_scores_are_within_the_margin():
-    finding = compared(EQUAL, EQUAL)
-
-    assert finding.outcome is PASSED
-    assert (finding.observed, finding.samples, finding.evaluation) == (0.0, 100, an_id("ours"))
-
-
-def test_equal_systems_need_enough_pairs():
-    few, enough = compared([1] * 59, [1] * 59), compared([1] * 60, [1] * 60)
-
-    assert (few.outcome, enough.outcome) == (FAILED, PASSED)
-
-
-def test_a_worse_system_fails():
-    finding = compared(shares(80), EQUAL)
-
-    assert (finding.outcome, finding.observed) == (FAILED, -0.1)
+def compared(
+    *runs, references=None, metric="tone", margin=0.1, least=50, refused=(), stale=(), alpha=0.05
+):
+    """Return the finding on runs of a candidate; `references` are lists of runs."""
+    qualification = Qualification(
+        lambda each: "is refused" if each.id in refused else None, lambda each: each.id in stale
+    )
+    found = [
+        Reference(f"version {at}", each)
+        for at, each in enumerate(references or [[the_reference()]], start=1)
+    ]
+    cell = cell_runs(runs, a_key(metric), qualification)
+    return compare(Margin("incumbent", margin, alpha, least), cell, BLANK, found)
 
 
-def test_a_system_that_is_worse_by_the_margin_itself_fails():
-    assert compared(shares(85), EQUAL).outcome is FAILED
+def a_run(name, values, after=0, **changes):
+    recorded = NOW + timedelta(hours=after)
+    return a_scored_evaluation(name, values, recorded_at=recorded, **changes)
 
 
-def test_a_finding_carries_the_numbers_behind_its_sentence():
-    finding = compared(EQUAL, the_base(a_scored_evaluation("theirs", EQUAL)), margin=0.08)
+def the_reference(name="reference", values=(1,) * 100, **changes):
+    return a_run(name, list(values), **changes)
 
-    assert (finding.demand, finding.margin, finding.demanded) == ("base", 0.08, -0.08)
-    assert (finding.rule, finding.version, finding.cell) == (BLANK.rule, 2, BLANK.cell)
-    assert finding.bound == lower_bound(PairedCounts(90, 0, 0, 10), 0.95)
+
+def test_an_equal_candidate_passes():
+    found = compared(a_run("ours", [1] * 100))
+    assert (found.outcome, found.observed, found.samples) == (Outcome.PASSED, 0, 100)
+    assert (found.look, found.looks, found.demanded) == (1, 1, -0.1)
+
+
+def test_losing_samples_that_are_left_out_are_losses():
+    """A hundred of 1,000 rows left out do not hide a loss of ten points."""
+    reference = the_reference(values=[1] * 1000)
+    whole = compared(a_run("ours", [0] * 100 + [1] * 900), references=[[reference]], margin=0.02)
+    left_out = a_run("ours", [1] * 900, names=range(100, 1000))
+    found = compared(left_out, references=[[reference]], margin=0.02)
+    assert (found.outcome, found.observed, found.samples) == (Outcome.FAILED, -0.1, 1000)
+    assert found.bound == whole.bound
+
+
+def test_renamed_samples_are_losses_on_both_sides():
+    renamed = a_run("ours", [1] * 100, names=[f"new-{at}" for at in range(100)])
+    found = compared(renamed)
+    assert (found.outcome, found.observed, found.samples) == (Outcome.FAILED, -1, 200)
+
+
+def test_every_incumbent_must_be_matched():
+    weak, strong = the_reference("weak", WORSE), the_reference("strong", [1] * 100)
+    ours = a_run("ours", WORSE)
+    assert compared(ours, references=[[weak]], margin=0.05).outcome is Outcome.PASSED
+    found = compared(ours, references=[[weak], [strong]], margin=0.05)
+    assert (found.outcome, "version 2" in found.message) == (Outcome.FAILED, True)
+
+
+def test_of_incumbents_that_are_matched_the_closest_is_shown():
+    weak, strong = the_reference("weak", WORSE), the_reference("strong", [1] * 100)
+    found = compared(a_run("ours", [1] * 100), references=[[weak], [strong]])
+    assert (found.outcome, "version 2" in found.message) == (Outcome.PASSED, True)
+
+
+def test_a_run_of_the_reference_is_a_look_too():
+    references = [[the_reference(), the_reference("again", after=2)]]
+    ours = [a_run("ours", [0] * 4 + [1] * 96, after=1)]
+    found = compared(*ours, references=references, margin=0.06)
+    assert (found.outcome, found.looks) == (Outcome.FAILED, 2)
+
+
+def test_what_was_recorded_later_closes_a_comparison_that_passed():
+    ours, worse = a_run("ours", [1] * 100), a_run("worse", [0] * 60 + [1] * 40, after=1)
+    found = compared(ours, worse)
+    assert (found.outcome, found.look, found.observed) == (Outcome.FAILED, 1, -0.3)
+    refused = compared(ours, worse, refused={an_id("worse")})
+    assert (refused.outcome, refused.observed) == (Outcome.FAILED, -0.3)
+
+
+def test_where_lower_is_better_the_difference_has_an_upper_bound():
+    key = a_key("toxicity")
+    reference = a_scored_evaluation("reference", [0] * 100, key=key)
+    clean, toxic = (
+        a_scored_evaluation(name, values, key=key)
+        for name, values in (("clean", [0] * 100), ("toxic", shares(30)))
+    )
+    found = compared(clean, metric="toxicity", references=[[reference]])
+    assert (found.outcome, found.demanded) == (Outcome.PASSED, 0.1)
+    assert "by at most" in found.message
+    assert compared(toxic, metric="toxicity", references=[[reference]]).outcome is Outcome.FAILED
+    both = compared(clean, toxic, metric="toxicity", references=[[reference]])
+    assert (both.outcome, both.observed) == (Outcome.FAILED, 0.15)
 
 
 @pytest.mark.parametrize(
-    ("candidate", "margin", "message"),
+    ("runs", "refused", "stale", "outcome", "message"),
     [
-        pytest.param(
-            EQUAL,
-            0.05,
-            "At 95 % confidence tone for novice/en differs from version 1 by at least -0.03435 "
-            "(+0 over 100 pairs); -0.05 was demanded.",
-            id="passed",
-        ),
-        pytest.param(
-            EQUAL,
-            0.0,
-            "At 95 % confidence tone for novice/en differs from version 1 by at least -0.03435 "
-            "(+0 over 100 pairs); +0 was demanded; a better version or more samples would show it.",
-            id="a-margin-of-zero",
-        ),
+        ([], (), (), Outcome.MISSING, "No complete, recent run measured"),
+        ([an_evaluation("ours")], (), (), Outcome.FAILED, "was recorded without samples"),
+        ([a_run("ours", [1] * 9)], ["ours"], (), Outcome.FAILED, "the evaluation is refused"),
+        ([a_run("ours", [1] * 9)], (), ["ours"], Outcome.MISSING, "No complete, recent run"),
     ],
 )
-def test_a_finding_states_the_bound_and_the_demand(candidate, margin, message):
-    assert compared(candidate, EQUAL, margin=margin).message == message
-
-
-def test_a_finding_on_a_metric_where_lower_is_better_says_at_most():
-    finding = compared([0] * 100, [0] * 100, metric="toxicity")
-
-    assert (
-        "differs from version 1 by at most +0.03435 (+0 over 100 pairs); +0.05" in finding.message
-    )
-    assert finding.demanded == 0.05
-
-
-# Pairs, and the margin in the metric's own direction.
-
-
-def test_samples_pair_by_name_and_not_by_position():
-    names = [f"s{n}" for n in range(100)]
-    candidate = a_scored_evaluation("ours", EQUAL, names=names)
-    same = a_scored_evaluation("theirs", EQUAL[::-1], names=names[::-1])
-    mirrored = a_scored_evaluation("theirs", EQUAL, names=names[::-1])
-
-    assert compared(candidate, a_reference(same)).bound == compared(EQUAL, EQUAL).bound
-    crossed = compared(candidate, a_reference(mirrored))
-    assert crossed.bound == lower_bound(PairedCounts(80, 10, 10, 0), 0.95)
+def test_a_candidate_without_a_run_that_qualifies_is_refused(
+    runs, refused, stale, outcome, message
+):
+    found = compared(*runs, refused=map(an_id, refused), stale=[an_id(each) for each in stale])
+    assert (found.outcome, message in found.message) == (outcome, True)
 
 
 @pytest.mark.parametrize(
-    ("paired", "outcome"), [(89, FAILED), (90, PASSED), (100, PASSED)], ids=str
-)
-def test_nine_samples_in_ten_must_pair(paired, outcome):
-    other = a_scored_evaluation("theirs", [1] * 100, names=range(100 - paired, 200 - paired))
-
-    finding = compared([1] * 100, a_reference(other))
-
-    assert (finding.outcome, finding.samples) == (outcome, paired)
-
-
-def test_samples_that_do_not_pair_are_counted_in_the_message():
-    other = a_scored_evaluation("theirs", [1] * 100, names=range(11, 111))
-
-    assert compared([1] * 100, a_reference(other)).message == (
-        "89 samples of tone for novice/en pair with those of version 1 by id and prompt; "
-        "90 are needed, the candidate has 100 and the reference 100."
-    )
-
-
-@pytest.mark.parametrize(("theirs", "outcome"), [(111, PASSED), (112, FAILED)])
-def test_a_candidate_on_a_part_of_the_references_samples_is_not_compared(theirs, outcome):
-    """Otherwise an easy part could be chosen: 100 of 111 are nine in ten, 100 of 112 are not."""
-    other = a_scored_evaluation("theirs", [1] * theirs)
-
-    assert compared([1] * 100, a_reference(other)).outcome is outcome
-
-
-@pytest.mark.parametrize(("least", "outcome"), [(100, PASSED), (101, FAILED)])
-def test_the_rules_samples_are_demanded_of_the_pairs(least, outcome):
-    finding = compared(EQUAL, EQUAL, least=least)
-
-    assert finding.outcome is outcome
-    assert ("101 are needed" in finding.message) is (outcome is FAILED)
-
-
-BETTER, WORSE = shares(100), shares(60)
-
-
-@pytest.mark.parametrize(
-    ("metric", "candidate", "reference", "outcome"),
+    "reference",
     [
-        pytest.param("tone", BETTER, WORSE, PASSED, id="tone-rises"),
-        pytest.param("tone", WORSE, BETTER, FAILED, id="tone-falls"),
-        pytest.param("toxicity", WORSE, BETTER, PASSED, id="toxicity-falls"),
-        pytest.param("toxicity", BETTER, WORSE, FAILED, id="toxicity-rises"),
-        pytest.param("bleu", BETTER, WORSE, PASSED, id="bleu-rises"),
-        pytest.param("bleu", WORSE, BETTER, FAILED, id="bleu-falls"),
-        pytest.param("latency", WORSE, BETTER, PASSED, id="latency-falls"),
-        pytest.param("latency", BETTER, WORSE, FAILED, id="latency-rises"),
+        the_reference(partial=True),
+        the_reference(suite=a_suite(version="2")),
+        an_evaluation("reference"),
     ],
 )
-def test_the_margin_is_in_the_metrics_own_direction(metric, candidate, reference, outcome):
-    finding = compared(candidate, reference, metric=metric)
-
-    assert finding.outcome is outcome
-    assert finding.demanded == (-0.05 if metric in {"tone", "bleu"} else 0.05)
-
-
-# The choice of the reference's evaluation.
+def test_a_reference_without_a_run_that_qualifies_keeps_the_gate_closed(reference):
+    found = compared(a_run("ours", [1] * 100), references=[[reference]])
+    assert "version 1 has no complete evaluation" in found.message
+    assert compared(a_run("ours", [1] * 100), refused={an_id("reference")}).blocks
 
 
-def a_past(name, values=EQUAL, **changes):
-    return a_scored_evaluation(name, values, **changes)
+def test_too_few_pairs_are_no_look():
+    found = compared(a_run("ours", [1] * 100), least=200)
+    assert (found.outcome, found.looks) == (Outcome.FAILED, None)
+    assert "has 100 independent pairs" in found.message
 
 
-@pytest.mark.parametrize(
-    "unfit",
-    [
-        pytest.param([], id="none"),
-        pytest.param([a_past("old", suite=a_suite(version="2"))], id="another-version"),
-        pytest.param([a_past("old", suite=a_suite(metrics=(TONE,)))], id="another-suite"),
-        pytest.param([a_past("old", partial=True)], id="partial"),
-        pytest.param([a_past("old", key=a_key(locale="de"))], id="another-cell"),
-        pytest.param([an_evaluation("old")], id="aggregates"),
-    ],
-)
-def test_an_evaluation_that_cannot_be_paired_is_not_a_reference(unfit):
-    finding = compared(EQUAL, a_reference(*unfit))
-
-    assert (finding.outcome, finding.bound, finding.samples) == (FAILED, None, None)
-    assert finding.message == (
-        "version 1 has no complete evaluation of tone for novice/en with samples by "
-        "brand-voice@3; evaluate it first."
-    )
+def test_looks_at_runs_that_are_too_old_now_are_spent():
+    old = [a_run(str(at), [1] * 100, after=at) for at in range(20)]
+    stale = [each.id for each in old]
+    found = compared(*old, a_run("new", [1] * 100, after=30), stale=stale)
+    assert (found.outcome, found.bound, found.looks) == (Outcome.FAILED, None, 20)
 
 
-def test_aggregates_of_the_candidate_cannot_be_compared():
-    finding = compared(an_evaluation("ours"), a_reference(a_past("theirs")))
-
-    assert (finding.outcome, finding.evaluation) == (FAILED, an_id("ours"))
-    assert finding.message == (
-        "tone for novice/en was recorded without samples, which a comparison needs; record them."
-    )
-
-
-def test_a_bad_run_of_the_reference_does_not_lower_the_bar():
-    perfect = a_past("perfect", BETTER, finished_at=NOW - 3 * DAY)
-    bad = a_past("bad", WORSE, finished_at=NOW - 2 * DAY)
-
-    for order in ([perfect, bad], [bad, perfect]):
-        finding = compared(WORSE, a_reference(*order), margin=0.08)
-        assert (finding.outcome, finding.observed) == (FAILED, pytest.approx(-0.4))
-    assert compared(WORSE, a_reference(bad), margin=0.08).outcome is PASSED
-
-
-def test_a_partial_run_of_the_reference_is_not_compared_with():
-    bad, partial = a_past("bad", WORSE), a_past("partial", BETTER, partial=True)
-
-    assert compared(WORSE, a_reference(partial, bad), margin=0.08).outcome is PASSED
-
-
-def test_the_order_of_evaluations_that_finished_at_once_does_not_matter():
-    one, other = a_past("one", BETTER), a_past("other", WORSE)
-
-    assert compared(EQUAL, a_reference(one, other)) == compared(EQUAL, a_reference(other, one))
-
-
-def test_a_metric_that_the_suite_lacks_is_not_compared():
-    finding = compared(EQUAL, EQUAL, metric="wit")
-
-    assert (finding.outcome, finding.message) == (FAILED, "brand-voice@3 has no metric wit.")
+def test_a_suite_without_the_metric_is_refused():
+    suite = a_suite(metrics=())
+    ours, reference = a_run("ours", [1] * 100, suite=suite), the_reference(suite=suite)
+    assert "has no metric tone" in compared(ours, references=[[reference]]).message

@@ -50,7 +50,7 @@ def test_without_another_version_to_compare_with_the_comparison_does_not_apply(i
     decision, found = comparison(incumbent=incumbent)
 
     assert found.outcome is Outcome.NOT_APPLICABLE
-    assert found.message == "The channel has no incumbent other than this version to compare with."
+    assert found.message == "The channel has served no other content to compare with."
     assert decision.result is GateResult.PASSED
     assert decision.incumbent == (incumbent and incumbent.ref)
 
@@ -68,8 +68,8 @@ def test_an_incumbent_without_evidence_keeps_the_gate_closed(evaluations):
 
     assert (decision.result, found.outcome) == (GateResult.FAILED, Outcome.FAILED)
     assert found.message == (
-        "version 1 has no complete evaluation of tone for novice/en with samples by brand-voice@3; "
-        "evaluate it first."
+        "version 1 has no complete evaluation of tone for novice/en with samples by brand-voice@3 "
+        "that qualifies; evaluate it first."
     )
 
 
@@ -111,7 +111,10 @@ def test_each_candidate_is_compared_with_its_own_control_run():
 def test_an_incumbent_among_the_candidates_is_not_compared():
     """A split may keep the incumbent's traffic and increase that of another version."""
     rule = a_rule(**ONE_CELL, no_worse_than=Margins(incumbent=0.05))
-    new, old = a_candidate(a_scored_evaluation()), a_candidate(MEASURED, ref=a_version(1))
+    new, old = (
+        a_candidate(a_scored_evaluation()),
+        a_candidate(MEASURED, ref=a_version(1), content=a_digest("content 1")),
+    )
 
     decision = the_decision(a_policy_of(rule), new, old, incumbent=an_incumbent(MEASURED))
 

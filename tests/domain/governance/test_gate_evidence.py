@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.evidence.evaluation import EvidenceKind
 from app.domain.governance.gate import GateResult
 from app.domain.governance.policies import Contributor, EvidenceDemand
 from tests.support.evidence import (
@@ -32,7 +31,8 @@ SECOND = timedelta(seconds=1)
 STRICT = EvidenceDemand(MAX_AGE, "required", (Contributor.AUTHOR, Contributor.OWNER))
 DISQUALIFIED = [
     pytest.param({"finished_at": NOW - MAX_AGE - SECOND}, id="too-old"),
-    pytest.param({"kind": EvidenceKind.AGGREGATES}, id="aggregates-only"),
+    pytest.param({"level": 0}, id="aggregates-only"),
+    pytest.param({"scope": "elsewhere"}, id="of-another-namespace"),
     pytest.param({"evaluator_id": AUTHOR}, id="by-the-author"),
     pytest.param({"evaluator_id": OWNER}, id="by-the-owner"),
 ]
@@ -47,25 +47,32 @@ def test_a_disqualified_evaluation_never_satisfies_but_its_failure_counts(change
     assert not passes(policy, perfect)
     assert passes(policy, perfect, an_evaluation())
     assert not passes(policy, bad, an_evaluation())
-    # The same evaluation suffices for a policy without these demands.
-    assert passes(TONE_POLICY, perfect)
+    # Without what disqualifies it, the same evaluation suffices.
+    assert passes(policy, an_evaluation("perfect", cells=a_cell(1.0, 10_000)))
 
 
-def test_another_version_of_a_pinned_suite_never_satisfies_but_its_failure_counts():
-    pinned = a_policy_of(a_rule(suite_version="3"))
-    of_it, easier = a_suite(version="3"), a_suite(version="2")
+def test_another_version_of_the_suite_measures_something_else():
+    of_it, other = a_suite(version="3"), a_suite(version="2")
 
-    assert not passes(pinned, an_evaluation(suite=easier))
-    assert passes(pinned, an_evaluation(suite=easier), an_evaluation("new", suite=of_it))
-    bad = an_evaluation("bad", suite=easier, cells=a_cell(0.5))
-    assert not passes(pinned, bad, an_evaluation("new", suite=of_it))
-    # A rule that names no version accepts any.
-    assert passes(TONE_POLICY, an_evaluation(suite=easier))
+    assert not passes(TONE_POLICY, an_evaluation(suite=other))
+    bad = an_evaluation("bad", suite=other, cells=a_cell(0.5))
+    assert passes(TONE_POLICY, bad, an_evaluation("new", suite=of_it))
 
 
-def test_a_partial_evaluation_neither_satisfies_nor_fails():
+def test_a_rule_without_a_suite_version_never_passes():
+    policy = a_policy_of(a_rule(suite_version=None))
+
+    (finding, *_) = [each for each in the_decision(policy, a_candidate()).findings if each.blocks]
+
+    assert "names no suite version" in finding.message
+    assert not passes(policy, an_evaluation())
+
+
+def test_a_partial_evaluation_never_satisfies_but_counts_against_a_cell():
     assert not passes(TONE_POLICY, an_evaluation(partial=True))
-    assert passes(TONE_POLICY, an_evaluation(), an_evaluation("bad", partial=True, cells=a_cell(0)))
+    assert passes(TONE_POLICY, an_evaluation(), an_evaluation("good", partial=True))
+    bad = an_evaluation("bad", partial=True, cells=a_cell(0))
+    assert not passes(TONE_POLICY, an_evaluation(), bad)
 
 
 @pytest.mark.parametrize(
@@ -90,14 +97,12 @@ def test_an_evaluation_that_the_policy_admits_is_qualified(changes, excluded):
     ("changes", "reason"),
     [
         pytest.param(
-            {"finished_at": NOW - 2 * MAX_AGE},
-            "finished before 2026-01-30T12:00:00.000000Z, the earliest that the policy admits",
-            id="too-old",
+            {"level": 0}, "is of level 0, and the policy demands level 1", id="aggregates-only"
         ),
         pytest.param(
-            {"kind": EvidenceKind.AGGREGATES},
-            "has aggregates only, and the policy demands samples",
-            id="aggregates-only",
+            {"scope": "elsewhere"},
+            "was recorded by an evaluator of another namespace",
+            id="of-another-namespace",
         ),
         pytest.param(
             {"evaluator_id": AUTHOR},
@@ -109,11 +114,26 @@ def test_an_evaluation_that_the_policy_admits_is_qualified(changes, excluded):
 def test_a_finding_states_the_reason_of_a_disqualification(changes, reason):
     policy = a_policy_of(a_rule(**ONE_CELL), evidence=STRICT)
 
-    *_, finding = the_decision(policy, a_candidate(an_evaluation(**changes))).findings
+    (finding,) = blocking(the_decision(policy, a_candidate(an_evaluation(**changes))))
 
     assert finding.message == (
         f"tone for novice/en was measured, but the evaluation {reason}; record another."
     )
+
+
+def test_a_finding_says_that_every_run_is_too_old():
+    policy = a_policy_of(a_rule(**ONE_CELL), evidence=STRICT)
+    old = an_evaluation(finished_at=NOW - 2 * MAX_AGE)
+
+    (finding,) = blocking(the_decision(policy, a_candidate(old)))
+
+    assert finding.message == (
+        "Every run of tone for novice/en is older than the policy admits; record another."
+    )
+
+
+def blocking(decision):
+    return [finding for finding in decision.findings if finding.blocks]
 
 
 def test_time_only_ever_takes_evidence_away():
@@ -132,9 +152,3 @@ def test_an_evaluation_by_another_suite_is_not_evidence():
 
     assert not passes(TONE_POLICY, an_evaluation(suite=other))
     assert passes(TONE_POLICY, an_evaluation(), an_evaluation("bad", suite=other, cells=a_cell(0)))
-
-
-def test_every_version_of_the_suite_counts():
-    older = an_evaluation("older", suite=a_suite(version="2"), cells=a_cell(0.5))
-
-    assert not passes(TONE_POLICY, an_evaluation(), older)

@@ -10,16 +10,29 @@ from hypothesis import strategies as st
 
 from app.domain.governance.policies import (
     Approvals,
+    EvidenceDemand,
     Margins,
     Rule,
     compared_metrics,
     completed,
     fewest_samples,
+    first_look_confidence,
+    level_faults,
     policy_faults,
     rule_faults,
 )
+from app.domain.statistics import betting
 from app.domain.statistics.proportions import lower_bound, upper_bound
-from tests.support.evidence import LOCALES, PERSONAS, TONE, TOXICITY, a_policy_of, a_rule, a_suite
+from tests.support.evidence import (
+    BLEU,
+    LOCALES,
+    PERSONAS,
+    TONE,
+    TOXICITY,
+    a_policy_of,
+    a_rule,
+    a_suite,
+)
 
 
 def faults(rule):
@@ -44,18 +57,18 @@ def test_a_rule_names_suite_and_metric():
     assert (a_rule().suite_name, a_rule().metric_name) == ("brand-voice", "tone")
 
 
-def test_at_least_95_percent_cannot_be_shown_with_58_samples():
-    (fault,) = faults(a_limit(at_least=0.95, min_samples=58))
+def test_at_least_95_percent_cannot_be_shown_with_62_samples():
+    (fault,) = faults(a_limit(at_least=0.95, min_samples=62))
 
     assert fault.code == "unreachable"
     assert fault.message == (
-        "With 58 samples a cell of brand-voice/tone could never pass at confidence 0.95, however "
-        "good it is; set min_samples to 59 or more."
+        "With 62 samples a cell of brand-voice/tone could never pass at confidence 0.95, however "
+        "good it is; set min_samples to 63 or more."
     )
 
 
-def test_at_least_95_percent_can_be_shown_with_59_samples():
-    assert faults(a_limit(at_least=0.95, min_samples=59)) == []
+def test_at_least_95_percent_can_be_shown_with_63_samples():
+    assert faults(a_limit(at_least=0.95, min_samples=63)) == []
 
 
 @given(
@@ -67,18 +80,19 @@ def test_a_rule_is_unreachable_exactly_if_a_perfect_cell_would_fail(limit, confi
     higher = a_limit(at_least=limit, confidence=confidence, min_samples=samples)
     lower = a_limit("toxicity", at_most=1 - limit, confidence=confidence, min_samples=samples)
 
-    reached = lower_bound(samples, samples, confidence) >= limit
+    first = first_look_confidence(confidence)
+    reached = lower_bound(samples, samples, first) >= limit
     assert codes(higher) == ([] if reached else ["unreachable"])
-    reached = upper_bound(0, samples, confidence) <= 1 - limit
+    reached = upper_bound(0, samples, first) <= 1 - limit
     assert codes(lower) == ([] if reached else ["unreachable"])
 
 
 @pytest.mark.parametrize(
     ("rule", "needed"),
     [
-        pytest.param(a_limit(at_least=0.95), 59, id="at-least"),
-        pytest.param(a_limit(at_least=0.95, confidence=0.99), 90, id="more-confidence"),
-        pytest.param(a_limit(at_most=0.01), 299, id="at-most"),
+        pytest.param(a_limit(at_least=0.95), 63, id="at-least"),
+        pytest.param(a_limit(at_least=0.95, confidence=0.99), 95, id="more-confidence"),
+        pytest.param(a_limit(at_most=0.01), 321, id="at-most"),
         pytest.param(a_limit(at_least=0.5, at_most=0.99), 5, id="both"),
         pytest.param(a_limit(no_worse_than=Margins(incumbent=0.02)), 1, id="margins-alone"),
     ],
@@ -87,9 +101,23 @@ def test_the_fewest_samples_are_those_with_which_a_perfect_cell_passes(rule, nee
     assert fewest_samples(rule, TONE) == needed
 
 
-def test_a_mean_takes_thirty_samples():
-    assert codes(a_limit("bleu", at_least=30, min_samples=29)) == ["unreachable"]
-    assert codes(a_limit("bleu", at_least=30, min_samples=30)) == []
+def test_a_mean_takes_as_many_samples_as_show_its_limit_when_all_are_perfect():
+    needed = betting.smallest_n_that_can_pass(30, 0, 100, 0.96, "at_least")
+    assert codes(a_limit("bleu", at_least=30, min_samples=needed - 1)) == ["unreachable"]
+    assert codes(a_limit("bleu", at_least=30, min_samples=needed)) == []
+
+
+def test_reports_without_samples_cannot_show_a_mean():
+    reported = a_policy_of(a_rule("bleu", at_least=30), evidence=EvidenceDemand(level=0))
+    (rule,) = reported.rules
+    assert [each.code for each in level_faults(reported, rule, BLEU)] == ["mean-without-samples"]
+    assert list(level_faults(reported, rule, TONE)) == []
+    assert list(level_faults(a_policy_of(rule), rule, BLEU)) == []
+
+
+def test_level_0_contradicts_required_samples():
+    policy = a_policy_of(a_rule(), evidence=EvidenceDemand(samples="required", level=0))
+    assert [fault.code for fault in policy_faults(policy)] == ["level-contradicts-samples"]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +125,7 @@ def test_a_mean_takes_thirty_samples():
     [
         pytest.param(a_rule(), [], id="good"),
         pytest.param(a_rule("toxicity", at_least=None, at_most=0.05), [], id="lower-is-better"),
-        pytest.param(a_limit("latency", at_most=-3.5), [], id="no-range"),
+        pytest.param(a_limit("latency", at_most=-3.5), ["mean-without-range"], id="no-range"),
         pytest.param(a_limit("wit", at_least=0.5), ["unknown-metric"], id="metric"),
         pytest.param(a_rule(personas=("novice", "pirate")), ["unknown-persona"], id="persona"),
         pytest.param(a_rule(locales=("fr", "it")), ["unknown-locale"] * 2, id="locales"),
@@ -122,7 +150,11 @@ def test_a_mean_takes_thirty_samples():
         ),
         pytest.param(a_limit("toxicity", at_most=1e-15), ["limit-out-of-range"], id="almost-never"),
         pytest.param(a_limit(at_least=1 - 1e-15), ["limit-out-of-range"], id="almost-always"),
-        pytest.param(a_limit("latency", at_most=math.inf), ["limit-out-of-range"], id="infinite"),
+        pytest.param(
+            a_limit("latency", at_most=math.inf),
+            ["mean-without-range", "limit-out-of-range"],
+            id="infinite",
+        ),
         pytest.param(a_limit("bleu", at_least=100), ["limit-out-of-range"], id="the-maximum"),
         pytest.param(
             a_limit(personas=("pirate",), at_most=1.5),
@@ -179,7 +211,7 @@ def test_a_fault_names_a_remedy(rule, message):
 
 
 def test_a_rule_without_details_means_every_cell_and_the_fewest_samples():
-    assert completed(a_limit(at_least=0.95), a_suite()) == a_rule(at_least=0.95, min_samples=59)
+    assert completed(a_limit(at_least=0.95), a_suite()) == a_rule(at_least=0.95, min_samples=63)
 
 
 def test_completing_a_rule_keeps_its_own_values():

@@ -6,14 +6,15 @@ import pytest
 
 from app.db.score_history import Run
 from app.domain.evidence.evaluation import CellKey
+from app.domain.governance.candidates import VersionRef
 from app.domain.governance.findings import CellRef, Finding, Outcome
 from app.domain.governance.gate import (
+    GATE,
     Decision,
     EvaluationRef,
     EvidenceRole,
     GateResult,
     PolicyRef,
-    VersionRef,
 )
 from app.pages.presentation.heatmap import artifact_findings, comparisons, rule_views
 from tests.support.evidence import a_digest, an_id
@@ -77,7 +78,7 @@ def test_findings_on_the_artifact_are_separate_from_cells():
 def the_comparison(finding, *runs):
     refs = tuple(EvaluationRef(run.id, a_digest(run.id), of) for run, of in runs)
     policy, version = PolicyRef("p", 1, a_digest("p")), VersionRef(2, a_digest("v"))
-    decision = Decision(GateResult.PASSED, NOW, policy, (version,), None, refs, (finding,))
+    decision = Decision(GateResult.PASSED, NOW, policy, (version,), None, refs, (finding,), GATE)
     (view,) = rule_views(decision.findings)
     (compared,) = comparisons(view, finding.demand, decision, {run.id: run for run, _ in runs})
     return compared

@@ -26,10 +26,11 @@ def test_a_policy_states_all_its_requirements():
         canary=Canary(1000, CanaryApprovals(1)),
     )
     stated = {each.about: each.text for each in sentences(policy)}
-    assert "no worse than the live version by more than 0.02" in stated["brand-voice/tone"]
+    assert "no worse than each incumbent by more than 0.02" in stated["brand-voice/tone"]
     assert stated["Evidence"] == (
-        "No older than 30 days. With one row per sample; aggregates alone do not count. "
-        "Not recorded by the author."
+        "No older than 30 days. Evidence level 1 or more: one row per sample, from which the "
+        "registry recomputes every number. Incumbents are what the channel fully served in its "
+        "last 3 promotions. Not recorded by the author."
     )
     assert stated["Card"] == "Must state licence. Must not declare the use knowledge."
     assert "At most 1 virtual token." in stated["Artifact"]
@@ -47,9 +48,9 @@ def test_a_rule_states_its_own_demands_and_no_others():
         a_policy_of(a_rule(at_least=None, no_worse_than=Margins(base=0.05)))
     )[:1]
     assert "no worse than the bare base model by more than 0.05, shown" in against_base.text
-    assert "live version" not in against_base.text
+    assert "incumbent" not in against_base.text
     (against_live,) = sentences(
         a_policy_of(a_rule(at_least=None, no_worse_than=Margins(incumbent=0.02)))
     )[:1]
-    assert "no worse than the live version by more than 0.02, shown" in against_live.text
+    assert "no worse than each incumbent by more than 0.02, shown" in against_live.text
     assert "base model" not in against_live.text

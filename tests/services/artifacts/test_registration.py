@@ -171,7 +171,7 @@ def test_a_policy_is_read_back_with_its_gaps_filled(world):
     assert (response.status_code, found) == (201, response.json())
     (rule,) = found["document"]["rules"]
     assert (rule["personas"], rule["locales"]) == (suite["personas"], suite["locales"])
-    assert rule["min_samples"] == 19  # the smallest number that can show 0.85 at 95 %
+    assert rule["min_samples"] == 20  # the smallest number that can show 0.85 at 95 %
 
 
 def test_a_policy_without_gaps_is_stored_unchanged(world):
@@ -256,7 +256,7 @@ def test_several_rules_may_use_one_suite(world):
         {"metric": f"{world.suite}/toxicity", "at_most": 0.1},
     ]
     made = register(world, "/v1/policies", a_policy(world.suite, rules=rules)).json()
-    assert [rule["min_samples"] for rule in made["document"]["rules"]] == [14, 29]
+    assert [rule["min_samples"] for rule in made["document"]["rules"]] == [15, 31]
 
 
 def test_a_wait_longer_than_the_lifetime_of_a_request_is_refused(world):

@@ -183,11 +183,11 @@ def test_samples_are_stored_unchanged_and_are_not_collected(
 
 
 def test_a_policy_that_requires_samples_is_not_satisfied_by_aggregates(world, version):
-    world.a_channel(evidence={"samples": "required"})
+    world.a_channel(evidence={"level": 1})
     world.evaluate(version)
     refused = world.request(version)
     assert refused.status_code == 409
-    assert "demands samples" in refused.json()["detail"]
+    assert "is of level 0, and the policy demands level 1" in refused.json()["detail"]
 
     record(world, version, rows())
     assert world.request(version).status_code == 201
@@ -229,10 +229,10 @@ def test_a_version_worse_than_the_incumbent_by_more_than_the_margin_fails(world,
     assert "differs from version 1" in findings[0]["message"]
 
 
-def test_samples_with_different_prompts_are_not_paired(world, compared):
+def test_samples_without_a_pair_are_losses(world, compared):
     record(world, compared, rows(failing=5, prompt="another"))
     _, findings = gated(world, compared)
-    assert findings[0]["message"].startswith("0 samples of tone for ")
+    assert [finding["observed"] for finding in findings] == [-1] * len(findings)
 
 
 def test_an_evaluator_of_the_incumbent_may_still_review(world, compared):

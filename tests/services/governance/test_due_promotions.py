@@ -174,13 +174,16 @@ def test_approvals_stay_invalid_after_new_evidence_is_voided(world, waiting, lat
     later(hours=30)
 
     promotion = world.promotion(waiting)
-    assert promotion["subject_digest"] == waiting["subject_digest"]
+    assert promotion["subject_digest"] != waiting["subject_digest"]  # it names the void run
     assert (promotion["state"], promotion["waiting_for"]["approvals"]) == ("pending", 2)
 
 
 def test_a_promotion_is_held_if_the_gate_fails_at_the_end_of_the_wait(world, later):
     world.a_version()
-    demands = {"approvals": {"required": 1, "wait": "P2D"}, "evidence": {"max_age": "P1D"}}
+    demands = {
+        "approvals": {"required": 1, "wait": "P2D"},
+        "evidence": {"max_age": "P1D", "level": 0},
+    }
     world.a_channel(**demands)
     promotion = world.a_promotion(seed=1)
     world.review(promotion, by="approver-1")

@@ -29,6 +29,7 @@ from app.main import app_of
 from app.oidc.issuers import Issuers
 from app.services.audit.replay import replay
 from app.services.identity.token_usage import TokenUsage
+from app.services.readiness import DatabaseState, LatestResult, Readiness, StoreState
 from app.storage.s3 import S3Blobs
 from app.storage.s3_client import S3Account
 from app.storage.s3_staging import S3Staging
@@ -154,6 +155,20 @@ def parts(sessions, blobs, s3_account, signer):
     return parts_on(sessions, s3_account, blobs=blobs, signer=signer)
 
 
+class LastingResult(LatestResult):
+    """A result that does not go stale: an app without its lifespan runs no probes."""
+
+    def __init__(self, result):
+        super().__init__()
+        self._result = result
+        self.note(result)
+
+    @property
+    def current(self):
+        noted = super().current
+        return self._result if noted is None else noted
+
+
 def parts_on(sessions, s3_account, **changes):
     facts = {
         "blobs": S3Blobs(s3_account),
@@ -162,6 +177,10 @@ def parts_on(sessions, s3_account, **changes):
         "expected_revision": REVISION,
         "uses": TokenUsage(sessions),
         "issuers": Issuers(),
+        "readiness": Readiness(
+            LastingResult(DatabaseState(is_available=True, revision=REVISION)),
+            LastingResult(StoreState()),
+        ),
     }
     return Parts(sessions, **facts | changes)
 

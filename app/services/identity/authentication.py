@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from app.db.authority import read_authority
-from app.db.federated_identities import callers_of
+from app.db.principals import callers_of
 from app.db.session import Sessions
 from app.db.tokens import ValidToken, valid_token
 from app.domain.errors import UnauthenticatedError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from app.db.federated_identities import delete_expired_attempts, take_attempt
 from app.db.models import LoginAttempt
+from app.db.principals import delete_expired_attempts, take_attempt
 from app.db.session import Sessions
 from app.domain.errors import UnauthenticatedError, UnavailableError
 from app.domain.identity.access import any_caller

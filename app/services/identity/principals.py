@@ -4,9 +4,8 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy.orm import Session
 
-from app.db.federated_identities import holder_of
 from app.db.models import FederatedIdentityRow, Principal, RoleGrant
-from app.db.principals import lock_principal, principal_spelled_like
+from app.db.principals import holder_of, lock_principal, principal_spelled_like
 from app.db.tokens import revoke_tokens
 from app.db.web_sessions import delete_sessions_opened_by
 from app.domain.audit.chain import REGISTRY

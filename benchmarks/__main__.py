@@ -17,6 +17,7 @@ from typing import Final
 from app.server import stop_cleanly_on_signals
 from benchmarks import report
 from benchmarks.comparison import compared
+from benchmarks.contents import contents
 from benchmarks.gate import gate
 from benchmarks.growth import growth
 from benchmarks.mlflow import VARIANTS, Variant
@@ -24,7 +25,7 @@ from benchmarks.series import Section, measuring
 from benchmarks.sizes import FULL, QUICK, Sizes
 
 _COMPARISONS: Final = ("requests", "transfer", "journey", "watching", "footprint")
-_SUBJECTS: Final = (*_COMPARISONS, "growth", "gate")
+_SUBJECTS: Final = (*_COMPARISONS, "growth", "gate", "contents")
 _GROWTH: Final = Section(
     "growth",
     "Growth",
@@ -35,6 +36,12 @@ _GATE: Final = Section(
     "gate",
     "The gate over many samples",
     "A candidate and an incumbent with this many rows each, in 30 cells, compared pair by pair.",
+)
+_CONTENTS: Final = Section(
+    "contents",
+    "Contents",
+    "The digest and the sketch are made in the scan that reads every number. Near copies are "
+    "searched among contents of one base model whose norms are all within 1 %.",
 )
 
 
@@ -56,6 +63,9 @@ def main() -> None:
         if "gate" in only:
             with measuring(_GATE, sections):
                 gate(_GATE, folder / "gate", sizes=sizes.rows)
+        if "contents" in only:
+            with measuring(_CONTENTS, sections):
+                contents(_CONTENTS, folder / "contents", rows=sizes.contents)
     seconds = time.perf_counter() - start
     report.write(sections, arguments.out, arguments=shlex.join(sys.argv[1:]), seconds=seconds)
     print(f"Written to {arguments.out / 'RESULTS.md'} after {seconds:.0f} s.")

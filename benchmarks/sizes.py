@@ -17,6 +17,7 @@ class Sizes:
     starts: int = 2
     versions: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     rows: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
+    contents: int = 100_000
 
 
 FULL: Final = Sizes()
@@ -29,4 +30,5 @@ QUICK: Final = Sizes(
     starts=1,
     versions=(1_000, 10_000),
     rows=(1_000, 100_000),
+    contents=10_000,
 )

@@ -19,6 +19,7 @@ from app.api.fields import (
 from app.db.blobs import damaged_among
 from app.db.channels import channels_serving, versions_by_break_glass
 from app.db.models import Revocation, Version
+from app.db.paging import PageRequest
 from app.db.versions import versions_page
 from app.domain.artifacts.prefix import context_share, kv_cache_bytes
 from app.domain.artifacts.pulls import PullWay
@@ -34,6 +35,7 @@ from app.http.limits import urgent
 from app.http.problems import refuses
 from app.http.role_checks import needs
 from app.services.artifacts import revocations
+from app.services.artifacts.near_copies import visible_near_copies
 from app.services.artifacts.pulls import list_pulls
 from app.services.identity.visibility import visible_prefix, visible_version
 
@@ -238,3 +240,54 @@ def version_pulls(
         for row in found.items
     ]
     return PageOut(items=items, next=found.next)
+
+
+class NearCopyOut(Out):
+    prefix: str
+    number: int
+    content: str
+    distance: float = Field(
+        description="Estimated norm of the difference, divided by the larger norm of the two."
+    )
+    revoked: bool
+
+
+class NearContentsOut(Out):
+    visible: int = Field(description="Near contents of which a version is visible to you.")
+    hidden: int = Field(description="Near contents of which no version is visible to you.")
+
+
+@router.get("/{number}/near-copies", responses=refuses(NotFoundError))
+def version_near_copies(
+    prefix: PrefixPath, number: Number, sessions: SessionsDep, caller: Caller, page: PageQuery
+) -> PageOut[NearCopyOut]:
+    """List the versions whose numbers differ from this version's by about 1 % or less.
+
+    They have another content, the same base model and as many virtual tokens. Those visible to you
+    are listed, latest first. Of more than 1,000 near contents the nearest are considered.
+    """
+    with sessions() as session:
+        version = visible_version(session, caller, prefix, number)
+        found = visible_near_copies(session, caller, version, page)
+        items = [
+            NearCopyOut(
+                prefix=str(row.prefix.full_name),
+                number=row.number,
+                content=row.content,
+                distance=found.distances[row.content],
+                revoked=row.revocation is not None,
+            )
+            for row in found.versions.items
+        ]
+    return PageOut(items=items, next=found.versions.next)
+
+
+@router.get("/{number}/near-copies/totals", responses=refuses(NotFoundError))
+def count_near_copies(
+    prefix: PrefixPath, number: Number, sessions: SessionsDep, caller: Caller
+) -> NearContentsOut:
+    """Count the contents near the version's, in all namespaces, at most the 1,000 nearest."""
+    with sessions() as session:
+        version = visible_version(session, caller, prefix, number)
+        found = visible_near_copies(session, caller, version, PageRequest(1))
+    return NearContentsOut(visible=len(found.distances) - found.hidden, hidden=found.hidden)

@@ -104,11 +104,7 @@ def version_pushed(
 
 def add_content(session: Session, content: Content) -> None:
     """Insert a content unless it is known."""
-    values = {
-        "digest": content.digest,
-        "base_model_id": content.base_model_id,
-        "norm": content.norm,
-    }
+    values = {column.key: getattr(content, column.key) for column in Content.__table__.columns}
     session.execute(insert(Content).values(values).on_conflict_do_nothing())
 
 

@@ -1,7 +1,7 @@
 """The version page: properties, files, evaluations and channels, and the form to revoke it."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from app.db.blobs import damaged_among
 from app.db.channels import channels_of, channels_serving
 from app.db.evaluations import recent_evaluations
+from app.db.paging import PageRequest
 from app.db.session import Sessions
 from app.domain.artifacts.prefix import context_share, kv_cache_bytes
 from app.domain.errors import RegistryError
@@ -24,8 +25,11 @@ from app.pages.login.session_cookies import Sender, SenderTransactions, Visitor
 from app.pages.presentation.differences import differences
 from app.pages.rendering import page
 from app.services.artifacts import revocations
+from app.services.artifacts.near_copies import visible_near_copies
 from app.services.identity.visibility import visible_version
 from app.services.identity.web_sessions import PageVisit
+
+_NEAR_LISTED: Final = 20
 
 router = APIRouter(prefix="/prefixes/{namespace}/{name}/versions/{number}", route_class=WorkRoute)
 
@@ -87,6 +91,7 @@ def _version_page(
         serving = channels_serving(session, [row.id]).get(row.id, [])
         damaged = damaged_among(session, [row.id]).get(row.id, [])
         evaluations = recent_evaluations(session, row, caller) if sees_all else []
+        near = visible_near_copies(session, caller, row, PageRequest(_NEAR_LISTED))
         channels = channels_of(session, [row.prefix_id]).get(row.prefix_id, []) if sees_all else []
     return page(
         request,
@@ -99,6 +104,7 @@ def _version_page(
         serving=[name for name in serving if caller.can_see_channel(name)],
         damaged=damaged,
         evaluations=evaluations,
+        near=near,
         channels=channels,
         sees_all=sees_all,
         card=differences(None, row.card),

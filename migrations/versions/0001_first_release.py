@@ -472,15 +472,27 @@ def upgrade() -> None:
         "content",
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("base_model_id", sa.Uuid(), nullable=False),
+        sa.Column("virtual_tokens", sa.Integer(), nullable=False),
         sa.Column("norm", sa.Double(), nullable=False),
+        sa.Column("sketch", sa.LargeBinary(), nullable=False),
+        sa.Column("sketch_1", sa.REAL(), nullable=False),
+        sa.Column("sketch_2", sa.REAL(), nullable=False),
+        sa.Column("sketch_3", sa.REAL(), nullable=False),
         sa.CheckConstraint(
             "digest ~ '^sha256:[0-9a-f]{64}$'", name=op.f("ck_content_digest_is_digest")
         ),
+        sa.CheckConstraint("length(sketch) = 256", name=op.f("ck_content_sketch_complete")),
         sa.ForeignKeyConstraint(
             ["base_model_id"], ["base_model.id"], name=op.f("fk_content_base_model_id_base_model")
         ),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_content")),
         info={"append_only": True},
+    )
+    op.create_index(
+        "ix_content_near",
+        "content",
+        ["base_model_id", "virtual_tokens", "sketch_1", "sketch_2", "sketch_3", "norm"],
+        unique=False,
     )
     op.create_table(
         "version",

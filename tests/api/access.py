@@ -107,6 +107,8 @@ ROUTES = {
     ("GET", f"{_PREFIX}/versions"): SERVED,
     ("GET", _VERSION): SERVED,
     ("GET", f"{_VERSION}/files/{{file}}"): SERVED,
+    ("GET", f"{_VERSION}/near-copies"): SERVED,
+    ("GET", f"{_VERSION}/near-copies/totals"): SERVED,
     ("GET", f"{_VERSION}/pulls"): APPROVES,
     ("POST", f"{_VERSION}/revoke"): APPROVES,
     ("POST", f"{_VERSION}/evaluations"): EVALUATES,

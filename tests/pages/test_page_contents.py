@@ -5,11 +5,12 @@ import re
 from datetime import timedelta
 
 import pytest
+from safetensors.torch import load, save
 from sqlalchemy import create_engine, text
 
 from app.pages import audit
 from app.pages.presentation.formatting import size
-from tests.support.builders import a_policy, results
+from tests.support.builders import World, a_policy, results
 
 
 def test_the_next_page_continues_where_the_first_ends(reading, world):
@@ -190,6 +191,26 @@ def test_an_approver_sees_who_pulled_a_version(world, reading):
     assert re.search(r"reader</th><td>service</td><td>resolved", person.get(path).text)
     assert path in person.get(path.removesuffix("/pulls")).text
     assert reading("publisher").get(path).status_code == 403
+
+
+def test_a_version_shows_its_near_copies(world, reading):
+    version = world.a_version()
+    person = reading("publisher")
+    path = f"/admin/prefixes/{world.prefix}/versions/{version['number']}"
+    assert "Near copies" not in person.get(path).text
+    tensors = {name: tensor * 1.004 for name, tensor in load(world.weights()).items()}
+    world.push(weights=save(tensors))
+
+    shown = person.get(path).text
+
+    assert f'<a href="/admin/prefixes/{world.prefix}/versions/2">{world.prefix} v2</a>' in shown
+    assert "0.4 %" in shown
+    _, insider = world.a_principal(None, ("publisher", world.namespace))
+    other = World(world.client, world.tokens, shares=world.shares)
+    other.base = world.base
+    other.a_prefix()
+    other.push(weights=save({name: 1.001 * tensor for name, tensor in tensors.items()}))
+    assert "1 near content is in namespaces that you cannot see" in reading(insider).get(path).text
 
 
 def test_base_models_are_shown_to_participants_and_policies_to_workers(world, reading):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import app
 from app.domain.artifacts.safetensors_header import HEAD_BYTES, parse
-from app.storage.tensors import WINDOW_ELEMENTS, scan
+from app.domain.artifacts.sketch import WINDOW_ELEMENTS
+from app.storage.tensors import scan
 from tests.support.adapters import LLAMA, a_tensor, a_weights_file
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     CheckConstraint,
     ForeignKey,
@@ -122,11 +123,32 @@ class Content(Base):
     """
 
     __tablename__ = "content"
-    __table_args__ = (is_digest("digest"), {"info": APPEND_ONLY})
+    __table_args__ = (
+        is_digest("digest"),
+        CheckConstraint("length(sketch) = 256", name="sketch_complete"),
+        # Even if all norms are alike, three numbers of the sketch select a small share of the
+        # contents of a base model. The query reads a range of the first, and checks the others in
+        # the index.
+        Index(
+            "ix_content_near",
+            "base_model_id",
+            "virtual_tokens",
+            "sketch_1",
+            "sketch_2",
+            "sketch_3",
+            "norm",
+        ),
+        {"info": APPEND_ONLY},
+    )
 
     digest: Mapped[str] = mapped_column(primary_key=True)
     base_model_id: Mapped[UUID] = mapped_column(ForeignKey("base_model.id"))
+    virtual_tokens: Mapped[int]
     norm: Mapped[float]
+    sketch: Mapped[bytes]  # 64 float32, little-endian
+    sketch_1: Mapped[float] = mapped_column(REAL)
+    sketch_2: Mapped[float] = mapped_column(REAL)
+    sketch_3: Mapped[float] = mapped_column(REAL)
 
 
 class Version(Base):

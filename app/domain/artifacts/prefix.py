@@ -52,8 +52,8 @@ class TensorScan:
     """The result of reading every element of a prefix.
 
     `key_norms` and `value_norms` are the L2 norms over all virtual tokens, one for each layer;
-    they are finite only if the prefix is. `first_non_finite` is a (row, layer) pair, and `sha256`
-    the digest of the elements' bytes.
+    they are finite only if the prefix is. `first_non_finite` is a (row, layer) pair, `sha256` the
+    digest of the elements' bytes, and `sketch` their signed random projections.
     """
 
     non_finite: int
@@ -61,6 +61,7 @@ class TensorScan:
     key_norms: tuple[float, ...]
     value_norms: tuple[float, ...]
     sha256: str
+    sketch: tuple[float, ...]
 
     @property
     def finite(self) -> bool:

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from app.db.base_models import base_model_by_digest, base_models_named, bind
-from app.db.models import BaseModelRow, Content, Prefix, Version, VersionFile
+from app.db.models import BaseModelRow, Prefix, Version, VersionFile
+from app.db.near_copies import content_row
 from app.db.session import expect
 from app.db.versions import add_content, version_numbered, version_pushed
 from app.domain.artifacts.adapter_config import AdapterConfig
-from app.domain.artifacts.content import content_digest, norm
+from app.domain.artifacts.content import content_digest
 from app.domain.artifacts.manifest import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -16,6 +17,7 @@ from app.domain.artifacts.manifest import (
     manifest_digest,
     manifest_of,
 )
+from app.domain.artifacts.near_copies import content_sketch
 from app.domain.artifacts.prefix import PrefixProperties, TensorScan
 from app.domain.artifacts.quotas import QuotaLimits, Stored
 from app.domain.audit.chain import Facts, subject_of
@@ -87,7 +89,8 @@ def push(
         known = version_pushed(session, row.id, digest, pushed.card, pushed.lineage)
         if known is not None:
             return known, False
-        add_content(session, Content(inspected.content, base.id, norm(inspected.scan)))
+        sketch = content_sketch(inspected.scan, inspected.facts.virtual_tokens)
+        add_content(session, content_row(inspected.content, base, sketch))
         version = _row(row, base, pushed, inspected, digest, files, transaction)
         session.add(version)
         bind(session, prefix, base)

@@ -222,7 +222,7 @@ def test_the_elements_are_worth_reading_if_shape_and_type_fit_the_base():
 
 
 def a_scan(non_finite, first, key_norms, value_norms):
-    return TensorScan(non_finite, first, key_norms, value_norms, f"sha256:{'0' * 64}")
+    return TensorScan(non_finite, first, key_norms, value_norms, f"sha256:{'0' * 64}", ())
 
 
 @pytest.mark.parametrize(

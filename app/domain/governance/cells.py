@@ -124,7 +124,7 @@ def _limit_finding(limit: _Limit, cell: CellRuns, blank: Finding, alpha: float) 
     if limit.demand == "samples":
         message = f"{cell.key} has {evidence.n} independent samples; {limit.least} were demanded."
         return replace(failed, outcome=Outcome.PASSED, message=message)
-    return _tested(limit, cell, failed, metric, alpha)
+    return _kept(limit, cell, _tested(limit, cell, failed, metric, alpha), evidence.mean)
 
 
 def _unqualified(cell: CellRuns, blank: Finding, least: int) -> Finding:
@@ -176,6 +176,17 @@ def _tested(
         return replace(failed, observed=objection.value, message=objection.message)
     message = f"{shown}; {limit.value:g} was demanded."
     return replace(failed, outcome=Outcome.PASSED, message=message)
+
+
+def _kept(limit: _Limit, cell: CellRuns, found: Finding, mean: float) -> Finding:
+    """Return the finding, failed if the mean over the recent runs misses the limit."""
+    if found.blocks or limit.keeps(mean):
+        return found
+    message = (
+        f"{cell.key} passed at a look, but over its {found.runs} recent runs it is {mean:.4g}, and "
+        f"{limit.value:g} was demanded; evaluate a better version."
+    )
+    return replace(found, outcome=Outcome.FAILED, message=message)
 
 
 def _testable(

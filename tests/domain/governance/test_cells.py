@@ -113,6 +113,15 @@ def test_a_stale_run_leaves_the_pool_and_keeps_its_look():
     assert found.confidence == pytest.approx(1 - look_alpha(0.05, 2))
 
 
+def test_recent_runs_below_the_limit_fail_the_cell_whatever_older_runs_say():
+    """Old prompts keep the mean on record high; they are too old to make up for it."""
+    old = run_of("old", [1] * 1000)
+    lucky, worse = run_of("lucky", shares(95), after=1), run_of("worse", shares(60), after=2)
+    found = finding(old, lucky, worse, stale={an_id("old")})
+    assert (found.outcome, found.observed, found.look) == (Outcome.FAILED, 0.775, 2)
+    assert "over its 2 recent runs it is 0.775" in found.message
+
+
 def test_too_few_recent_runs_have_no_look():
     old = [run_of(name, shares(95), after=name) for name in range(20)]
     stale = {each.id for each in old}

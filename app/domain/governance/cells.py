@@ -203,11 +203,17 @@ class _Objection:
 
 
 def _objection(limit: _Limit, cell: CellRuns, metric: Metric, alpha: float) -> _Objection | None:
-    """Return what the record says against a cell that passed at some look, if anything."""
-    value = recorded_mean(cell.all, cell.key)
+    """Return what the record says against a cell that passed at some look, if anything.
+
+    A run that cannot pass the cell counts only where it misses the limit itself. Otherwise a large
+    report that does not qualify would outweigh a bad run.
+    """
+    against = [run for run in cell.others if not limit.keeps(recorded_mean([run], cell.key))]
+    counted = [*cell.qualified, *against]
+    value = recorded_mean(counted, cell.key)
     if not limit.keeps(value):
         message = (
-            f"{cell.key} passed at a look, but over all {len(cell.all)} runs on record it is "
+            f"{cell.key} passed at a look, but over all {len(counted)} runs that count it is "
             f"{value:.4g}, and {limit.value:g} was demanded; evaluate a better version."
         )
         return _Objection(value, message)

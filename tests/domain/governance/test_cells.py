@@ -82,7 +82,7 @@ def test_a_cell_that_passed_is_closed_by_what_is_recorded_later():
     good, bad = run_of("good", shares(95)), run_of("bad", shares(50), after=1)
     found = finding(good, bad)
     assert (found.outcome, found.look, found.observed) == (Outcome.FAILED, 1, 0.725)
-    assert "over all 2 runs on record it is 0.725" in found.message
+    assert "over all 2 runs that count it is 0.725" in found.message
 
 
 @pytest.mark.parametrize("how", ["partial", "refused"])
@@ -92,6 +92,18 @@ def test_a_run_that_cannot_pass_counts_against_the_cell(how):
     refused = {an_id("bad")} if how == "refused" else ()
     assert finding(good, bad, refused=refused).outcome is Outcome.FAILED
     assert finding(good, refused={an_id("good")}).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("how", ["partial", "refused", "reported"])
+def test_a_run_that_cannot_pass_never_outweighs_a_bad_one(how):
+    good, bad = run_of("good", shares(95)), run_of("bad", shares(40), after=1)
+    perfect = run_of("perfect", [1] * 900, names=range(900), after=2, partial=how == "partial")
+    if how == "reported":
+        perfect = an_evaluation("perfect", cells=a_cell(1, 10**9), recorded_at=NOW + 2 * HOUR)
+    refused = {an_id("bad"), *([] if how == "partial" else [an_id("perfect")])}
+    assert finding(good, bad, refused=refused).outcome is Outcome.FAILED
+    assert finding(good, bad, perfect, refused=refused).outcome is Outcome.FAILED
+    assert finding(good, perfect, refused=refused).outcome is Outcome.PASSED
 
 
 def test_a_partial_run_that_refutes_the_limit_fails_the_cell_by_itself():

@@ -49,11 +49,12 @@ def pooled(runs: Sequence[Scores]) -> Pool:
     return _means(clusters, values, repeated=False)
 
 
-def paired(ours: Sequence[Scores], theirs: Sequence[Scores], *, missing: float) -> Pool:
+def paired(ours: Sequence[Scores], theirs: Sequence[Scores], *, missing: float | None) -> Pool:
     """Return the differences, ours - theirs, sample by sample and then by cluster.
 
     A sample that several runs of one side have counts with its mean there. A sample that one side
-    lacks counts as the difference `missing`, so leaving samples out never helps.
+    lacks counts as the difference `missing`, so leaving samples out never helps; without one it
+    is left out, so there may be no pair.
     """
     several = max(len(ours), len(theirs)) > 1
     if not several and ours[0].keys == theirs[0].keys and ours[0].clusters == theirs[0].clusters:
@@ -61,10 +62,13 @@ def paired(ours: Sequence[Scores], theirs: Sequence[Scores], *, missing: float) 
         return _means(ours[0].clusters, values, repeated=False)
     first, second = _by_sample(ours), _by_sample(theirs)
     clusters = _clusters(theirs) | _clusters(ours)
-    differences = (
-        first[key] - second[key] if key in first and key in second else missing for key in clusters
-    )
-    return _means(array("Q", clusters.values()), array("d", differences), repeated=several)
+    pairs = [
+        (cluster, first[key] - second[key] if key in first and key in second else missing)
+        for key, cluster in clusters.items()
+    ]
+    known = [(cluster, difference) for cluster, difference in pairs if difference is not None]
+    columns = array("Q", (each for each, _ in known)), array("d", (each for _, each in known))
+    return _means(*columns, repeated=several)
 
 
 def _by_sample(runs: Sequence[Scores]) -> dict[int, float]:

@@ -135,6 +135,17 @@ class _Pairing:
             missing=worst,
         )
 
+    def refutes(self, run: Evaluation) -> bool:
+        """Return whether the samples that a run shares with the reference miss the margin.
+
+        Only such a run counts if it cannot pass, so no other one outweighs it.
+        """
+        key = self.cell.key
+        if key not in run.scores:
+            return False
+        pool = paired([run.scores[key]], [each.scores[key] for each in self.theirs], missing=None)
+        return pool.n > 0 and not self.keeps(pool.mean)
+
     def is_testable(self, steps: Sequence[Evaluation]) -> bool:
         return self._pool(self.ours, steps) is not None
 
@@ -187,12 +198,12 @@ def _verdict(pairing: _Pairing, failed: Finding, reference: Reference) -> Findin
     if not looks.passed:
         message = f"{shown}; {pairing.demanded:+g} was demanded; evaluate a better version."
         return replace(failed, message=message)
-    everything = [each for each in pairing.cell.all if key in each.scores]
-    recorded = pairing.differences(everything, pairing.theirs).mean
+    against = [each for each in pairing.cell.others if pairing.refutes(each)]
+    recorded = pairing.differences([*pairing.ours, *against], pairing.theirs).mean
     if not (pairing.keeps(pool.mean) and pairing.keeps(recorded)):
         worse = min(pool.mean, recorded) if pairing.side == "at_least" else max(pool.mean, recorded)
         message = (
-            f"{key} passed at a look, but over all runs on record it differs from "
+            f"{key} passed at a look, but over all runs that count it differs from "
             f"{reference.name} by {worse:+.4g}; {pairing.demanded:+g} was demanded."
         )
         return replace(failed, observed=worse, message=message)

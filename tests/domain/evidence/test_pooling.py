@@ -72,6 +72,12 @@ def test_a_sample_that_one_side_lacks_counts_as_missing(side):
     assert sorted(pool.values) == [-1, 0]
 
 
+def test_without_a_difference_for_missing_samples_only_pairs_count():
+    ours, theirs = scores([1, 0], ["a", "b"]), scores([1, 1], ["b", "c"])
+    assert list(paired([ours], [theirs], missing=None).values) == [-1]
+    assert paired([ours], [scores([1], ["d"])], missing=None).n == 0
+
+
 def test_pairs_of_one_prompt_are_one_difference():
     ours = a_run([(1, "a", 1), (2, "a", 0), (3, "b", 1)])
     theirs = a_run([(1, "a", 0), (2, "a", 0), (3, "b", 1)])

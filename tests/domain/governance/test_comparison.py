@@ -97,6 +97,25 @@ def test_what_was_recorded_later_closes_a_comparison_that_passed():
     assert (refused.outcome, refused.observed) == (Outcome.FAILED, -0.3)
 
 
+@pytest.mark.parametrize("partial", [True, False])
+def test_runs_that_cannot_pass_never_outweigh_a_bad_one(partial):
+    ours, bad = a_run("ours", [1] * 100), a_run("bad", WORSE, after=1)
+    names = [f"perfect {at}" for at in range(10)]
+    perfect = [a_run(each, [1] * 100, after=2, partial=partial) for each in names]
+    refused = {an_id("bad"), *map(an_id, names)}
+    assert compared(ours, bad, margin=0.04, refused=refused).observed == -0.05
+    found = compared(ours, bad, *perfect, margin=0.04, refused=refused)
+    assert (found.outcome, found.observed) == (Outcome.FAILED, -0.05)
+    assert compared(ours, *perfect, margin=0.04, refused=refused).outcome is Outcome.PASSED
+
+
+def test_other_runs_without_a_shared_sample_do_not_count():
+    ours = a_run("ours", [1] * 100)
+    reported = an_evaluation("reported", partial=True)
+    elsewhere = a_run("elsewhere", [0] * 9, names=range(500, 509), partial=True, after=1)
+    assert compared(ours, reported, elsewhere).outcome is Outcome.PASSED
+
+
 def test_where_lower_is_better_the_difference_has_an_upper_bound():
     key = a_key("toxicity")
     reference = a_scored_evaluation("reference", [0] * 100, key=key)

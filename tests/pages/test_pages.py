@@ -16,6 +16,7 @@ from tests.pages.login.test_session_cookies import Person
 from tests.support.builders import CARD
 
 MOST_QUERIES = 8
+MOST_QUERIES_OF_A_VERSION = 12  # four of them find its near copies
 MOST_WORK = 12  # times that of the sign-in page, which sends no statements
 LARGEST_PAGE_BYTES = 150_000
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
@@ -77,7 +78,8 @@ def test_a_page_takes_few_queries_little_work_and_few_bytes(story, app, tokens, 
             response = person.get(path)
 
         assert response.status_code == 200, response.text
-        assert len(statements) <= MOST_QUERIES, statements
+        most = MOST_QUERIES_OF_A_VERSION if name == "version" else MOST_QUERIES
+        assert len(statements) <= most, statements
         assert int(response.headers["content-length"]) <= LARGEST_PAGE_BYTES
         # A slow machine or coverage measurement slows the plainest page by the same factor.
         plainest = cpu_s(lambda: person.get("/admin/sign-in"))

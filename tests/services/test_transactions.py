@@ -230,6 +230,21 @@ def test_taking_an_authority_away_waits_for_the_end_of_an_idempotent_request(
     assert [entry["action"] for entry in entries] == ["prefix.create", "principal.deactivate"]
 
 
+def test_the_changes_of_an_idempotent_request_share_its_transaction(holder, sessions, world):
+    request = IdempotentRequest(sessions, str(uuid4()), ("POST", "/v1/prefixes", ""))
+    request.set_caller(holder.token.id, datetime.now(UTC))  # noqa: TID251 - the request's arrival
+    transactions = Transactions(sessions, holder.token, request)
+    subjects = [f"prefix:{world.namespace}/{name}" for name in ("first", "second")]
+    for subject in subjects:
+        with transactions.begin("prefix.create", ADMIN, subject=subject) as transaction:
+            transaction.record("prefix.create", {})
+    assert [world.audit(subject) for subject in subjects] == [[], []]
+
+    request.finish(StoredResponse(201, {}, b""))
+
+    assert [len(world.audit(subject)) for subject in subjects] == [1, 1]
+
+
 def test_signing_out_waits_for_changes_of_the_session(holder, sessions, world):
     visit = web_sessions.PageVisit(holder.session, holder.session.credential.session_id, "form")
     subject = f"prefix:{world.namespace}/voice"

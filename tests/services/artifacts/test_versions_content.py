@@ -4,8 +4,11 @@ import json
 
 import pytest
 from safetensors.torch import load, save
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
-from app.services.artifacts.revocations import withdraw_revoked
+from app.db.models import Prefix
+from app.services.artifacts import revocations
 from app.services.transactions import transactions_of_server
 from tests.support.adapters import a_config
 from tests.support.builders import CARD, World, code, results
@@ -264,7 +267,7 @@ def test_a_keyed_revocation_reaches_other_prefixes_in_the_background(world, else
     body = {"reason": "it leaks names"}
 
     assert world.call("POST", path, by="approver-1", json=body, headers=key).status_code == 200
-    withdraw_revoked(transactions_of_server(sessions))
+    revocations.withdraw_revoked(transactions_of_server(sessions))
 
     assert elsewhere.resolve().status_code == 410
 
@@ -296,3 +299,39 @@ def test_a_revocation_during_approvals_elsewhere_leaves_nothing_served(world, el
         )
 
         assert elsewhere.channel()["allocation"] == []
+
+
+@pytest.mark.parametrize("error", [OperationalError("SELECT", {}, Exception()), RuntimeError()])
+def test_a_withdrawal_that_fails_is_tried_again(
+    world, elsewhere, sessions, monkeypatch, caplog, error
+):
+    version = world.a_version()
+    served(elsewhere, copied(world, elsewhere))
+
+    def fails(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(revocations, "_withdraw_from", fails)
+        assert world.revoke(version).status_code == 200
+    assert elsewhere.channel()["allocation"] != []
+    assert version["content"] in caplog.text
+
+    revocations.withdraw_revoked(transactions_of_server(sessions))
+
+    assert elsewhere.channel()["allocation"] == []
+
+
+def test_a_withdrawal_that_another_server_made_changes_nothing(world, elsewhere, sessions):
+    version = world.a_version()
+    served(elsewhere, copied(world, elsewhere))
+    with sessions() as session:
+        prefix = session.scalars(
+            select(Prefix.id).where(Prefix.namespace == elsewhere.namespace)
+        ).one()
+    world.revoke(version)
+    before = elsewhere.actions()
+
+    revocations._withdraw_from(transactions_of_server(sessions), prefix, version["content"])
+
+    assert elsewhere.actions() == before
